@@ -1,0 +1,161 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Rebuild data/ko from the sources beside this file: headers from Debian packages, kbuild, strip, klp_convert.
+
+Nothing is installed. Packages are fetched with apt-get download into a cache folder ($KLPTEACH_CACHE, default
+~/.cache/klpteach), unpacked there with dpkg -x, and used from there. Remove the folder to fetch newer ones.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+SRC = Path(__file__).resolve().parent
+ROOT = SRC.parents[1]
+sys.path.insert(0, str(ROOT))
+
+from klpteach.elfwrite import klp_convert  # noqa: E402  (the repository need not be installed)
+
+
+@dataclass(frozen=True)
+class Target:
+    """One folder of data/ko: which header package it needs, and how to call make and strip for it."""
+
+    headers: str  # regular expression of the package name; the newest match is taken
+    cross: str = ""  # prefix of the binutils, such as powerpc64le-linux-gnu-
+    make_args: tuple[str, ...] = ()
+
+
+TARGETS = {
+    "x86_64-6.1": Target(r"linux-headers-6\.1\.0-[0-9]+-amd64"),
+    "x86_64-6.12": Target(r"linux-headers-6\.12\.[0-9]+\+deb12-amd64"),
+}
+
+# The same module name four times more; kbuild wants a directory for each.
+VARIANTS = {
+    "nfsd_demo_failinit": "-DDEMO_FAILINIT",
+    "nfsd_demo_pad16k": "-DDEMO_PAD16K",
+    "nfsd_demo_pad300k": "-DDEMO_PAD300K",
+    "nfsd_demo_v2": "-DDEMO_V2",
+}
+
+
+def run(*command: str, cwd: Path | None = None) -> str:
+    """Output of a command; on failure its last lines, and the end."""
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("MAKE", "MFLAGS"))}
+    done = subprocess.run(command, cwd=cwd, text=True, capture_output=True, env=environment | {"LC_ALL": "C"})
+    if done.returncode:
+        tail = "\n".join((done.stdout + done.stderr).splitlines()[-15:])
+        sys.exit(f"{tail}\nbuild.py: failed: {' '.join(command)}")
+    return done.stdout
+
+
+def check_tools() -> None:
+    """Name what is missing before anything is downloaded."""
+    packages = {"make": "make", "gcc-12": "gcc-12", "strip": "binutils", "apt-get": "apt", "dpkg": "dpkg"}
+    missing = [package for tool, package in packages.items() if not shutil.which(tool)]
+    if missing:
+        sys.exit(f"build.py: missing tools. Try: apt-get install {' '.join(missing)}")
+
+
+def fetch_headers(target: Target, folder: Path) -> None:
+    """Download and unpack the newest matching header package and the two packages that it leans on."""
+    names = re.findall(f"^({target.headers}) ", run("apt-cache", "search", "--names-only", "^linux-headers-6"), re.M)
+    if not names:
+        sys.exit(f"build.py: apt knows no package {target.headers}. Try: apt-get update (Debian 12, with its security suite)")
+    newest = max(names, key=lambda name: [int(number) for number in re.findall(r"\d+", name)])
+    depends = re.findall(r"Depends: (linux-headers-\S+-common|linux-kbuild-\S+)", run("apt-cache", "depends", newest))
+    part = folder.with_suffix(".part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    print(f"downloading {' '.join([newest, *depends])}", flush=True)
+    run("apt-get", "-qq", "-o", "APT::Sandbox::User=root", "download", newest, *depends, cwd=part)
+    for deb in sorted(part.glob("*.deb")):
+        run("dpkg", "-x", str(deb), str(part))
+        deb.unlink()
+    # The only absolute path in these packages; everything else is found by relative links.
+    (makefile,) = part.glob("usr/src/linux-headers-*/.kernelvariables")
+    makefile = makefile.with_name("Makefile")
+    makefile.write_text(makefile.read_text().replace("/usr/src/", "$(dir $(lastword $(MAKEFILE_LIST)))../"))
+    part.rename(folder)
+
+
+def find_headers(name: str, cache: Path) -> Path:
+    folder = cache / "headers" / name.replace(".", "_")  # a dot would look like a suffix
+    if not folder.exists():
+        fetch_headers(TARGETS[name], folder)
+    (variables,) = folder.glob("usr/src/linux-headers-*/.kernelvariables")
+    return variables.parent
+
+
+def kbuild(target: Target, headers: Path, work: Path, variant: str) -> None:
+    """Run kbuild once over a copy of the sources."""
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True)
+    for source in [*SRC.glob("*.[ch]"), SRC / "Kbuild"]:
+        shutil.copy(source, work)
+    run(
+        *("make", "-C", str(headers), f"M={work}", f"NFSD_DEMO_VARIANT={variant}", *target.make_args),
+        "KBUILD_MODPOST_WARN=1",  # symbols of the target are undefined until klp_convert
+        "CONFIG_DEBUG_INFO_BTF_MODULES=",  # would want a vmlinux
+        "CONFIG_DEBUG_INFO=",  # else the build-id depends on where we build
+        f"KCFLAGS=-ffile-prefix-map={work}/= -ffile-prefix-map={headers.parent}/=",
+        "modules",
+    )
+
+
+def build(name: str, headers: Path, work: Path, out: Path) -> None:
+    """All modules of one target, finished, in out."""
+    target = TARGETS[name]
+    raw: dict[str, Path] = {}
+    for variant, flags in {"": "", **VARIANTS}.items():
+        folder = work / (variant or "main")
+        kbuild(target, headers, folder, flags)
+        raw |= {variant or ko.stem: ko for ko in folder.glob("*.ko")}
+    out.mkdir(parents=True, exist_ok=True)
+    for stem, ko in sorted(raw.items()):
+        run(f"{target.cross}strip", "--strip-debug", str(ko))  # before klp_convert: strip would spoil SHN_LIVEPATCH
+        data = klp_convert(ko.read_bytes())
+        (out / f"{stem}.ko").write_bytes(data)
+        print(f"{name}/{stem}.ko  {len(data)} bytes", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("target", nargs="*", default=list(TARGETS), help=f"default: {' '.join(TARGETS)}")
+    parser.add_argument("--headers", type=Path, help="a kernel build tree to use instead of packages (one target only)")
+    parser.add_argument("--out", type=Path, default=ROOT / "data" / "ko", help="default: data/ko")
+    parser.add_argument("--check", action="store_true", help="build elsewhere and compare with --out; exit 1 if they differ")
+    args = parser.parse_args()
+    if unknown := set(args.target) - set(TARGETS):
+        parser.error(f"unknown target {', '.join(sorted(unknown))}; there are {', '.join(TARGETS)}")
+    check_tools()
+    cache = Path(os.environ.get("KLPTEACH_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "klpteach")
+    cache = cache.expanduser().resolve()
+    different = []
+    with tempfile.TemporaryDirectory(prefix="klpteach-") as scratch:
+        for name in args.target:
+            headers = args.headers.resolve() if args.headers else find_headers(name, cache)
+            print(f"building {name} with {headers.name}", flush=True)
+            out = Path(scratch, "ko", name) if args.check else args.out / name
+            build(name, headers, Path(scratch, "build", name), out)
+            if args.check:
+                different += [ko.name for ko in out.iterdir() if not same(ko, args.out / name / ko.name)]
+    if different:
+        sys.exit(f"build.py: not the same bytes: {' '.join(sorted(different))}. Other compiler or header packages?")
+
+
+def same(one: Path, other: Path) -> bool:
+    return other.exists() and one.read_bytes() == other.read_bytes()
+
+
+if __name__ == "__main__":
+    main()
