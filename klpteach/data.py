@@ -1,0 +1,47 @@
+"""Where the course's own module files and recordings are: data/ of the repository, or KLPTEACH_DATA."""
+
+from __future__ import annotations
+
+import os
+from functools import lru_cache
+from pathlib import Path
+
+from .errors import KlpteachError
+
+
+def data_dir() -> Path:
+    """The folder with ko/ and recordings/. Errors: KlpteachError where there is none."""
+    given = os.environ.get("KLPTEACH_DATA")
+    here = Path(given) if given else Path(__file__).resolve().parent.parent / "data"
+    if not (here / "ko").is_dir():
+        raise KlpteachError(f"no sample modules in {here}. Set KLPTEACH_DATA to the repository's data folder.")
+    return here
+
+
+def ko_dir(arch: str = "x86_64", release: str = "6.1", root: str | os.PathLike[str] | None = None) -> Path:
+    """The folder of modules built for a release; 5.3 and 6.3 use those of 6.1, which have the same layout."""
+    built_for = release if release in ("6.1", "6.12") else "6.1"
+    return (Path(root) if root else data_dir() / "ko") / f"{arch}-{built_for}"
+
+
+def sample(filename: str, arch: str = "x86_64", release: str = "6.1") -> Path:
+    """A sample module's path.
+
+    >>> sample("nfsd_demo.ko").name
+    'nfsd_demo.ko'
+    """
+    return ko_dir(arch, release) / filename
+
+
+@lru_cache
+def exports(folder: Path) -> dict[str, int | None]:
+    """What the kernel exports of that the modules in a folder need: name -> address, or None where only the name is known.
+
+    vmlinux-exports.txt has a line a symbol: the name, or an address and the name.
+    """
+    try:
+        lines = (folder / "vmlinux-exports.txt").read_text().split("\n")
+    except OSError:
+        return {}
+    fields = [line.split() for line in lines if line.strip() and not line.startswith("#")]
+    return {field[-1]: int(field[0], 16) if len(field) > 1 else None for field in fields}

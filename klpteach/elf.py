@@ -1,0 +1,366 @@
+"""A module file as it is on disk: ELF header, sections, symbols, relocations, modinfo.
+
+Headers and names come from pyelftools; the symbol table and the relocations, which can be many, are numpy arrays over
+the file's own bytes. The checks are those of the kernel, in its order, and then those that it leaves out.
+"""
+
+from __future__ import annotations
+
+import lzma
+import os
+import zlib
+from collections.abc import Mapping
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from elftools.construct import ConstructError
+from elftools.elf import enums
+from elftools.elf.structs import ELFStructs
+
+from .errors import ModuleFormatError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from .klp import KlpPatchInfo
+
+SHDR = np.dtype([(n, "<u4") for n in ("name", "type")] + [(n, "<u8") for n in ("flags", "addr", "offset", "size")]
+                + [(n, "<u4") for n in ("link", "info")] + [(n, "<u8") for n in ("addralign", "entsize")])
+SYM = np.dtype([("name", "<u4"), ("info", "u1"), ("other", "u1"), ("shndx", "<u2"), ("value", "<u8"), ("size", "<u8")])
+RELA = np.dtype([("offset", "<u8"), ("type", "<u4"), ("sym", "<u4"), ("addend", "<i8")])   # r_info, split: sym << 32 | type
+
+SHT_NULL, SHT_SYMTAB, SHT_STRTAB, SHT_RELA, SHT_NOBITS, SHT_REL = 0, 2, 3, 4, 8, 9
+SHF_WRITE, SHF_ALLOC, SHF_EXECINSTR = 0x1, 0x2, 0x4
+SHF_RELA_LIVEPATCH, SHF_RO_AFTER_INIT = 0x00100000, 0x00200000       # include/uapi/linux/elf.h
+SHN_UNDEF, SHN_LORESERVE, SHN_LIVEPATCH, SHN_ABS, SHN_COMMON = 0, 0xFF00, 0xFF20, 0xFFF1, 0xFFF2
+STB_GLOBAL, STB_WEAK = 1, 2
+EM_PPC64, EM_X86_64 = 21, 62
+ARCH_OF_MACHINE = {EM_X86_64: "x86_64", EM_PPC64: "ppc64le"}
+RELOC_ENUM = {EM_X86_64: enums.ENUM_RELOC_TYPE_x64, EM_PPC64: enums.ENUM_RELOC_TYPE_PPC64}
+MAX_BYTES = 256 << 20      # of a file or an image; the largest module of a distribution has about 20 MB
+
+# Bytes that a relocation type covers; a type that is not listed covers one, so that its place at least exists.
+WIDTHS: Mapping[int, Mapping[int, int]] = {
+    EM_X86_64: {0: 0, 1: 8, 2: 4, 4: 4, 10: 4, 11: 4, 24: 8},
+    EM_PPC64: {1: 4, 10: 4, 26: 4, 38: 8, 44: 8, 47: 2, 48: 2, 50: 2, 51: 8, 63: 2, 64: 2, 109: 0, 118: 8, 250: 2, 252: 2},
+}
+
+
+class ModuleFile:
+    """One module file (.ko, .ko.xz, .ko.gz), checked and ready to be loaded; it never changes.
+
+    Bad input raises ModuleFormatError and nothing else. `shdrs`, `symtab` and `rela(i)` are numpy arrays of the
+    dtypes SHDR, SYM and RELA; `sections`, `symbols` and `relocations` are the same as pandas DataFrames.
+    Source: kernel/module/main.c, elf_validity_check() and setup_load_info() (6.1).
+
+    >>> from klpteach.data import sample
+    >>> ko = ModuleFile.open(sample("livepatch_nfsd_demo.ko"))
+    >>> ko.name, ko.arch, ko.is_livepatch
+    ('livepatch_nfsd_demo', 'x86_64', True)
+    """
+
+    def __init__(self, data: bytes, filename: str = "module.ko") -> None:
+        self.filename = filename
+        self.data = _decompress(data, filename)
+        self._check_header()
+        self._check_sections()
+        self._index_sections()
+        self._check_what_the_kernel_does_not()
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str]) -> ModuleFile:
+        """Read and check a module file. Errors: ModuleFormatError, also where the file cannot be read."""
+        path = Path(path)
+        try:
+            stat = path.stat()
+            if stat.st_size > MAX_BYTES:
+                raise ModuleFormatError(f"{path.name}: {stat.st_size} bytes is more than the {MAX_BYTES >> 20} MiB "
+                                        "that klpteach reads. Is it a module?")
+            return _open_cached(cls, str(path), stat.st_mtime_ns, stat.st_size)
+        except (OSError, ValueError) as error:
+            if isinstance(error, ModuleFormatError):
+                raise
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise ModuleFormatError(f"{path.name}: cannot be read ({reason}). Is the path right?") from None
+
+    # -- what is in it ------------------------------------------------------------------------------------------------
+
+    @property
+    def arch(self) -> str:
+        """The architecture by the kernel's name: x86_64 or ppc64le."""
+        return ARCH_OF_MACHINE[self.machine]
+
+    @cached_property
+    def section_names(self) -> list[str]:
+        """Name by section index; where sh_name points nowhere (allowed outside SHF_ALLOC) the name is empty."""
+        return [_string(self._shstrtab, int(offset)) for offset in self.shdrs["name"]]
+
+    @cached_property
+    def symbol_names(self) -> list[str]:
+        """Name by symbol index; many symbols may share a name, so look symbols up by index."""
+        return [_string(self._strtab, offset) for offset in self.symtab["name"].tolist()]
+
+    @cached_property
+    def modinfo(self) -> dict[str, str]:
+        """The key=value pairs of .modinfo; of a key that comes twice (`parm`) the first, as get_modinfo() finds it."""
+        found: dict[str, str] = {}
+        for key, value in self.modinfo_pairs:
+            found.setdefault(key, value)
+        return found
+
+    @cached_property
+    def modinfo_pairs(self) -> list[tuple[str, str]]:
+        index = self.section_index(".modinfo")
+        if index is None:
+            return []
+        entries = self.section_bytes(index).split(b"\0")
+        pairs = (entry.decode("utf-8", "replace").partition("=") for entry in entries if entry)
+        return [(key, value) for key, _, value in pairs]
+
+    @cached_property
+    def name(self) -> str:
+        """The module's name: modinfo `name`, else the file's."""
+        return self.modinfo.get("name") or Path(self.filename).name.split(".ko")[0].replace("-", "_")
+
+    @property
+    def is_livepatch(self) -> bool:
+        """Whether the kernel would take it for a livepatch: the modinfo tag `livepatch` is there, whatever its value."""
+        return "livepatch" in self.modinfo
+
+    def section_index(self, name: str) -> int | None:
+        """Index of the first SHF_ALLOC section of that name, or None (kernel: find_sec())."""
+        for index, found in enumerate(self.section_names):
+            if found == name and self.shdrs["flags"][index] & SHF_ALLOC:
+                return index
+        return None
+
+    def section_bytes(self, index: int) -> bytes:
+        """The file's bytes of a section; none for SHT_NOBITS, which takes memory but no room in the file."""
+        shdr = self.shdrs[index]
+        if shdr["type"] in (SHT_NOBITS, SHT_NULL):
+            return b""
+        return self.data[int(shdr["offset"]):int(shdr["offset"] + shdr["size"])]
+
+    def rela(self, index: int) -> np.ndarray[Any, np.dtype[Any]]:
+        """The entries of a SHT_RELA section, shape (n,), dtype RELA, in file order."""
+        shdr = self.shdrs[index]
+        return np.frombuffer(self.data, RELA, int(shdr["size"]) // RELA.itemsize, int(shdr["offset"]))
+
+    @cached_property
+    def rela_sections(self) -> list[int]:
+        """Indices of the SHT_RELA sections, in header order."""
+        return [int(i) for i in np.flatnonzero(self.shdrs["type"] == SHT_RELA) if i]
+
+    def type_name(self, number: int) -> str:
+        """The psABI's name of a relocation type; the bare number where there is none."""
+        return _type_names(self.machine).get(number, str(number))
+
+    @cached_property
+    def klp(self) -> KlpPatchInfo | None:
+        """What this livepatch patches, read from its struct klp_patch; None where there is none."""
+        from .klp import read_klp_patch
+        return read_klp_patch(self)
+
+    @property
+    def sections(self) -> pd.DataFrame:
+        """One row a section: name, type, flags, size (bytes), align, offset in the file."""
+        from .views.tables import sections
+        return sections(self)
+
+    @property
+    def symbols(self) -> pd.DataFrame:
+        """One row a symbol: name, section, value, size, bind, type."""
+        from .views.tables import symbols
+        return symbols(self)
+
+    @property
+    def relocations(self) -> pd.DataFrame:
+        """One row a relocation: section it stands in, target section, offset, type, symbol, addend."""
+        from .views.tables import relocations
+        return relocations(self)
+
+    def __repr__(self) -> str:
+        return f"<ModuleFile {self.name} {self.arch}: {len(self.shdrs)} sections, {len(self.symtab)} symbols>"
+
+    # -- the kernel's checks, in its order ----------------------------------------------------------------------------
+
+    def _bad(self, what: str, kernel: str = "", hint: str = "") -> ModuleFormatError:
+        says = f' The kernel would say "{kernel}" and refuse with ENOEXEC.' if kernel else " The kernel would not check this."
+        return ModuleFormatError(f"{self.filename}: {what}.{says}{' ' + hint if hint else ''}")
+
+    def _check_header(self) -> None:
+        data = self.data
+        if len(data) < 64:
+            raise self._bad(f"{len(data)} bytes long, an ELF header alone has 64", f"Invalid ELF header len {len(data)}",
+                            "Is the download complete?")
+        if data[:4] != b"\x7fELF":
+            raise self._bad("not an ELF file", "Invalid ELF header magic: != \\x7fELF", "A module ends in .ko, .ko.xz or .ko.gz.")
+        if data[4:6] != b"\x02\x01":
+            raise self._bad("not a 64-bit little-endian ELF file", hint="klpteach reads x86_64 and ppc64le modules.")
+        kind, self.machine = (int.from_bytes(data[at:at + 2], "little") for at in (16, 18))
+        if kind != 1:
+            raise self._bad(f"ELF type {kind}, a module is relocatable (ET_REL, 1)",
+                            f"Invalid ELF header type: {kind} != 1", "Is it a program or a shared library?")
+        if self.machine not in ARCH_OF_MACHINE:
+            raise self._bad(f"made for machine {self.machine}", f"Invalid architecture in ELF header: {self.machine}",
+                            "klpteach reads x86_64 (62) and ppc64le (21) modules.")
+        try:
+            header = _structs(self.machine).Elf_Ehdr.parse(data[:64])
+        except ConstructError as error:
+            raise self._bad(f"its ELF header cannot be parsed ({error})") from None
+        self._shoff, self._shnum = header["e_shoff"], header["e_shnum"]
+        self._shstrndx, shentsize = header["e_shstrndx"], header["e_shentsize"]
+        if shentsize != SHDR.itemsize:
+            raise self._bad(f"section headers of {shentsize} bytes, not 64", "Invalid ELF section header size")
+        if self._shoff >= len(data) or self._shnum * 64 > len(data) - self._shoff:
+            raise self._bad(f"{self._shnum} section headers at {self._shoff:#x} do not fit into {len(data):#x} bytes",
+                            "Invalid ELF section header overflow", "Is the download complete?")
+
+    def _check_sections(self) -> None:
+        shnum, strndx, length = self._shnum, self._shstrndx, len(self.data)
+        self.shdrs = shdrs = np.frombuffer(self.data, SHDR, shnum, self._shoff)
+        if not 0 < strndx < shnum:
+            raise self._bad(f"section name table index {strndx} of {shnum} sections",
+                            f"Invalid ELF section name index: {strndx} || e_shstrndx ({strndx}) >= e_shnum ({shnum})")
+        start, size, kind = (int(shdrs[strndx][f]) for f in ("offset", "size", "type"))
+        if start + size > length:
+            raise self._bad("the section name table lies outside the file", f"Invalid ELF section hdr(type {kind})")
+        if not size:
+            raise self._bad("the section name table is empty", "empty section name table")
+        self._shstrtab = self.data[start:start + size]
+        if self._shstrtab[-1]:
+            raise self._bad("the section name table has no end", "ELF Spec violation: section name table isn't null terminated")
+        first = shdrs[0]
+        if first["type"] or first["size"] or first["addr"]:
+            raise self._bad("section 0 is not empty", f"ELF Spec violation: section 0 type({first['type']})!=SH_NULL or non-zero len or addr")
+        for index in range(1, shnum):
+            self._check_section(index, length)
+
+    def _check_section(self, index: int, length: int) -> None:
+        kind, flags, start, size, link, name = (int(self.shdrs[index][f])
+                                                for f in ("type", "flags", "offset", "size", "link", "name"))
+        if kind in (SHT_NULL, SHT_NOBITS):
+            return
+        if kind == SHT_SYMTAB and not 0 < link < self._shnum:
+            raise self._bad(f"section {index} (symbol table) names section {link} as its strings",
+                            f"Invalid ELF sh_link!=SHN_UNDEF({link}) or (sh_link({link}) >= hdr->e_shnum({self._shnum})")
+        if start + size > length:
+            label = _string(self._shstrtab, name)
+            raise self._bad(f"section {index} ({label}) ends at {start + size:#x}, the file at {length:#x}",
+                            f"Invalid ELF section in module (section {index} type {kind})", "Is the download complete?")
+        if flags & SHF_ALLOC and name >= len(self._shstrtab):
+            raise self._bad(f"section {index} has its name outside the name table",
+                            f"Invalid ELF section name in module (section {index} type {kind})")
+
+    def _index_sections(self) -> None:
+        tables = [i for i in range(1, self._shnum) if self.shdrs["type"][i] == SHT_SYMTAB]
+        name = self.modinfo.get("name", "(missing .modinfo section or name field)")
+        if not tables:
+            raise self._bad("no symbol table", f"{name}: module has no symbols (stripped?)", "Strip debug sections only: strip -g.")
+        if self.section_index(".gnu.linkonce.this_module") is None:
+            raise self._bad("no .gnu.linkonce.this_module section, so no struct module",
+                            f"{name}: No module found in object", "Is it an object file before modpost linked it (.ko, not .o)?")
+        self.symtab_index = tables[0]
+        shdr = self.shdrs[self.symtab_index]
+        self.strtab_index = int(shdr["link"])
+        if int(shdr["size"]) % SYM.itemsize:
+            raise self._bad(f"the symbol table has {shdr['size']} bytes, not a multiple of 24")
+        self.symtab = np.frombuffer(self.data, SYM, int(shdr["size"]) // SYM.itemsize, int(shdr["offset"]))
+        self._strtab = self.section_bytes(self.strtab_index)
+
+    # -- and what the kernel does not check: it would read or write beyond a table, so no answer of ours could be right
+
+    def _check_what_the_kernel_does_not(self) -> None:
+        if not len(self.symtab):
+            raise self._bad("the symbol table has no entries")
+        if not self._strtab or self._strtab[-1] or int(self.symtab["name"].max()) >= len(self._strtab):
+            raise self._bad("a symbol has its name outside the string table")
+        self._check_sizes()
+        for index in self.rela_sections:
+            self._check_rela(index)
+
+    def _check_sizes(self) -> None:
+        align = self.shdrs["addralign"]
+        if (align & (align - np.uint64(1))).any() or int(align.max()) > 1 << 20:
+            raise self._bad("a section's alignment is no power of two up to 1 MiB")
+        total = sum(int(s) for s in self.shdrs["size"][(self.shdrs["flags"] & SHF_ALLOC) != 0])
+        if total > MAX_BYTES:
+            raise self._bad(f"its sections want {total:#x} bytes of memory, more than {MAX_BYTES >> 20} MiB",
+                            hint="The kernel would run out of module space.")
+
+    def _check_rela(self, index: int) -> None:
+        shdr = self.shdrs[index]
+        where = f"section {index} ({_string(self._shstrtab, int(shdr['name']))})"
+        if int(shdr["size"]) % RELA.itemsize:
+            raise self._bad(f"{where} has {shdr['size']} bytes, not a multiple of 24")
+        entries, target = self.rela(index), int(shdr["info"])
+        if not len(entries) or target >= self._shnum:
+            return
+        if int(entries["sym"].max()) >= len(self.symtab):
+            raise self._bad(f"{where} refers to symbol {entries['sym'].max()} of {len(self.symtab)}")
+        size = int(self.shdrs[target]["size"])
+        if self.shdrs[target]["flags"] & SHF_ALLOC and not _fits(entries, size, _width_table(self.machine)):
+            raise self._bad(f"{where} wants to write beyond the {size} bytes of section {target}",
+                            hint="It would write into whatever lies behind.")
+
+
+def _fits(entries: np.ndarray[Any, np.dtype[Any]], size: int, widths: np.ndarray[Any, np.dtype[Any]]) -> bool:
+    """Whether every relocation's bytes lie inside a target section of `size` bytes."""
+    offset = entries["offset"]
+    if int(offset.max()) > size:            # first, so that the sum below cannot wrap around
+        return False
+    return bool((offset + widths[np.minimum(entries["type"], 255)] <= size).all())
+
+
+@lru_cache
+def _width_table(machine: int) -> np.ndarray[Any, np.dtype[Any]]:
+    table = np.ones(256, "<u8")
+    for number, width in WIDTHS[machine].items():
+        table[number] = width
+    return table
+
+
+@lru_cache
+def _type_names(machine: int) -> dict[int, str]:
+    names = {number: name for name, number in RELOC_ENUM[machine].items() if isinstance(number, int)}
+    return {**names, 118: "R_PPC64_ENTRY"} if machine == EM_PPC64 else names      # pyelftools does not know this one
+
+
+@lru_cache
+def _structs(machine: int) -> ELFStructs:
+    structs = ELFStructs(little_endian=True, elfclass=64)
+    structs.create_basic_structs()
+    structs.create_advanced_structs("ET_REL", ARCH_OF_MACHINE[machine], None)
+    return structs
+
+
+@lru_cache(maxsize=64)
+def _open_cached(cls: type[ModuleFile], path: str, mtime_ns: int, size: int) -> ModuleFile:
+    """A story loads the same file many times; it is read and checked once, and again when it changed."""
+    return cls(Path(path).read_bytes(), Path(path).name)
+
+
+def _string(table: bytes, offset: int) -> str:
+    """The string at an offset. Tables share tails, so they cannot be split at the NULs; outside, the empty string."""
+    return table[offset:max(table.find(b"\0", offset), offset)].decode("utf-8", "replace")
+
+
+def _decompress(data: bytes, filename: str) -> bytes:
+    """Distributions compress modules; the kernel (or kmod) unpacks them before the checks."""
+    try:
+        if data[:6] == b"\xfd7zXZ\0":
+            plain = lzma.LZMADecompressor(memlimit=128 << 20).decompress(data, MAX_BYTES + 1)
+        elif data[:2] == b"\x1f\x8b":
+            plain = zlib.decompressobj(31).decompress(data, MAX_BYTES + 1)
+        elif data[:4] == b"\x28\xb5\x2f\xfd":
+            raise ModuleFormatError(f"{filename}: compressed with zstd, which klpteach does not unpack. Try: zstd -d {filename}")
+        else:
+            return data
+    except (lzma.LZMAError, zlib.error, EOFError, MemoryError) as error:
+        raise ModuleFormatError(f"{filename}: its compression is damaged ({error}). The kernel would refuse with EINVAL. "
+                                "Is the download complete?") from None
+    if len(plain) > MAX_BYTES:
+        raise ModuleFormatError(f"{filename}: unpacks to more than {MAX_BYTES >> 20} MiB. Is it a module?")
+    return plain

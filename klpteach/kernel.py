@@ -1,0 +1,290 @@
+"""A kernel that modules are loaded into: what a shell can ask of it, and the recording of what it did.
+
+Every command returns a Step, with the same fields that a recorder on a real kernel fills in.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from . import klp, messages
+from .data import exports, ko_dir
+from .elf import ModuleFile
+from .errors import ModuleFormatError, PolicyError, ScenarioError
+from .livepatch import KlpObject, LivepatchState, enabled_store, klp_try_complete_transition
+from .loader import delete_module, load_module
+from .memory import KERNEL_TEXT, AddressSpace, Region
+from .module import LIVE, UNFORMED, Module
+from .policy import behaviour
+from .recording import Recording, Step
+from .refusal import EAGAIN, EINVAL, ENOENT, Oops, Refused
+
+Callback = Callable[["Kernel"], int | None]
+_SITE = re.compile(r"(?P<module>[^:]+):(?P<section>.+)\+0x(?P<offset>[0-9a-f]+)$")
+_ENABLED = re.compile(r"/sys/kernel/livepatch/([^/]+)/enabled$")
+
+
+class Kernel:
+    """A model of one running kernel, with its modules and livepatches.
+
+    arch: "x86_64". release: "5.3", "6.1", "6.3", "6.12". proposals: names of klpteach.policy.PROPOSALS. ko: folder for
+    file names without a path (default: the course's own modules). callbacks: (patch, object, "pre_patch" …) -> function.
+    Errors: PolicyError, ModuleFormatError, ScenarioError; what the kernel itself refuses is a Step with its errno.
+
+    >>> kernel = Kernel(release="6.1")
+    >>> kernel.insmod("nfsd_demo.ko").errno, kernel.insmod("livepatch_nfsd_demo.ko").errno
+    (0, 0)
+    >>> kernel.rmmod("nfsd_demo").errno, kernel.insmod("nfsd_demo.ko").errno
+    (0, -8)
+    """
+
+    def __init__(self, arch: str = "x86_64", release: str = "6.1", proposals: Iterable[str] = (), *,
+                 ko: str | os.PathLike[str] | None = None, title: str = "", scenario: str = "interactive") -> None:
+        if arch != "x86_64":
+            raise PolicyError(f"architecture {arch!r} is not in the model yet; there is x86_64.")
+        self.rules = behaviour(release, proposals, arch)
+        self.arch = arch
+        self.ko = Path(ko) if ko else ko_dir(arch, release)
+        self.memory = AddressSpace()
+        self.modules: list[Module] = []                       # oldest first
+        self.klp = LivepatchState()
+        self.placement: Mapping[str, Mapping[str, int]] = {}  # where the next load must land; {} = lowest fit
+        self.init_errno: dict[str, int] = {}                  # file -> what its init() returns
+        self.callbacks: dict[tuple[str, str, str], Callback] = {}
+        self.transition_blocked = False                       # a task sleeps in a function that is to be patched
+        self.dynamic_debug = False
+        self.module_sig = True                                # CONFIG_MODULE_SIG, and nothing is signed
+        self.hash_pointers = True
+        self.percpu_base = 0x0000607F80000000
+        self.wrecked = False                                  # after an oops with klp_mutex held
+        self.vmlinux: dict[str, list[int]] = {}               # symbols of the kernel itself, where a story needs them
+        self._exports = exports(self.ko)
+        self._known = frozenset(path.name for path in self.ko.glob("*.ko")) if self._exports else frozenset()
+        self._said: set[messages.Message] = set()
+        self._dmesg: list[tuple[int | None, str]] = []
+        self.site_file: Callable[[Module], ModuleFile] = lambda module: module.file
+        self.recording = Recording(scenario, title, "model", {"arch": arch, "release": release, "variant": "model"},
+                                   ["MODULE_SIG", "STRICT_MODULE_RWX", "RANDOMIZE_BASE"], proposals=list(proposals))
+
+    # -- commands -----------------------------------------------------------------------------------------------------
+
+    def insmod(self, file: str | os.PathLike[str] | ModuleFile, params: str = "") -> Step:
+        """Load a module file: a path, a name in the ko folder, or a ModuleFile."""
+        opened = file if isinstance(file, ModuleFile) else self._open(file)
+        failing = self.init_errno.get(opened.filename, _init_errno(opened))
+        return self._step(f"insmod {opened.filename}{' ' + params if params else ''}",
+                          lambda: load_module(self, opened, params, failing))
+
+    def rmmod(self, name: str) -> Step:
+        """Remove a module."""
+        return self._step(f"rmmod {name}", lambda: delete_module(self, name))
+
+    def modprobe(self, name: str) -> Step:
+        """Load a module by name, first what its modinfo `depends` names (and its targets, where a proposal says so)."""
+        return self._step(f"modprobe {name}", lambda: self._modprobe(name))
+
+    def echo(self, value: int | str, path: str) -> Step:
+        """Write to a file of /sys/kernel/livepatch. Only PATCH/enabled can be written."""
+        def store() -> None:
+            match = _ENABLED.match(str(path))
+            if not match:
+                raise Refused(ENOENT)
+            if str(value) not in ("0", "1"):
+                raise Refused(EINVAL)
+            enabled_store(self, match[1], str(value) == "1")
+        return self._step(f"echo {value} > {path}", store)
+
+    def cat(self, path: str) -> Step:
+        """Look whether a module answers: /proc/NAME is there while NAME is Live."""
+        def look() -> None:
+            mod = self.find_module(path.rpartition("/")[2])
+            if mod is None or mod.state != LIVE:
+                raise Refused(ENOENT)
+        return self._step(f"cat {path}", look)
+
+    def poke(self, site: str, value: str) -> Step:
+        """A foreign write of 8 little-endian bytes to "MODULE:SECTION+0xOFF"; value is hex."""
+        def write() -> None:
+            match = _SITE.match(site)
+            mod = self.find_module(match["module"]) if match else None
+            new = int(value, 16)
+            old = mod.poke(match["section"], int(match["offset"], 16), new.to_bytes(8, "little")) if mod and match else None
+            if old is None:
+                raise Refused(ENOENT)
+            self.log(messages.POKE(old=int.from_bytes(old, "little"), new=new))
+            raise Refused(EAGAIN)               # the module that does it never stays loaded
+        return self._step(f"poke {site} {value}", write)
+
+    def run(self, command: str) -> Step:
+        """One line of a story: insmod, rmmod, modprobe, echo, cat, poke, boot. Errors: ScenarioError for any other."""
+        words = command.split()
+        match words:
+            case ["boot"]:
+                return self._step("boot", lambda: None)
+            case ["insmod", file, *params]:
+                return self.insmod(file, " ".join(params))
+            case ["rmmod", name]:
+                return self.rmmod(name)
+            case ["modprobe", name]:
+                return self.modprobe(name)
+            case ["echo", value, ">", path]:
+                return self.echo(value, path)
+            case ["cat", path]:
+                return self.cat(path)
+            case ["poke", site, value] if re.fullmatch("[0-9a-fA-F]{1,16}", value):
+                return self.poke(site, value)
+        raise ScenarioError(f"unknown command {command!r}; there are insmod FILE.ko, rmmod NAME, modprobe NAME, "
+                            "echo 0 > /sys/kernel/livepatch/NAME/enabled, cat PATH, poke MODULE:SECTION+0xOFF HEX.")
+
+    def pass_over(self, command: str) -> Step:
+        """A command that changes nothing here, kept in the recording so that steps stay in line."""
+        return self._step(command, lambda: None)
+
+    def set_export(self, name: str, address: int) -> None:
+        """Tell where the kernel exports a symbol (a recording knows)."""
+        self._exports = {**self._exports, name: address}
+
+    # -- what the model's parts ask of it -----------------------------------------------------------------------------
+
+    def log(self, line: messages.Line) -> None:
+        """printk(). Debug lines appear with dynamic debug only."""
+        if line.level < messages.DEBUG or self.dynamic_debug:
+            self._dmesg.append((line.level, line.render(self._pointer)))
+
+    def log_once(self, line: messages.Line) -> None:
+        """pr_notice_once() and the like: once a boot, also if that load failed later."""
+        if line.message not in self._said:
+            self._said.add(line.message)
+            self.log(line)
+
+    def _pointer(self, address: int) -> str:
+        """%p: the address itself only with no_hash_pointers, else 32 bits of a hash. Simplified: not the kernel's siphash."""
+        if not self.hash_pointers:
+            return f"{address:016x}"
+        return f"{int.from_bytes(hashlib.sha256(address.to_bytes(8, 'little')).digest()[:4], 'little'):016x}"
+
+    def find_module(self, name: str | None) -> Module | None:
+        return next((m for m in self.modules if m.name == name and m.state != UNFORMED), None)
+
+    def free_regions(self, regions: Iterable[Region]) -> None:
+        for region in regions:
+            self.memory.free(region)
+
+    def resolve_symbol(self, mod: Module, name: str) -> int | None:
+        """An exported symbol's address: of the kernel, or of a Live module, which is then in use by `mod`.
+
+        What the kernel exports is known for the modules of the ko folder. For a module from elsewhere a name that no
+        loaded module exports is taken to be the kernel's.
+        """
+        for owner in self.modules:
+            if owner.state == LIVE and name in owner.exports:
+                mod.use(owner)
+                return owner.exports[name][0]
+        if name in self._exports:
+            return self._exports[name] or _invented(name)
+        return None if mod.file.filename in self._known else _invented(name)
+
+    def find_export(self, name: str) -> str | None:
+        """Who exports a symbol already: a module's name, or None."""
+        return next((m.name for m in self.modules if m.state == LIVE and name in m.exports), None)
+
+    def object_symbols(self, objname: str | None, name: str) -> Iterator[int]:
+        """Addresses of all symbols of that name in an object, in kallsyms' order; None is vmlinux."""
+        if objname is None:
+            yield from self.vmlinux.get(name, ())
+            return
+        mod = self.find_module(objname)
+        if mod is not None:
+            yield from mod.find_symbol(name)
+
+    def ftrace_location(self, obj: KlpObject, address: int) -> bool:
+        """Whether the function at an address begins with a call that ftrace can take over.
+
+        Simplified: in vmlinux every function does; in a module an entry of __mcount_loc in its first 32 bytes counts.
+        """
+        return obj.mod is None or any(address <= entry < address + 32 for entry in obj.mod.ftrace_locations)
+
+    def run_callback(self, patch: str, obj: str, kind: str) -> int:
+        """A livepatch's callback, if the story declared one. Its errno matters for pre_patch only."""
+        function = self.callbacks.get((patch, obj, kind))
+        return (function(self) or 0) if function else 0
+
+    # -- steps --------------------------------------------------------------------------------------------------------
+
+    def _step(self, command: str, action: Callable[[], object]) -> Step:
+        step = Step(command)
+        if self.wrecked:
+            raise ScenarioError(f"{command}: the kernel oopsed in an earlier step and holds klp_mutex; nothing works any more.")
+        try:
+            klp_try_complete_transition(self)
+            action()
+        except Refused as refused:
+            step.errno = refused.errno
+        except Oops:
+            step.errno, step.oops, self.wrecked = None, True, True
+        step.dmesg, self._dmesg = self._dmesg, []
+        self._snapshot(step)
+        self.recording.steps.append(step)
+        return step
+
+    def _snapshot(self, step: Step) -> None:
+        step.modules = [self._proc_modules_row(m) for m in reversed(self.modules)]
+        step.livepatch = {p.name: self._sysfs(p) for p in self.klp.patches}
+        step.sections = {m.name: {n: a for n, (a, _) in m.image.sections.items()} for m in self.modules}
+        step.symbols = {m.name: [tuple(row) for row in m.kallsyms()] for m in self.modules}
+        step.sites = {f"{m.name}:{key}": value for m in self.modules for key, value in self._sites(m)}
+
+    def _proc_modules_row(self, mod: Module) -> dict[str, Any]:
+        return {"name": mod.name, "size": mod.image.layout.core_size, "refcount": mod.refcount,
+                "used_by": [holder.name for holder in reversed(mod.holders)], "state": mod.state, "base": mod.base, "taint": mod.taint}
+
+    def _sysfs(self, patch: Any) -> dict[str, Any]:
+        objects = {}
+        for obj in patch.objects:
+            objects[obj.label] = {"patched": int(obj.patched)} if self.rules.patched_in_sysfs else {}
+            objects[obj.label]["functions"] = [func.sysfs_name for func in obj.funcs]
+        return {"enabled": int(patch.enabled), "transition": int(patch is self.klp.transition), "objects": objects}
+
+    def _sites(self, mod: Module) -> Iterator[tuple[str, bytes]]:
+        for site in klp.sites(self.site_file(mod)):
+            value = mod.bytes_at(site.section, site.offset, site.width)
+            if value:
+                yield site.key, value
+
+    def _open(self, file: str | os.PathLike[str]) -> ModuleFile:
+        path = Path(file)
+        if path.name == str(file) and (self.ko / path).exists():
+            path = self.ko / path
+        opened = ModuleFile.open(path)
+        self.recording.files[opened.filename] = hashlib.sha256(opened.data).hexdigest()
+        return opened
+
+    def _modprobe(self, name: str) -> None:
+        if self.find_module(name):
+            return
+        file = self._open(f"{name}.ko")
+        for needed in filter(None, file.modinfo.get("depends", "").split(",")):
+            self._modprobe(needed)
+        if self.rules.depend_on_targets and file.klp:
+            for obj in file.klp.objects:
+                if obj.name and (self.ko / f"{obj.name}.ko").exists():
+                    self._modprobe(obj.name)
+        load_module(self, file, "", self.init_errno.get(file.filename, _init_errno(file)))
+
+
+def _init_errno(file: ModuleFile) -> int:
+    """The model does not run init(). A module can say in its modinfo what it returns (our failing sample does)."""
+    try:
+        return int(file.modinfo.get("klpteach_init_errno", "0"))
+    except ValueError:
+        raise ModuleFormatError(f"{file.filename}: modinfo klpteach_init_errno is no number.") from None
+
+
+def _invented(name: str) -> int:
+    """An address in the kernel's text for a symbol whose real one is not known; the same name, the same address."""
+    return KERNEL_TEXT + (int.from_bytes(hashlib.sha256(name.encode()).digest()[:3], "little") & ~0xF)

@@ -1,0 +1,82 @@
+"""Where modules live: the module area as a list of mappings, lowest fit first, and what was there before.
+
+x86_64: module_alloc() takes the lowest hole that fits; a mapping is rounded up to pages and followed by a guard page.
+A freed range can be taken at once (VM_FLUSH_RESET_PERMS), which is why a reload lands where the first load was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from .refusal import ENOMEM, Refused
+
+PAGE = 0x1000
+# MODULES_VADDR with CONFIG_RANDOMIZE_BASE is 0xffffffffc0000000; the kernel itself takes the first 2 MiB and a page (nokaslr).
+MODULES_START, MODULES_END = 0xFFFFFFFFC0201000, 0xFFFFFFFFFF000000
+KERNEL_TEXT = 0xFFFFFFFF81000000
+
+
+def page_align(size: int) -> int:
+    """Round up to whole pages.
+
+    >>> hex(page_align(0x1001))
+    '0x2000'
+    """
+    return (size + PAGE - 1) & -PAGE
+
+
+@dataclass(eq=False)
+class Region:
+    """One mapping: `size` bytes from `start`, owned by a module; `kind` is core, init, text, data …"""
+
+    start: int
+    size: int
+    owner: str
+    kind: str
+    data: np.ndarray[Any, np.dtype[Any]] = field(repr=False)
+
+    @property
+    def end(self) -> int:
+        return self.start + self.size
+
+
+class AddressSpace:
+    """The module area. Addresses are ints; every mapping's bytes are a numpy array of uint8.
+
+    >>> space = AddressSpace()
+    >>> first = space.alloc(0x3000, "nfsd", "core")
+    >>> space.free(first); hex(space.alloc(0x3000, "nfsd", "core").start), hex(space.alloc(1, "lockd", "core").start)
+    ('0xffffffffc0201000', '0xffffffffc0205000')
+    """
+
+    def __init__(self, start: int = MODULES_START) -> None:
+        self.start = start
+        self.regions: list[Region] = []
+
+    def __iter__(self) -> Iterator[Region]:
+        return iter(self.regions)
+
+    def alloc(self, size: int, owner: str, kind: str, at: int | None = None) -> Region:
+        """Map `size` bytes, zeroed, at the lowest hole, or at address `at` where a recording says so."""
+        size = page_align(size)
+        region = Region(self._lowest_hole(size) if at is None else at, size, owner, kind, np.zeros(size, "u1"))
+        self.regions.append(region)
+        self.regions.sort(key=lambda r: r.start)
+        return region
+
+    def free(self, region: Region) -> None:
+        self.regions.remove(region)
+
+    def _lowest_hole(self, size: int) -> int:
+        hole = self.start
+        for region in self.regions:
+            if hole + size + PAGE <= region.start:
+                break
+            hole = max(hole, region.end + PAGE)
+        if hole + size > MODULES_END:
+            raise Refused(ENOMEM)
+        return hole

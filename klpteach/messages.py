@@ -1,0 +1,133 @@
+"""Every line that the kernel prints about modules and livepatches, with its log level; the only place with such text.
+
+The prefix ("module: ", "livepatch: ") is the pr_fmt of the file that prints; kernel/module/*.c has none.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+ERR, WARNING, NOTICE, INFO, DEBUG = 3, 4, 5, 6, 7
+
+
+class Pointer(int):
+    """An address printed with %p: since 4.15 the kernel prints a hash of it instead, another one each boot."""
+
+
+@dataclass(frozen=True)
+class Message:
+    """A printk() format: level, the file that prints it, and the text with named fields.
+
+    >>> NOT_FOUND(name="nfsd_open").render()
+    "livepatch: symbol 'nfsd_open' not found in symbol table"
+    >>> NOT_FOUND.match("livepatch: symbol 'nfsd_open' not found in symbol table")
+    {'name': 'nfsd_open'}
+    """
+
+    level: int
+    source: str
+    format: str
+
+    def __call__(self, **args: Any) -> Line:
+        return Line(self, args)
+
+    @cached_property
+    def _regex(self) -> re.Pattern[str]:
+        pieces = re.split(r"\{(\w+)[^}]*\}", self.format)
+        body = "".join(re.escape(piece) if i % 2 == 0 else f"(?P<{piece}>{_FIELDS.get(piece, '.+?')})" for i, piece in enumerate(pieces))
+        return re.compile(body + r"\s*$")
+
+    def match(self, line: str) -> dict[str, str] | None:
+        """The fields of a line that this format has printed, None for any other line."""
+        found = self._regex.match(line)
+        return found.groupdict() if found else None
+
+
+@dataclass(frozen=True)
+class Line:
+    """A message with its arguments; rendered when it reaches the log, since only a kernel knows how it hashes pointers."""
+
+    message: Message
+    args: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def level(self) -> int:
+        return self.message.level
+
+    def render(self, pointer: Callable[[int], str] = "{:016x}".format) -> str:
+        args = {key: pointer(value) if isinstance(value, Pointer) else value for key, value in self.args.items()}
+        return self.message.format.format(**args)
+
+
+_FIELDS = {"type": r"\d+", "loc": r"(?:[0-9a-fx]+|\(____ptrval____\))", "val": "[0-9a-f]+", "err": r"-?\d+", "index": r"\d+",
+           "max": r"\d+", "pos": r"\d+", "old": "[0-9a-f]+", "new": "[0-9a-f]+", "sec": r"\d+", "idx": r"\d+"}
+
+_X86, _MAIN, _CORE, _TRANSITION = ("arch/x86/kernel/module.c", "kernel/module/main.c", "kernel/livepatch/core.c",
+                                   "kernel/livepatch/transition.c")
+_PATCH = "kernel/livepatch/patch.c"
+
+# -- relocation, x86_64 ---------------------------------------------------------------------------------------------------
+NONZERO_SKIPPING = Message(ERR, _X86, "module: x86/modules: Skipping invalid relocation target, existing value is nonzero "
+                           "for type {type}, loc {loc}, val {val:x}")                        # 4.15 to 6.2: S + A
+NONZERO = Message(ERR, _X86, "module: x86/modules: Invalid relocation target, existing value is nonzero "
+                  "for type {type}, loc {loc}, val {val:x}")                                 # 6.3 and later: S + A - P
+NONZERO_619 = Message(ERR, _X86, "module: x86/modules: Invalid relocation target, existing value is nonzero "
+                      "for sec {sec}, idx {idx}, type {type}, loc {loc}, val {val:x}")       # 6.19 and later
+MISMATCH = Message(WARNING, _X86, "module: x86/modules: Invalid relocation target, existing value does not match expected value "
+                   "for type {type}, loc {loc}, val {val:x}")
+OVERFLOW = Message(ERR, _X86, "module: overflow in relocation type {type} val {val:x}")
+NOT_MCMODEL = Message(ERR, _X86, "module: `{module}' likely not compiled with -mcmodel=kernel")
+UNKNOWN_RELA = Message(ERR, _X86, "module: {module}: Unknown rela relocation: {type}")
+
+# -- loading --------------------------------------------------------------------------------------------------------------
+OUT_OF_TREE = Message(WARNING, _MAIN, "{module}: loading out-of-tree module taints kernel.")
+TAINT_LIVEPATCH = Message(NOTICE, _MAIN, "{module}: tainting kernel with TAINT_LIVEPATCH")
+UNSIGNED = Message(NOTICE, _MAIN, "{module}: module verification failed: signature and/or required key missing - tainting kernel")
+LICENSE = Message(WARNING, _MAIN, "{module}: module license '{license}' taints kernel.")
+STAGING = Message(WARNING, _MAIN, "{module}: module is from the staging directory, the quality is unknown, you have been warned.")
+BAD_ARCH = Message(ERR, _MAIN, "Invalid architecture in ELF header: {machine}")
+COMMON = Message(WARNING, _MAIN, "{module}: please compile with -fno-common")
+UNKNOWN_SYMBOL = Message(WARNING, _MAIN, "{module}: Unknown symbol {name} (err {err})")
+BAD_SECTION_INDEX = Message(ERR, _MAIN, "{module}: Symbol {name} has an invalid section index {index} (max {max})")
+DUPLICATE_EXPORT = Message(ERR, _MAIN, "{module}: exports duplicate symbol {name} (owned by {owner})")
+
+# -- livepatch: symbols and sections --------------------------------------------------------------------------------------
+NOT_MARKED = Message(ERR, _CORE, "livepatch: symbol {name} is not marked as a livepatch symbol")
+BAD_SYMBOL_NAME = Message(ERR, _CORE, "livepatch: symbol {name} has an incorrectly formatted name")
+BAD_SECTION_NAME = Message(ERR, _CORE, "livepatch: section {name} has an incorrectly formatted name")
+VMLINUX_SYMBOL = Message(ERR, _CORE, "livepatch: invalid access to vmlinux symbol '{name}' from module-specific "
+                         "livepatch relocation section")
+NOT_FOUND = Message(ERR, _CORE, "livepatch: symbol '{name}' not found in symbol table")
+AMBIGUOUS = Message(ERR, _CORE, "livepatch: unresolvable ambiguity for symbol '{name}' in object '{object}'")
+NO_SUCH_POSITION = Message(ERR, _CORE, "livepatch: symbol position {pos} for symbol '{name}' in object '{object}' not found")
+NOT_A_LIVEPATCH = Message(ERR, _CORE, "livepatch: module {module} is not marked as a livepatch module")
+VMLINUX_KO = Message(ERR, _CORE, "livepatch: vmlinux.ko: invalid module name")
+
+# -- livepatch: the life of a patch ---------------------------------------------------------------------------------------
+ENABLING = Message(NOTICE, _CORE, "livepatch: enabling patch '{patch}'")
+INITIALIZING = Message(DEBUG, _TRANSITION, "livepatch: '{patch}': initializing {what} transition")
+STARTING = Message(NOTICE, _TRANSITION, "livepatch: '{patch}': starting {what} transition")
+COMPLETING = Message(DEBUG, _TRANSITION, "livepatch: '{patch}': completing {what} transition")
+COMPLETE = Message(NOTICE, _TRANSITION, "livepatch: '{patch}': {what} complete")
+CANCELING = Message(DEBUG, _TRANSITION, "livepatch: '{patch}': canceling patching transition, going to unpatch")
+REVERSING = Message(DEBUG, _TRANSITION, "livepatch: '{patch}': reversing transition from {what}")
+APPLYING = Message(NOTICE, _CORE, "livepatch: applying patch '{patch}' to loading module '{module}'")
+REVERTING = Message(NOTICE, _CORE, "livepatch: reverting patch '{patch}' on unloading module '{module}'")
+PRE_PATCH_FAILED = Message(WARNING, _CORE, "livepatch: pre-patch callback failed for object '{object}'")
+PATCH_OBJECT_FAILED = Message(WARNING, _CORE, "livepatch: failed to patch object '{object}'")
+ENABLE_FAILED = Message(WARNING, _CORE, "livepatch: failed to enable patch '{patch}'")
+NO_FTRACE_LOCATION = Message(ERR, _PATCH, "livepatch: failed to find location for function '{function}'")
+INIT_FAILED = Message(WARNING, _CORE, "livepatch: failed to initialize patch '{patch}' for module '{module}' ({err})")
+APPLY_FAILED = Message(WARNING, _CORE, "livepatch: failed to apply patch '{patch}' to module '{module}' ({err})")
+REFUSING = Message(WARNING, _CORE, "livepatch: patch '{patch}' failed for module '{module}', refusing to load module '{module_}'")
+
+# -- not livepatch --------------------------------------------------------------------------------------------------------
+PAGE_FAULT = Message(1, "arch/x86/mm/fault.c", "BUG: unable to handle page fault for address: {loc}")
+POKE = Message(INFO, "a test module of ours", "poke_demo: old value {old:016x}, new value {new:016x}")
+TARGET_ABSENT = Message(ERR, "no kernel: the proposal hard-dependencies", "{module}: target module {target} is not loaded (err {err})")
+
+ALL: dict[str, Message] = {name: value for name, value in globals().items() if isinstance(value, Message)}

@@ -1,0 +1,187 @@
+"""A loaded module as the kernel keeps it (struct module), and what kallsyms and /proc/modules show of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+
+from .elf import (
+    SHF_ALLOC,
+    SHF_EXECINSTR,
+    SHF_WRITE,
+    SHN_ABS,
+    SHN_LORESERVE,
+    SHN_UNDEF,
+    SHT_NOBITS,
+    STB_WEAK,
+    ModuleFile,
+)
+from .image import Image, core_symbols, is_init, section_flags
+from .memory import Region
+
+UNFORMED, COMING, LIVE, GOING = "Unformed", "Loading", "Live", "Unloading"     # the words of /proc/modules
+
+
+class KallsymsRow(NamedTuple):
+    """One line of /proc/kallsyms of a module."""
+
+    address: int
+    type: str
+    name: str
+
+
+@dataclass(eq=False)
+class Module:
+    """struct module: a file, its image, and what the kernel counts and remembers about it."""
+
+    name: str
+    file: ModuleFile
+    image: Image
+    regions: list[Region]
+    state: str = UNFORMED
+    taint: str = ""
+    klp_alive: bool = False                                   # klp_module_coming() has run, klp_module_going() has not
+    references: int = 0                                       # try_module_get() by livepatch
+    holders: list[Module] = field(default_factory=list)       # modules that use this one ("used by"), oldest first
+    uses: list[Module] = field(default_factory=list)
+    init_rows: list[KallsymsRow] = field(default_factory=list)
+
+    @property
+    def refcount(self) -> int:
+        return len(self.holders) + self.references
+
+    @property
+    def base(self) -> int:
+        """What /proc/modules shows: the core block, or the text."""
+        return self.image.bases["core" if "core" in self.image.bases else "text"]
+
+    def use(self, owner: Module) -> None:
+        """ref_module(): this module uses a symbol of `owner`, which cannot go before it."""
+        if owner is not self and owner not in self.uses:
+            self.uses.append(owner)
+            owner.holders.append(self)
+
+    def drop_uses(self) -> None:
+        """module_unload_free()."""
+        for owner in self.uses:
+            owner.holders.remove(self)
+        self.uses.clear()
+
+    @cached_property
+    def exports(self) -> dict[str, tuple[int, bool]]:
+        """Exported name -> (address, GPL only), from the __ksymtab entries."""
+        address = dict(zip(self.file.symbol_names, self.image.symbols.tolist(), strict=True))
+        found = {}
+        for name, section in zip(self.file.symbol_names, self.file.symtab["shndx"].tolist(), strict=True):
+            if name.startswith("__ksymtab_") and 0 < section < len(self.file.shdrs):
+                exported = name.removeprefix("__ksymtab_")
+                found[exported] = (address.get(exported, 0), self.file.section_names[section] == "__ksymtab_gpl")
+        return found
+
+    def find_symbol(self, name: str) -> Iterator[int]:
+        """Addresses of the symbols of that name in symbol table order, as livepatch looks for them; UNDEF ones are skipped.
+
+        While the module is loading its whole table is there, later only what kallsyms kept.
+        """
+        for index in self._by_name.get(name, ()):
+            if self.file.symtab["shndx"][index] != SHN_UNDEF and (self.state == COMING or index in self._kept):
+                yield int(self.image.symbols[index])
+
+    @cached_property
+    def _kept(self) -> frozenset[int]:
+        return frozenset(core_symbols(self.file))
+
+    @cached_property
+    def _by_name(self) -> dict[str, list[int]]:
+        table: dict[str, list[int]] = {}
+        for index, name in enumerate(self.file.symbol_names):
+            table.setdefault(name, []).append(index)
+        return table
+
+    @cached_property
+    def ftrace_locations(self) -> list[int]:
+        """Addresses of the calls that ftrace can take over: the entries of __mcount_loc, ascending."""
+        return sorted(self._mcount_entries())
+
+    def _mcount_entries(self, init: bool | None = None) -> Iterator[int]:
+        for index in self.file.rela_sections:
+            target = int(self.file.shdrs["info"][index])
+            if target >= len(self.file.shdrs) or self.file.section_names[target] != "__mcount_loc":
+                continue
+            for _, _, symbol, addend in self.file.rela(index).tolist():
+                section = int(self.file.symtab["shndx"][symbol])
+                if init is None or (section < len(self.file.shdrs) and is_init(self.file, section) == init):
+                    yield (int(self.image.symbols[symbol]) + addend) & 0xFFFFFFFFFFFFFFFF
+
+    def init_functions(self) -> list[KallsymsRow]:
+        """The traced functions of .init.text: ftrace remembers them while any function is being traced.
+
+        Source: kernel/trace/ftrace.c, save_ftrace_mod_rec() and ftrace_free_mem().
+        """
+        return [self._function_at(address) for address in self._mcount_entries(init=True)]
+
+    def _function_at(self, address: int) -> KallsymsRow:
+        best = KallsymsRow(0, "T", "?")
+        for name, value, section in zip(self.file.symbol_names, self.image.symbols.tolist(), self.file.symtab["shndx"].tolist(), strict=True):
+            if name and section not in (SHN_UNDEF, SHN_ABS) and best.address < value <= address:
+                best = KallsymsRow(value, "T", name)
+        return best
+
+    # -- what user space sees -----------------------------------------------------------------------------------------
+
+    def kallsyms(self) -> list[KallsymsRow]:
+        """The module's rows of /proc/kallsyms, in their order. Source: kernel/module/kallsyms.c, elf_type()."""
+        open_exports = {name for name, (_, gpl) in self.exports.items() if not gpl}
+        rows = []
+        for index in core_symbols(self.file):
+            name = self.file.symbol_names[index]
+            if name:
+                kind = self._symbol_type(index)
+                rows.append(KallsymsRow(int(self.image.symbols[index]), kind.upper() if name in open_exports else kind, name))
+        return rows + self.init_rows
+
+    def _symbol_type(self, index: int) -> str:
+        section, info = int(self.file.symtab["shndx"][index]), int(self.file.symtab["info"][index])
+        if info >> 4 == STB_WEAK:
+            return "v" if info & 15 == 1 else "w"
+        if section == SHN_UNDEF:
+            return "u"
+        if section == SHN_ABS or (section < len(self.file.shdrs) and self.file.section_names[section] == ".data..percpu"):
+            return "a"
+        if section >= SHN_LORESERVE or section >= len(self.file.shdrs):
+            return "?"
+        return self._section_type(section)
+
+    def _section_type(self, section: int) -> str:
+        flags, nobits = section_flags(self.file, section), self.file.shdrs["type"][section] == SHT_NOBITS
+        if flags & SHF_EXECINSTR:
+            return "t"
+        if flags & SHF_ALLOC and not nobits:
+            return "d" if flags & SHF_WRITE else "r"
+        return "b" if nobits else "?"
+
+    def free(self) -> list[Region]:
+        """Give up all memory; the freed regions."""
+        freed, self.regions = self.regions, []
+        return freed
+
+    def bytes_at(self, section: str, offset: int, width: int) -> bytes | None:
+        """The bytes of a section now; None where the section is not in memory."""
+        for index, name in enumerate(self.file.section_names):
+            if name == section and index in self.image.layout.places:
+                body = self.image.bytes_of(index)
+                return body[offset:offset + width].tobytes() if offset < len(body) else None
+        return None
+
+    def poke(self, section: str, offset: int, value: bytes) -> bytes | None:
+        """A foreign write; the bytes before, or None where there is no such place."""
+        old = self.bytes_at(section, offset, len(value))
+        if old is None or len(old) < len(value):
+            return None
+        index = next(i for i, n in enumerate(self.file.section_names) if n == section and i in self.image.layout.places)
+        self.image.bytes_of(index)[offset:offset + len(value)] = np.frombuffer(value, "u1")
+        return old

@@ -1,0 +1,279 @@
+"""Steps and recordings: what a kernel did, one command after the other, in the form klpteach-recording/1.
+
+A recording is made by a real kernel under QEMU or by the model; whoever reads one does not care which.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .errors import RecordingError
+
+SCHEMA = "klpteach-recording/1"
+_HASHED = re.compile(r"(?<=loc )[0-9a-f]{16}")
+_OPTIONAL = ("quiet", "oops", "exit", "out", "label", "modules", "livepatch", "sections", "symbols", "sites", "stubs", "placement")
+
+
+@dataclass
+class Step:
+    """One command and what was seen after it; a field that is None was not looked at.
+
+    errno: 0, a negative errno, or None where a program of user space ran (then exit and out). dmesg: (level, line)
+    pairs. modules: rows of /proc/modules, newest first. sites: "MODULE:SECTION+0xOFF" -> bytes in memory order.
+    """
+
+    command: str
+    errno: int | None = 0
+    dmesg: list[tuple[int | None, str]] = field(default_factory=list)
+    quiet: bool = False
+    oops: bool = False
+    exit: int | None = None
+    out: str | None = None
+    label: str | None = None
+    modules: list[dict[str, Any]] | None = None
+    livepatch: dict[str, Any] | None = None
+    sections: dict[str, dict[str, int]] | None = None
+    symbols: dict[str, list[tuple[int, str, str]]] | None = None
+    sites: dict[str, bytes] | None = None
+    stubs: dict[str, Any] | None = None
+    placement: dict[str, dict[str, int]] | None = None
+
+    @property
+    def lines(self) -> list[str]:
+        """The text of the dmesg lines."""
+        return [text for _, text in self.dmesg]
+
+    @property
+    def refused(self) -> bool:
+        return self.errno is not None and self.errno < 0 or bool(self.exit)
+
+    def bytes_at(self, site: str) -> bytes:
+        """The bytes at a site ("MODULE:SECTION+0xOFF"). Errors: RecordingError for a site that was not looked at."""
+        try:
+            return (self.sites or {})[site]
+        except KeyError:
+            raise RecordingError(f"{self.command}: no site {site} in this step; there are {', '.join(sorted(self.sites or {})[:4])} …") from None
+
+    def module(self, name: str) -> dict[str, Any] | None:
+        """The row of a module, None where it is not loaded (or nobody looked)."""
+        return next((row for row in self.modules or () if row["name"] == name), None)
+
+    def to_json(self) -> dict[str, Any]:
+        raw: dict[str, Any] = {"command": self.command, "errno": self.errno, "dmesg": [list(line) for line in self.dmesg]}
+        for key in _OPTIONAL:
+            value = getattr(self, key)
+            if value not in (None, False):
+                raw[key] = _ENCODE.get(key, lambda v: v)(value)
+        return raw
+
+    @classmethod
+    def from_json(cls, raw: Mapping[str, Any]) -> Step:
+        values: dict[str, Any] = {key: _DECODE.get(key, lambda v: v)(raw[key]) for key in _OPTIONAL if raw.get(key) is not None}
+        dmesg = [(level, text) for level, text in raw.get("dmesg", [])]
+        return cls(raw["command"], raw.get("errno") if "errno" in raw or not raw.get("quiet") else None, dmesg, **values)
+
+
+def hexa(address: int) -> str:
+    """An address as everywhere in the course: 0x and 16 digits.
+
+    >>> hexa(0xffffffffc0201000)
+    '0xffffffffc0201000'
+    """
+    return f"0x{address:016x}"
+
+
+def _addresses(table: Mapping[str, Mapping[str, int]]) -> dict[str, dict[str, str]]:
+    return {name: {key: hexa(value) for key, value in row.items()} for name, row in table.items()}
+
+
+def _numbers(table: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, int]]:
+    return {name: {key: int(value, 16) for key, value in row.items() if value != "new"} for name, row in table.items()}
+
+
+_ENCODE: dict[str, Any] = {
+    "modules": lambda rows: [{**row, "base": hexa(row["base"])} for row in rows],
+    "sections": _addresses,
+    "placement": _addresses,
+    "symbols": lambda table: {name: [[hexa(a), kind, symbol] for a, kind, symbol in rows] for name, rows in table.items()},
+    "sites": lambda sites: {key: value.hex() for key, value in sites.items()},
+}
+_DECODE: dict[str, Any] = {
+    "modules": lambda rows: [{**row, "base": int(row["base"], 16)} for row in rows],
+    "sections": _numbers,
+    "placement": _numbers,
+    "symbols": lambda table: {name: [(int(a, 16), kind, symbol) for a, kind, symbol in rows] for name, rows in table.items()},
+    "sites": lambda sites: {key: bytes.fromhex(value) for key, value in sites.items()},
+}
+
+
+@dataclass
+class Recording:
+    """The steps of one story on one kernel, with the inputs that a replay needs.
+
+    kernel: arch, release, version, variant, cmdline. config: kernel options that matter, those listed are on.
+    init_errno: file -> what its own init() returns. files: file -> sha256. source: "real kernel" or "model".
+    """
+
+    scenario: str
+    title: str = ""
+    source: str = "model"
+    kernel: dict[str, str] = field(default_factory=dict)
+    config: list[str] = field(default_factory=list)
+    init_errno: dict[str, int] = field(default_factory=dict)
+    files: dict[str, str | None] = field(default_factory=dict)
+    proposals: list[str] = field(default_factory=list)
+    vmlinux: dict[str, int] = field(default_factory=dict)
+    steps: list[Step] = field(default_factory=list)
+
+    def __iter__(self) -> Iterator[Step]:
+        return iter(self.steps)
+
+    def __getitem__(self, index: int) -> Step:
+        return self.steps[index]
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    @property
+    def arch(self) -> str:
+        return self.kernel.get("arch", "x86_64")
+
+    @property
+    def release(self) -> str:
+        """major.minor of the kernel: "6.1" for 6.1.0-56-amd64."""
+        return ".".join(self.kernel.get("release", "6.1").split("-")[0].split("+")[0].split(".")[:2])
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write as JSON, one line a step."""
+        head = {"schema": SCHEMA, "scenario": self.scenario, "title": self.title, "source": self.source, "kernel": self.kernel,
+                "config": self.config, "init_errno": self.init_errno, "files": self.files, "proposals": self.proposals}
+        if self.vmlinux:
+            head["vmlinux"] = {name: hexa(address) for name, address in self.vmlinux.items()}
+        steps = ",\n  ".join(json.dumps(step.to_json()) for step in self.steps)
+        Path(path).write_text(json.dumps(head)[:-1] + ', "steps": [\n  ' + steps + "\n]}\n")
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Recording:
+        """Read a recording. Errors: RecordingError, one line that says which key or step is wrong."""
+        name = Path(path).name
+        try:
+            raw = json.loads(Path(path).read_bytes())
+        except OSError as error:
+            raise RecordingError(f"{name}: cannot be read ({error.strerror}).") from None
+        except (ValueError, RecursionError) as error:
+            raise RecordingError(f"{name}: not JSON ({error}).") from None
+        if not isinstance(raw, dict) or raw.get("schema") != SCHEMA:
+            found = raw.get("schema") if isinstance(raw, dict) else type(raw).__name__
+            raise RecordingError(f"{name}: schema {found!r}, klpteach reads {SCHEMA!r}.")
+        return cls._from_json(raw, name)
+
+    @classmethod
+    def _from_json(cls, raw: dict[str, Any], name: str) -> Recording:
+        for key, kind in (("scenario", str), ("kernel", dict), ("steps", list)):
+            if not isinstance(raw.get(key), kind):
+                raise RecordingError(f"{name}: key {key!r} is missing or no {kind.__name__}.")
+        steps = []
+        for number, step in enumerate(raw["steps"]):
+            try:
+                steps.append(Step.from_json(step))
+            except KeyError as error:
+                raise RecordingError(f"{name}: step {number} has no {error}.") from None
+            except (TypeError, ValueError, AttributeError) as error:
+                raise RecordingError(f"{name}: step {number} cannot be read ({error}).") from None
+        try:
+            vmlinux = {k: int(v, 16) for k, v in raw.get("vmlinux", {}).items()}
+            return cls(raw["scenario"], raw.get("title", ""), raw.get("source", ""), dict(raw["kernel"]), list(raw.get("config", [])),
+                       dict(raw.get("init_errno", {})), dict(raw.get("files", {})), list(raw.get("proposals", [])), vmlinux, steps)
+        except (TypeError, ValueError, AttributeError) as error:
+            raise RecordingError(f"{name}: its head cannot be read ({error}).") from None
+
+    def compare(self, other: Recording) -> list[Difference]:
+        """Every difference between two recordings of the same commands, in order of steps; hashed pointers aside."""
+        found = []
+        if len(self) != len(other):
+            found.append(Difference(min(len(self), len(other)), "", "steps", len(self), len(other)))
+        exact_pointers = all("no_hash_pointers" in r.kernel.get("cmdline", "") for r in (self, other))
+        for number, (ours, theirs) in enumerate(zip(self.steps, other.steps, strict=False)):
+            found += [Difference(number, ours.command, *rest) for rest in compare_steps(ours, theirs, exact_pointers)]
+        return found
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One thing that two recordings do not agree on."""
+
+    step: int
+    command: str
+    what: str
+    ours: Any
+    theirs: Any
+
+    def __str__(self) -> str:
+        return f"step {self.step} ({self.command}): {self.what}: {_brief(self.ours)} != {_brief(self.theirs)}"
+
+
+def _brief(value: Any) -> str:
+    if isinstance(value, bytes):
+        return value.hex()
+    return hexa(value) if isinstance(value, int) and value > 0xFFFFFFFF else repr(value)
+
+
+def compare_steps(ours: Step, theirs: Step, exact_pointers: bool = False) -> Iterator[tuple[str, Any, Any]]:
+    """(what, ours, theirs) for every field that both have looked at and that differs."""
+    if ours.command != theirs.command:
+        yield "command", ours.command, theirs.command
+    if ours.oops or theirs.oops:
+        if ours.oops != theirs.oops:
+            yield "oops", ours.oops, theirs.oops
+        return
+    for key in ("errno", "exit"):
+        if getattr(ours, key) != getattr(theirs, key):
+            yield key, getattr(ours, key), getattr(theirs, key)
+    yield from _compare_dmesg(ours, theirs, exact_pointers)
+    for key in ("modules", "livepatch", "sections", "symbols", "sites", "stubs"):
+        a, b = getattr(ours, key), getattr(theirs, key)
+        if a is not None and b is not None:
+            if key in ("sections", "symbols"):           # a recorder need not look at every module: what it left out is not compared
+                a = {module: rows for module, rows in a.items() if module in b}
+            yield from _compare_values(key, a, b)
+
+
+def _compare_dmesg(ours: Step, theirs: Step, exact_pointers: bool) -> Iterator[tuple[str, Any, Any]]:
+    def comparable(step: Step) -> list[str]:
+        return step.lines if exact_pointers else [_HASHED.sub("(hashed)", line) for line in step.lines]
+    a, b = comparable(ours), comparable(theirs)
+    for number in range(max(len(a), len(b))):
+        left, right = (lines[number] if number < len(lines) else None for lines in (a, b))
+        if left != right:
+            yield f"dmesg line {number}", left, right
+        elif None not in (ours.dmesg[number][0], theirs.dmesg[number][0]) and ours.dmesg[number][0] != theirs.dmesg[number][0]:
+            yield f"level of dmesg line {number}", ours.dmesg[number][0], theirs.dmesg[number][0]
+
+
+def _in_the_copy(row: tuple[int, str, str]) -> bool:
+    """A symbol of a section that is not laid out (.modinfo) points into the temporary copy of the file, anywhere in vmalloc."""
+    return row[1] == "?" and 0xFF00000000000000 <= row[0] < 0xFFFFFFFF80000000
+
+
+def _compare_values(key: str, a: Any, b: Any) -> Iterator[tuple[str, Any, Any]]:
+    """Go down into dictionaries, so that a difference names the one address or byte that differs."""
+    if isinstance(a, dict) and isinstance(b, dict):
+        for name in [*a, *(n for n in b if n not in a)]:
+            yield from _compare_values(f"{key} {name}", a.get(name), b.get(name))
+    elif isinstance(a, list) and isinstance(b, list) and len(a) == len(b) and not key.endswith(("used_by", "functions")):
+        for number, (left, right) in enumerate(zip(a, b, strict=True)):
+            yield from _compare_values(f"{key} {number}", left, right)
+    elif key.startswith("symbols ") and a and b and _in_the_copy(a) and _in_the_copy(b):
+        if a[1:] != b[1:]:
+            yield key, a, b
+    elif key.endswith("functions") and a is not None and b is not None:
+        if set(a) != set(b):
+            yield key, a, b
+    elif a != b:
+        yield key, a, b

@@ -1,0 +1,101 @@
+"""Everything that is a table, as pandas DataFrames; pandas is imported here and nowhere else."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from elftools.elf import enums
+
+from .. import klp
+from ..elf import RELA, SHN_ABS, SHN_COMMON, SHN_LIVEPATCH, SHN_UNDEF, ModuleFile
+from ..recording import Recording, hexa
+
+_SECTION_TYPES = {number: name for name, number in enums.ENUM_SH_TYPE_BASE.items() if isinstance(number, int)}
+_SPECIAL = {SHN_UNDEF: "UNDEF", SHN_ABS: "ABS", SHN_COMMON: "COMMON", SHN_LIVEPATCH: "LIVEPATCH"}
+_FLAGS = ((0x1, "W"), (0x2, "A"), (0x4, "X"), (0x10, "M"), (0x20, "S"), (0x40, "I"), (0x80, "L"), (0x200, "G"), (0x00100000, "K"))
+
+
+def sections(file: ModuleFile) -> pd.DataFrame:
+    """One row a section, index as in the file. Flags are readelf's letters, and K for SHF_RELA_LIVEPATCH."""
+    shdrs = file.shdrs
+    return pd.DataFrame({
+        "name": file.section_names,
+        "type": [_SECTION_TYPES.get(t, hex(t)) for t in shdrs["type"].tolist()],
+        "flags": ["".join(letter for bit, letter in _FLAGS if flags & bit) for flags in shdrs["flags"].tolist()],
+        "size": shdrs["size"], "align": shdrs["addralign"], "offset": shdrs["offset"], "link": shdrs["link"], "info": shdrs["info"],
+    })
+
+
+def _section_label(file: ModuleFile, number: int) -> str:
+    if number in _SPECIAL:
+        return _SPECIAL[number]
+    return file.section_names[number] if number < len(file.shdrs) else hex(number)
+
+
+def _unique(labels: list[str]) -> list[str]:
+    """Categories must differ; two sections of one name become name and name#2."""
+    seen: dict[str, int] = {}
+    result = []
+    for label in labels:
+        seen[label] = seen.get(label, 0) + 1
+        result.append(label if seen[label] == 1 else f"{label}#{seen[label]}")
+    return result if len(set(result)) == len(result) else [f"{n}:{label}" for n, label in enumerate(labels)]
+
+
+def symbols(file: ModuleFile) -> pd.DataFrame:
+    """One row a symbol, index as in the file: relocations refer to it by that, since names come twice."""
+    info = file.symtab["info"]
+    numbers, codes = np.unique(file.symtab["shndx"], return_inverse=True)
+    labels = _unique([_section_label(file, n) for n in numbers.tolist()])
+    return pd.DataFrame({
+        "name": np.array(file.symbol_names, dtype=object),
+        "section": pd.Categorical.from_codes(codes.reshape(-1), labels),
+        "value": file.symtab["value"], "size": file.symtab["size"],
+        "bind": pd.Categorical.from_codes(np.minimum(info >> 4, 3), ["LOCAL", "GLOBAL", "WEAK", "other"]),
+        "type": pd.Categorical.from_codes(np.minimum(info & 15, 5), ["NOTYPE", "OBJECT", "FUNC", "SECTION", "FILE", "other"]),
+    })
+
+
+def relocations(file: ModuleFile) -> pd.DataFrame:
+    """One row a relocation, in file order: section (the SHT_RELA one), target, offset, type, symbol, symbol_index, addend."""
+    parts = [file.rela(i) for i in file.rela_sections]
+    rela = np.concatenate([np.zeros(0, RELA), *parts])
+    codes = np.repeat(np.arange(len(parts)), [len(p) for p in parts])
+    names = [file.section_names[i] for i in file.rela_sections]
+    infos = [int(file.shdrs["info"][i]) for i in file.rela_sections]
+    targets = [file.section_names[i] if i < len(file.shdrs) else str(i) for i in infos]
+    kinds, kind_codes = np.unique(rela["type"], return_inverse=True)
+    return pd.DataFrame({
+        "section": pd.Categorical.from_codes(codes, _unique(names)),
+        "target": pd.Categorical.from_codes(codes, _unique(targets)),
+        "offset": rela["offset"],
+        "type": pd.Categorical.from_codes(kind_codes.reshape(-1), _unique([file.type_name(k) for k in kinds.tolist()])),
+        "symbol": np.array(file.symbol_names, dtype=object)[rela["sym"]],
+        "symbol_index": rela["sym"], "addend": rela["addend"],
+    })
+
+
+def livepatch_sites(file: ModuleFile) -> pd.DataFrame:
+    """One row a livepatch relocation: the object it waits for, the site in the livepatch, type, symbol, position, addend."""
+    rows = []
+    for site in klp.sites(file):
+        symbol = klp.parse_symbol(site.symbol)
+        rows.append({"object": site.object, "site": site.key, "type": file.type_name(site.type), "bytes": site.width,
+                     "symbol": symbol.name if symbol else site.symbol, "sympos": symbol.sympos if symbol else None,
+                     "addend": site.addend})
+    return pd.DataFrame(rows, columns=["object", "site", "type", "bytes", "symbol", "sympos", "addend"])
+
+
+def story(recording: Recording) -> pd.DataFrame:
+    """One row a step: command, errno, and where each module of the story is."""
+    names = list(dict.fromkeys(row["name"] for step in recording for row in step.modules or ()))
+    rows = []
+    for step in recording:
+        row = {"command": step.command, "errno": step.errno}
+        for name in names:
+            found = step.module(name)
+            row[name] = hexa(found["base"]) if found else ("not loaded" if step.modules is not None else "?")
+        rows.append(row)
+    table = pd.DataFrame(rows)
+    table.index = pd.RangeIndex(1, len(table) + 1, name="step")
+    return table
