@@ -1,0 +1,75 @@
+"""Does a livepatch survive a reload of its target? Asked of the model, for every release, with any .ko.
+
+Where the target's file is not at hand, a stand-in takes its place: a tiny module with just the symbols that the
+livepatch asks for. What happens on a reload depends on the livepatch's bytes, not on the target's code.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .elf import ModuleFile
+from .elfwrite import tiny_module
+from .errors import KlpteachError
+from .kernel import Kernel
+from .klp import parse_symbol, sites
+from .policy import RELEASES
+from .recording import Recording, Step
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one release does: errno of each command of the story, and the lines of the first that failed."""
+
+    release: str
+    target: str
+    stand_in: bool
+    recording: Recording
+
+    @property
+    def failed(self) -> Step | None:
+        """The first refused step; None if the target can be reloaded."""
+        return next((step for step in self.recording if step.refused or step.oops), None)
+
+
+def stand_in(livepatch: ModuleFile, target: str) -> ModuleFile:
+    """A module of that name with the functions and symbols that the livepatch wants to find in it.
+
+    >>> from klpteach.data import sample
+    >>> stand_in(ModuleFile.open(sample("livepatch_nfsd_demo.ko")), "nfsd_demo").name
+    'nfsd_demo'
+    """
+    wanted: dict[str, int] = {}
+    for site in sites(livepatch):
+        symbol = parse_symbol(site.symbol)
+        if symbol and symbol.object == target:
+            wanted[symbol.name] = max(wanted.get(symbol.name, 1), symbol.sympos)
+    for obj in livepatch.klp.objects if livepatch.klp else ():
+        for func in obj.funcs if obj.name == target else ():
+            wanted[func.old_name] = max(wanted.get(func.old_name, 1), func.old_sympos)
+    names = [name for name, count in wanted.items() for _ in range(count)]
+    symbols = [("__stand_in_text", ".text", 0), *((name, ".text", 32 * n) for n, name in enumerate(names))]
+    calls = [("__mcount_loc", 8 * n, 1, "__stand_in_text", 32 * n) for n in range(len(names))]
+    sections = {".text": bytes(32 * max(len(names), 1)), "__mcount_loc": bytes(8 * max(len(names), 1))}
+    return ModuleFile(tiny_module(target, sections, symbols, calls), f"{target}.ko")
+
+
+def survives(livepatch: ModuleFile, targets: dict[str, ModuleFile] | None = None) -> list[Outcome]:
+    """For every release and every module the livepatch patches: load it, load the livepatch, remove it, load it again.
+
+    targets: module name -> file, where it is at hand. Errors: KlpteachError for a file that is no livepatch, or of an
+    architecture that is not in the model.
+    """
+    if not livepatch.is_livepatch or not livepatch.klp:
+        raise KlpteachError(f"{livepatch.filename} is not a livepatch: its modinfo does not say livepatch, or it has no struct klp_patch.")
+    names = list(dict.fromkeys(obj.name for obj in livepatch.klp.objects if obj.name))
+    return [_reload(livepatch, name, (targets or {}).get(name), release) for name in names for release in RELEASES]
+
+
+def _reload(livepatch: ModuleFile, name: str, target: ModuleFile | None, release: str) -> Outcome:
+    kernel = Kernel(livepatch.arch, release, scenario="reload", title=f"reload of {name} under {livepatch.name}")
+    file = target or stand_in(livepatch, name)
+    for run in (lambda: kernel.insmod(file), lambda: kernel.insmod(livepatch), lambda: kernel.rmmod(name), lambda: kernel.insmod(file)):
+        if run().oops:
+            break
+    return Outcome(release, name, target is None, kernel.recording)
