@@ -234,7 +234,7 @@ def simulate(args: argparse.Namespace) -> int:
     if args.out:
         recording.save(args.out)
     last = verdict(recording, len(recording) - 1)
-    refused = [step for step in recording if step.oops or step.refused and step.command.startswith(("insmod", "modprobe"))]
+    refused = [step for step in recording if step.oops or (step.refused and step.command.startswith(("insmod", "modprobe")))]
     if args.json:
         print(json.dumps({"scenario": recording.scenario, "kernel": recording.kernel, "proposals": recording.proposals,
                           "steps": [step.to_json() for step in recording], "verdict": {"kind": last.kind, "headline": last.headline, "because": last.because}}))

@@ -78,7 +78,7 @@ class ModuleFile:
             if stat.st_size > MAX_BYTES:
                 raise ModuleFormatError(f"{path.name}: {stat.st_size} bytes is more than the {MAX_BYTES >> 20} MiB "
                                         "that klpteach reads. Is it a module?")
-            return _open_cached(cls, str(path), stat.st_mtime_ns, stat.st_size)
+            return _open_cached(str(path), stat.st_mtime_ns, stat.st_size)
         except (OSError, ValueError) as error:
             if isinstance(error, ModuleFormatError):
                 raise
@@ -337,9 +337,9 @@ def _structs(machine: int) -> ELFStructs:
 
 
 @lru_cache(maxsize=64)
-def _open_cached(cls: type[ModuleFile], path: str, mtime_ns: int, size: int) -> ModuleFile:
+def _open_cached(path: str, mtime_ns: int, size: int) -> ModuleFile:
     """A story loads the same file many times; it is read and checked once, and again when it changed."""
-    return cls(Path(path).read_bytes(), Path(path).name)
+    return ModuleFile(Path(path).read_bytes(), Path(path).name)
 
 
 def _string(table: bytes, offset: int) -> str:

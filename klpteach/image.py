@@ -132,21 +132,23 @@ def _layout_symtab(file: ModuleFile, sizes: dict[str, int], places: dict[int, tu
         sizes[core], sizes[init] = page_align(sizes[core]), page_align(sizes[init])
 
 
-def core_symbols(file: ModuleFile) -> list[int]:
+@lru_cache(maxsize=128)
+def core_symbols(file: ModuleFile) -> tuple[int, ...]:
     """Indices of the symbols that kallsyms keeps: in a livepatch all, since relocations refer to them by index.
 
     Source: kernel/module/kallsyms.c, is_core_symbol() with CONFIG_KALLSYMS_ALL.
     """
     if file.is_livepatch:
-        return list(range(len(file.symtab)))
-    def kept(index: int, name: str, section: int) -> bool:
+        return tuple(range(len(file.symtab)))
+
+    def kept(name: str, section: int) -> bool:
         if not name or section == SHN_UNDEF or section >= len(file.shdrs):
             return False
         if file.section_names[section] == ".data..percpu":
             return True
         return bool(section_flags(file, section) & SHF_ALLOC) and not is_init(file, section)
     sections = file.symtab["shndx"].tolist()
-    return [0] + [i for i in range(1, len(sections)) if kept(i, file.symbol_names[i], sections[i])]
+    return (0, *(i for i in range(1, len(sections)) if kept(file.symbol_names[i], sections[i])))
 
 
 # -- the image ------------------------------------------------------------------------------------------------------------

@@ -16,7 +16,9 @@ from . import klp, messages
 from .data import exports, ko_dir
 from .elf import ModuleFile
 from .errors import ModuleFormatError, PolicyError, ScenarioError
-from .livepatch import KlpObject, LivepatchState, enabled_store, klp_try_complete_transition
+from .livepatch.core import enabled_store
+from .livepatch.structs import KlpObject, LivepatchState
+from .livepatch.transition import klp_try_complete_transition
 from .loader import delete_module, load_module
 from .memory import KERNEL_TEXT, AddressSpace, Region
 from .module import LIVE, UNFORMED, Module
@@ -184,7 +186,7 @@ class Kernel:
         for owner in self.modules:
             if owner.state == LIVE and name in owner.exports:
                 mod.use(owner)
-                return owner.exports[name][0]
+                return owner.exports[name]
         if name in self._exports:
             return self._exports[name] or _invented(name)
         return None if mod.file.filename in self._known else _invented(name)
@@ -201,6 +203,10 @@ class Kernel:
         mod = self.find_module(objname)
         if mod is not None:
             yield from mod.find_symbol(name)
+
+    def vmlinux_function(self, name: str) -> int:
+        """A function of vmlinux that a livepatch replaces. Simplified: whatever name it gives, there is one."""
+        return self.vmlinux.get(name, [0])[0] or self._exports.get(name) or _invented(name)
 
     def ftrace_location(self, obj: KlpObject, address: int) -> bool:
         """Whether the function at an address begins with a call that ftrace can take over.
@@ -236,18 +242,18 @@ class Kernel:
         step.modules = [self._proc_modules_row(m) for m in reversed(self.modules)]
         step.livepatch = {p.name: self._sysfs(p) for p in self.klp.patches}
         step.sections = {m.name: {n: a for n, (a, _) in m.image.sections.items()} for m in self.modules}
-        step.symbols = {m.name: [tuple(row) for row in m.kallsyms()] for m in self.modules}
+        step.symbols = {m.name: list(m.kallsyms()) for m in self.modules}
         step.sites = {f"{m.name}:{key}": value for m in self.modules for key, value in self._sites(m)}
 
     def _proc_modules_row(self, mod: Module) -> dict[str, Any]:
         return {"name": mod.name, "size": mod.image.layout.core_size, "refcount": mod.refcount,
-                "used_by": [holder.name for holder in reversed(mod.holders)], "state": mod.state, "base": mod.base, "taint": mod.taint}
+                "used_by": [holder.name for holder in reversed(mod.holders)] + ["[permanent]"] * mod.permanent, "state": mod.state, "base": mod.base, "taint": mod.taint}
 
     def _sysfs(self, patch: Any) -> dict[str, Any]:
         objects = {}
         for obj in patch.objects:
-            objects[obj.label] = {"patched": int(obj.patched)} if self.rules.patched_in_sysfs else {}
-            objects[obj.label]["functions"] = [func.sysfs_name for func in obj.funcs]
+            shown: dict[str, Any] = {"patched": int(obj.patched)} if self.rules.patched_in_sysfs else {}
+            objects[obj.label] = {**shown, "functions": [func.sysfs_name for func in obj.funcs]}
         return {"enabled": int(patch.enabled), "transition": int(patch is self.klp.transition), "objects": objects}
 
     def _sites(self, mod: Module) -> Iterator[tuple[str, bytes]]:

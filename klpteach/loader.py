@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from . import messages
 from .elf import SHN_UNDEF, ModuleFile
 from .image import Image, layout_sections
-from .livepatch import check_targets, klp_enable_patch, klp_module_coming, klp_module_going, klp_write_section_relocs
+from .livepatch.core import check_targets, klp_enable_patch, klp_module_coming, klp_module_going
+from .livepatch.relocs import klp_write_section_relocs
 from .module import COMING, GOING, LIVE, Module
 from .refusal import EAGAIN, EBUSY, EEXIST, ENOENT, ENOEXEC, Refused
 
@@ -173,7 +174,7 @@ def delete_module(kernel: Kernel, name: str) -> None:
         raise Refused(EAGAIN)
     if mod.state != LIVE:
         raise Refused(EBUSY)
-    if "init_module" in mod.file.symbol_names and "cleanup_module" not in mod.file.symbol_names:
+    if mod.permanent:
         raise Refused(EBUSY)
     if mod.references:
         raise Refused(EAGAIN)

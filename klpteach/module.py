@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +14,6 @@ from .elf import (
     SHF_EXECINSTR,
     SHF_WRITE,
     SHN_ABS,
-    SHN_LORESERVE,
     SHN_UNDEF,
     SHT_NOBITS,
     STB_WEAK,
@@ -55,6 +54,12 @@ class Module:
         return len(self.holders) + self.references
 
     @property
+    def permanent(self) -> bool:
+        """It has an init and no exit function, so it cannot be removed."""
+        names = symbols_by_name(self.file)
+        return "init_module" in names and "cleanup_module" not in names
+
+    @property
     def base(self) -> int:
         """What /proc/modules shows: the core block, or the text."""
         return self.image.bases["core" if "core" in self.image.bases else "text"]
@@ -72,35 +77,26 @@ class Module:
         self.uses.clear()
 
     @cached_property
-    def exports(self) -> dict[str, tuple[int, bool]]:
-        """Exported name -> (address, GPL only), from the __ksymtab entries."""
+    def exports(self) -> dict[str, int]:
+        """Exported name -> address."""
+        wanted = exported_names(self.file)
+        if not wanted:
+            return {}
         address = dict(zip(self.file.symbol_names, self.image.symbols.tolist(), strict=True))
-        found = {}
-        for name, section in zip(self.file.symbol_names, self.file.symtab["shndx"].tolist(), strict=True):
-            if name.startswith("__ksymtab_") and 0 < section < len(self.file.shdrs):
-                exported = name.removeprefix("__ksymtab_")
-                found[exported] = (address.get(exported, 0), self.file.section_names[section] == "__ksymtab_gpl")
-        return found
+        return {name: address.get(name, 0) for name in wanted}
 
     def find_symbol(self, name: str) -> Iterator[int]:
         """Addresses of the symbols of that name in symbol table order, as livepatch looks for them; UNDEF ones are skipped.
 
         While the module is loading its whole table is there, later only what kallsyms kept.
         """
-        for index in self._by_name.get(name, ()):
+        for index in symbols_by_name(self.file).get(name, ()):
             if self.file.symtab["shndx"][index] != SHN_UNDEF and (self.state == COMING or index in self._kept):
                 yield int(self.image.symbols[index])
 
     @cached_property
     def _kept(self) -> frozenset[int]:
         return frozenset(core_symbols(self.file))
-
-    @cached_property
-    def _by_name(self) -> dict[str, list[int]]:
-        table: dict[str, list[int]] = {}
-        for index, name in enumerate(self.file.symbol_names):
-            table.setdefault(name, []).append(index)
-        return table
 
     @cached_property
     def ftrace_locations(self) -> list[int]:
@@ -134,35 +130,9 @@ class Module:
     # -- what user space sees -----------------------------------------------------------------------------------------
 
     def kallsyms(self) -> list[KallsymsRow]:
-        """The module's rows of /proc/kallsyms, in their order. Source: kernel/module/kallsyms.c, elf_type()."""
-        open_exports = {name for name, (_, gpl) in self.exports.items() if not gpl}
-        rows = []
-        for index in core_symbols(self.file):
-            name = self.file.symbol_names[index]
-            if name:
-                kind = self._symbol_type(index)
-                rows.append(KallsymsRow(int(self.image.symbols[index]), kind.upper() if name in open_exports else kind, name))
-        return rows + self.init_rows
-
-    def _symbol_type(self, index: int) -> str:
-        section, info = int(self.file.symtab["shndx"][index]), int(self.file.symtab["info"][index])
-        if info >> 4 == STB_WEAK:
-            return "v" if info & 15 == 1 else "w"
-        if section == SHN_UNDEF:
-            return "u"
-        if section == SHN_ABS or (section < len(self.file.shdrs) and self.file.section_names[section] == ".data..percpu"):
-            return "a"
-        if section >= SHN_LORESERVE or section >= len(self.file.shdrs):
-            return "?"
-        return self._section_type(section)
-
-    def _section_type(self, section: int) -> str:
-        flags, nobits = section_flags(self.file, section), self.file.shdrs["type"][section] == SHT_NOBITS
-        if flags & SHF_EXECINSTR:
-            return "t"
-        if flags & SHF_ALLOC and not nobits:
-            return "d" if flags & SHF_WRITE else "r"
-        return "b" if nobits else "?"
+        """The module's rows of /proc/kallsyms, in their order."""
+        values = self.image.symbols.tolist()
+        return [KallsymsRow(values[index], kind, name) for index, kind, name in kallsyms_types(self.file)] + self.init_rows
 
     def free(self) -> list[Region]:
         """Give up all memory; the freed regions."""
@@ -185,3 +155,60 @@ class Module:
         index = next(i for i, n in enumerate(self.file.section_names) if n == section and i in self.image.layout.places)
         self.image.bytes_of(index)[offset:offset + len(value)] = np.frombuffer(value, "u1")
         return old
+
+
+# -- what depends on the file alone, found once --------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=64)
+def symbols_by_name(file: ModuleFile) -> dict[str, list[int]]:
+    """Symbol indices by name, in table order."""
+    table: dict[str, list[int]] = {}
+    for index, name in enumerate(file.symbol_names):
+        table.setdefault(name, []).append(index)
+    return table
+
+
+@lru_cache(maxsize=64)
+def exported_names(file: ModuleFile) -> dict[str, bool]:
+    """Exported name -> whether for GPL modules only, from the __ksymtab entries."""
+    labels = zip(file.symbol_names, file.symtab["shndx"].tolist(), strict=True)
+    return {name.removeprefix("__ksymtab_"): file.section_names[section] == "__ksymtab_gpl"
+            for name, section in labels if name.startswith("__ksymtab_") and 0 < section < len(file.shdrs)}
+
+
+@lru_cache(maxsize=64)
+def kallsyms_types(file: ModuleFile) -> list[tuple[int, str, str]]:
+    """(symbol index, type letter, name) of every symbol that kallsyms shows; upper case for EXPORT_SYMBOL, not for _GPL.
+
+    Source: kernel/module/kallsyms.c, elf_type() and module_get_kallsym().
+    """
+    rows = []
+    for index in core_symbols(file):
+        name = file.symbol_names[index]
+        if name:
+            letter = _symbol_type(file, index)
+            rows.append((index, letter if exported_names(file).get(name, True) else letter.upper(), name))
+    return rows
+
+
+def _symbol_type(file: ModuleFile, index: int) -> str:
+    section, info = int(file.symtab["shndx"][index]), int(file.symtab["info"][index])
+    if info >> 4 == STB_WEAK:
+        return "v" if info & 15 == 1 else "w"
+    if section == SHN_UNDEF:
+        return "u"
+    if section == SHN_ABS or (section < len(file.shdrs) and file.section_names[section] == ".data..percpu"):
+        return "a"
+    if section >= len(file.shdrs):
+        return "?"
+    return _section_type(file, section)
+
+
+def _section_type(file: ModuleFile, section: int) -> str:
+    flags, nobits = section_flags(file, section), file.shdrs["type"][section] == SHT_NOBITS
+    if flags & SHF_EXECINSTR:
+        return "t"
+    if flags & SHF_ALLOC and not nobits:
+        return "d" if flags & SHF_WRITE else "r"
+    return "b" if nobits else "?"

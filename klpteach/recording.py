@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -39,7 +39,7 @@ class Step:
     modules: list[dict[str, Any]] | None = None
     livepatch: dict[str, Any] | None = None
     sections: dict[str, dict[str, int]] | None = None
-    symbols: dict[str, list[tuple[int, str, str]]] | None = None
+    symbols: Mapping[str, Sequence[tuple[int, str, str]]] | None = None
     sites: dict[str, bytes] | None = None
     stubs: dict[str, Any] | None = None
     placement: dict[str, dict[str, int]] | None = None
@@ -51,14 +51,15 @@ class Step:
 
     @property
     def refused(self) -> bool:
-        return self.errno is not None and self.errno < 0 or bool(self.exit)
+        return (self.errno is not None and self.errno < 0) or bool(self.exit)
 
     def bytes_at(self, site: str) -> bytes:
         """The bytes at a site ("MODULE:SECTION+0xOFF"). Errors: RecordingError for a site that was not looked at."""
         try:
             return (self.sites or {})[site]
         except KeyError:
-            raise RecordingError(f"{self.command}: no site {site} in this step; there are {', '.join(sorted(self.sites or {})[:4])} …") from None
+            some = ", ".join(sorted(self.sites or {})[:4])
+            raise RecordingError(f"{self.command}: no site {site} in this step; there are {some} …") from None
 
     def module(self, name: str) -> dict[str, Any] | None:
         """The row of a module, None where it is not loaded (or nobody looked)."""
@@ -231,6 +232,8 @@ def compare_steps(ours: Step, theirs: Step, exact_pointers: bool = False) -> Ite
     if ours.oops or theirs.oops:
         if ours.oops != theirs.oops:
             yield "oops", ours.oops, theirs.oops
+        elif _before_the_wreck(ours) != _before_the_wreck(theirs):
+            yield "dmesg up to the oops", _before_the_wreck(ours), _before_the_wreck(theirs)
         return
     for key in ("errno", "exit"):
         if getattr(ours, key) != getattr(theirs, key):
@@ -242,6 +245,16 @@ def compare_steps(ours: Step, theirs: Step, exact_pointers: bool = False) -> Ite
             if key in ("sections", "symbols"):           # a recorder need not look at every module: what it left out is not compared
                 a = {module: rows for module, rows in a.items() if module in b}
             yield from _compare_values(key, a, b)
+
+
+def _before_the_wreck(step: Step) -> list[str]:
+    """The lines up to the first of the oops, without the address, which lies in memory that is long gone."""
+    lines = []
+    for line in step.lines:
+        lines.append(re.sub(r"[0-9a-f]{16}", "(address)", line))
+        if line.startswith("BUG:"):
+            break
+    return lines
 
 
 def _compare_dmesg(ours: Step, theirs: Step, exact_pointers: bool) -> Iterator[tuple[str, Any, Any]]:

@@ -69,7 +69,8 @@ def survives(livepatch: ModuleFile, targets: dict[str, ModuleFile] | None = None
 def _reload(livepatch: ModuleFile, name: str, target: ModuleFile | None, release: str) -> Outcome:
     kernel = Kernel(livepatch.arch, release, scenario="reload", title=f"reload of {name} under {livepatch.name}")
     file = target or stand_in(livepatch, name)
-    for run in (lambda: kernel.insmod(file), lambda: kernel.insmod(livepatch), lambda: kernel.rmmod(name), lambda: kernel.insmod(file)):
-        if run().oops:
+    for load in (file, livepatch, None, file):
+        step = kernel.insmod(load) if load else kernel.rmmod(name)
+        if step.oops:
             break
     return Outcome(release, name, target is None, kernel.recording)

@@ -68,13 +68,14 @@ def apply_relocate_add(rela: Array, target: Array, place: int, symbols: Array, n
     """
     if len(rela) >= VECTOR_FROM and _apply_vectorised(rela, target, place, symbols, rules):
         return
+    memory = memoryview(target)                           # type: ignore[arg-type]
     for offset, kind, symbol, addend in rela.tolist():
         howto = _howto(kind, name, log)
         if not howto.width:
             continue
         loc = place + offset
         sum_, value = (int(symbols[symbol]) + addend) & MASK64, howto.value(int(symbols[symbol]), addend, loc)
-        site = target[offset:offset + howto.width]
+        site = memory[offset:offset + howto.width]
         if rules.overflow_first:                          # 6.3 and later
             _check_overflow(howto, kind, value, name, log)
             _check_zero(site, kind, loc, value, rules, log)
@@ -91,6 +92,7 @@ def clear_relocate_add(rela: Array, target: Array, place: int, symbols: Array, n
     "checked" (0c05e7bd2d01, 6.3): only where the bytes are still what was written; a stranger's bytes stop it with a
     warning, and what follows in this section stays written. "unchecked" (the RFC of 2019): zeros, whatever is there.
     """
+    memory = memoryview(target)                           # type: ignore[arg-type]
     for offset, kind, symbol, addend in rela.tolist():
         howto = HOWTO.get(kind)
         if howto is None and rules.clear == "unchecked":
@@ -98,14 +100,14 @@ def clear_relocate_add(rela: Array, target: Array, place: int, symbols: Array, n
         howto = howto or _howto(kind, name, log)
         if not howto.width:
             continue
-        site = target[offset:offset + howto.width]
+        site = memory[offset:offset + howto.width]
         value = howto.value(int(symbols[symbol]), addend, place + offset)
         if rules.clear == "checked":
             _check_overflow(howto, kind, value, name, log)
-            if site.tobytes() != value.to_bytes(8, "little")[:howto.width]:
+            if site != value.to_bytes(8, "little")[:howto.width]:
                 log(messages.MISMATCH(type=kind, loc=messages.Pointer(place + offset), val=value))
                 raise Refused(ENOEXEC)
-        site[:] = 0
+        site[:] = bytes(howto.width)
 
 
 def _howto(kind: int, name: str, log: Log) -> Howto:
@@ -115,10 +117,10 @@ def _howto(kind: int, name: str, log: Log) -> Howto:
     return HOWTO[kind]
 
 
-def _check_zero(site: Array, kind: int, loc: int, val: int, rules: Behaviour, log: Log) -> None:
+def _check_zero(site: memoryview, kind: int, loc: int, val: int, rules: Behaviour, log: Log) -> None:
     """The check of eda9cec4c9a1: a relocation's place holds zeros in the file, so anything else is a corrupt module, or
     what the last load left there."""
-    if rules.check_zero and site.any():
+    if rules.check_zero and any(site):
         log(rules.nonzero(type=kind, loc=messages.Pointer(loc), val=val))
         raise Refused(ENOEXEC)
 
@@ -130,8 +132,8 @@ def _check_overflow(howto: Howto, kind: int, value: int, name: str, log: Log) ->
         raise Refused(ENOEXEC)
 
 
-def _write(site: Array, value: int) -> None:
-    site[:] = np.frombuffer(value.to_bytes(8, "little")[:len(site)], "u1")
+def _write(site: memoryview, value: int) -> None:
+    site[:] = value.to_bytes(8, "little")[:len(site)]
 
 
 # -- many relocations at once ---------------------------------------------------------------------------------------------

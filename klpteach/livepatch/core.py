@@ -1,0 +1,212 @@
+"""A patch is enabled and disabled, a target comes and goes (kernel/livepatch/core.c)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from .. import messages
+from ..klp import KlpFuncInfo
+from ..module import COMING, Module
+from ..refusal import EBUSY, EINVAL, ENOENT, Refused
+from .patch import klp_patch_object, klp_post_unpatch_callback, klp_pre_patch_callback, klp_unpatch_object
+from .relocs import klp_clear_object_relocs, klp_init_object_loaded
+from .structs import PATCHED, UNPATCHED, KlpFunc, KlpObject, KlpPatch
+from .transition import (
+    klp_complete_transition,
+    klp_free_patch,
+    klp_init_transition,
+    klp_reverse_transition,
+    klp_start_transition,
+    klp_try_complete_transition,
+)
+
+if TYPE_CHECKING:
+    from ..kernel import Kernel
+
+
+def klp_enable_patch(kernel: Kernel, pmod: Module) -> None:
+    """What the init function of a livepatch calls. Errors: Refused; the module's load then fails with that errno."""
+    info = pmod.file.klp
+    if info is None or not info.objects or not all(obj.has_funcs for obj in info.objects):
+        raise Refused(EINVAL)
+    if not pmod.file.is_livepatch:
+        kernel.log(messages.NOT_A_LIVEPATCH(module=pmod.name))
+        raise Refused(EINVAL)
+    patch = KlpPatch(pmod, [KlpObject(o.name, [_func(pmod, f) for f in o.funcs]) for o in info.objects], info.replace)
+    pmod.references += 1
+    try:
+        klp_init_patch(kernel, patch)
+        __klp_enable_patch(kernel, patch)
+    except Refused:
+        klp_free_patch(kernel, patch)
+        raise
+
+
+def _func(pmod: Module, info: KlpFuncInfo) -> KlpFunc:
+    return KlpFunc(info.old_name, info.old_sympos, pmod.image.address[info.new_section] + info.new_offset)
+
+
+def klp_init_patch(kernel: Kernel, patch: KlpPatch) -> None:
+    """Prepare every object; relocations of the loaded ones are written here."""
+    if patch.replace:
+        klp_add_nops(kernel, patch)
+    for obj in patch.objects:
+        obj.mod = klp_find_object_module(kernel, obj)
+        if kernel.rules.depend_on_targets and obj.name is not None and obj.mod is not None:
+            patch.mod.use(obj.mod)
+        if obj.loaded:
+            klp_init_object_loaded(kernel, patch, obj)
+    kernel.klp.patches.append(patch)
+
+
+def klp_find_object_module(kernel: Kernel, obj: KlpObject) -> Module | None:
+    """The target if it is there and klp_module_coming() has seen it. No reference is taken, on purpose."""
+    mod = kernel.find_module(obj.name) if obj.name else None
+    return mod if mod and mod.klp_alive else None
+
+
+def klp_add_nops(kernel: Kernel, patch: KlpPatch) -> None:
+    """Atomic replace: what older patches changed and this one does not, it must restore."""
+    for old_obj in [obj for old in kernel.klp.patches for obj in old.objects]:
+        obj = next((o for o in patch.objects if o.name == old_obj.name), None)
+        if obj is None:
+            obj = KlpObject(old_obj.name, [], dynamic=True)
+            patch.objects.append(obj)
+        for func in old_obj.funcs:
+            if not any(f.same_function(func) for f in obj.funcs):
+                obj.funcs.append(KlpFunc(func.old_name, func.old_sympos, 0, nop=True))
+
+
+def __klp_enable_patch(kernel: Kernel, patch: KlpPatch) -> None:
+    klp = kernel.klp
+    if klp.transition:
+        raise Refused(EBUSY)
+    kernel.log(messages.ENABLING(patch=patch.name))
+    klp_init_transition(kernel, patch, PATCHED)
+    try:
+        for obj in patch.objects:
+            if obj.loaded:
+                klp_pre_patch_callback(kernel, patch, obj)
+                try:
+                    klp_patch_object(kernel, obj)
+                except Refused:
+                    kernel.log(messages.PATCH_OBJECT_FAILED(object=obj.label))
+                    raise
+    except Refused:
+        kernel.log(messages.ENABLE_FAILED(patch=patch.name))
+        kernel.log(messages.CANCELING(patch=patch.name))
+        klp.target = UNPATCHED
+        klp_complete_transition(kernel)
+        raise
+    klp_start_transition(kernel)
+    patch.enabled = True
+    klp_try_complete_transition(kernel)
+
+
+def klp_disable_patch(kernel: Kernel, patch: KlpPatch) -> None:
+    """`echo 0 > enabled`. Errors: Refused(-EBUSY) while another transition runs."""
+    if kernel.klp.transition:
+        raise Refused(EBUSY)
+    klp_init_transition(kernel, patch, UNPATCHED)
+    for obj in patch.objects:
+        if obj.patched:
+            kernel.run_callback(patch.name, obj.label, "pre_unpatch")
+    klp_start_transition(kernel)
+    patch.enabled = False
+    klp_try_complete_transition(kernel)
+
+
+def enabled_store(kernel: Kernel, name: str, value: bool) -> None:
+    """A write to /sys/kernel/livepatch/NAME/enabled: disable, or reverse a running transition. Nothing re-enables."""
+    patch = next((p for p in kernel.klp.patches if p.name == name), None)
+    if patch is None:
+        raise Refused(ENOENT)
+    if patch.enabled == value:
+        raise Refused(EINVAL)
+    if patch is kernel.klp.transition:
+        klp_reverse_transition(kernel)
+    elif not value:
+        klp_disable_patch(kernel, patch)
+    else:
+        raise Refused(EINVAL)
+
+
+# -- a target comes and goes ----------------------------------------------------------------------------------------------
+
+
+def objects_of(kernel: Kernel, mod: Module) -> Iterator[tuple[KlpPatch, KlpObject]]:
+    """Every enabled patch, in the order of loading, with its object of that name."""
+    for patch in list(kernel.klp.patches):
+        obj = next((o for o in patch.objects if o.name == mod.name), None)
+        if obj is not None:
+            yield patch, obj
+
+
+def klp_module_coming(kernel: Kernel, mod: Module) -> None:
+    """A module is about to run its init: patch it first (late module patching). Errors: Refused; the load is undone."""
+    assert mod.state == COMING
+    if mod.name == "vmlinux" and kernel.rules.early_vmlinux:
+        kernel.log(messages.VMLINUX_KO())
+        raise Refused(EINVAL)
+    mod.klp_alive = True
+    for patch, obj in objects_of(kernel, mod):
+        try:
+            _apply_to_coming(kernel, patch, obj, mod)
+        except Refused:
+            kernel.log(messages.REFUSING(patch=patch.name, module=mod.name, module_=mod.name))
+            mod.klp_alive = False
+            if kernel.rules.coming_error_clears_mod:
+                obj.mod = None
+            # The patches before this one are undone; this one is not: what it wrote stays, also in 6.12.
+            klp_cleanup_module_patches_limited(kernel, mod, limit=patch)
+            raise
+
+
+def _apply_to_coming(kernel: Kernel, patch: KlpPatch, obj: KlpObject, mod: Module) -> None:
+    obj.mod = mod
+    try:
+        klp_init_object_loaded(kernel, patch, obj)
+    except Refused as refused:
+        kernel.log(messages.INIT_FAILED(patch=patch.name, module=mod.name, err=refused.errno))
+        raise
+    kernel.log(messages.APPLYING(patch=patch.name, module=mod.name))
+    klp_pre_patch_callback(kernel, patch, obj)
+    try:
+        klp_patch_object(kernel, obj)
+    except Refused as refused:
+        kernel.log(messages.APPLY_FAILED(patch=patch.name, module=mod.name, err=refused.errno))
+        klp_post_unpatch_callback(kernel, patch, obj)
+        raise
+    if patch is not kernel.klp.transition:
+        kernel.run_callback(patch.name, obj.label, "post_patch")
+
+
+def klp_module_going(kernel: Kernel, mod: Module) -> None:
+    """A module has run its exit (or failed its init): its functions are no longer redirected."""
+    mod.klp_alive = False
+    klp_cleanup_module_patches_limited(kernel, mod, limit=None)
+
+
+def klp_cleanup_module_patches_limited(kernel: Kernel, mod: Module, limit: KlpPatch | None) -> None:
+    """Revert all patches of a module, or those before `limit`. Before 6.3 this leaves the relocations written: the bug."""
+    for patch, obj in objects_of(kernel, mod):
+        if patch is limit:
+            break
+        if patch is not kernel.klp.transition:
+            kernel.run_callback(patch.name, obj.label, "pre_unpatch")
+        kernel.log(messages.REVERTING(patch=patch.name, module=mod.name))
+        klp_unpatch_object(kernel, obj)
+        klp_post_unpatch_callback(kernel, patch, obj)
+        klp_clear_object_relocs(kernel, patch, obj)
+        obj.mod = None
+        for func in obj.funcs:
+            func.old_func = 0
+
+
+def check_targets(kernel: Kernel, mod: Module) -> None:
+    """Proposal hard-dependencies: without its targets a livepatch is not loaded. Errors: Refused(-ENOENT)."""
+    for obj in mod.file.klp.objects if mod.file.klp else ():
+        if obj.name is not None and kernel.find_module(obj.name) is None:
+            kernel.log(messages.TARGET_ABSENT(module=mod.name, target=obj.name, err=ENOENT))
+            raise Refused(ENOENT)

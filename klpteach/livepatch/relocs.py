@@ -1,0 +1,100 @@
+"""Livepatch relocations: which symbol a name means, and every place where they are written, taken back, or left (core.c)."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from .. import messages
+from ..elf import SHF_ALLOC, SHN_LIVEPATCH
+from ..image import TEMPORARY_IMAGE
+from ..klp import livepatch_sections, parse_symbol, section_object
+from ..module import UNFORMED, Module
+from ..refusal import EINVAL, Oops, Refused
+from .structs import KlpObject, KlpPatch
+
+if TYPE_CHECKING:
+    from ..kernel import Kernel
+
+
+def klp_find_object_symbol(kernel: Kernel, objname: str | None, name: str, sympos: int) -> int:
+    """Address of a symbol of an object, by name and position; 0 means that the name must be unique.
+
+    Errors: Refused(-EINVAL) after the kernel's line.
+    """
+    addresses = list(kernel.object_symbols(objname, name))
+    seen = addresses[:sympos] if sympos else addresses[:2]         # where the kernel's search stops
+    if not seen or seen[-1] == 0:
+        kernel.log(messages.NOT_FOUND(name=name))
+    elif len(seen) > 1 and sympos == 0:
+        kernel.log(messages.AMBIGUOUS(name=name, object=objname or "(null)"))
+    elif sympos not in (0, len(seen)):
+        kernel.log(messages.NO_SUCH_POSITION(pos=sympos, name=name, object=objname or "vmlinux"))
+    else:
+        return seen[-1]
+    raise Refused(EINVAL)
+
+
+def klp_resolve_symbols(kernel: Kernel, pmod: Module, index: int, sec_objname: str) -> None:
+    """Look up every symbol that a livepatch section uses and keep its address in the livepatch's own symbol table."""
+    file = pmod.file
+    for number in file.rela(index)["sym"].tolist():
+        name = file.symbol_names[number]
+        if file.symtab["shndx"][number] != SHN_LIVEPATCH:
+            kernel.log(messages.NOT_MARKED(name=name))
+            raise Refused(EINVAL)
+        symbol = parse_symbol(name, kernel.rules.ksym_name_len)
+        if symbol is None:
+            kernel.log(messages.BAD_SYMBOL_NAME(name=name))
+            raise Refused(EINVAL)
+        if kernel.rules.early_vmlinux and sec_objname != "vmlinux" and symbol.object == "vmlinux":
+            kernel.log(messages.VMLINUX_SYMBOL(name=symbol.name))
+            raise Refused(EINVAL)
+        objname = None if symbol.object == "vmlinux" else symbol.object
+        pmod.image.symbols[number] = klp_find_object_symbol(kernel, objname, symbol.name, symbol.sympos)
+
+
+def klp_write_section_relocs(kernel: Kernel, pmod: Module, index: int, objname: str | None, apply: bool = True) -> None:
+    """Apply (or clear) one .klp.rela.OBJECT.SECTION if it belongs to the object; None stands for vmlinux.
+
+    Up to 6.2 klp_apply_section_relocs(). Errors: Refused; Oops where the section was not kept in memory.
+    """
+    name = pmod.file.section_names[index]
+    sec_objname = section_object(name)
+    if sec_objname is None:
+        kernel.log(messages.BAD_SECTION_NAME(name=name))
+        raise Refused(EINVAL)
+    if sec_objname != (objname or "vmlinux"):
+        return
+    if pmod.state != UNFORMED and not pmod.file.shdrs["flags"][index] & SHF_ALLOC:
+        # Without SHF_ALLOC the entries stayed in the temporary image, which is gone when init() runs.
+        line = messages.PAGE_FAULT(loc=f"{TEMPORARY_IMAGE:016x}")
+        kernel.log(line)
+        raise Oops(line.render())
+    if apply:
+        klp_resolve_symbols(kernel, pmod, index, sec_objname)
+        pmod.image.apply_relocate_add(index, pmod.name, kernel.rules, kernel.log)
+        return
+    with suppress(Refused):          # clear_relocate_add() returns nothing: what it could not clear stays, the other sections go on
+        pmod.image.clear_relocate_add(index, pmod.name, kernel.rules, kernel.log)
+
+
+def klp_clear_object_relocs(kernel: Kernel, patch: KlpPatch, obj: KlpObject) -> None:
+    """Take the relocations of an object back (6.3 and later, or a proposal)."""
+    if kernel.rules.clear != "no" and obj.name is not None:
+        for index in livepatch_sections(patch.mod.file):
+            klp_write_section_relocs(kernel, patch.mod, index, obj.name, apply=False)
+
+
+def klp_init_object_loaded(kernel: Kernel, patch: KlpPatch, obj: KlpObject) -> None:
+    """Relocations of the object, then the address of every function to be replaced."""
+    if obj.name is not None:
+        for index in livepatch_sections(patch.mod.file):
+            klp_write_section_relocs(kernel, patch.mod, index, obj.name)
+    for func in obj.funcs:
+        if obj.name is None:
+            func.old_func = kernel.vmlinux_function(func.old_name)
+        else:
+            func.old_func = klp_find_object_symbol(kernel, obj.name, func.old_name, func.old_sympos)
+        if func.nop:
+            func.new_func = func.old_func

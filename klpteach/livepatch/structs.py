@@ -1,0 +1,75 @@
+"""What a patch is at run time (include/linux/livepatch.h, kernel/livepatch/patch.h)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ..module import Module
+
+PATCHED, UNPATCHED = "patching", "unpatching"        # KLP_PATCHED, KLP_UNPATCHED (KLP_TRANSITION_… since 6.11), by their words in dmesg
+
+
+@dataclass(eq=False)
+class KlpFunc:
+    """struct klp_func. A nop (atomic replace) restores the original: its new_func is the old one."""
+
+    old_name: str
+    old_sympos: int
+    new_func: int
+    nop: bool = False
+    old_func: int = 0
+    patched: bool = False
+
+    @property
+    def sysfs_name(self) -> str:
+        return f"{self.old_name},{self.old_sympos or 1}"
+
+    def same_function(self, other: KlpFunc) -> bool:
+        """klp_find_func(): positions 0 and 1 are the same."""
+        return self.old_name == other.old_name and (self.old_sympos or 1) == (other.old_sympos or 1)
+
+
+@dataclass(eq=False)
+class KlpObject:
+    """struct klp_object: name is None for vmlinux; mod is the loaded target, without a reference."""
+
+    name: str | None
+    funcs: list[KlpFunc]
+    dynamic: bool = False
+    mod: Module | None = None
+    patched: bool = False
+    pre_patch_succeeded: bool = False
+    pinned: bool = False                   # proposal deny-removal: we hold a reference to mod
+
+    @property
+    def label(self) -> str:
+        return self.name or "vmlinux"
+
+    @property
+    def loaded(self) -> bool:
+        """klp_is_object_loaded()."""
+        return self.name is None or self.mod is not None
+
+
+@dataclass(eq=False)
+class KlpPatch:
+    """struct klp_patch."""
+
+    mod: Module
+    objects: list[KlpObject]
+    replace: bool
+    enabled: bool = False
+
+    @property
+    def name(self) -> str:
+        return self.mod.name
+
+
+@dataclass
+class LivepatchState:
+    """What core.c and transition.c keep in static variables, under klp_mutex."""
+
+    patches: list[KlpPatch] = field(default_factory=list)       # klp_patches: enabled or in transition, oldest first
+    transition: KlpPatch | None = None                          # klp_transition_patch
+    target: str = PATCHED                                       # klp_target_state
+    func_stacks: dict[int, list[KlpFunc]] = field(default_factory=dict)      # klp_ops by old function, newest last

@@ -1,0 +1,94 @@
+"""A transition: every task moves from the old functions to the new ones, or back (kernel/livepatch/transition.c).
+
+Simplified: tasks are not modelled one by one. A transition completes at once unless kernel.transition_blocked is set.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .. import messages
+from .patch import klp_post_unpatch_callback, klp_unpatch_object, klp_unpin
+from .structs import PATCHED, UNPATCHED, KlpPatch
+
+if TYPE_CHECKING:
+    from ..kernel import Kernel
+
+
+def klp_init_transition(kernel: Kernel, patch: KlpPatch, target: str) -> None:
+    kernel.klp.transition, kernel.klp.target = patch, target
+    kernel.log(messages.INITIALIZING(patch=patch.name, what=target))
+
+
+def klp_start_transition(kernel: Kernel) -> None:
+    assert kernel.klp.transition
+    kernel.log(messages.STARTING(patch=kernel.klp.transition.name, what=kernel.klp.target))
+
+
+def klp_reverse_transition(kernel: Kernel) -> None:
+    klp = kernel.klp
+    assert klp.transition
+    was, klp.target = klp.target, UNPATCHED if klp.target == PATCHED else PATCHED
+    kernel.log(messages.REVERSING(patch=klp.transition.name, what=f"{was} to {klp.target}"))
+    klp.transition.enabled = not klp.transition.enabled
+    klp_start_transition(kernel)
+    klp_try_complete_transition(kernel)
+
+
+def klp_try_complete_transition(kernel: Kernel) -> None:
+    """Finish the transition unless a task still sleeps in an old function; a finished unpatching frees the patch."""
+    patch = kernel.klp.transition
+    if patch is None or kernel.transition_blocked:
+        return
+    unpatched = kernel.klp.target == UNPATCHED
+    klp_complete_transition(kernel)
+    if unpatched:
+        klp_free_patch(kernel, patch)
+
+
+def klp_complete_transition(kernel: Kernel) -> None:
+    klp = kernel.klp
+    patch = klp.transition
+    assert patch
+    kernel.log(messages.COMPLETING(patch=patch.name, what=klp.target))
+    if patch.replace and klp.target == PATCHED:
+        klp_unpatch_replaced_patches(kernel, patch)
+        klp_discard_nops(kernel, patch)
+    if klp.target == UNPATCHED:
+        for obj in patch.objects:
+            if obj.patched:
+                klp_unpatch_object(kernel, obj)
+    for obj in patch.objects:
+        if obj.loaded and klp.target == PATCHED:
+            kernel.run_callback(patch.name, obj.label, "post_patch")
+        elif obj.loaded:
+            klp_post_unpatch_callback(kernel, patch, obj)
+    kernel.log(messages.COMPLETE(patch=patch.name, what=klp.target))
+    klp.transition = None
+
+
+def klp_unpatch_replaced_patches(kernel: Kernel, patch: KlpPatch) -> None:
+    """Older patches lose their functions and their sysfs folder; their callbacks do not run. Their modules stay."""
+    for old in [p for p in kernel.klp.patches if p is not patch]:
+        old.enabled = False
+        for obj in old.objects:
+            if obj.patched:
+                klp_unpatch_object(kernel, obj)
+        klp_free_patch(kernel, old)
+
+
+def klp_discard_nops(kernel: Kernel, patch: KlpPatch) -> None:
+    for obj in patch.objects:
+        if obj.patched:
+            klp_unpatch_object(kernel, obj, nops_only=True)
+        obj.funcs = [f for f in obj.funcs if not f.nop]
+    patch.objects = [o for o in patch.objects if not o.dynamic]
+
+
+def klp_free_patch(kernel: Kernel, patch: KlpPatch) -> None:
+    """Forget the patch and give its module's reference back. Its relocations stay written: nothing walks it any more."""
+    for obj in patch.objects:
+        klp_unpin(obj)
+    if patch in kernel.klp.patches:
+        kernel.klp.patches.remove(patch)
+    patch.mod.references -= 1

@@ -1,0 +1,37 @@
+"""Where the tests find evidence: the project's own files, and recordings beside the repository where they are there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from klpteach import ModuleFile
+
+ROOT = Path(__file__).resolve().parents[1]
+KO = ROOT / "data" / "ko"
+SHARED = ROOT.parent / "shared" / "recordings"
+
+
+def shared_recordings(arch: str) -> list[object]:
+    """The recordings beside the repository as test parameters; one that skips, with the reason, where there are none."""
+    found = sorted((SHARED / arch).glob("*.json"))
+    if not found:
+        return [pytest.param(None, marks=pytest.mark.skip(reason=f"no recordings in ../shared/recordings/{arch}"))]
+    return [pytest.param(path, id=path.stem) for path in found]
+
+
+@pytest.fixture(params=["x86_64-6.1", "x86_64-6.12"])
+def folder(request: pytest.FixtureRequest) -> Path:
+    """The sample modules of one kernel."""
+    return KO / str(request.param)
+
+
+@pytest.fixture
+def livepatch(folder: Path) -> ModuleFile:
+    return ModuleFile.open(folder / "livepatch_nfsd_demo.ko")
+
+
+@pytest.fixture
+def target(folder: Path) -> ModuleFile:
+    return ModuleFile.open(folder / "nfsd_demo.ko")

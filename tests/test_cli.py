@@ -1,0 +1,173 @@
+"""The command line as a user meets it: what it prints, and how it ends."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import KO, SHARED
+
+from klpteach import ModuleFile, Recording, load_image, simulate
+from klpteach.__main__ import main
+
+LIVEPATCH = str(KO / "x86_64-6.1" / "livepatch_nfsd_demo.ko")
+
+
+def run(capsys: pytest.CaptureFixture[str], *argv: str) -> tuple[int, str, str]:
+    status = main(list(argv))
+    out, err = capsys.readouterr()
+    return status, out, err
+
+
+def test_simulate_prints_the_three_lines_of_the_report(capsys) -> None:
+    status, out, _ = run(capsys, "simulate", "reload", "--release", "5.3")
+    lines = out.splitlines()
+    at = next(i for i, line in enumerate(lines) if "Skipping invalid relocation target" in line)
+    assert status == 1
+    assert lines[at].startswith("module: x86/modules: Skipping invalid relocation target, existing value is nonzero for type 2, loc 00000000")
+    assert lines[at + 1:at + 4] == [
+        "livepatch: failed to initialize patch 'livepatch_nfsd_demo' for module 'nfsd_demo' (-8)",
+        "livepatch: patch 'livepatch_nfsd_demo' failed for module 'nfsd_demo', refusing to load module 'nfsd_demo'",
+        "= ENOEXEC (-8)"]
+
+
+def test_simulate_ends_well_where_the_kernel_does(capsys) -> None:
+    assert run(capsys, "simulate", "reload", "--release", "6.12")[0] == 0
+    assert run(capsys, "simulate", "reload", "--release", "6.1", "--proposal", "clear-checked")[0] == 0
+
+
+def test_simulate_writes_a_recording_that_replays(capsys, tmp_path: Path) -> None:
+    path = str(tmp_path / "reload.json")
+    run(capsys, "simulate", "reload", "--out", path)
+    assert run(capsys, "replay", path) == (0, "4 steps, 0 differences\n", "")
+
+
+def test_simulate_as_json_is_the_recordings_steps(capsys) -> None:
+    _, out, _ = run(capsys, "simulate", "reload", "--json")
+    assert [step["errno"] for step in json.loads(out)["steps"]] == [0, 0, 0, -8]
+
+
+@pytest.mark.skipif(not SHARED.exists(), reason="no recordings in ../shared/recordings")
+def test_replay_prints_each_difference_and_counts_them(capsys, tmp_path: Path) -> None:
+    raw = json.loads((SHARED / "x86_64" / "bug--6.1--nokaslr.json").read_text())
+    raw["steps"][6]["errno"] = 0
+    (tmp_path / "changed.json").write_text(json.dumps(raw))
+    status, out, _ = run(capsys, "replay", str(tmp_path / "changed.json"), "--ko", str(SHARED / "ko"))
+    assert status == 1
+    assert out.splitlines() == ["step 6 (insmod nfsd_demo.ko): errno: -8 != 0", "11 steps, 1 differences"]
+
+
+def test_inspect_names_every_site_and_every_release(capsys) -> None:
+    status, out, _ = run(capsys, "inspect", LIVEPATCH)
+    assert status == 0 and "patches nfsd_demo: demo_show,1, demo_clamp,1" in out
+    assert "waits for nfsd_demo: 10 livepatch relocations" in out
+    assert "reload of nfsd_demo on 6.1: insmod nfsd_demo.ko: ENOEXEC (-8)" in out and "reload of nfsd_demo on 6.12: works" in out
+
+
+def test_inspect_uses_the_target_that_is_given(capsys) -> None:
+    _, out, _ = run(capsys, "inspect", LIVEPATCH, "--target", str(KO / "x86_64-6.1" / "nfsd_demo.ko"), "--json")
+    rows = json.loads(out)["reload"]
+    assert {row["stand_in"] for row in rows} == {False}
+    real = simulate("reload", "6.1")[3]
+    assert next(row["line"] for row in rows if row["release"] == "6.1") == real.lines[0]
+
+
+def test_relocate_writes_the_image_that_the_library_computes(capsys, tmp_path: Path) -> None:
+    file = ModuleFile.open(KO / "x86_64-6.1" / "nfsd_demo.ko")
+    base = 0xFFFFFFFFC0201000
+    names = [n for n, s in zip(file.symbol_names, file.symtab["shndx"].tolist(), strict=True) if n and not s]
+    symbols = {name: 0xFFFFFFFF81000000 + 16 * i for i, name in enumerate(names)}
+    (tmp_path / "symbols.json").write_text(json.dumps({name: hex(address) for name, address in symbols.items()}))
+    status, _, err = run(capsys, "relocate", str(KO / "x86_64-6.1" / "nfsd_demo.ko"), "--base", hex(base), "--release", "6.1",
+                         "--symbols", str(tmp_path / "symbols.json"), "--out", str(tmp_path / "image"))
+    assert (status, err) == (0, "")
+    flat, image = (tmp_path / "image").read_bytes(), load_image(file, base, symbols.get)
+    for address, body in image.sections.values():
+        assert flat[address - base:address - base + len(body)] == bytes(body)
+
+
+def test_relocate_says_what_the_kernel_would_when_a_symbol_is_unknown(capsys, tmp_path: Path) -> None:
+    (tmp_path / "none.json").write_text("{}")
+    status, _, err = run(capsys, "relocate", str(KO / "x86_64-6.1" / "filler4k.ko"), "--base", "0xffffffffc0201000",
+                         "--symbols", str(tmp_path / "none.json"), "--out", str(tmp_path / "image"))
+    assert status == 1 and "Unknown symbol __fentry__ (err -2)" in err and not (tmp_path / "image").exists()
+
+
+def test_explain_reads_the_report_from_standard_input() -> None:
+    text = "\n".join(simulate("reload", "5.3")[3].lines)
+    done = subprocess.run([sys.executable, "-m", "klpteach", "explain"], input=text, capture_output=True, text=True, check=True)
+    assert "R_X86_64_PC32" in done.stdout and "S + A" in done.stdout and "hashed" in done.stdout
+
+
+def test_explain_knows_every_line_that_the_model_prints() -> None:
+    from klpteach.explain import explain
+    from klpteach.scenarios import SCENARIOS
+    for name in SCENARIOS:
+        for release in ("6.1", "6.12"):
+            lines = [line for step in simulate(name, release) for line in step.lines if not line.startswith("poke_demo")]
+            assert [e.line for e in explain("\n".join(f"[   1.{n}] {line}" for n, line in enumerate(lines)))] == lines
+
+
+BAD = [
+    (["simulate", "nonsense"], "unknown story 'nonsense'; there are reload, "),
+    (["simulate", "reload", "--release", "7.7"], "unknown release '7.7'; there are 5.3, 6.1, 6.3, 6.12."),
+    (["simulate", "reload", "--proposal", "pray"], "unknown proposal 'pray'; there are "),
+    (["simulate", "reload", "--proposal", "clear-checked", "--proposal", "clear-relocations"], "cannot be combined"),
+    (["simulate", "reload", "--proposal", "reuse-stub"], "concerns ppc64le only"),
+    (["simulate", "reload", "--arch", "vax"], "architecture 'vax'"),
+    (["inspect", "/nowhere/nfsd.ko"], "nfsd.ko: cannot be read"),
+    (["inspect", "/"], "cannot be read"),
+    (["replay", "/nowhere/rec.json"], "rec.json: cannot be read"),
+    (["explain", "/nowhere/dmesg"], "/nowhere/dmesg: No such file"),
+    (["relocate", LIVEPATCH, "--base", "xyz", "--symbols", "/dev/null", "--out", "/dev/null"], ""),
+]
+
+
+@pytest.mark.parametrize(("argv", "words"), BAD, ids=[" ".join(argv[:4]).replace("/", "_") for argv, _ in BAD])
+def test_bad_input_is_one_clear_line_and_status_2(argv: list[str], words: str, capsys) -> None:
+    status, out, err = run(capsys, *argv)
+    assert status == 2 and out == "" and words in err and err.count("\n") == 1 and err.startswith("klpteach: ")
+
+
+RECORDINGS = {
+    "empty": ("", "not JSON"), "a list": ("[]", "schema"), "another schema": ('{"schema": "x/1"}', "schema 'x/1'"),
+    "no steps": ('{"schema": "klpteach-recording/1", "scenario": "s", "kernel": {}}', "key 'steps' is missing"),
+    "a step without command": ('{"schema": "klpteach-recording/1", "scenario": "s", "kernel": {}, "steps": [{"errno": 0}]}', "step 0 has no 'command'"),
+    "a step that is a number": ('{"schema": "klpteach-recording/1", "scenario": "s", "kernel": {}, "steps": [7]}', "step 0 cannot be read"),
+    "bytes that are not hex": ('{"schema": "klpteach-recording/1", "scenario": "s", "kernel": {}, "steps": [{"command": "boot", "sites": {"a:b+0x0": "zz"}}]}',
+                               "step 0 cannot be read"),
+    "an unknown command": ('{"schema": "klpteach-recording/1", "scenario": "s", "kernel": {"release": "6.1.0"}, "steps": [{"command": "explode"}]}',
+                           "unknown command 'explode'"),
+    "an unknown release": ('{"schema": "klpteach-recording/1", "scenario": "s", "kernel": {"release": "2.6.32"}, "steps": []}', "unknown release '2.6'"),
+    "an unknown proposal": ('{"schema": "klpteach-recording/1", "scenario": "s", "kernel": {}, "proposals": ["pray"], "steps": []}', "unknown proposal 'pray'"),
+    "a file that is not there": ('{"schema": "klpteach-recording/1", "scenario": "s", "kernel": {}, "steps": [{"command": "insmod gone.ko"}]}', "gone.ko"),
+}
+
+
+@pytest.mark.parametrize("name", RECORDINGS)
+def test_a_broken_recording_is_one_clear_line_and_status_2(name: str, tmp_path: Path, capsys) -> None:
+    text, words = RECORDINGS[name]
+    (tmp_path / "bad.json").write_text(text)
+    status, _, err = run(capsys, "replay", str(tmp_path / "bad.json"))
+    assert status == 2 and words in err and err.count("\n") == 1
+
+
+def test_names_from_files_cannot_drive_the_terminal(capsys) -> None:
+    from klpteach.__main__ import say
+    say("\x1b]0;owned\x07nfsd")
+    assert "\x1b" not in capsys.readouterr().out
+
+
+def test_a_reader_that_stops_early_is_no_error() -> None:
+    done = subprocess.run(f"{sys.executable} -m klpteach inspect {LIVEPATCH} | head -1", shell=True, capture_output=True, text=True)
+    assert done.stderr == "" and done.stdout.startswith("livepatch_nfsd_demo.ko")
+
+
+def test_a_saved_recording_comes_back_the_same(tmp_path: Path) -> None:
+    story = simulate("cumulative", "6.12")
+    story.save(tmp_path / "rec.json")
+    again = Recording.load(tmp_path / "rec.json")
+    assert again.steps == Recording.load(tmp_path / "rec.json").steps and story.compare(again) == []

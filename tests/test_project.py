@@ -1,0 +1,65 @@
+"""What a stranger relies on: the set-up files agree, importing is cheap, nothing of a machine is in the repository."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tomllib
+
+import pytest
+from conftest import ROOT
+
+import klpteach
+
+
+def test_importing_klpteach_imports_nothing_third_party() -> None:
+    code = ("import sys, klpteach; "
+            "print(sorted({m.partition('.')[0] for m in sys.modules} & {'numpy', 'pandas', 'matplotlib', 'IPython', 'ipywidgets', 'elftools'}))")
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+
+
+def test_the_model_imports_no_pandas_no_matplotlib_and_no_widgets() -> None:
+    code = ("import sys; from klpteach import Kernel, simulate, replay, load_image; import klpteach.explain, klpteach.survives; "
+            "simulate('reload'); print(sorted({m.partition('.')[0] for m in sys.modules} & {'pandas', 'matplotlib', 'ipywidgets', 'IPython'}))")
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("name", klpteach.__all__)
+def test_every_public_name_is_there_and_says_what_it_does(name: str) -> None:
+    assert getattr(klpteach, name).__doc__
+
+
+def test_both_environment_files_have_the_same_bytes() -> None:
+    assert (ROOT / "environment.yml").read_bytes() == (ROOT / "binder" / "environment.yml").read_bytes()
+
+
+def test_the_environment_asks_for_the_same_packages_and_lower_bounds_as_pyproject() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = {line.partition(">=")[0]: line.partition(">=")[2] for line in project["dependencies"] + project["optional-dependencies"]["lab"]}
+    lines = re.findall(r"^  - ([\w-]+)>=([\d.]+)", (ROOT / "environment.yml").read_text(), re.M)
+    assert {name.replace("matplotlib-base", "matplotlib"): bound for name, bound in lines} == wanted
+
+
+def test_the_constraints_hold_names_and_versions_and_no_addresses() -> None:
+    for line in (ROOT / "constraints.txt").read_text().splitlines():
+        assert re.fullmatch(r"[\w.-]+==[\w.]+( ; .*)?", line), line
+        assert "://" not in line and "@" not in line
+
+
+def tracked() -> list[str]:
+    done = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True)
+    if done.returncode or not done.stdout:
+        pytest.skip("not a git checkout")
+    return [name for name in done.stdout.split("\0") if name and (ROOT / name).is_file()]
+
+
+def test_no_binary_is_committed_but_our_own_modules() -> None:
+    binaries = {name for name in tracked() if b"\0" in (ROOT / name).read_bytes()[:4096]}
+    assert all(re.fullmatch(r"data/ko/[\w.-]+/[\w.]+\.ko|.*\.png", name) for name in binaries), binaries
+
+
+def test_no_path_of_a_machine_is_in_any_file() -> None:
+    pattern = re.compile(rb"(?<![\w.])/(home|root|work|Users)/[\w.-]+/")
+    found = {name: pattern.search((ROOT / name).read_bytes()) for name in tracked()}
+    assert {name: match[0] for name, match in found.items() if match} == {}
