@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .conformance import replay as replay
+    from .data import sample as sample
     from .elf import ModuleFile as ModuleFile
     from .errors import KlpteachError as KlpteachError
     from .errors import LoadRefused as LoadRefused
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
     from .errors import ScenarioError as ScenarioError
     from .image import load_image as load_image
     from .kernel import Kernel as Kernel
+    from .lessons import check_fix as check_fix
+    from .lessons import check_seed as check_seed
+    from .lessons import predict as predict
+    from .lessons import self_check as self_check
     from .recording import Recording as Recording
     from .recording import Step as Step
     from .scenarios import simulate as simulate
@@ -27,9 +32,20 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _WHERE = {
-    "ModuleFile": "elf", "Kernel": "kernel", "load_image": "image", "Recording": "recording", "Step": "recording",
-    "replay": "conformance", "simulate": "scenarios", "explore": "views.explorer",
-    **dict.fromkeys(("KlpteachError", "LoadRefused", "ModuleFormatError", "PolicyError", "RecordingError", "ScenarioError"), "errors"),
+    "ModuleFile": "elf",
+    "Kernel": "kernel",
+    "load_image": "image",
+    "Recording": "recording",
+    "Step": "recording",
+    "replay": "conformance",
+    "sample": "data",
+    "simulate": "scenarios",
+    "explore": "views.explorer",
+    **dict.fromkeys(("predict", "check_fix", "check_seed", "self_check"), "lessons"),
+    **dict.fromkeys(
+        ("KlpteachError", "LoadRefused", "ModuleFormatError", "PolicyError", "RecordingError", "ScenarioError"),
+        "errors",
+    ),
 }
 __all__ = sorted(_WHERE)
 

@@ -31,7 +31,7 @@ def main(argv: list[str] | None = None) -> int:
         return 1 if isinstance(error, LoadRefused) else 2
     except OSError as error:
         if isinstance(error, BrokenPipeError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())      # the reader (head, less) has had enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader (head, less) has had enough
             return 0
         print(f"klpteach: {error.filename or 'a file'}: {error.strerror}", file=sys.stderr)
         return 2
@@ -51,19 +51,34 @@ def say(*lines: str) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="klpteach", description="Livepatch relocations and module reload, on real module files.")
+    parser = argparse.ArgumentParser(
+        prog="klpteach", description="Livepatch relocations and module reload, on real module files."
+    )
     verbs = parser.add_subparsers(required=True, metavar="COMMAND")
 
     verb = verbs.add_parser("inspect", help="what a module file holds, what it patches, whether it survives a reload")
     verb.add_argument("file")
-    verb.add_argument("--target", action="append", default=[], metavar="FILE.ko", help="the module it patches (else a stand-in is used)")
+    verb.add_argument(
+        "--target",
+        action="append",
+        default=[],
+        metavar="FILE.ko",
+        help="the module it patches (else a stand-in is used)",
+    )
     verb.add_argument("--json", action="store_true")
     verb.set_defaults(run=inspect)
 
     verb = verbs.add_parser("relocate", help="write the memory image of a module at an address")
     verb.add_argument("file")
-    verb.add_argument("--base", required=True, metavar="HEX", help="address of the core block, or text=HEX,data=HEX,… for 6.4 and later")
-    verb.add_argument("--symbols", required=True, metavar="FILE.json", help='{"name": "0xaddress", …} for undefined symbols')
+    verb.add_argument(
+        "--base",
+        required=True,
+        metavar="HEX",
+        help="address of the core block, or text=HEX,data=HEX,… for 6.4 and later",
+    )
+    verb.add_argument(
+        "--symbols", required=True, metavar="FILE.json", help='{"name": "0xaddress", …} for undefined symbols'
+    )
     verb.add_argument("--release", default="6.1")
     verb.add_argument("--out", required=True, metavar="IMAGE")
     verb.add_argument("--json", action="store_true")
@@ -97,13 +112,16 @@ def _parser() -> argparse.ArgumentParser:
 
 def inspect(args: argparse.Namespace) -> int:
     from .elf import ModuleFile
+
     file = ModuleFile.open(args.file)
     report = _inspection(file, [ModuleFile.open(path) for path in args.target])
     if args.json:
         print(json.dumps(report, indent=1))
         return 0
-    say(f"{file.filename}: module {file.name}, {file.arch}, {len(file.shdrs)} sections, {len(file.symtab)} symbols, "
-        f"{sum(len(file.rela(i)) for i in file.rela_sections)} relocations")
+    say(
+        f"{file.filename}: module {file.name}, {file.arch}, {len(file.shdrs)} sections, {len(file.symtab)} symbols, "
+        f"{sum(len(file.rela(i)) for i in file.rela_sections)} relocations"
+    )
     say("", f"{'section':<34}{'size':>9}  flags  relocations")
     for row in report["sections"]:
         say(f"{row['name']:<34}{row['size']:>9}  {row['flags']:<5}  {row['relocations'] or ''}")
@@ -130,8 +148,14 @@ def _livepatch_lines(report: dict[str, Any]) -> Iterable[str]:
 
 def _inspection(file: Any, targets: list[Any]) -> dict[str, Any]:
     from .klp import sites
-    counts = Counter({file.section_names[int(file.shdrs["info"][i])]: len(file.rela(i)) for i in file.rela_sections
-                      if int(file.shdrs["info"][i]) < len(file.shdrs)})
+
+    counts = Counter(
+        {
+            file.section_names[int(file.shdrs["info"][i])]: len(file.rela(i))
+            for i in file.rela_sections
+            if int(file.shdrs["info"][i]) < len(file.shdrs)
+        }
+    )
     table = file.sections
     by_object: dict[str, dict[str, Any]] = {}
     for site in sites(file):
@@ -140,11 +164,20 @@ def _inspection(file: Any, targets: list[Any]) -> dict[str, Any]:
         entry["types"][file.type_name(site.type)] += 1
         entry["sites"].append(f"{site.key} {file.type_name(site.type)} {site.symbol} {site.addend:+d}")
     return {
-        "file": file.filename, "name": file.name, "arch": file.arch, "livepatch": file.is_livepatch, "modinfo": file.modinfo,
-        "sections": [{"name": r.name, "size": int(r.size), "flags": r.flags, "relocations": counts.get(r.name, 0)}
-                     for r in table.itertuples(index=False) if r.name],
-        "patches": [{"object": o.name or "vmlinux", "functions": [f"{f.old_name},{f.old_sympos or 1}" for f in o.funcs]}
-                    for o in (file.klp.objects if file.klp else ())],
+        "file": file.filename,
+        "name": file.name,
+        "arch": file.arch,
+        "livepatch": file.is_livepatch,
+        "modinfo": file.modinfo,
+        "sections": [
+            {"name": r.name, "size": int(r.size), "flags": r.flags, "relocations": counts.get(r.name, 0)}
+            for r in table.itertuples(index=False)
+            if r.name
+        ],
+        "patches": [
+            {"object": o.name or "vmlinux", "functions": [f"{f.old_name},{f.old_sympos or 1}" for f in o.funcs]}
+            for o in (file.klp.objects if file.klp else ())
+        ],
         "livepatch_relocations": by_object,
         "reload": _reload_rows(file, {t.name: t for t in targets}) if file.is_livepatch and file.klp else [],
     }
@@ -153,14 +186,32 @@ def _inspection(file: Any, targets: list[Any]) -> dict[str, Any]:
 def _reload_rows(file: Any, targets: dict[str, Any]) -> list[dict[str, Any]]:
     from .refusal import errno_name
     from .survives import survives
+
     if file.arch != "x86_64":
         return []
     rows = []
     for outcome in survives(file, targets):
         failed = outcome.failed
-        said = "works" if failed is None else "oops" if failed.oops else f"{failed.command}: {errno_name(failed.errno or 0)} ({failed.errno})"
-        rows.append({"target": outcome.target, "release": outcome.release, "stand_in": outcome.stand_in, "outcome": said,
-                     "line": next((text for level, text in failed.dmesg if level and level <= 4 and "taint" not in text), None) if failed else None})
+        said = (
+            "works"
+            if failed is None
+            else "oops"
+            if failed.oops
+            else f"{failed.command}: {errno_name(failed.errno or 0)} ({failed.errno})"
+        )
+        rows.append(
+            {
+                "target": outcome.target,
+                "release": outcome.release,
+                "stand_in": outcome.stand_in,
+                "outcome": said,
+                "line": next(
+                    (text for level, text in failed.dmesg if level and level <= 4 and "taint" not in text), None
+                )
+                if failed
+                else None,
+            }
+        )
     return rows
 
 
@@ -171,6 +222,7 @@ def relocate(args: argparse.Namespace) -> int:
     from .elf import ModuleFile
     from .image import load_image
     from .recording import hexa
+
     file = ModuleFile.open(args.file)
     symbols = _symbols(args.symbols)
     image = load_image(file, _base(args.base), symbols.get, args.release)
@@ -180,12 +232,16 @@ def relocate(args: argparse.Namespace) -> int:
     for region in sorted((r for r in image.bases if image.layout.sizes[r]), key=lambda r: image.bases[r]):
         offset = image.bases[region] - start
         if offset > 1 << 28:
-            raise KlpteachError(f"{region} lies {offset:#x} bytes behind the first region: too far apart for one image file.")
+            raise KlpteachError(
+                f"{region} lies {offset:#x} bytes behind the first region: too far apart for one image file."
+            )
         flat.extend(bytes(max(offset - len(flat), 0)))
-        flat[offset:offset + len(image.memory[region])] = image.memory[region].tobytes()
+        flat[offset : offset + len(image.memory[region])] = image.memory[region].tobytes()
     Path(args.out).write_bytes(flat)
-    rows = [{"section": name, "address": hexa(address), "image_offset": address - start, "size": len(body)}
-            for name, (address, body) in image.sections.items()]
+    rows = [
+        {"section": name, "address": hexa(address), "image_offset": address - start, "size": len(body)}
+        for name, (address, body) in image.sections.items()
+    ]
     if args.json:
         print(json.dumps({"image": str(args.out), "start": hexa(start), "size": len(flat), "sections": rows}, indent=1))
         return 0
@@ -230,14 +286,26 @@ def simulate(args: argparse.Namespace) -> int:
     from .refusal import errno_name
     from .scenarios import simulate as run
     from .verdict import verdict
+
     recording = run(args.scenario, args.release, args.proposal, args.arch)
     if args.out:
         recording.save(args.out)
     last = verdict(recording, len(recording) - 1)
-    refused = [step for step in recording if step.oops or (step.refused and step.command.startswith(("insmod", "modprobe")))]
+    refused = [
+        step for step in recording if step.oops or (step.refused and step.command.startswith(("insmod", "modprobe")))
+    ]
     if args.json:
-        print(json.dumps({"scenario": recording.scenario, "kernel": recording.kernel, "proposals": recording.proposals,
-                          "steps": [step.to_json() for step in recording], "verdict": {"kind": last.kind, "headline": last.headline, "because": last.because}}))
+        print(
+            json.dumps(
+                {
+                    "scenario": recording.scenario,
+                    "kernel": recording.kernel,
+                    "proposals": recording.proposals,
+                    "steps": [step.to_json() for step in recording],
+                    "verdict": {"kind": last.kind, "headline": last.headline, "because": last.because},
+                }
+            )
+        )
         return int(bool(refused))
     for step in recording:
         say(f"$ {step.command}", *step.lines)
@@ -250,6 +318,7 @@ def simulate(args: argparse.Namespace) -> int:
 def replay(args: argparse.Namespace) -> int:
     from .conformance import replay as run
     from .recording import Recording
+
     ours, differences = run(Recording.load(args.recording), args.ko)
     if args.json:
         print(json.dumps({"steps": len(ours), "differences": [str(d) for d in differences]}))
@@ -260,10 +329,19 @@ def replay(args: argparse.Namespace) -> int:
 
 def explain(args: argparse.Namespace) -> int:
     from .explain import explain as run
+
     data = sys.stdin.buffer.read() if args.file == "-" else Path(args.file).read_bytes()
     found = run(data.decode("utf-8", "replace"), args.ko)
     if args.json:
-        print(json.dumps([{"line": e.line, "message": e.message, "source": e.source, "fields": e.fields, "says": e.says} for e in found], indent=1))
+        print(
+            json.dumps(
+                [
+                    {"line": e.line, "message": e.message, "source": e.source, "fields": e.fields, "says": e.says}
+                    for e in found
+                ],
+                indent=1,
+            )
+        )
         return 0
     for explanation in found:
         say(explanation.line, f"    [{explanation.source}]", *(f"    {sentence}" for sentence in explanation.says), "")

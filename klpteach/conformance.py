@@ -44,10 +44,19 @@ def replay(recording: Recording, ko: str | os.PathLike[str] | None = None) -> tu
 
 def _kernel_for(recording: Recording, ko: str | os.PathLike[str] | None) -> Kernel:
     folder = ko_dir(recording.arch, recording.release, ko)
-    kernel = Kernel(recording.arch, recording.release, recording.proposals, ko=folder, scenario=recording.scenario, title=recording.title)
+    kernel = Kernel(
+        recording.arch,
+        recording.release,
+        recording.proposals,
+        ko=folder,
+        scenario=recording.scenario,
+        title=recording.title,
+    )
     for file, digest in recording.files.items():
         if digest is None or not (folder / file).exists():
-            raise RecordingError(f"{recording.scenario}: module file {file} is not in {folder.name}; without it there is nothing to replay.")
+            raise RecordingError(
+                f"{recording.scenario}: module file {file} is not in {folder.name}; without it there is nothing to replay."
+            )
     kernel.init_errno.update(recording.init_errno)
     kernel.module_sig = not recording.config or "MODULE_SIG" in recording.config
     kernel.hash_pointers = "no_hash_pointers" not in recording.kernel.get("cmdline", "")
@@ -62,6 +71,7 @@ def _kernel_for(recording: Recording, ko: str | os.PathLike[str] | None) -> Kern
         if module.name not in by_name:
             by_name[module.name] = ModuleFile.open(path) if path.exists() else module.file
         return by_name[module.name]
+
     kernel.site_file = site_file
     return kernel
 
@@ -69,7 +79,13 @@ def _kernel_for(recording: Recording, ko: str | os.PathLike[str] | None) -> Kern
 def _kernel_exports(recording: Recording) -> dict[str, int]:
     """Kernel symbols' addresses: rows of type u, less what a module of the recording exports itself."""
     found: dict[str, int] = {}
-    own = {name for step in recording for rows in (step.symbols or {}).values() for _, kind, name in rows if kind not in "u?"}
+    own = {
+        name
+        for step in recording
+        for rows in (step.symbols or {}).values()
+        for _, kind, name in rows
+        if kind not in "u?"
+    }
     for step in recording:
         for rows in (step.symbols or {}).values():
             found.update({name: address for address, kind, name in rows if kind == "u" and name not in own})
@@ -110,12 +126,16 @@ class _Player:
         step = self._program(theirs.command.split(), theirs.command)
         step.errno = theirs.errno
         if step.out != theirs.out and step.exit == theirs.exit:
-            step.exit = -1                       # another text is a difference like another exit status
+            step.exit = -1  # another text is a difference like another exit status
         return step
 
     def _program(self, words: list[str], command: str) -> Step:
         kernel = self.kernel
-        tools: dict[str, Callable[[str], Step]] = {"insmod": self._insmod, "modprobe": self._modprobe, "rmmod": self._rmmod}
+        tools: dict[str, Callable[[str], Step]] = {
+            "insmod": self._insmod,
+            "modprobe": self._modprobe,
+            "rmmod": self._rmmod,
+        }
         if len(words) == 2 and words[0] in tools:
             return tools[words[0]](words[1])
         step = kernel.pass_over(command)
@@ -126,7 +146,11 @@ class _Player:
             case ["modinfo", file]:
                 step.out = kmod.modinfo(ModuleFile.open(kernel.ko / file), f"/ko/{file}")
             case ["modprobe", "-r", name]:
-                step.exit, step.out = (1, f"modprobe: FATAL: Module {name} is in use.\n") if kmod.rmmod_objection(kernel, name) else (0, "")
+                step.exit, step.out = (
+                    (1, f"modprobe: FATAL: Module {name} is in use.\n")
+                    if kmod.rmmod_objection(kernel, name)
+                    else (0, "")
+                )
             case ["busybox", "cat", path] if path.startswith("/sys/module/") and path.endswith("/refcnt"):
                 mod = kernel.find_module(Path(path).parent.name)
                 step.out = f"{mod.refcount}\n" if mod else None

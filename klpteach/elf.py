@@ -26,25 +26,47 @@ if TYPE_CHECKING:
 
     from .klp import KlpPatchInfo
 
-SHDR = np.dtype([(n, "<u4") for n in ("name", "type")] + [(n, "<u8") for n in ("flags", "addr", "offset", "size")]
-                + [(n, "<u4") for n in ("link", "info")] + [(n, "<u8") for n in ("addralign", "entsize")])
+SHDR = np.dtype(
+    [(n, "<u4") for n in ("name", "type")]
+    + [(n, "<u8") for n in ("flags", "addr", "offset", "size")]
+    + [(n, "<u4") for n in ("link", "info")]
+    + [(n, "<u8") for n in ("addralign", "entsize")]
+)
 SYM = np.dtype([("name", "<u4"), ("info", "u1"), ("other", "u1"), ("shndx", "<u2"), ("value", "<u8"), ("size", "<u8")])
-RELA = np.dtype([("offset", "<u8"), ("type", "<u4"), ("sym", "<u4"), ("addend", "<i8")])   # r_info, split: sym << 32 | type
+RELA = np.dtype(
+    [("offset", "<u8"), ("type", "<u4"), ("sym", "<u4"), ("addend", "<i8")]
+)  # r_info, split: sym << 32 | type
 
 SHT_NULL, SHT_SYMTAB, SHT_STRTAB, SHT_RELA, SHT_NOBITS, SHT_REL = 0, 2, 3, 4, 8, 9
 SHF_WRITE, SHF_ALLOC, SHF_EXECINSTR = 0x1, 0x2, 0x4
-SHF_RELA_LIVEPATCH, SHF_RO_AFTER_INIT = 0x00100000, 0x00200000       # include/uapi/linux/elf.h
+SHF_RELA_LIVEPATCH, SHF_RO_AFTER_INIT = 0x00100000, 0x00200000  # include/uapi/linux/elf.h
 SHN_UNDEF, SHN_LORESERVE, SHN_LIVEPATCH, SHN_ABS, SHN_COMMON = 0, 0xFF00, 0xFF20, 0xFFF1, 0xFFF2
 STB_GLOBAL, STB_WEAK = 1, 2
 EM_PPC64, EM_X86_64 = 21, 62
 ARCH_OF_MACHINE = {EM_X86_64: "x86_64", EM_PPC64: "ppc64le"}
 RELOC_ENUM = {EM_X86_64: enums.ENUM_RELOC_TYPE_x64, EM_PPC64: enums.ENUM_RELOC_TYPE_PPC64}
-MAX_BYTES = 256 << 20      # of a file or an image; the largest module of a distribution has about 20 MB
+MAX_BYTES = 64 << 20  # of a file or an image; the largest module of a distribution has about 20 MB
 
 # Bytes that a relocation type covers; a type that is not listed covers one, so that its place at least exists.
 WIDTHS: Mapping[int, Mapping[int, int]] = {
     EM_X86_64: {0: 0, 1: 8, 2: 4, 4: 4, 10: 4, 11: 4, 24: 8},
-    EM_PPC64: {1: 4, 10: 4, 26: 4, 38: 8, 44: 8, 47: 2, 48: 2, 50: 2, 51: 8, 63: 2, 64: 2, 109: 0, 118: 8, 250: 2, 252: 2},
+    EM_PPC64: {
+        1: 4,
+        10: 4,
+        26: 4,
+        38: 8,
+        44: 8,
+        47: 2,
+        48: 2,
+        50: 2,
+        51: 8,
+        63: 2,
+        64: 2,
+        109: 0,
+        118: 8,
+        250: 2,
+        252: 2,
+    },
 }
 
 
@@ -76,8 +98,10 @@ class ModuleFile:
         try:
             stat = path.stat()
             if stat.st_size > MAX_BYTES:
-                raise ModuleFormatError(f"{path.name}: {stat.st_size} bytes is more than the {MAX_BYTES >> 20} MiB "
-                                        "that klpteach reads. Is it a module?")
+                raise ModuleFormatError(
+                    f"{path.name}: {stat.st_size} bytes is more than the {MAX_BYTES >> 20} MiB "
+                    "that klpteach reads. Try: strip -g"
+                )
             return _open_cached(str(path), stat.st_mtime_ns, stat.st_size)
         except (OSError, ValueError) as error:
             if isinstance(error, ModuleFormatError):
@@ -141,7 +165,7 @@ class ModuleFile:
         shdr = self.shdrs[index]
         if shdr["type"] in (SHT_NOBITS, SHT_NULL):
             return b""
-        return self.data[int(shdr["offset"]):int(shdr["offset"] + shdr["size"])]
+        return self.data[int(shdr["offset"]) : int(shdr["offset"] + shdr["size"])]
 
     def rela(self, index: int) -> np.ndarray[Any, np.dtype[Any]]:
         """The entries of a SHT_RELA section, shape (n,), dtype RELA, in file order."""
@@ -161,24 +185,28 @@ class ModuleFile:
     def klp(self) -> KlpPatchInfo | None:
         """What this livepatch patches, read from its struct klp_patch; None where there is none."""
         from .klp import read_klp_patch
+
         return read_klp_patch(self)
 
     @property
     def sections(self) -> pd.DataFrame:
         """One row a section: name, type, flags, size (bytes), align, offset in the file."""
         from .views.tables import sections
+
         return sections(self)
 
     @property
     def symbols(self) -> pd.DataFrame:
         """One row a symbol: name, section, value, size, bind, type."""
         from .views.tables import symbols
+
         return symbols(self)
 
     @property
     def relocations(self) -> pd.DataFrame:
         """One row a relocation: section it stands in, target section, offset, type, symbol, addend."""
         from .views.tables import relocations
+
         return relocations(self)
 
     def __repr__(self) -> str:
@@ -187,25 +215,40 @@ class ModuleFile:
     # -- the kernel's checks, in its order ----------------------------------------------------------------------------
 
     def _bad(self, what: str, kernel: str = "", hint: str = "") -> ModuleFormatError:
-        says = f' The kernel would say "{kernel}" and refuse with ENOEXEC.' if kernel else " The kernel would not check this."
+        says = (
+            f' The kernel would say "{kernel}" and refuse with ENOEXEC.'
+            if kernel
+            else " The kernel would not check this."
+        )
         return ModuleFormatError(f"{self.filename}: {what}.{says}{' ' + hint if hint else ''}")
 
     def _check_header(self) -> None:
         data = self.data
         if len(data) < 64:
-            raise self._bad(f"{len(data)} bytes long, an ELF header alone has 64", f"Invalid ELF header len {len(data)}",
-                            "Is the download complete?")
+            raise self._bad(
+                f"{len(data)} bytes long, an ELF header alone has 64",
+                f"Invalid ELF header len {len(data)}",
+                "Is the download complete?",
+            )
         if data[:4] != b"\x7fELF":
-            raise self._bad("not an ELF file", "Invalid ELF header magic: != \\x7fELF", "A module ends in .ko, .ko.xz or .ko.gz.")
+            raise self._bad(
+                "not an ELF file", "Invalid ELF header magic: != \\x7fELF", "A module ends in .ko, .ko.xz or .ko.gz."
+            )
         if data[4:6] != b"\x02\x01":
             raise self._bad("not a 64-bit little-endian ELF file", hint="klpteach reads x86_64 and ppc64le modules.")
-        kind, self.machine = (int.from_bytes(data[at:at + 2], "little") for at in (16, 18))
+        kind, self.machine = (int.from_bytes(data[at : at + 2], "little") for at in (16, 18))
         if kind != 1:
-            raise self._bad(f"ELF type {kind}, a module is relocatable (ET_REL, 1)",
-                            f"Invalid ELF header type: {kind} != 1", "Is it a program or a shared library?")
+            raise self._bad(
+                f"ELF type {kind}, a module is relocatable (ET_REL, 1)",
+                f"Invalid ELF header type: {kind} != 1",
+                "Is it a program or a shared library?",
+            )
         if self.machine not in ARCH_OF_MACHINE:
-            raise self._bad(f"made for machine {self.machine}", f"Invalid architecture in ELF header: {self.machine}",
-                            "klpteach reads x86_64 (62) and ppc64le (21) modules.")
+            raise self._bad(
+                f"made for machine {self.machine}",
+                f"Invalid architecture in ELF header: {self.machine}",
+                "klpteach reads x86_64 (62) and ppc64le (21) modules.",
+            )
         try:
             header = _structs(self.machine).Elf_Ehdr.parse(data[:64])
         except ConstructError as error:
@@ -215,53 +258,76 @@ class ModuleFile:
         if shentsize != SHDR.itemsize:
             raise self._bad(f"section headers of {shentsize} bytes, not 64", "Invalid ELF section header size")
         if self._shoff >= len(data) or self._shnum * 64 > len(data) - self._shoff:
-            raise self._bad(f"{self._shnum} section headers at {self._shoff:#x} do not fit into {len(data):#x} bytes",
-                            "Invalid ELF section header overflow", "Is the download complete?")
+            raise self._bad(
+                f"{self._shnum} section headers at {self._shoff:#x} do not fit into {len(data):#x} bytes",
+                "Invalid ELF section header overflow",
+                "Is the download complete?",
+            )
 
     def _check_sections(self) -> None:
         shnum, strndx, length = self._shnum, self._shstrndx, len(self.data)
         self.shdrs = shdrs = np.frombuffer(self.data, SHDR, shnum, self._shoff)
         if not 0 < strndx < shnum:
-            raise self._bad(f"section name table index {strndx} of {shnum} sections",
-                            f"Invalid ELF section name index: {strndx} || e_shstrndx ({strndx}) >= e_shnum ({shnum})")
+            raise self._bad(
+                f"section name table index {strndx} of {shnum} sections",
+                f"Invalid ELF section name index: {strndx} || e_shstrndx ({strndx}) >= e_shnum ({shnum})",
+            )
         start, size, kind = (int(shdrs[strndx][f]) for f in ("offset", "size", "type"))
         if start + size > length:
             raise self._bad("the section name table lies outside the file", f"Invalid ELF section hdr(type {kind})")
         if not size:
             raise self._bad("the section name table is empty", "empty section name table")
-        self._shstrtab = self.data[start:start + size]
+        self._shstrtab = self.data[start : start + size]
         if self._shstrtab[-1]:
-            raise self._bad("the section name table has no end", "ELF Spec violation: section name table isn't null terminated")
+            raise self._bad(
+                "the section name table has no end", "ELF Spec violation: section name table isn't null terminated"
+            )
         first = shdrs[0]
         if first["type"] or first["size"] or first["addr"]:
-            raise self._bad("section 0 is not empty", f"ELF Spec violation: section 0 type({first['type']})!=SH_NULL or non-zero len or addr")
+            raise self._bad(
+                "section 0 is not empty",
+                f"ELF Spec violation: section 0 type({first['type']})!=SH_NULL or non-zero len or addr",
+            )
         for index in range(1, shnum):
             self._check_section(index, length)
 
     def _check_section(self, index: int, length: int) -> None:
-        kind, flags, start, size, link, name = (int(self.shdrs[index][f])
-                                                for f in ("type", "flags", "offset", "size", "link", "name"))
+        kind, flags, start, size, link, name = (
+            int(self.shdrs[index][f]) for f in ("type", "flags", "offset", "size", "link", "name")
+        )
         if kind in (SHT_NULL, SHT_NOBITS):
             return
         if kind == SHT_SYMTAB and not 0 < link < self._shnum:
-            raise self._bad(f"section {index} (symbol table) names section {link} as its strings",
-                            f"Invalid ELF sh_link!=SHN_UNDEF({link}) or (sh_link({link}) >= hdr->e_shnum({self._shnum})")
+            raise self._bad(
+                f"section {index} (symbol table) names section {link} as its strings",
+                f"Invalid ELF sh_link!=SHN_UNDEF({link}) or (sh_link({link}) >= hdr->e_shnum({self._shnum})",
+            )
         if start + size > length:
             label = _string(self._shstrtab, name)
-            raise self._bad(f"section {index} ({label}) ends at {start + size:#x}, the file at {length:#x}",
-                            f"Invalid ELF section in module (section {index} type {kind})", "Is the download complete?")
+            raise self._bad(
+                f"section {index} ({label}) ends at {start + size:#x}, the file at {length:#x}",
+                f"Invalid ELF section in module (section {index} type {kind})",
+                "Is the download complete?",
+            )
         if flags & SHF_ALLOC and name >= len(self._shstrtab):
-            raise self._bad(f"section {index} has its name outside the name table",
-                            f"Invalid ELF section name in module (section {index} type {kind})")
+            raise self._bad(
+                f"section {index} has its name outside the name table",
+                f"Invalid ELF section name in module (section {index} type {kind})",
+            )
 
     def _index_sections(self) -> None:
         tables = [i for i in range(1, self._shnum) if self.shdrs["type"][i] == SHT_SYMTAB]
         name = self.modinfo.get("name", "(missing .modinfo section or name field)")
         if not tables:
-            raise self._bad("no symbol table", f"{name}: module has no symbols (stripped?)", "Strip debug sections only: strip -g.")
+            raise self._bad(
+                "no symbol table", f"{name}: module has no symbols (stripped?)", "Strip debug sections only: strip -g."
+            )
         if self.section_index(".gnu.linkonce.this_module") is None:
-            raise self._bad("no .gnu.linkonce.this_module section, so no struct module",
-                            f"{name}: No module found in object", "Is it an object file before modpost linked it (.ko, not .o)?")
+            raise self._bad(
+                "no .gnu.linkonce.this_module section, so no struct module",
+                f"{name}: No module found in object",
+                "Is it an object file before modpost linked it (.ko, not .o)?",
+            )
         self.symtab_index = tables[0]
         shdr = self.shdrs[self.symtab_index]
         self.strtab_index = int(shdr["link"])
@@ -285,10 +351,13 @@ class ModuleFile:
         align = self.shdrs["addralign"]
         if (align & (align - np.uint64(1))).any() or int(align.max()) > 1 << 20:
             raise self._bad("a section's alignment is no power of two up to 1 MiB")
-        total = sum(int(s) for s in self.shdrs["size"][(self.shdrs["flags"] & SHF_ALLOC) != 0])
+        kept = self.shdrs[(self.shdrs["flags"] & SHF_ALLOC) != 0]
+        total = sum(kept["size"].tolist()) + sum(kept["addralign"].tolist())
         if total > MAX_BYTES:
-            raise self._bad(f"its sections want {total:#x} bytes of memory, more than {MAX_BYTES >> 20} MiB",
-                            hint="The kernel would run out of module space.")
+            raise self._bad(
+                f"its sections want {total:#x} bytes of memory, more than {MAX_BYTES >> 20} MiB",
+                hint="The kernel would run out of module space.",
+            )
 
     def _check_rela(self, index: int) -> None:
         shdr = self.shdrs[index]
@@ -296,20 +365,24 @@ class ModuleFile:
         if int(shdr["size"]) % RELA.itemsize:
             raise self._bad(f"{where} has {shdr['size']} bytes, not a multiple of 24")
         entries, target = self.rela(index), int(shdr["info"])
+        if len(entries) and int(entries["sym"].max()) >= len(self.symtab):
+            raise self._bad(f"{where} refers to symbol {entries['sym'].max()} of {len(self.symtab)}")
+        if target >= self._shnum and shdr["flags"] & SHF_RELA_LIVEPATCH:
+            raise self._bad(f"{where} is for section {target} of {self._shnum}")
         if not len(entries) or target >= self._shnum:
             return
-        if int(entries["sym"].max()) >= len(self.symtab):
-            raise self._bad(f"{where} refers to symbol {entries['sym'].max()} of {len(self.symtab)}")
         size = int(self.shdrs[target]["size"])
         if self.shdrs[target]["flags"] & SHF_ALLOC and not _fits(entries, size, _width_table(self.machine)):
-            raise self._bad(f"{where} wants to write beyond the {size} bytes of section {target}",
-                            hint="It would write into whatever lies behind.")
+            raise self._bad(
+                f"{where} wants to write beyond the {size} bytes of section {target}",
+                hint="It would write into whatever lies behind.",
+            )
 
 
 def _fits(entries: np.ndarray[Any, np.dtype[Any]], size: int, widths: np.ndarray[Any, np.dtype[Any]]) -> bool:
     """Whether every relocation's bytes lie inside a target section of `size` bytes."""
     offset = entries["offset"]
-    if int(offset.max()) > size:            # first, so that the sum below cannot wrap around
+    if int(offset.max()) > size:  # first, so that the sum below cannot wrap around
         return False
     return bool((offset + widths[np.minimum(entries["type"], 255)] <= size).all())
 
@@ -325,7 +398,7 @@ def _width_table(machine: int) -> np.ndarray[Any, np.dtype[Any]]:
 @lru_cache
 def _type_names(machine: int) -> dict[int, str]:
     names = {number: name for name, number in RELOC_ENUM[machine].items() if isinstance(number, int)}
-    return {**names, 118: "R_PPC64_ENTRY"} if machine == EM_PPC64 else names      # pyelftools does not know this one
+    return {**names, 118: "R_PPC64_ENTRY"} if machine == EM_PPC64 else names  # pyelftools does not know this one
 
 
 @lru_cache
@@ -344,23 +417,31 @@ def _open_cached(path: str, mtime_ns: int, size: int) -> ModuleFile:
 
 def _string(table: bytes, offset: int) -> str:
     """The string at an offset. Tables share tails, so they cannot be split at the NULs; outside, the empty string."""
-    return table[offset:max(table.find(b"\0", offset), offset)].decode("utf-8", "replace")
+    return table[offset : max(table.find(b"\0", offset), offset)].decode("utf-8", "replace")
 
 
 def _decompress(data: bytes, filename: str) -> bytes:
     """Distributions compress modules; the kernel (or kmod) unpacks them before the checks."""
+    unpacker: Any
     try:
         if data[:6] == b"\xfd7zXZ\0":
-            plain = lzma.LZMADecompressor(memlimit=128 << 20).decompress(data, MAX_BYTES + 1)
+            unpacker = lzma.LZMADecompressor(memlimit=128 << 20)
         elif data[:2] == b"\x1f\x8b":
-            plain = zlib.decompressobj(31).decompress(data, MAX_BYTES + 1)
+            unpacker = zlib.decompressobj(31)
         elif data[:4] == b"\x28\xb5\x2f\xfd":
-            raise ModuleFormatError(f"{filename}: compressed with zstd, which klpteach does not unpack. Try: zstd -d {filename}")
+            raise ModuleFormatError(
+                f"{filename}: compressed with zstd, which klpteach does not unpack. Try: zstd -d {filename}"
+            )
         else:
             return data
+        plain: bytes = unpacker.decompress(data, MAX_BYTES + 1)
+        if len(plain) <= MAX_BYTES and not unpacker.eof:
+            raise EOFError("it ends too early")
     except (lzma.LZMAError, zlib.error, EOFError, MemoryError) as error:
-        raise ModuleFormatError(f"{filename}: its compression is damaged ({error}). The kernel would refuse with EINVAL. "
-                                "Is the download complete?") from None
+        raise ModuleFormatError(
+            f"{filename}: its compression is damaged ({error}). The kernel would refuse with EINVAL. "
+            "Is the download complete?"
+        ) from None
     if len(plain) > MAX_BYTES:
-        raise ModuleFormatError(f"{filename}: unpacks to more than {MAX_BYTES >> 20} MiB. Is it a module?")
+        raise ModuleFormatError(f"{filename}: unpacks to more than {MAX_BYTES >> 20} MiB. Try: strip -g")
     return plain

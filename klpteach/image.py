@@ -38,15 +38,25 @@ from .refusal import ENOENT, ENOEXEC, Refused
 Array = np.ndarray[Any, np.dtype[Any]]
 Resolve = Callable[[str], int | None]
 
-TEMPORARY_IMAGE = 0xFFFFC90000200000      # where the file's copy stands while it is loaded (vmalloc); its address decides nothing
-NOT_KEPT = (".modinfo", "__versions", ".data..percpu")       # SHF_ALLOC on disk, but not laid out with the rest
+TEMPORARY_IMAGE = (
+    0xFFFFC90000200000  # where the file's copy stands while it is loaded (vmalloc); its address decides nothing
+)
+NOT_KEPT = (".modinfo", "__versions", ".data..percpu")  # SHF_ALLOC on disk, but not laid out with the rest
 RO_AFTER_INIT = (".data..ro_after_init", "__jump_table")
 # the passes of layout_sections(): flags a section must have, must not have
-PASSES = ((SHF_EXECINSTR | SHF_ALLOC, 0), (SHF_ALLOC, SHF_WRITE), (SHF_RO_AFTER_INIT | SHF_ALLOC, 0), (SHF_WRITE | SHF_ALLOC, 0))
+PASSES = (
+    (SHF_EXECINSTR | SHF_ALLOC, 0),
+    (SHF_ALLOC, SHF_WRITE),
+    (SHF_RO_AFTER_INIT | SHF_ALLOC, 0),
+    (SHF_WRITE | SHF_ALLOC, 0),
+)
 CORE_MEMORY = ("text", "rodata", "ro_after_init", "data")
 INIT_MEMORY = ("init_text", "init_rodata", "init_data", "init_data")
 # the order of enum mod_mem_type, in which the kernel allocates
-ONE_BLOCK, SEPARATE = ("core", "init"), ("text", "data", "rodata", "ro_after_init", "init_text", "init_data", "init_rodata")
+ONE_BLOCK, SEPARATE = (
+    ("core", "init"),
+    ("text", "data", "rodata", "ro_after_init", "init_text", "init_data", "init_rodata"),
+)
 
 
 @dataclass(frozen=True)
@@ -81,7 +91,10 @@ def layout_sections(file: ModuleFile, separate_memory: bool) -> Layout:
             region = region if separate_memory else ("init" if is_init else "core")
             for index in _wanted(file, must, must_not, is_init):
                 if index not in places:
-                    places[index] = (region, _append(sizes, region, int(file.shdrs["size"][index]), _align(file, index)))
+                    places[index] = (
+                        region,
+                        _append(sizes, region, int(file.shdrs["size"][index]), _align(file, index)),
+                    )
             if not separate_memory:
                 sizes[region] = page_align(sizes[region])
     _layout_symtab(file, sizes, places, *(("data", "init_data") if separate_memory else ONE_BLOCK))
@@ -118,7 +131,9 @@ def _append(sizes: dict[str, int], region: str, size: int, align: int) -> int:
     return offset
 
 
-def _layout_symtab(file: ModuleFile, sizes: dict[str, int], places: dict[int, tuple[str, int]], core: str, init: str) -> None:
+def _layout_symtab(
+    file: ModuleFile, sizes: dict[str, int], places: dict[int, tuple[str, int]], core: str, init: str
+) -> None:
     """The whole symbol table goes to the init memory, the part that kallsyms keeps to the core."""
     for index in (file.symtab_index, file.strtab_index):
         places[index] = (init, _append(sizes, init, int(file.shdrs["size"][index]), _align(file, index)))
@@ -127,7 +142,7 @@ def _layout_symtab(file: ModuleFile, sizes: dict[str, int], places: dict[int, tu
             names = sum(len(file.symbol_names[i].encode()) + 1 for i in kept)
             _append(sizes, core, len(kept) * 24, _align(file, index))
             sizes[core] += names + len(kept)
-    _append(sizes, init, 40 + len(file.symtab), 8)      # struct mod_kallsyms, and a type byte a symbol
+    _append(sizes, init, 40 + len(file.symtab), 8)  # struct mod_kallsyms, and a type byte a symbol
     if core == "core":
         sizes[core], sizes[init] = page_align(sizes[core]), page_align(sizes[init])
 
@@ -147,6 +162,7 @@ def core_symbols(file: ModuleFile) -> tuple[int, ...]:
         if file.section_names[section] == ".data..percpu":
             return True
         return bool(section_flags(file, section) & SHF_ALLOC) and not is_init(file, section)
+
     sections = file.symtab["shndx"].tolist()
     return (0, *(i for i in range(1, len(sections)) if kept(file.symbol_names[i], sections[i])))
 
@@ -161,14 +177,15 @@ class Image:
     (address, bytes-like).
     """
 
-    def __init__(self, file: ModuleFile, layout: Layout, bases: Mapping[str, int], memory: Mapping[str, Array],
-                 percpu: int = 0) -> None:
+    def __init__(
+        self, file: ModuleFile, layout: Layout, bases: Mapping[str, int], memory: Mapping[str, Array], percpu: int = 0
+    ) -> None:
         self.file, self.layout, self.bases, self.memory, self.percpu = file, layout, dict(bases), dict(memory), percpu
         self.address = [0] * len(file.shdrs)
         for index, (region, offset) in layout.places.items():
             self.address[index] = self.bases[region] + offset
             body = file.section_bytes(index)
-            self.memory[region][offset:offset + len(body)] = np.frombuffer(body, "u1")
+            self.memory[region][offset : offset + len(body)] = np.frombuffer(body, "u1")
         self.symbols: Array = file.symtab["value"].copy()
 
     def bytes_of(self, index: int) -> Array:
@@ -176,7 +193,7 @@ class Image:
         if index not in self.layout.places:
             return np.zeros(0, "u1")
         region, offset = self.layout.places[index]
-        return self.memory[region][offset:offset + int(self.file.shdrs["size"][index])]
+        return self.memory[region][offset : offset + int(self.file.shdrs["size"][index])]
 
     @cached_property
     def sections(self) -> dict[str, tuple[int, memoryview]]:
@@ -193,7 +210,7 @@ class Image:
         percpu = next((i for i, n in enumerate(self.file.section_names) if n == ".data..percpu"), None)
         section = self.file.symtab["shndx"]
         inside = (section != SHN_UNDEF) & (section < shnum)
-        left_behind = self.file.shdrs["offset"] + np.uint64(TEMPORARY_IMAGE)      # not laid out: sh_addr stays in the copy
+        left_behind = self.file.shdrs["offset"] + np.uint64(TEMPORARY_IMAGE)  # not laid out: sh_addr stays in the copy
         addresses = np.where(np.array(self.address, "u8") == 0, left_behind, np.array(self.address, "u8"))
         if percpu is not None:
             addresses[percpu] = self.percpu
@@ -205,7 +222,7 @@ class Image:
 
     def _special_symbol(self, index: int, section: int, module: str, resolve: Resolve, log: x86_64.Log) -> int:
         name = self.file.symbol_names[index]
-        if section in (SHN_ABS, SHN_LIVEPATCH):            # livepatch fills in its own, later
+        if section in (SHN_ABS, SHN_LIVEPATCH):  # livepatch fills in its own, later
             return 0
         if section == SHN_UNDEF:
             address = resolve(name)
@@ -241,16 +258,26 @@ class Image:
     def apply_relocate_add(self, index: int, name: str, rules: Behaviour, log: x86_64.Log) -> None:
         """Write one relocation section (arch/…)."""
         target = int(self.file.shdrs["info"][index])
-        x86_64.apply_relocate_add(self.file.rela(index), self.bytes_of(target), self.address[target], self.symbols, name, rules, log)
+        x86_64.apply_relocate_add(
+            self.file.rela(index), self.bytes_of(target), self.address[target], self.symbols, name, rules, log
+        )
 
     def clear_relocate_add(self, index: int, name: str, rules: Behaviour, log: x86_64.Log) -> None:
         """Undo one relocation section (arch/…)."""
         target = int(self.file.shdrs["info"][index])
-        x86_64.clear_relocate_add(self.file.rela(index), self.bytes_of(target), self.address[target], self.symbols, name, rules, log)
+        x86_64.clear_relocate_add(
+            self.file.rela(index), self.bytes_of(target), self.address[target], self.symbols, name, rules, log
+        )
 
 
-def load_image(module_file: ModuleFile, base: int | Mapping[str, int], resolve: Resolve, release: str = "6.1",
-               init_base: int | None = None, percpu_base: int | None = None) -> Image:
+def load_image(
+    module_file: ModuleFile,
+    base: int | Mapping[str, int],
+    resolve: Resolve,
+    release: str = "6.1",
+    init_base: int | None = None,
+    percpu_base: int | None = None,
+) -> Image:
     """The module as the kernel would have it in memory before its init runs: laid out, symbols resolved, relocated.
 
     base: address of the core block; for releases with separate allocations (6.4 and later) a dict {"text": address,
@@ -269,7 +296,13 @@ def load_image(module_file: ModuleFile, base: int | Mapping[str, int], resolve: 
     lines: list[str] = []
     log: x86_64.Log = lambda line: lines.append(line.render())
     name = module_file.name
-    image = Image(module_file, layout, bases, {r: np.zeros(page_align(s), "u1") for r, s in layout.sizes.items()}, percpu_base or 0)
+    image = Image(
+        module_file,
+        layout,
+        bases,
+        {r: np.zeros(page_align(s), "u1") for r, s in layout.sizes.items()},
+        percpu_base or 0,
+    )
 
     def write_vmlinux(index: int) -> None:
         if section_object(module_file.section_names[index]) != "vmlinux":
@@ -286,8 +319,11 @@ def load_image(module_file: ModuleFile, base: int | Mapping[str, int], resolve: 
         image.apply_relocations(name, rules, write_vmlinux, log)
     except Refused as refused:
         said = "; ".join(lines) or "nothing"
-        raise LoadRefused(f"{module_file.filename}: the kernel would refuse it ({refused.errno}) and print: {said}",
-                          refused.errno, lines) from None
+        raise LoadRefused(
+            f"{module_file.filename}: the kernel would refuse it ({refused.errno}) and print: {said}",
+            refused.errno,
+            lines,
+        ) from None
     return image
 
 

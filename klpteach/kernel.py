@@ -45,33 +45,48 @@ class Kernel:
     (0, -8)
     """
 
-    def __init__(self, arch: str = "x86_64", release: str = "6.1", proposals: Iterable[str] = (), *,
-                 ko: str | os.PathLike[str] | None = None, title: str = "", scenario: str = "interactive") -> None:
+    def __init__(
+        self,
+        arch: str = "x86_64",
+        release: str = "6.1",
+        proposals: Iterable[str] = (),
+        *,
+        ko: str | os.PathLike[str] | None = None,
+        title: str = "",
+        scenario: str = "interactive",
+    ) -> None:
         if arch != "x86_64":
             raise PolicyError(f"architecture {arch!r} is not in the model yet; there is x86_64.")
         self.rules = behaviour(release, proposals, arch)
         self.arch = arch
         self.ko = Path(ko) if ko else ko_dir(arch, release)
         self.memory = AddressSpace()
-        self.modules: list[Module] = []                       # oldest first
+        self.modules: list[Module] = []  # oldest first
         self.klp = LivepatchState()
         self.placement: Mapping[str, Mapping[str, int]] = {}  # where the next load must land; {} = lowest fit
-        self.init_errno: dict[str, int] = {}                  # file -> what its init() returns
+        self.placed: dict[str, dict[str, int]] = {}  # where the modules of this command were put, also refused ones
+        self.init_errno: dict[str, int] = {}  # file -> what its init() returns
         self.callbacks: dict[tuple[str, str, str], Callback] = {}
-        self.transition_blocked = False                       # a task sleeps in a function that is to be patched
+        self.transition_blocked = False  # a task sleeps in a function that is to be patched
         self.dynamic_debug = False
-        self.module_sig = True                                # CONFIG_MODULE_SIG, and nothing is signed
+        self.module_sig = True  # CONFIG_MODULE_SIG, and nothing is signed
         self.hash_pointers = True
         self.percpu_base = 0x0000607F80000000
-        self.wrecked = False                                  # after an oops with klp_mutex held
-        self.vmlinux: dict[str, list[int]] = {}               # symbols of the kernel itself, where a story needs them
+        self.wrecked = False  # after an oops with klp_mutex held
+        self.vmlinux: dict[str, list[int]] = {}  # symbols of the kernel itself, where a story needs them
         self._exports = exports(self.ko)
         self._known = frozenset(path.name for path in self.ko.glob("*.ko")) if self._exports else frozenset()
         self._said: set[messages.Message] = set()
         self._dmesg: list[tuple[int | None, str]] = []
         self.site_file: Callable[[Module], ModuleFile] = lambda module: module.file
-        self.recording = Recording(scenario, title, "model", {"arch": arch, "release": release, "variant": "model"},
-                                   ["MODULE_SIG", "STRICT_MODULE_RWX", "RANDOMIZE_BASE"], proposals=list(proposals))
+        self.recording = Recording(
+            scenario,
+            title,
+            "model",
+            {"arch": arch, "release": release, "variant": "model"},
+            ["MODULE_SIG", "STRICT_MODULE_RWX", "RANDOMIZE_BASE"],
+            proposals=list(proposals),
+        )
 
     # -- commands -----------------------------------------------------------------------------------------------------
 
@@ -79,8 +94,10 @@ class Kernel:
         """Load a module file: a path, a name in the ko folder, or a ModuleFile."""
         opened = file if isinstance(file, ModuleFile) else self._open(file)
         failing = self.init_errno.get(opened.filename, _init_errno(opened))
-        return self._step(f"insmod {opened.filename}{' ' + params if params else ''}",
-                          lambda: load_module(self, opened, params, failing))
+        return self._step(
+            f"insmod {opened.filename}{' ' + params if params else ''}",
+            lambda: load_module(self, opened, params, failing),
+        )
 
     def rmmod(self, name: str) -> Step:
         """Remove a module."""
@@ -92,6 +109,7 @@ class Kernel:
 
     def echo(self, value: int | str, path: str) -> Step:
         """Write to a file of /sys/kernel/livepatch. Only PATCH/enabled can be written."""
+
         def store() -> None:
             match = _ENABLED.match(str(path))
             if not match:
@@ -99,27 +117,36 @@ class Kernel:
             if str(value) not in ("0", "1"):
                 raise Refused(EINVAL)
             enabled_store(self, match[1], str(value) == "1")
+
         return self._step(f"echo {value} > {path}", store)
 
     def cat(self, path: str) -> Step:
         """Look whether a module answers: /proc/NAME is there while NAME is Live."""
+
         def look() -> None:
             mod = self.find_module(path.rpartition("/")[2])
             if mod is None or mod.state != LIVE:
                 raise Refused(ENOENT)
+
         return self._step(f"cat {path}", look)
 
     def poke(self, site: str, value: str) -> Step:
         """A foreign write of 8 little-endian bytes to "MODULE:SECTION+0xOFF"; value is hex."""
+
         def write() -> None:
             match = _SITE.match(site)
             mod = self.find_module(match["module"]) if match else None
             new = int(value, 16)
-            old = mod.poke(match["section"], int(match["offset"], 16), new.to_bytes(8, "little")) if mod and match else None
+            old = (
+                mod.poke(match["section"], int(match["offset"], 16), new.to_bytes(8, "little"))
+                if mod and match
+                else None
+            )
             if old is None:
                 raise Refused(ENOENT)
             self.log(messages.POKE(old=int.from_bytes(old, "little"), new=new))
-            raise Refused(EAGAIN)               # the module that does it never stays loaded
+            raise Refused(EAGAIN)  # the module that does it never stays loaded
+
         return self._step(f"poke {site} {value}", write)
 
     def run(self, command: str) -> Step:
@@ -140,8 +167,10 @@ class Kernel:
                 return self.cat(path)
             case ["poke", site, value] if re.fullmatch("[0-9a-fA-F]{1,16}", value):
                 return self.poke(site, value)
-        raise ScenarioError(f"unknown command {command!r}; there are insmod FILE.ko, rmmod NAME, modprobe NAME, "
-                            "echo 0 > /sys/kernel/livepatch/NAME/enabled, cat PATH, poke MODULE:SECTION+0xOFF HEX.")
+        raise ScenarioError(
+            f"unknown command {command!r}; there are insmod FILE.ko, rmmod NAME, modprobe NAME, "
+            "echo 0 > /sys/kernel/livepatch/NAME/enabled, cat PATH, poke MODULE:SECTION+0xOFF HEX."
+        )
 
     def pass_over(self, command: str) -> Step:
         """A command that changes nothing here, kept in the recording so that steps stay in line."""
@@ -225,8 +254,11 @@ class Kernel:
     def _step(self, command: str, action: Callable[[], object]) -> Step:
         step = Step(command)
         if self.wrecked:
-            raise ScenarioError(f"{command}: the kernel oopsed in an earlier step and holds klp_mutex; nothing works any more.")
+            raise ScenarioError(
+                f"{command}: the kernel oopsed in an earlier step and holds klp_mutex; nothing works any more."
+            )
         try:
+            self.placed = {}
             klp_try_complete_transition(self)
             action()
         except Refused as refused:
@@ -234,6 +266,7 @@ class Kernel:
         except Oops:
             step.errno, step.oops, self.wrecked = None, True, True
         step.dmesg, self._dmesg = self._dmesg, []
+        step.placement = self.placed or None
         self._snapshot(step)
         self.recording.steps.append(step)
         return step
@@ -246,8 +279,15 @@ class Kernel:
         step.sites = {f"{m.name}:{key}": value for m in self.modules for key, value in self._sites(m)}
 
     def _proc_modules_row(self, mod: Module) -> dict[str, Any]:
-        return {"name": mod.name, "size": mod.image.layout.core_size, "refcount": mod.refcount,
-                "used_by": [holder.name for holder in reversed(mod.holders)] + ["[permanent]"] * mod.permanent, "state": mod.state, "base": mod.base, "taint": mod.taint}
+        return {
+            "name": mod.name,
+            "size": mod.image.layout.core_size,
+            "refcount": mod.refcount,
+            "used_by": [holder.name for holder in reversed(mod.holders)] + ["[permanent]"] * mod.permanent,
+            "state": mod.state,
+            "base": mod.base,
+            "taint": mod.taint,
+        }
 
     def _sysfs(self, patch: Any) -> dict[str, Any]:
         objects = {}

@@ -22,8 +22,8 @@ SECTION_PREFIX, SYMBOL_PREFIX = ".klp.rela.", ".klp.sym."
 _SECTION = re.compile(r"\.klp\.rela\.([^.]{1,55})")
 _SYMBOL = re.compile(r"\.klp\.sym\.([^.]{1,55})\.([^,]+),\s*([0-9]+)", re.ASCII)
 
-KLP_OBJECT_SIZE, KLP_FUNC_SIZE = 168, 152      # sizeof on x86_64, the same on 6.1 and 6.12
-KLP_PATCH_OBJS, KLP_PATCH_REPLACE = 8, 24      # offsetof(struct klp_patch, …)
+KLP_OBJECT_SIZE, KLP_FUNC_SIZE = 168, 152  # sizeof on x86_64, the same on 6.1 and 6.12
+KLP_PATCH_OBJS, KLP_PATCH_REPLACE = 8, 24  # offsetof(struct klp_patch, …)
 
 
 class KlpSymbol(NamedTuple):
@@ -86,6 +86,7 @@ def sites(file: ModuleFile) -> Iterator[Site]:
     A site whose section lost its flag but kept its name counts too: a recorder finds it by name.
     """
     from .elf import WIDTHS
+
     widths = WIDTHS[file.machine]
     for index in file.rela_sections:
         name = file.section_names[index]
@@ -94,8 +95,16 @@ def sites(file: ModuleFile) -> Iterator[Site]:
         target = int(file.shdrs["info"][index])
         section = file.section_names[target] if target < len(file.section_names) else "?"
         for offset, kind, symbol, addend in file.rela(index).tolist():
-            yield Site(section, offset, widths.get(kind, 0), kind, section_object(name) or "?",
-                       file.symbol_names[symbol], symbol, addend)
+            yield Site(
+                section,
+                offset,
+                widths.get(kind, 0),
+                kind,
+                section_object(name) or "?",
+                file.symbol_names[symbol],
+                symbol,
+                addend,
+            )
 
 
 # -- struct klp_patch -----------------------------------------------------------------------------------------------------
@@ -139,10 +148,12 @@ class _Pointers:
 
     def __init__(self, file: ModuleFile) -> None:
         self.file = file
-        absolute = {62: 1, 21: 38}[file.machine]        # R_X86_64_64, R_PPC64_ADDR64
+        absolute = {62: 1, 21: 38}[file.machine]  # R_X86_64_64, R_PPC64_ADDR64
         self.at: dict[tuple[int, int], tuple[int, int]] = {}
         for index in file.rela_sections:
             target = int(file.shdrs["info"][index])
+            if target >= len(file.shdrs):
+                continue
             entries = file.rela(index)
             for offset, _, symbol, addend in entries[entries["type"] == absolute].tolist():
                 self.at[target, offset] = (symbol, addend)
@@ -162,7 +173,7 @@ class _Pointers:
         place = self.place(where)
         if place is None:
             return None
-        text = self.file.section_bytes(place[0])[max(place[1], 0):]
+        text = self.file.section_bytes(place[0])[max(place[1], 0) :]
         return text.partition(b"\0")[0].decode("utf-8", "replace")
 
 
@@ -180,7 +191,9 @@ def read_klp_patch(file: ModuleFile) -> KlpPatchInfo | None:
     body = file.section_bytes(section)
     objs = pointers.place((section, offset + KLP_PATCH_OBJS))
     objects = tuple(_objects(pointers, objs)) if objs else ()
-    return KlpPatchInfo(objects, replace=bool(body[offset + KLP_PATCH_REPLACE:offset + KLP_PATCH_REPLACE + 1].strip(b"\0")))
+    return KlpPatchInfo(
+        objects, replace=bool(body[offset + KLP_PATCH_REPLACE : offset + KLP_PATCH_REPLACE + 1].strip(b"\0"))
+    )
 
 
 def _patch_place(file: ModuleFile, pointers: _Pointers) -> tuple[int, int] | None:
@@ -197,7 +210,9 @@ def _objects(pointers: _Pointers, at: tuple[int, int]) -> Iterator[KlpObjectInfo
     section, offset = at
     while (section, offset) in pointers.at or (section, offset + 8) in pointers.at:
         funcs = pointers.place((section, offset + 8))
-        yield KlpObjectInfo(pointers.string((section, offset)), tuple(_funcs(pointers, funcs)) if funcs else (), funcs is not None)
+        yield KlpObjectInfo(
+            pointers.string((section, offset)), tuple(_funcs(pointers, funcs)) if funcs else (), funcs is not None
+        )
         offset += KLP_OBJECT_SIZE
 
 
@@ -206,7 +221,7 @@ def _funcs(pointers: _Pointers, at: tuple[int, int]) -> Iterator[KlpFuncInfo]:
     body = pointers.file.section_bytes(section)
     while (section, offset) in pointers.at:
         new_section, new_offset = pointers.place((section, offset + 8)) or (0, 0)
-        sympos = int.from_bytes(body[offset + 16:offset + 24], "little")
+        sympos = int.from_bytes(body[offset + 16 : offset + 24], "little")
         yield KlpFuncInfo(pointers.string((section, offset)) or "", new_section, new_offset, sympos)
         offset += KLP_FUNC_SIZE
 

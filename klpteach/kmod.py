@@ -11,10 +11,20 @@ if TYPE_CHECKING:
     from .kernel import Kernel
     from .recording import Step
 
-INSMOD = {ENOEXEC: "Invalid module format", ENOENT: "Unknown symbol in module", EINVAL: "Invalid parameters", EEXIST: "File exists",
-          ENODEV: "No such device", EBUSY: "Device or resource busy"}
-MODPROBE = {**INSMOD, ENOEXEC: "Exec format error", EINVAL: "Invalid argument",
-            ENOENT: "Unknown symbol in module, or unknown parameter (see dmesg)"}
+INSMOD = {
+    ENOEXEC: "Invalid module format",
+    ENOENT: "Unknown symbol in module",
+    EINVAL: "Invalid parameters",
+    EEXIST: "File exists",
+    ENODEV: "No such device",
+    EBUSY: "Device or resource busy",
+}
+MODPROBE = {
+    **INSMOD,
+    ENOEXEC: "Exec format error",
+    EINVAL: "Invalid argument",
+    ENOENT: "Unknown symbol in module, or unknown parameter (see dmesg)",
+}
 RMMOD = {EAGAIN: "Resource temporarily unavailable", EBUSY: "Device or resource busy"}
 
 
@@ -49,8 +59,11 @@ def rmmod_objection(kernel: Kernel, name: str) -> str | None:
 
 def lsmod(kernel: Kernel) -> str:
     """The table of lsmod, newest module first."""
-    rows = [f"{m.name:<19} {m.image.layout.core_size:>8}  {m.refcount}{' ' if m.holders else ''}"
-            f"{','.join(h.name for h in reversed(m.holders))}\n" for m in reversed(kernel.modules)]
+    rows = [
+        f"{m.name:<19} {m.image.layout.core_size:>8}  {m.refcount}{' ' if m.holders else ''}"
+        f"{','.join(h.name for h in reversed(m.holders))}\n"
+        for m in reversed(kernel.modules)
+    ]
     return "Module                  Size  Used by\n" + "".join(rows)
 
 

@@ -40,7 +40,7 @@ def load_module(kernel: Kernel, file: ModuleFile, params: str = "", init_errno: 
         complete_formation(kernel, mod)
         prepare_coming_module(kernel, mod)
     except Refused:
-        unlink(kernel, mod)                       # klp_module_coming() has cleaned up after itself, as far as it does
+        unlink(kernel, mod)  # klp_module_coming() has cleaned up after itself, as far as it does
         raise
     do_init_module(kernel, mod, init_errno)
     return mod
@@ -80,8 +80,11 @@ def layout_and_allocate(kernel: Kernel, file: ModuleFile) -> Module:
     """Memory for every region, in the kernel's order, and the file's bytes in it."""
     layout = layout_sections(file, kernel.rules.separate_memory)
     wanted = kernel.placement.get(file.name, {})
-    regions = [kernel.memory.alloc(size, file.name, kind, wanted.get(kind)) for kind, size in layout.sizes.items() if size]
+    regions = [
+        kernel.memory.alloc(size, file.name, kind, wanted.get(kind)) for kind, size in layout.sizes.items() if size
+    ]
     bases = dict.fromkeys(layout.sizes, 0) | {region.kind: region.start for region in regions}
+    kernel.placed[file.name] = {region.kind: region.start for region in regions}
     memory = {region.kind: region.data for region in regions}
     return Module(file.name, file, Image(file, layout, bases, memory, kernel.percpu_base), regions)
 
@@ -100,8 +103,13 @@ def add_unformed_module(kernel: Kernel, mod: Module) -> None:
 def taint_letters(file: ModuleFile, module_sig: bool) -> str:
     """The letters of /proc/modules, in the order of the taint bits."""
     info = file.modinfo
-    marks = [("P", info.get("license", "unspecified") not in GPL_COMPATIBLE), ("C", "staging" in info),
-             ("O", "intree" not in info), ("E", module_sig), ("K", file.is_livepatch)]
+    marks = [
+        ("P", info.get("license", "unspecified") not in GPL_COMPATIBLE),
+        ("C", "staging" in info),
+        ("O", "intree" not in info),
+        ("E", module_sig),
+        ("K", file.is_livepatch),
+    ]
     return "".join(letter for letter, is_set in marks if is_set)
 
 
@@ -110,7 +118,9 @@ def relocate(kernel: Kernel, mod: Module) -> None:
     if kernel.rules.depend_on_targets and mod.file.is_livepatch:
         check_targets(kernel, mod)
     mod.image.simplify_symbols(mod.name, lambda name: kernel.resolve_symbol(mod, name), kernel.log)
-    mod.image.apply_relocations(mod.name, kernel.rules, lambda index: klp_write_section_relocs(kernel, mod, index, None), kernel.log)
+    mod.image.apply_relocations(
+        mod.name, kernel.rules, lambda index: klp_write_section_relocs(kernel, mod, index, None), kernel.log
+    )
 
 
 def complete_formation(kernel: Kernel, mod: Module) -> None:
@@ -153,8 +163,10 @@ def do_init_module(kernel: Kernel, mod: Module, init_errno: int) -> None:
 
 def calls_klp_enable_patch(file: ModuleFile) -> bool:
     """The model does not run code: a module that refers to klp_enable_patch() calls it from its init."""
-    return any(name == "klp_enable_patch" and shndx == SHN_UNDEF
-               for name, shndx in zip(file.symbol_names, file.symtab["shndx"].tolist(), strict=True))
+    return any(
+        name == "klp_enable_patch" and shndx == SHN_UNDEF
+        for name, shndx in zip(file.symbol_names, file.symtab["shndx"].tolist(), strict=True)
+    )
 
 
 def unlink(kernel: Kernel, mod: Module) -> None:
@@ -179,7 +191,5 @@ def delete_module(kernel: Kernel, name: str) -> None:
     if mod.references:
         raise Refused(EAGAIN)
     mod.state = GOING
-    klp_module_going(kernel, mod)                 # after exit(), which still ran patched
+    klp_module_going(kernel, mod)  # after exit(), which still ran patched
     unlink(kernel, mod)
-
-

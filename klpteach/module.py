@@ -22,7 +22,7 @@ from .elf import (
 from .image import Image, core_symbols, is_init, section_flags
 from .memory import Region
 
-UNFORMED, COMING, LIVE, GOING = "Unformed", "Loading", "Live", "Unloading"     # the words of /proc/modules
+UNFORMED, COMING, LIVE, GOING = "Unformed", "Loading", "Live", "Unloading"  # the words of /proc/modules
 
 
 class KallsymsRow(NamedTuple):
@@ -43,9 +43,9 @@ class Module:
     regions: list[Region]
     state: str = UNFORMED
     taint: str = ""
-    klp_alive: bool = False                                   # klp_module_coming() has run, klp_module_going() has not
-    references: int = 0                                       # try_module_get() by livepatch
-    holders: list[Module] = field(default_factory=list)       # modules that use this one ("used by"), oldest first
+    klp_alive: bool = False  # klp_module_coming() has run, klp_module_going() has not
+    references: int = 0  # try_module_get() by livepatch
+    holders: list[Module] = field(default_factory=list)  # modules that use this one ("used by"), oldest first
     uses: list[Module] = field(default_factory=list)
     init_rows: list[KallsymsRow] = field(default_factory=list)
 
@@ -122,7 +122,9 @@ class Module:
 
     def _function_at(self, address: int) -> KallsymsRow:
         best = KallsymsRow(0, "T", "?")
-        for name, value, section in zip(self.file.symbol_names, self.image.symbols.tolist(), self.file.symtab["shndx"].tolist(), strict=True):
+        for name, value, section in zip(
+            self.file.symbol_names, self.image.symbols.tolist(), self.file.symtab["shndx"].tolist(), strict=True
+        ):
             if name and section not in (SHN_UNDEF, SHN_ABS) and best.address < value <= address:
                 best = KallsymsRow(value, "T", name)
         return best
@@ -132,7 +134,9 @@ class Module:
     def kallsyms(self) -> list[KallsymsRow]:
         """The module's rows of /proc/kallsyms, in their order."""
         values = self.image.symbols.tolist()
-        return [KallsymsRow(values[index], kind, name) for index, kind, name in kallsyms_types(self.file)] + self.init_rows
+        return [
+            KallsymsRow(values[index], kind, name) for index, kind, name in kallsyms_types(self.file)
+        ] + self.init_rows
 
     def free(self) -> list[Region]:
         """Give up all memory; the freed regions."""
@@ -144,7 +148,7 @@ class Module:
         for index, name in enumerate(self.file.section_names):
             if name == section and index in self.image.layout.places:
                 body = self.image.bytes_of(index)
-                return body[offset:offset + width].tobytes() if offset < len(body) else None
+                return body[offset : offset + width].tobytes() if offset < len(body) else None
         return None
 
     def poke(self, section: str, offset: int, value: bytes) -> bytes | None:
@@ -153,7 +157,7 @@ class Module:
         if old is None or len(old) < len(value):
             return None
         index = next(i for i, n in enumerate(self.file.section_names) if n == section and i in self.image.layout.places)
-        self.image.bytes_of(index)[offset:offset + len(value)] = np.frombuffer(value, "u1")
+        self.image.bytes_of(index)[offset : offset + len(value)] = np.frombuffer(value, "u1")
         return old
 
 
@@ -173,8 +177,11 @@ def symbols_by_name(file: ModuleFile) -> dict[str, list[int]]:
 def exported_names(file: ModuleFile) -> dict[str, bool]:
     """Exported name -> whether for GPL modules only, from the __ksymtab entries."""
     labels = zip(file.symbol_names, file.symtab["shndx"].tolist(), strict=True)
-    return {name.removeprefix("__ksymtab_"): file.section_names[section] == "__ksymtab_gpl"
-            for name, section in labels if name.startswith("__ksymtab_") and 0 < section < len(file.shdrs)}
+    return {
+        name.removeprefix("__ksymtab_"): file.section_names[section] == "__ksymtab_gpl"
+        for name, section in labels
+        if name.startswith("__ksymtab_") and 0 < section < len(file.shdrs)
+    }
 
 
 @lru_cache(maxsize=64)

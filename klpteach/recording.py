@@ -17,7 +17,20 @@ from .errors import RecordingError
 
 SCHEMA = "klpteach-recording/1"
 _HASHED = re.compile(r"(?<=loc )[0-9a-f]{16}")
-_OPTIONAL = ("quiet", "oops", "exit", "out", "label", "modules", "livepatch", "sections", "symbols", "sites", "stubs", "placement")
+_OPTIONAL = (
+    "quiet",
+    "oops",
+    "exit",
+    "out",
+    "label",
+    "modules",
+    "livepatch",
+    "sections",
+    "symbols",
+    "sites",
+    "stubs",
+    "placement",
+)
 
 
 @dataclass
@@ -66,7 +79,11 @@ class Step:
         return next((row for row in self.modules or () if row["name"] == name), None)
 
     def to_json(self) -> dict[str, Any]:
-        raw: dict[str, Any] = {"command": self.command, "errno": self.errno, "dmesg": [list(line) for line in self.dmesg]}
+        raw: dict[str, Any] = {
+            "command": self.command,
+            "errno": self.errno,
+            "dmesg": [list(line) for line in self.dmesg],
+        }
         for key in _OPTIONAL:
             value = getattr(self, key)
             if value not in (None, False):
@@ -75,9 +92,13 @@ class Step:
 
     @classmethod
     def from_json(cls, raw: Mapping[str, Any]) -> Step:
-        values: dict[str, Any] = {key: _DECODE.get(key, lambda v: v)(raw[key]) for key in _OPTIONAL if raw.get(key) is not None}
+        values: dict[str, Any] = {
+            key: _DECODE.get(key, lambda v: v)(raw[key]) for key in _OPTIONAL if raw.get(key) is not None
+        }
         dmesg = [(level, text) for level, text in raw.get("dmesg", [])]
-        return cls(raw["command"], raw.get("errno") if "errno" in raw or not raw.get("quiet") else None, dmesg, **values)
+        return cls(
+            raw["command"], raw.get("errno") if "errno" in raw or not raw.get("quiet") else None, dmesg, **values
+        )
 
 
 def hexa(address: int) -> str:
@@ -101,14 +122,18 @@ _ENCODE: dict[str, Any] = {
     "modules": lambda rows: [{**row, "base": hexa(row["base"])} for row in rows],
     "sections": _addresses,
     "placement": _addresses,
-    "symbols": lambda table: {name: [[hexa(a), kind, symbol] for a, kind, symbol in rows] for name, rows in table.items()},
+    "symbols": lambda table: {
+        name: [[hexa(a), kind, symbol] for a, kind, symbol in rows] for name, rows in table.items()
+    },
     "sites": lambda sites: {key: value.hex() for key, value in sites.items()},
 }
 _DECODE: dict[str, Any] = {
     "modules": lambda rows: [{**row, "base": int(row["base"], 16)} for row in rows],
     "sections": _numbers,
     "placement": _numbers,
-    "symbols": lambda table: {name: [(int(a, 16), kind, symbol) for a, kind, symbol in rows] for name, rows in table.items()},
+    "symbols": lambda table: {
+        name: [(int(a, 16), kind, symbol) for a, kind, symbol in rows] for name, rows in table.items()
+    },
     "sites": lambda sites: {key: bytes.fromhex(value) for key, value in sites.items()},
 }
 
@@ -152,8 +177,17 @@ class Recording:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write as JSON, one line a step."""
-        head = {"schema": SCHEMA, "scenario": self.scenario, "title": self.title, "source": self.source, "kernel": self.kernel,
-                "config": self.config, "init_errno": self.init_errno, "files": self.files, "proposals": self.proposals}
+        head = {
+            "schema": SCHEMA,
+            "scenario": self.scenario,
+            "title": self.title,
+            "source": self.source,
+            "kernel": self.kernel,
+            "config": self.config,
+            "init_errno": self.init_errno,
+            "files": self.files,
+            "proposals": self.proposals,
+        }
         if self.vmlinux:
             head["vmlinux"] = {name: hexa(address) for name, address in self.vmlinux.items()}
         steps = ",\n  ".join(json.dumps(step.to_json()) for step in self.steps)
@@ -189,8 +223,18 @@ class Recording:
                 raise RecordingError(f"{name}: step {number} cannot be read ({error}).") from None
         try:
             vmlinux = {k: int(v, 16) for k, v in raw.get("vmlinux", {}).items()}
-            return cls(raw["scenario"], raw.get("title", ""), raw.get("source", ""), dict(raw["kernel"]), list(raw.get("config", [])),
-                       dict(raw.get("init_errno", {})), dict(raw.get("files", {})), list(raw.get("proposals", [])), vmlinux, steps)
+            return cls(
+                raw["scenario"],
+                raw.get("title", ""),
+                raw.get("source", ""),
+                dict(raw["kernel"]),
+                list(raw.get("config", [])),
+                dict(raw.get("init_errno", {})),
+                dict(raw.get("files", {})),
+                list(raw.get("proposals", [])),
+                vmlinux,
+                steps,
+            )
         except (TypeError, ValueError, AttributeError) as error:
             raise RecordingError(f"{name}: its head cannot be read ({error}).") from None
 
@@ -242,7 +286,10 @@ def compare_steps(ours: Step, theirs: Step, exact_pointers: bool = False) -> Ite
     for key in ("modules", "livepatch", "sections", "symbols", "sites", "stubs"):
         a, b = getattr(ours, key), getattr(theirs, key)
         if a is not None and b is not None:
-            if key in ("sections", "symbols"):           # a recorder need not look at every module: what it left out is not compared
+            if key in (
+                "sections",
+                "symbols",
+            ):  # a recorder need not look at every module: what it left out is not compared
                 a = {module: rows for module, rows in a.items() if module in b}
             yield from _compare_values(key, a, b)
 
@@ -260,12 +307,16 @@ def _before_the_wreck(step: Step) -> list[str]:
 def _compare_dmesg(ours: Step, theirs: Step, exact_pointers: bool) -> Iterator[tuple[str, Any, Any]]:
     def comparable(step: Step) -> list[str]:
         return step.lines if exact_pointers else [_HASHED.sub("(hashed)", line) for line in step.lines]
+
     a, b = comparable(ours), comparable(theirs)
     for number in range(max(len(a), len(b))):
         left, right = (lines[number] if number < len(lines) else None for lines in (a, b))
         if left != right:
             yield f"dmesg line {number}", left, right
-        elif None not in (ours.dmesg[number][0], theirs.dmesg[number][0]) and ours.dmesg[number][0] != theirs.dmesg[number][0]:
+        elif (
+            None not in (ours.dmesg[number][0], theirs.dmesg[number][0])
+            and ours.dmesg[number][0] != theirs.dmesg[number][0]
+        ):
             yield f"level of dmesg line {number}", ours.dmesg[number][0], theirs.dmesg[number][0]
 
 
@@ -279,7 +330,9 @@ def _compare_values(key: str, a: Any, b: Any) -> Iterator[tuple[str, Any, Any]]:
     if isinstance(a, dict) and isinstance(b, dict):
         for name in [*a, *(n for n in b if n not in a)]:
             yield from _compare_values(f"{key} {name}", a.get(name), b.get(name))
-    elif isinstance(a, list) and isinstance(b, list) and len(a) == len(b) and not key.endswith(("used_by", "functions")):
+    elif (
+        isinstance(a, list) and isinstance(b, list) and len(a) == len(b) and not key.endswith(("used_by", "functions"))
+    ):
         for number, (left, right) in enumerate(zip(a, b, strict=True)):
             yield from _compare_values(f"{key} {number}", left, right)
     elif key.startswith("symbols ") and a and b and _in_the_copy(a) and _in_the_copy(b):

@@ -5,8 +5,18 @@ from __future__ import annotations
 import errno as _errno
 
 ENOENT, EAGAIN, ENOMEM, EBUSY, EEXIST, ENODEV, EINVAL, ENOEXEC = (
-    -number for number in (_errno.ENOENT, _errno.EAGAIN, _errno.ENOMEM, _errno.EBUSY, _errno.EEXIST, _errno.ENODEV,
-                           _errno.EINVAL, _errno.ENOEXEC))
+    -number
+    for number in (
+        _errno.ENOENT,
+        _errno.EAGAIN,
+        _errno.ENOMEM,
+        _errno.EBUSY,
+        _errno.EEXIST,
+        _errno.ENODEV,
+        _errno.EINVAL,
+        _errno.ENOEXEC,
+    )
+)
 
 
 class Refused(Exception):

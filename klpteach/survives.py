@@ -61,7 +61,9 @@ def survives(livepatch: ModuleFile, targets: dict[str, ModuleFile] | None = None
     architecture that is not in the model.
     """
     if not livepatch.is_livepatch or not livepatch.klp:
-        raise KlpteachError(f"{livepatch.filename} is not a livepatch: its modinfo does not say livepatch, or it has no struct klp_patch.")
+        raise KlpteachError(
+            f"{livepatch.filename} is not a livepatch: its modinfo does not say livepatch, or it has no struct klp_patch."
+        )
     names = list(dict.fromkeys(obj.name for obj in livepatch.klp.objects if obj.name))
     return [_reload(livepatch, name, (targets or {}).get(name), release) for name in names for release in RELEASES]
 

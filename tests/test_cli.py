@@ -27,11 +27,14 @@ def test_simulate_prints_the_three_lines_of_the_report(capsys) -> None:
     lines = out.splitlines()
     at = next(i for i, line in enumerate(lines) if "Skipping invalid relocation target" in line)
     assert status == 1
-    assert lines[at].startswith("module: x86/modules: Skipping invalid relocation target, existing value is nonzero for type 2, loc 00000000")
-    assert lines[at + 1:at + 4] == [
+    assert lines[at].startswith(
+        "module: x86/modules: Skipping invalid relocation target, existing value is nonzero for type 2, loc 00000000"
+    )
+    assert lines[at + 1 : at + 4] == [
         "livepatch: failed to initialize patch 'livepatch_nfsd_demo' for module 'nfsd_demo' (-8)",
         "livepatch: patch 'livepatch_nfsd_demo' failed for module 'nfsd_demo', refusing to load module 'nfsd_demo'",
-        "= ENOEXEC (-8)"]
+        "= ENOEXEC (-8)",
+    ]
 
 
 def test_simulate_ends_well_where_the_kernel_does(capsys) -> None:
@@ -64,7 +67,10 @@ def test_inspect_names_every_site_and_every_release(capsys) -> None:
     status, out, _ = run(capsys, "inspect", LIVEPATCH)
     assert status == 0 and "patches nfsd_demo: demo_show,1, demo_clamp,1" in out
     assert "waits for nfsd_demo: 10 livepatch relocations" in out
-    assert "reload of nfsd_demo on 6.1: insmod nfsd_demo.ko: ENOEXEC (-8)" in out and "reload of nfsd_demo on 6.12: works" in out
+    assert (
+        "reload of nfsd_demo on 6.1: insmod nfsd_demo.ko: ENOEXEC (-8)" in out
+        and "reload of nfsd_demo on 6.12: works" in out
+    )
 
 
 def test_inspect_uses_the_target_that_is_given(capsys) -> None:
@@ -81,33 +87,58 @@ def test_relocate_writes_the_image_that_the_library_computes(capsys, tmp_path: P
     names = [n for n, s in zip(file.symbol_names, file.symtab["shndx"].tolist(), strict=True) if n and not s]
     symbols = {name: 0xFFFFFFFF81000000 + 16 * i for i, name in enumerate(names)}
     (tmp_path / "symbols.json").write_text(json.dumps({name: hex(address) for name, address in symbols.items()}))
-    status, _, err = run(capsys, "relocate", str(KO / "x86_64-6.1" / "nfsd_demo.ko"), "--base", hex(base), "--release", "6.1",
-                         "--symbols", str(tmp_path / "symbols.json"), "--out", str(tmp_path / "image"))
+    status, _, err = run(
+        capsys,
+        "relocate",
+        str(KO / "x86_64-6.1" / "nfsd_demo.ko"),
+        "--base",
+        hex(base),
+        "--release",
+        "6.1",
+        "--symbols",
+        str(tmp_path / "symbols.json"),
+        "--out",
+        str(tmp_path / "image"),
+    )
     assert (status, err) == (0, "")
     flat, image = (tmp_path / "image").read_bytes(), load_image(file, base, symbols.get)
     for address, body in image.sections.values():
-        assert flat[address - base:address - base + len(body)] == bytes(body)
+        assert flat[address - base : address - base + len(body)] == bytes(body)
 
 
 def test_relocate_says_what_the_kernel_would_when_a_symbol_is_unknown(capsys, tmp_path: Path) -> None:
     (tmp_path / "none.json").write_text("{}")
-    status, _, err = run(capsys, "relocate", str(KO / "x86_64-6.1" / "filler4k.ko"), "--base", "0xffffffffc0201000",
-                         "--symbols", str(tmp_path / "none.json"), "--out", str(tmp_path / "image"))
+    status, _, err = run(
+        capsys,
+        "relocate",
+        str(KO / "x86_64-6.1" / "filler4k.ko"),
+        "--base",
+        "0xffffffffc0201000",
+        "--symbols",
+        str(tmp_path / "none.json"),
+        "--out",
+        str(tmp_path / "image"),
+    )
     assert status == 1 and "Unknown symbol __fentry__ (err -2)" in err and not (tmp_path / "image").exists()
 
 
 def test_explain_reads_the_report_from_standard_input() -> None:
     text = "\n".join(simulate("reload", "5.3")[3].lines)
-    done = subprocess.run([sys.executable, "-m", "klpteach", "explain"], input=text, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "klpteach", "explain"], input=text, capture_output=True, text=True, check=True
+    )
     assert "R_X86_64_PC32" in done.stdout and "S + A" in done.stdout and "hashed" in done.stdout
 
 
 def test_explain_knows_every_line_that_the_model_prints() -> None:
     from klpteach.explain import explain
     from klpteach.scenarios import SCENARIOS
+
     for name in SCENARIOS:
         for release in ("6.1", "6.12"):
-            lines = [line for step in simulate(name, release) for line in step.lines if not line.startswith("poke_demo")]
+            lines = [
+                line for step in simulate(name, release) for line in step.lines if not line.startswith("poke_demo")
+            ]
             assert [e.line for e in explain("\n".join(f"[   1.{n}] {line}" for n, line in enumerate(lines)))] == lines
 
 
@@ -133,17 +164,38 @@ def test_bad_input_is_one_clear_line_and_status_2(argv: list[str], words: str, c
 
 
 RECORDINGS = {
-    "empty": ("", "not JSON"), "a list": ("[]", "schema"), "another schema": ('{"schema": "x/1"}', "schema 'x/1'"),
+    "empty": ("", "not JSON"),
+    "a list": ("[]", "schema"),
+    "another schema": ('{"schema": "x/1"}', "schema 'x/1'"),
     "no steps": ('{"schema": "klpteach-recording/1", "scenario": "s", "kernel": {}}', "key 'steps' is missing"),
-    "a step without command": ('{"schema": "klpteach-recording/1", "scenario": "s", "kernel": {}, "steps": [{"errno": 0}]}', "step 0 has no 'command'"),
-    "a step that is a number": ('{"schema": "klpteach-recording/1", "scenario": "s", "kernel": {}, "steps": [7]}', "step 0 cannot be read"),
-    "bytes that are not hex": ('{"schema": "klpteach-recording/1", "scenario": "s", "kernel": {}, "steps": [{"command": "boot", "sites": {"a:b+0x0": "zz"}}]}',
-                               "step 0 cannot be read"),
-    "an unknown command": ('{"schema": "klpteach-recording/1", "scenario": "s", "kernel": {"release": "6.1.0"}, "steps": [{"command": "explode"}]}',
-                           "unknown command 'explode'"),
-    "an unknown release": ('{"schema": "klpteach-recording/1", "scenario": "s", "kernel": {"release": "2.6.32"}, "steps": []}', "unknown release '2.6'"),
-    "an unknown proposal": ('{"schema": "klpteach-recording/1", "scenario": "s", "kernel": {}, "proposals": ["pray"], "steps": []}', "unknown proposal 'pray'"),
-    "a file that is not there": ('{"schema": "klpteach-recording/1", "scenario": "s", "kernel": {}, "steps": [{"command": "insmod gone.ko"}]}', "gone.ko"),
+    "a step without command": (
+        '{"schema": "klpteach-recording/1", "scenario": "s", "kernel": {}, "steps": [{"errno": 0}]}',
+        "step 0 has no 'command'",
+    ),
+    "a step that is a number": (
+        '{"schema": "klpteach-recording/1", "scenario": "s", "kernel": {}, "steps": [7]}',
+        "step 0 cannot be read",
+    ),
+    "bytes that are not hex": (
+        '{"schema": "klpteach-recording/1", "scenario": "s", "kernel": {}, "steps": [{"command": "boot", "sites": {"a:b+0x0": "zz"}}]}',
+        "step 0 cannot be read",
+    ),
+    "an unknown command": (
+        '{"schema": "klpteach-recording/1", "scenario": "s", "kernel": {"release": "6.1.0"}, "steps": [{"command": "explode"}]}',
+        "unknown command 'explode'",
+    ),
+    "an unknown release": (
+        '{"schema": "klpteach-recording/1", "scenario": "s", "kernel": {"release": "2.6.32"}, "steps": []}',
+        "unknown release '2.6'",
+    ),
+    "an unknown proposal": (
+        '{"schema": "klpteach-recording/1", "scenario": "s", "kernel": {}, "proposals": ["pray"], "steps": []}',
+        "unknown proposal 'pray'",
+    ),
+    "a file that is not there": (
+        '{"schema": "klpteach-recording/1", "scenario": "s", "kernel": {}, "steps": [{"command": "insmod gone.ko"}]}',
+        "gone.ko",
+    ),
 }
 
 
@@ -157,12 +209,15 @@ def test_a_broken_recording_is_one_clear_line_and_status_2(name: str, tmp_path: 
 
 def test_names_from_files_cannot_drive_the_terminal(capsys) -> None:
     from klpteach.__main__ import say
+
     say("\x1b]0;owned\x07nfsd")
     assert "\x1b" not in capsys.readouterr().out
 
 
 def test_a_reader_that_stops_early_is_no_error() -> None:
-    done = subprocess.run(f"{sys.executable} -m klpteach inspect {LIVEPATCH} | head -1", shell=True, capture_output=True, text=True)
+    done = subprocess.run(
+        f"{sys.executable} -m klpteach inspect {LIVEPATCH} | head -1", shell=True, capture_output=True, text=True
+    )
     assert done.stderr == "" and done.stdout.startswith("livepatch_nfsd_demo.ko")
 
 

@@ -20,6 +20,7 @@ def test_the_model_does_what_the_real_kernel_did(path: Path) -> None:
 
 def changed_recordings() -> list[tuple[str, object]]:
     """One thing of a recording changed: a conformance test that does not notice would prove nothing."""
+
     def errno(step: dict) -> None:
         step["errno"] = -22
 
@@ -48,13 +49,17 @@ def changed_recordings() -> list[tuple[str, object]]:
     def one_site_more(step: dict) -> None:
         step["sites"]["livepatch_nfsd_demo:.text+0x0"] = "00000000"
 
-    return [(change.__name__, change) for change in (errno, dmesg, level, missing_line, size, refcount, patched, one_byte, one_site_more)]
+    return [
+        (change.__name__, change)
+        for change in (errno, dmesg, level, missing_line, size, refcount, patched, one_byte, one_site_more)
+    ]
 
 
 @pytest.mark.skipif(not SHARED.exists(), reason="no recordings in ../shared/recordings")
 @pytest.mark.parametrize("change", [c for _, c in changed_recordings()], ids=[n for n, _ in changed_recordings()])
 def test_a_replay_notices(change, tmp_path: Path) -> None:
     import json
+
     raw = json.loads((SHARED / "x86_64" / "bug--6.1--nokaslr.json").read_text())
     raw = copy.deepcopy(raw)
     change(raw["steps"][6])
@@ -81,6 +86,7 @@ def test_a_replay_says_which_module_file_is_missing(tmp_path: Path) -> None:
 
 def test_a_replay_of_a_model_recording_agrees_with_itself(tmp_path: Path) -> None:
     from klpteach import simulate
+
     for release in ("6.1", "6.12"):
         first = simulate("cumulative", release)
         first.save(tmp_path / "one.json")

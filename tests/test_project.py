@@ -14,15 +14,23 @@ import klpteach
 
 
 def test_importing_klpteach_imports_nothing_third_party() -> None:
-    code = ("import sys, klpteach; "
-            "print(sorted({m.partition('.')[0] for m in sys.modules} & {'numpy', 'pandas', 'matplotlib', 'IPython', 'ipywidgets', 'elftools'}))")
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    code = (
+        "import sys, klpteach; "
+        "print(sorted({m.partition('.')[0] for m in sys.modules} & {'numpy', 'pandas', 'matplotlib', 'IPython', 'ipywidgets', 'elftools'}))"
+    )
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    )
 
 
 def test_the_model_imports_no_pandas_no_matplotlib_and_no_widgets() -> None:
-    code = ("import sys; from klpteach import Kernel, simulate, replay, load_image; import klpteach.explain, klpteach.survives; "
-            "simulate('reload'); print(sorted({m.partition('.')[0] for m in sys.modules} & {'pandas', 'matplotlib', 'ipywidgets', 'IPython'}))")
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    code = (
+        "import sys; from klpteach import Kernel, simulate, replay, load_image; import klpteach.explain, klpteach.survives; "
+        "simulate('reload'); print(sorted({m.partition('.')[0] for m in sys.modules} & {'pandas', 'matplotlib', 'ipywidgets', 'IPython'}))"
+    )
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    )
 
 
 @pytest.mark.parametrize("name", klpteach.__all__)
@@ -36,7 +44,10 @@ def test_both_environment_files_have_the_same_bytes() -> None:
 
 def test_the_environment_asks_for_the_same_packages_and_lower_bounds_as_pyproject() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    wanted = {line.partition(">=")[0]: line.partition(">=")[2] for line in project["dependencies"] + project["optional-dependencies"]["lab"]}
+    wanted = {
+        line.partition(">=")[0]: line.partition(">=")[2]
+        for line in project["dependencies"] + project["optional-dependencies"]["lab"]
+    }
     lines = re.findall(r"^  - ([\w-]+)>=([\d.]+)", (ROOT / "environment.yml").read_text(), re.M)
     assert {name.replace("matplotlib-base", "matplotlib"): bound for name, bound in lines} == wanted
 

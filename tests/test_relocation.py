@@ -20,11 +20,18 @@ PLACE = 0xFFFFFFFFC0206000
 def relocate(release, entries, symbols, size=64, before=b"", proposals=()):
     """The bytes after applying, the errno (0 or negative), and the lines."""
     target, lines = np.zeros(size, "u1"), []
-    target[:len(before)] = np.frombuffer(before, "u1")
+    target[: len(before)] = np.frombuffer(before, "u1")
     errno = 0
     try:
-        apply_relocate_add(np.array(entries, RELA), target, PLACE, np.array(symbols, "u8"), "lp",
-                           behaviour(release, proposals), lambda line: lines.append(line.render()))
+        apply_relocate_add(
+            np.array(entries, RELA),
+            target,
+            PLACE,
+            np.array(symbols, "u8"),
+            "lp",
+            behaviour(release, proposals),
+            lambda line: lines.append(line.render()),
+        )
     except Refused as refused:
         errno = refused.errno
     return target.tobytes(), errno, lines
@@ -35,7 +42,9 @@ def test_the_reports_value_is_the_symbol_plus_the_addend() -> None:
     symbol = 0xFFFFFFFFA03E2940
     _, errno, lines = relocate("5.3", [(0, 2, 0, -4)], [symbol], before=b"\x90")
     assert errno == -8
-    assert lines[0].startswith("module: x86/modules: Skipping invalid relocation target, existing value is nonzero for type 2, loc ")
+    assert lines[0].startswith(
+        "module: x86/modules: Skipping invalid relocation target, existing value is nonzero for type 2, loc "
+    )
     assert lines[0].endswith(", val ffffffffa03e293c")
 
 
@@ -47,15 +56,25 @@ def test_since_6_3_the_printed_value_has_the_place_subtracted() -> None:
 def test_pc32_stores_the_distance() -> None:
     """S = ffffffffa03e2940, P = ffffffffa0440010, A = -4: 2c 29 fa ff."""
     target = np.zeros(4, "u1")
-    apply_relocate_add(np.array([(0, 2, 0, -4)], RELA), target, 0xFFFFFFFFA0440010, np.array([0xFFFFFFFFA03E2940], "u8"),
-                       "lp", behaviour("6.1"), lambda line: None)
+    apply_relocate_add(
+        np.array([(0, 2, 0, -4)], RELA),
+        target,
+        0xFFFFFFFFA0440010,
+        np.array([0xFFFFFFFFA03E2940], "u8"),
+        "lp",
+        behaviour("6.1"),
+        lambda line: None,
+    )
     assert target.tobytes() == bytes.fromhex("2c29faff")
 
 
-@pytest.mark.parametrize(("kind", "symbol", "line"), [
-    (11, 0x80000000, "module: overflow in relocation type 11 val 80000000"),
-    (10, 0xFFFFFFFF81000000, "module: overflow in relocation type 10 val ffffffff81000000"),
-])
+@pytest.mark.parametrize(
+    ("kind", "symbol", "line"),
+    [
+        (11, 0x80000000, "module: overflow in relocation type 11 val 80000000"),
+        (10, 0xFFFFFFFF81000000, "module: overflow in relocation type 10 val ffffffff81000000"),
+    ],
+)
 def test_an_overflow_is_told_in_two_lines(kind: int, symbol: int, line: str) -> None:
     for release in ("5.3", "6.1", "6.3", "6.12"):
         _, errno, lines = relocate(release, [(0, kind, 0, 0)], [symbol])
@@ -89,6 +108,7 @@ def test_the_check_asks_for_zero_and_not_for_another_value() -> None:
 
 def test_the_table_agrees_with_pyelftools_on_every_number() -> None:
     from elftools.elf.enums import ENUM_RELOC_TYPE_x64
+
     assert all(ENUM_RELOC_TYPE_x64[row.name] == number for number, row in HOWTO.items())
 
 
@@ -102,7 +122,10 @@ def sections(draw, most=120):
     """A relocation section whose entries stand apart, and symbols that a kernel could have."""
     symbols = draw(st.lists(st.integers(0xFFFFFFFF80001000, 0xFFFFFFFFFFFF0000), min_size=1, max_size=5))
     kinds = draw(st.lists(KINDS, min_size=1, max_size=most))
-    entries = [(8 * n, kind, draw(st.integers(0, len(symbols) - 1)), draw(st.integers(-64, 64))) for n, kind in enumerate(kinds)]
+    entries = [
+        (8 * n, kind, draw(st.integers(0, len(symbols) - 1)), draw(st.integers(-64, 64)))
+        for n, kind in enumerate(kinds)
+    ]
     return entries, symbols, 8 * len(kinds)
 
 
@@ -156,4 +179,4 @@ def test_checked_clearing_stops_at_a_strangers_byte_and_leaves_the_rest() -> Non
     with pytest.raises(Refused):
         clear_relocate_add(*args)
     assert [line.message for line in lines] == [messages.MISMATCH]
-    assert [target[n:n + 8].any() for n in (0, 8, 16)] == [False, True, True]
+    assert [target[n : n + 8].any() for n in (0, 8, 16)] == [False, True, True]

@@ -15,7 +15,7 @@ from ..refusal import ENOEXEC, Refused
 Array = np.ndarray[Any, np.dtype[Any]]
 Log = Callable[[messages.Line], None]
 MASK64 = 0xFFFFFFFFFFFFFFFF
-VECTOR_FROM = 64      # entries; below, the plain loop is faster than numpy
+VECTOR_FROM = 64  # entries; below, the plain loop is faster than numpy
 
 
 def fits_unsigned32(value: int) -> bool:
@@ -51,15 +51,19 @@ class Howto:
 HOWTO = {
     0: Howto("R_X86_64_NONE", 0),
     1: Howto("R_X86_64_64", 8),
-    2: Howto("R_X86_64_PC32", 4, relative=True),      # no overflow test: compiled out up to 6.2, gone since bbb93362a445 (6.3)
-    4: Howto("R_X86_64_PLT32", 4, relative=True),     # a module is linked without a PLT, so this is PC32
+    2: Howto(
+        "R_X86_64_PC32", 4, relative=True
+    ),  # no overflow test: compiled out up to 6.2, gone since bbb93362a445 (6.3)
+    4: Howto("R_X86_64_PLT32", 4, relative=True),  # a module is linked without a PLT, so this is PC32
     10: Howto("R_X86_64_32", 4, fits=fits_unsigned32),
     11: Howto("R_X86_64_32S", 4, fits=fits_signed32),
     24: Howto("R_X86_64_PC64", 8, relative=True),
 }
 
 
-def apply_relocate_add(rela: Array, target: Array, place: int, symbols: Array, name: str, rules: Behaviour, log: Log) -> None:
+def apply_relocate_add(
+    rela: Array, target: Array, place: int, symbols: Array, name: str, rules: Behaviour, log: Log
+) -> None:
     """Write one relocation section: rela (n, RELA) into target (bytes, uint8), which stands at address `place`.
 
     symbols holds the address of every symbol (uint64), name is the module's, for messages. Errors: Refused(-ENOEXEC)
@@ -68,31 +72,33 @@ def apply_relocate_add(rela: Array, target: Array, place: int, symbols: Array, n
     """
     if len(rela) >= VECTOR_FROM and _apply_vectorised(rela, target, place, symbols, rules):
         return
-    memory = memoryview(target)                           # type: ignore[arg-type]
+    memory = memoryview(target)  # type: ignore[arg-type]
     for offset, kind, symbol, addend in rela.tolist():
         howto = _howto(kind, name, log)
         if not howto.width:
             continue
         loc = place + offset
         sum_, value = (int(symbols[symbol]) + addend) & MASK64, howto.value(int(symbols[symbol]), addend, loc)
-        site = memory[offset:offset + howto.width]
-        if rules.overflow_first:                          # 6.3 and later
+        site = memory[offset : offset + howto.width]
+        if rules.overflow_first:  # 6.3 and later
             _check_overflow(howto, kind, value, name, log)
             _check_zero(site, kind, loc, value, rules, log)
             _write(site, value)
-        else:                                             # up to 6.2: val is still S + A when the check complains
+        else:  # up to 6.2: val is still S + A when the check complains
             _check_zero(site, kind, loc, sum_, rules, log)
             _write(site, value)
             _check_overflow(howto, kind, value, name, log)
 
 
-def clear_relocate_add(rela: Array, target: Array, place: int, symbols: Array, name: str, rules: Behaviour, log: Log) -> None:
+def clear_relocate_add(
+    rela: Array, target: Array, place: int, symbols: Array, name: str, rules: Behaviour, log: Log
+) -> None:
     """Undo one relocation section: write zeros where apply_relocate_add() wrote values.
 
     "checked" (0c05e7bd2d01, 6.3): only where the bytes are still what was written; a stranger's bytes stop it with a
     warning, and what follows in this section stays written. "unchecked" (the RFC of 2019): zeros, whatever is there.
     """
-    memory = memoryview(target)                           # type: ignore[arg-type]
+    memory = memoryview(target)  # type: ignore[arg-type]
     for offset, kind, symbol, addend in rela.tolist():
         howto = HOWTO.get(kind)
         if howto is None and rules.clear == "unchecked":
@@ -100,11 +106,11 @@ def clear_relocate_add(rela: Array, target: Array, place: int, symbols: Array, n
         howto = howto or _howto(kind, name, log)
         if not howto.width:
             continue
-        site = memory[offset:offset + howto.width]
+        site = memory[offset : offset + howto.width]
         value = howto.value(int(symbols[symbol]), addend, place + offset)
         if rules.clear == "checked":
             _check_overflow(howto, kind, value, name, log)
-            if site != value.to_bytes(8, "little")[:howto.width]:
+            if site != value.to_bytes(8, "little")[: howto.width]:
                 log(messages.MISMATCH(type=kind, loc=messages.Pointer(place + offset), val=value))
                 raise Refused(ENOEXEC)
         site[:] = bytes(howto.width)
@@ -133,7 +139,7 @@ def _check_overflow(howto: Howto, kind: int, value: int, name: str, log: Log) ->
 
 
 def _write(site: memoryview, value: int) -> None:
-    site[:] = value.to_bytes(8, "little")[:len(site)]
+    site[:] = value.to_bytes(8, "little")[: len(site)]
 
 
 # -- many relocations at once ---------------------------------------------------------------------------------------------
@@ -174,7 +180,11 @@ def _overlap(offset: Array, width: Array) -> bool:
 def _all_fit(howto: Howto, value: Array) -> bool:
     if howto.fits is None:
         return True
-    extended = value.astype("<u4").astype("u8") if howto.fits is fits_unsigned32 else value.astype("<i4").astype("i8").view("u8")
+    extended = (
+        value.astype("<u4").astype("u8")
+        if howto.fits is fits_unsigned32
+        else value.astype("<i4").astype("i8").view("u8")
+    )
     return bool((extended == value).all())
 
 

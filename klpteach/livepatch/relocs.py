@@ -23,7 +23,7 @@ def klp_find_object_symbol(kernel: Kernel, objname: str | None, name: str, sympo
     Errors: Refused(-EINVAL) after the kernel's line.
     """
     addresses = list(kernel.object_symbols(objname, name))
-    seen = addresses[:sympos] if sympos else addresses[:2]         # where the kernel's search stops
+    seen = addresses[:sympos] if sympos else addresses[:2]  # where the kernel's search stops
     if not seen or seen[-1] == 0:
         kernel.log(messages.NOT_FOUND(name=name))
     elif len(seen) > 1 and sympos == 0:
@@ -66,8 +66,9 @@ def klp_write_section_relocs(kernel: Kernel, pmod: Module, index: int, objname: 
         raise Refused(EINVAL)
     if sec_objname != (objname or "vmlinux"):
         return
-    if pmod.state != UNFORMED and not pmod.file.shdrs["flags"][index] & SHF_ALLOC:
-        # Without SHF_ALLOC the entries stayed in the temporary image, which is gone when init() runs.
+    kept = pmod.file.shdrs["flags"][index] & SHF_ALLOC and int(pmod.file.shdrs["info"][index]) in pmod.image.layout.places
+    if pmod.state != UNFORMED and not kept:
+        # Without SHF_ALLOC the entries (or the bytes they are for) stayed in the temporary image, gone when init() runs.
         line = messages.PAGE_FAULT(loc=f"{TEMPORARY_IMAGE:016x}")
         kernel.log(line)
         raise Oops(line.render())
@@ -75,7 +76,9 @@ def klp_write_section_relocs(kernel: Kernel, pmod: Module, index: int, objname: 
         klp_resolve_symbols(kernel, pmod, index, sec_objname)
         pmod.image.apply_relocate_add(index, pmod.name, kernel.rules, kernel.log)
         return
-    with suppress(Refused):          # clear_relocate_add() returns nothing: what it could not clear stays, the other sections go on
+    with suppress(
+        Refused
+    ):  # clear_relocate_add() returns nothing: what it could not clear stays, the other sections go on
         pmod.image.clear_relocate_add(index, pmod.name, kernel.rules, kernel.log)
 
 

@@ -6,7 +6,10 @@ from dataclasses import dataclass, field
 
 from ..module import Module
 
-PATCHED, UNPATCHED = "patching", "unpatching"        # KLP_PATCHED, KLP_UNPATCHED (KLP_TRANSITION_… since 6.11), by their words in dmesg
+PATCHED, UNPATCHED = (
+    "patching",
+    "unpatching",
+)  # KLP_PATCHED, KLP_UNPATCHED (KLP_TRANSITION_… since 6.11), by their words in dmesg
 
 
 @dataclass(eq=False)
@@ -39,7 +42,7 @@ class KlpObject:
     mod: Module | None = None
     patched: bool = False
     pre_patch_succeeded: bool = False
-    pinned: bool = False                   # proposal deny-removal: we hold a reference to mod
+    pinned: bool = False  # proposal deny-removal: we hold a reference to mod
 
     @property
     def label(self) -> str:
@@ -69,7 +72,7 @@ class KlpPatch:
 class LivepatchState:
     """What core.c and transition.c keep in static variables, under klp_mutex."""
 
-    patches: list[KlpPatch] = field(default_factory=list)       # klp_patches: enabled or in transition, oldest first
-    transition: KlpPatch | None = None                          # klp_transition_patch
-    target: str = PATCHED                                       # klp_target_state
-    func_stacks: dict[int, list[KlpFunc]] = field(default_factory=dict)      # klp_ops by old function, newest last
+    patches: list[KlpPatch] = field(default_factory=list)  # klp_patches: enabled or in transition, oldest first
+    transition: KlpPatch | None = None  # klp_transition_patch
+    target: str = PATCHED  # klp_target_state
+    func_stacks: dict[int, list[KlpFunc]] = field(default_factory=dict)  # klp_ops by old function, newest last

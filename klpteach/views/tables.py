@@ -12,18 +12,34 @@ from ..recording import Recording, hexa
 
 _SECTION_TYPES = {number: name for name, number in enums.ENUM_SH_TYPE_BASE.items() if isinstance(number, int)}
 _SPECIAL = {SHN_UNDEF: "UNDEF", SHN_ABS: "ABS", SHN_COMMON: "COMMON", SHN_LIVEPATCH: "LIVEPATCH"}
-_FLAGS = ((0x1, "W"), (0x2, "A"), (0x4, "X"), (0x10, "M"), (0x20, "S"), (0x40, "I"), (0x80, "L"), (0x200, "G"), (0x00100000, "K"))
+_FLAGS = (
+    (0x1, "W"),
+    (0x2, "A"),
+    (0x4, "X"),
+    (0x10, "M"),
+    (0x20, "S"),
+    (0x40, "I"),
+    (0x80, "L"),
+    (0x200, "G"),
+    (0x00100000, "K"),
+)
 
 
 def sections(file: ModuleFile) -> pd.DataFrame:
     """One row a section, index as in the file. Flags are readelf's letters, and K for SHF_RELA_LIVEPATCH."""
     shdrs = file.shdrs
-    return pd.DataFrame({
-        "name": file.section_names,
-        "type": [_SECTION_TYPES.get(t, hex(t)) for t in shdrs["type"].tolist()],
-        "flags": ["".join(letter for bit, letter in _FLAGS if flags & bit) for flags in shdrs["flags"].tolist()],
-        "size": shdrs["size"], "align": shdrs["addralign"], "offset": shdrs["offset"], "link": shdrs["link"], "info": shdrs["info"],
-    })
+    return pd.DataFrame(
+        {
+            "name": file.section_names,
+            "type": [_SECTION_TYPES.get(t, hex(t)) for t in shdrs["type"].tolist()],
+            "flags": ["".join(letter for bit, letter in _FLAGS if flags & bit) for flags in shdrs["flags"].tolist()],
+            "size": shdrs["size"],
+            "align": shdrs["addralign"],
+            "offset": shdrs["offset"],
+            "link": shdrs["link"],
+            "info": shdrs["info"],
+        }
+    )
 
 
 def _section_label(file: ModuleFile, number: int) -> str:
@@ -47,13 +63,18 @@ def symbols(file: ModuleFile) -> pd.DataFrame:
     info = file.symtab["info"]
     numbers, codes = np.unique(file.symtab["shndx"], return_inverse=True)
     labels = _unique([_section_label(file, n) for n in numbers.tolist()])
-    return pd.DataFrame({
-        "name": np.array(file.symbol_names, dtype=object),
-        "section": pd.Categorical.from_codes(codes.reshape(-1), labels),
-        "value": file.symtab["value"], "size": file.symtab["size"],
-        "bind": pd.Categorical.from_codes(np.minimum(info >> 4, 3), ["LOCAL", "GLOBAL", "WEAK", "other"]),
-        "type": pd.Categorical.from_codes(np.minimum(info & 15, 5), ["NOTYPE", "OBJECT", "FUNC", "SECTION", "FILE", "other"]),
-    })
+    return pd.DataFrame(
+        {
+            "name": np.array(file.symbol_names, dtype=object),
+            "section": pd.Categorical.from_codes(codes.reshape(-1), labels),
+            "value": file.symtab["value"],
+            "size": file.symtab["size"],
+            "bind": pd.Categorical.from_codes(np.minimum(info >> 4, 3), ["LOCAL", "GLOBAL", "WEAK", "other"]),
+            "type": pd.Categorical.from_codes(
+                np.minimum(info & 15, 5), ["NOTYPE", "OBJECT", "FUNC", "SECTION", "FILE", "other"]
+            ),
+        }
+    )
 
 
 def relocations(file: ModuleFile) -> pd.DataFrame:
@@ -65,14 +86,19 @@ def relocations(file: ModuleFile) -> pd.DataFrame:
     infos = [int(file.shdrs["info"][i]) for i in file.rela_sections]
     targets = [file.section_names[i] if i < len(file.shdrs) else str(i) for i in infos]
     kinds, kind_codes = np.unique(rela["type"], return_inverse=True)
-    return pd.DataFrame({
-        "section": pd.Categorical.from_codes(codes, _unique(names)),
-        "target": pd.Categorical.from_codes(codes, _unique(targets)),
-        "offset": rela["offset"],
-        "type": pd.Categorical.from_codes(kind_codes.reshape(-1), _unique([file.type_name(k) for k in kinds.tolist()])),
-        "symbol": np.array(file.symbol_names, dtype=object)[rela["sym"]],
-        "symbol_index": rela["sym"], "addend": rela["addend"],
-    })
+    return pd.DataFrame(
+        {
+            "section": pd.Categorical.from_codes(codes, _unique(names)),
+            "target": pd.Categorical.from_codes(codes, _unique(targets)),
+            "offset": rela["offset"],
+            "type": pd.Categorical.from_codes(
+                kind_codes.reshape(-1), _unique([file.type_name(k) for k in kinds.tolist()])
+            ),
+            "symbol": np.array(file.symbol_names, dtype=object)[rela["sym"]],
+            "symbol_index": rela["sym"],
+            "addend": rela["addend"],
+        }
+    )
 
 
 def livepatch_sites(file: ModuleFile) -> pd.DataFrame:
@@ -80,9 +106,17 @@ def livepatch_sites(file: ModuleFile) -> pd.DataFrame:
     rows = []
     for site in klp.sites(file):
         symbol = klp.parse_symbol(site.symbol)
-        rows.append({"object": site.object, "site": site.key, "type": file.type_name(site.type), "bytes": site.width,
-                     "symbol": symbol.name if symbol else site.symbol, "sympos": symbol.sympos if symbol else None,
-                     "addend": site.addend})
+        rows.append(
+            {
+                "object": site.object,
+                "site": site.key,
+                "type": file.type_name(site.type),
+                "bytes": site.width,
+                "symbol": symbol.name if symbol else site.symbol,
+                "sympos": symbol.sympos if symbol else None,
+                "addend": site.addend,
+            }
+        )
     return pd.DataFrame(rows, columns=["object", "site", "type", "bytes", "symbol", "sympos", "addend"])
 
 

@@ -1,0 +1,122 @@
+"""The notebooks as they are committed: a fresh run gives the same outputs, and they keep the course's rules."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+from conftest import ROOT
+from run_notebooks import executed, normalised
+
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+every_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+CONSTRAINTS = dict(line.partition(" ;")[0].split("==") for line in (ROOT / "constraints.txt").read_text().splitlines())
+
+
+def read(path: Path) -> Any:
+    return nbformat.read(path, as_version=4)
+
+
+def prose(path: Path) -> str:
+    return "\n".join(cell.source for cell in read(path).cells if cell.cell_type == "markdown")
+
+
+def not_locked() -> str | None:
+    """Which package is not the locked one: then pictures and tables may differ by a pixel or a space."""
+    from importlib.metadata import version
+
+    names = ("matplotlib", "pandas", "numpy", "ipywidgets")
+    return next((f"{n} {version(n)} is not the locked {CONSTRAINTS[n]}" for n in names if version(n) != CONSTRAINTS[n]), None)
+
+
+@every_notebook
+def test_a_fresh_run_gives_the_committed_outputs(path: Path) -> None:
+    if reason := not_locked():
+        pytest.skip(reason)
+    committed, fresh = read(path), executed(path)
+    for number, (old, new) in enumerate(zip(committed.cells, fresh.cells, strict=True)):
+        assert old == new, f"{path.name}, cell {number}. Try: make notebooks"
+    assert committed == fresh
+
+
+@every_notebook
+def test_what_is_committed_has_no_widget_state_and_no_error(path: Path) -> None:
+    notebook = read(path)
+    assert notebook == normalised(notebook)
+    outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
+    assert outputs and not any(output.output_type == "error" for output in outputs)
+
+
+@every_notebook
+def test_an_output_is_useful_where_widgets_are_dead(path: Path) -> None:
+    for cell in read(path).cells:
+        for output in cell.get("outputs", []):
+            html = output.get("data", {}).get("text/html", "")
+            assert not re.search(r"<script|<svg", html), "dropped in an untrusted notebook"
+            if "explore(" in cell.source or "predict(" in cell.source:
+                assert "<details" in html and len(output.data["text/plain"]) > 80
+
+
+@every_notebook
+def test_every_picture_has_words_for_it(path: Path) -> None:
+    html = "".join(o.get("data", {}).get("text/html", "") for c in read(path).cells for o in c.get("outputs", []))
+    for tag in re.findall(r"<img[^>]*>", html):
+        alt = re.search(r'alt="([^"]*)"', tag)
+        assert alt and re.search("0x[0-9a-f]{16}", alt[1]), tag[:120]
+
+
+@every_notebook
+def test_a_notebook_keeps_the_courses_rules(path: Path) -> None:
+    cells, text = read(path).cells, prose(path)
+    assert len(re.findall(r"^# ", text, re.M)) == 1 and re.match(r"# .*\?$", text.splitlines()[0])
+    assert len(cells) <= 30 and len(text.split()) <= 1700
+    assert not re.search(r"\b(simply|just|obviously|of course|trivial(ly)?)\b", text, re.I)
+    for cell in cells:
+        if cell.cell_type == "code":
+            assert len(cell.source.splitlines()) <= 15 and "import *" not in cell.source
+            assert cell.execution_count is not None or not cell.source.strip()
+    assert "In one sentence" in text and "**Next:**" in text
+
+
+@every_notebook
+def test_every_link_leads_somewhere(path: Path) -> None:
+    headings = {re.sub(r"[^\w.,:?'-]+", "-", h.strip()) for h in re.findall(r"^#+ (.*)$", prose(path), re.M)}
+    for target in re.findall(r"\]\(([^)]+)\)", prose(path)):
+        if target.startswith("#"):
+            assert target[1:] in headings, (target, headings)
+        elif "://" not in target:
+            assert (path.parent / target.partition("#")[0]).exists(), target
+
+
+def test_the_readme_lists_every_notebook_and_links_only_to_what_is_there() -> None:
+    text = (ROOT / "README.md").read_text()
+    links = [target.partition("#")[0] for target in re.findall(r"\]\(([^)]+)\)", text) if "://" not in target]
+    assert all((ROOT / target).exists() for target in links), links
+    assert {f"notebooks/{path.name}" for path in NOTEBOOKS} <= set(links)
+
+
+def test_the_readmes_example_prints_what_it_says() -> None:
+    text = (ROOT / "README.md").read_text()
+    code, printed = re.findall(r"```(?:python|text)\n(.*?)```", text, re.S)[:2]
+    import contextlib
+    import io
+
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said):
+        exec(code, {})
+    assert said.getvalue() == printed
+
+
+def test_the_readmes_picture_is_the_models_and_its_words_are_the_pictures() -> None:
+    from klpteach import simulate
+    from klpteach.views import figures
+
+    story = simulate("moved", "6.12")
+    alt = re.search(r"!\[(.*?)\]\(notebooks/reuse\.svg\)", (ROOT / "README.md").read_text())
+    assert alt and alt[1] == figures.alt_text(story)
+    if reason := not_locked():
+        pytest.skip(reason)
+    assert (ROOT / "notebooks" / "reuse.svg").read_text() == figures.svg(figures.reuse(story))
