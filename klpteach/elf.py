@@ -45,7 +45,8 @@ STB_GLOBAL, STB_WEAK = 1, 2
 EM_PPC64, EM_X86_64 = 21, 62
 ARCH_OF_MACHINE = {EM_X86_64: "x86_64", EM_PPC64: "ppc64le"}
 RELOC_ENUM = {EM_X86_64: enums.ENUM_RELOC_TYPE_x64, EM_PPC64: enums.ENUM_RELOC_TYPE_PPC64}
-MAX_BYTES = 64 << 20  # of a file or an image; the largest module of a distribution has about 20 MB
+MAX_FILE = 256 << 20  # with all its debug sections
+MAX_BYTES = 64 << 20  # of memory, or unpacked; the largest module of a distribution has about 20 MB
 
 # Bytes that a relocation type covers; a type that is not listed covers one, so that its place at least exists.
 WIDTHS: Mapping[int, Mapping[int, int]] = {
@@ -97,9 +98,9 @@ class ModuleFile:
         path = Path(path)
         try:
             stat = path.stat()
-            if stat.st_size > MAX_BYTES:
+            if stat.st_size > MAX_FILE:
                 raise ModuleFormatError(
-                    f"{path.name}: {stat.st_size} bytes is more than the {MAX_BYTES >> 20} MiB "
+                    f"{path.name}: {stat.st_size} bytes is more than the {MAX_FILE >> 20} MiB "
                     "that klpteach reads. Try: strip -g"
                 )
             return _open_cached(str(path), stat.st_mtime_ns, stat.st_size)
@@ -351,6 +352,8 @@ class ModuleFile:
         align = self.shdrs["addralign"]
         if (align & (align - np.uint64(1))).any() or int(align.max()) > 1 << 20:
             raise self._bad("a section's alignment is no power of two up to 1 MiB")
+        if sum(self.shdrs["size"][self.shdrs["type"] == SHT_RELA].tolist()) > len(self.data):
+            raise self._bad("its relocation sections overlap, together they are larger than the file")
         kept = self.shdrs[(self.shdrs["flags"] & SHF_ALLOC) != 0]
         total = sum(kept["size"].tolist()) + sum(kept["addralign"].tolist())
         if total > MAX_BYTES:

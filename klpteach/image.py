@@ -156,15 +156,13 @@ def core_symbols(file: ModuleFile) -> tuple[int, ...]:
     if file.is_livepatch:
         return tuple(range(len(file.symtab)))
 
-    def kept(name: str, section: int) -> bool:
-        if not name or section == SHN_UNDEF or section >= len(file.shdrs):
-            return False
-        if file.section_names[section] == ".data..percpu":
-            return True
-        return bool(section_flags(file, section) & SHF_ALLOC) and not is_init(file, section)
-
-    sections = file.symtab["shndx"].tolist()
-    return (0, *(i for i in range(1, len(sections)) if kept(file.symbol_names[i], sections[i])))
+    kept = [
+        file.section_names[i] == ".data..percpu" or bool(section_flags(file, i) & SHF_ALLOC) and not is_init(file, i)
+        for i in range(len(file.shdrs))
+    ]
+    kept[SHN_UNDEF] = False
+    symbols = zip(file.symbol_names, file.symtab["shndx"].tolist(), strict=True)
+    return (0, *(i for i, (name, section) in enumerate(symbols) if i and name and section < len(kept) and kept[section]))
 
 
 # -- the image ------------------------------------------------------------------------------------------------------------
@@ -180,7 +178,8 @@ class Image:
     def __init__(
         self, file: ModuleFile, layout: Layout, bases: Mapping[str, int], memory: Mapping[str, Array], percpu: int = 0
     ) -> None:
-        self.file, self.layout, self.bases, self.memory, self.percpu = file, layout, dict(bases), dict(memory), percpu
+        self.file, self.layout, self.bases, self.percpu = file, layout, dict(bases), percpu
+        self.memory = {region: memory.get(region, np.zeros(0, "u1")) for region in layout.sizes}  # an empty one is not allocated
         self.address = [0] * len(file.shdrs)
         for index, (region, offset) in layout.places.items():
             self.address[index] = self.bases[region] + offset

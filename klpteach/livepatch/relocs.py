@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from .. import messages
 from ..elf import SHF_ALLOC, SHN_LIVEPATCH
-from ..image import TEMPORARY_IMAGE
+from ..image import TEMPORARY_IMAGE, section_flags
 from ..klp import livepatch_sections, parse_symbol, section_object
 from ..module import UNFORMED, Module
 from ..refusal import EINVAL, Oops, Refused
@@ -66,8 +66,8 @@ def klp_write_section_relocs(kernel: Kernel, pmod: Module, index: int, objname: 
         raise Refused(EINVAL)
     if sec_objname != (objname or "vmlinux"):
         return
-    kept = pmod.file.shdrs["flags"][index] & SHF_ALLOC and int(pmod.file.shdrs["info"][index]) in pmod.image.layout.places
-    if pmod.state != UNFORMED and not kept:
+    parts = (index, int(pmod.file.shdrs["info"][index]))
+    if pmod.state != UNFORMED and not all(section_flags(pmod.file, part) & SHF_ALLOC for part in parts):
         # Without SHF_ALLOC the entries (or the bytes they are for) stayed in the temporary image, gone when init() runs.
         line = messages.PAGE_FAULT(loc=f"{TEMPORARY_IMAGE:016x}")
         kernel.log(line)
