@@ -19,6 +19,16 @@ from elftools.construct import ConstructError
 from elftools.elf import enums
 from elftools.elf.structs import ELFStructs
 
+from .elf_h import (
+    EM_PPC64,
+    EM_X86_64,
+    SHF_ALLOC,
+    SHF_RELA_LIVEPATCH,
+    SHT_NOBITS,
+    SHT_NULL,
+    SHT_RELA,
+    SHT_SYMTAB,
+)
 from .errors import ModuleFormatError
 
 if TYPE_CHECKING:
@@ -37,12 +47,6 @@ RELA = np.dtype(
     [("offset", "<u8"), ("type", "<u4"), ("sym", "<u4"), ("addend", "<i8")]
 )  # r_info, split: sym << 32 | type
 
-SHT_NULL, SHT_SYMTAB, SHT_STRTAB, SHT_RELA, SHT_NOBITS, SHT_REL = 0, 2, 3, 4, 8, 9
-SHF_WRITE, SHF_ALLOC, SHF_EXECINSTR = 0x1, 0x2, 0x4
-SHF_RELA_LIVEPATCH, SHF_RO_AFTER_INIT = 0x00100000, 0x00200000  # include/uapi/linux/elf.h
-SHN_UNDEF, SHN_LORESERVE, SHN_LIVEPATCH, SHN_ABS, SHN_COMMON = 0, 0xFF00, 0xFF20, 0xFFF1, 0xFFF2
-STB_GLOBAL, STB_WEAK = 1, 2
-EM_PPC64, EM_X86_64 = 21, 62
 ARCH_OF_MACHINE = {EM_X86_64: "x86_64", EM_PPC64: "ppc64le"}
 RELOC_ENUM = {EM_X86_64: enums.ENUM_RELOC_TYPE_x64, EM_PPC64: enums.ENUM_RELOC_TYPE_PPC64}
 MAX_FILE = 256 << 20  # with all its debug sections

@@ -15,7 +15,8 @@ import numpy as np
 
 from . import messages
 from .arch import x86_64
-from .elf import (
+from .elf import ModuleFile
+from .elf_h import (
     SHF_ALLOC,
     SHF_EXECINSTR,
     SHF_RELA_LIVEPATCH,
@@ -27,7 +28,6 @@ from .elf import (
     SHN_UNDEF,
     SHT_RELA,
     STB_WEAK,
-    ModuleFile,
 )
 from .errors import LoadRefused
 from .klp import parse_symbol, section_object
@@ -157,12 +157,15 @@ def core_symbols(file: ModuleFile) -> tuple[int, ...]:
         return tuple(range(len(file.symtab)))
 
     kept = [
-        file.section_names[i] == ".data..percpu" or bool(section_flags(file, i) & SHF_ALLOC) and not is_init(file, i)
+        file.section_names[i] == ".data..percpu" or (bool(section_flags(file, i) & SHF_ALLOC) and not is_init(file, i))
         for i in range(len(file.shdrs))
     ]
     kept[SHN_UNDEF] = False
     symbols = zip(file.symbol_names, file.symtab["shndx"].tolist(), strict=True)
-    return (0, *(i for i, (name, section) in enumerate(symbols) if i and name and section < len(kept) and kept[section]))
+    return (
+        0,
+        *(i for i, (name, section) in enumerate(symbols) if i and name and section < len(kept) and kept[section]),
+    )
 
 
 # -- the image ------------------------------------------------------------------------------------------------------------
@@ -179,7 +182,9 @@ class Image:
         self, file: ModuleFile, layout: Layout, bases: Mapping[str, int], memory: Mapping[str, Array], percpu: int = 0
     ) -> None:
         self.file, self.layout, self.bases, self.percpu = file, layout, dict(bases), percpu
-        self.memory = {region: memory.get(region, np.zeros(0, "u1")) for region in layout.sizes}  # an empty one is not allocated
+        self.memory = {
+            region: memory.get(region, np.zeros(0, "u1")) for region in layout.sizes
+        }  # an empty one is not allocated
         self.address = [0] * len(file.shdrs)
         for index, (region, offset) in layout.places.items():
             self.address[index] = self.bases[region] + offset

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from .elf import SHF_RELA_LIVEPATCH, SHN_LIVEPATCH, SHN_UNDEF
+from .elf_h import SHF_RELA_LIVEPATCH, SHN_LIVEPATCH, SHN_UNDEF
 
 if TYPE_CHECKING:
     from .elf import ModuleFile

@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from . import messages
-from .elf import SHN_UNDEF, ModuleFile
+from .elf import ModuleFile
+from .elf_h import SHN_UNDEF
 from .image import Image, layout_sections
 from .livepatch.core import check_targets, klp_enable_patch, klp_module_coming, klp_module_going
 from .livepatch.relocs import klp_write_section_relocs

@@ -9,16 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .elf import (
-    SHF_ALLOC,
-    SHF_EXECINSTR,
-    SHF_WRITE,
-    SHN_ABS,
-    SHN_UNDEF,
-    SHT_NOBITS,
-    STB_WEAK,
-    ModuleFile,
-)
+from .elf import ModuleFile
+from .elf_h import SHF_ALLOC, SHF_EXECINSTR, SHF_WRITE, SHN_ABS, SHN_UNDEF, SHT_NOBITS, STB_WEAK
 from .image import Image, core_symbols, is_init, section_flags
 from .memory import Region
 

@@ -13,16 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from klpteach.elfwrite import (
-    CORRUPTIONS,
-    SHN_LIVEPATCH,
-    ElfImage,
-    Rela,
-    corrupt,
-    klp_convert,
-    mutate,
-    tiny_module,
-)
+from klpteach.corrupt import CORRUPTIONS, corrupt, mutate
+from klpteach.elf_h import SHN_LIVEPATCH
+from klpteach.elfwrite import ElfImage, Rela, klp_convert, tiny_module
 from klpteach.errors import KlpteachError, ModuleFormatError
 
 KO = Path(__file__).resolve().parents[1] / "data" / "ko"
@@ -37,7 +30,9 @@ every_livepatch = pytest.mark.parametrize("ko", LIVEPATCHES, ids=lambda ko: ko.p
 
 def run(*command: str | Path) -> str:
     """Output of a binutils program that must not complain."""
-    done = subprocess.run([str(word) for word in command], capture_output=True, text=True, env={"PATH": "/usr/bin:/bin", "LC_ALL": "C"})
+    done = subprocess.run(
+        [str(word) for word in command], capture_output=True, text=True, env={"PATH": "/usr/bin:/bin", "LC_ALL": "C"}
+    )
     assert (done.returncode, done.stderr) == (0, ""), done.stderr
     return done.stdout
 
@@ -81,7 +76,10 @@ def test_readelf_sees_livepatch_sections_over_text_unlikely_text_and_data(ko):
 @every_livepatch
 def test_readelf_shows_livepatch_symbols_as_os_specific(ko):
     rows = [line for line in run("readelf", "-sW", ko).splitlines() if ".klp.sym." in line]
-    assert all(re.search(r"0{16} +0 NOTYPE +GLOBAL DEFAULT OS \[0xff20\] \.klp\.sym\.nfsd_demo\.\w+,[02]$", row) for row in rows)
+    assert all(
+        re.search(r"0{16} +0 NOTYPE +GLOBAL DEFAULT OS \[0xff20\] \.klp\.sym\.nfsd_demo\.\w+,[02]$", row)
+        for row in rows
+    )
     assert sum("demo_dup,2" in row for row in rows) == 1
 
 
@@ -111,7 +109,9 @@ def test_no_relocation_of_an_assembled_object_is_lost_or_moved_to_another_place(
     subprocess.run(["as", "-o", raw, "-"], input=source, text=True, check=True)
     finished.write_bytes(klp_convert(raw.read_bytes()))
     before, after = readelf_relocations(raw), readelf_relocations(finished)
-    renamed = Counter((at, kind, re.sub(r"\.klp\.sym\.rela\.\w+", ".klp.sym", symbol)) for _, at, kind, symbol in before)
+    renamed = Counter(
+        (at, kind, re.sub(r"\.klp\.sym\.rela\.\w+", ".klp.sym", symbol)) for _, at, kind, symbol in before
+    )
     assert renamed == Counter((at, kind, symbol) for _, at, kind, symbol in after)
     assert Counter(section for section, *_ in after) == {
         ".rela.text": 1, ".rela.data": 1, ".klp.rela.nfsd..text": 1, ".klp.rela.lockd..text": 1,
@@ -132,7 +132,10 @@ def test_readelf_finds_in_a_tiny_module_what_was_put_in(tmp_path):
         )
     )
     assert "tiny.ko" not in run("readelf", "-aW", path)  # readelf names the file only to complain
-    assert [row[:3] for row in readelf_relocations(path)] == [(".rela.text", 1, "R_X86_64_PLT32"), (".rela.data", 0, "R_X86_64_64")]
+    assert [row[:3] for row in readelf_relocations(path)] == [
+        (".rela.text", 1, "R_X86_64_PLT32"),
+        (".rela.data", 0, "R_X86_64_64"),
+    ]
     assert {"name=tiny", "license=GPL", "livepatch=Y"} <= set(run("readelf", "-p", ".modinfo", path).split())
     assert re.search(r"\.bss +NOBITS +0+ \w+ 000040 00 +WA", run("readelf", "-SW", path))
     assert re.search(r"OS \[0xff20\] \.klp\.sym\.nfsd\.e_show,0", run("readelf", "-sW", path))
@@ -164,7 +167,12 @@ def test_readelf_sees_the_defect(kind, words, tmp_path):
 
 # --- properties --------------------------------------------------------------------------------------------------------
 
-SYMBOLS = ("printk", ".klp.sym.rela.nfsd.nfsd.e_show,0", ".klp.sym.rela.nfsd.nfsd.dup.isra.3,2", ".klp.sym.rela.lockd.nfsd.e_show,0")
+SYMBOLS = (
+    "printk",
+    ".klp.sym.rela.nfsd.nfsd.e_show,0",
+    ".klp.sym.rela.nfsd.nfsd.dup.isra.3,2",
+    ".klp.sym.rela.lockd.nfsd.e_show,0",
+)
 RELOCATIONS = st.lists(
     st.tuples(
         st.sampled_from((".text", ".data")),
@@ -177,13 +185,17 @@ RELOCATIONS = st.lists(
 
 
 def raw_module(relocations: list[tuple[str, int, int, str, int]]) -> bytes:
-    return tiny_module("lp", {".text": bytes(64), ".data": bytes(64)}, [(name, None, 0) for name in SYMBOLS], relocations)
+    return tiny_module(
+        "lp", {".text": bytes(64), ".data": bytes(64)}, [(name, None, 0) for name in SYMBOLS], relocations
+    )
 
 
 @given(RELOCATIONS)
 def test_conversion_loses_no_relocation_and_makes_no_new_one(relocations):
     raw = raw_module(relocations)
-    assert Counter(image_relocations(ElfImage.parse(raw))) == Counter(image_relocations(ElfImage.parse(klp_convert(raw))))
+    assert Counter(image_relocations(ElfImage.parse(raw))) == Counter(
+        image_relocations(ElfImage.parse(klp_convert(raw)))
+    )
 
 
 @given(RELOCATIONS)
@@ -251,7 +263,9 @@ def test_a_file_without_livepatch_symbols_comes_back_as_it_is():
     assert klp_convert(plain) is plain
 
 
-@pytest.mark.parametrize("name", [".klp.sym.rela.nfsd.e_show,0", ".klp.sym.rela.nfsd.nfsd.e_show", ".klp.sym.rela.nfsd.nfsd.e_show,x"])
+@pytest.mark.parametrize(
+    "name", [".klp.sym.rela.nfsd.e_show,0", ".klp.sym.rela.nfsd.nfsd.e_show", ".klp.sym.rela.nfsd.nfsd.e_show,x"]
+)
 def test_a_malformed_name_is_refused_with_the_form_that_was_expected(name):
     with pytest.raises(ModuleFormatError, match=r"LPOBJ\.SYMOBJ\.NAME,POS"):
         klp_convert(tiny_module("bad", {".text": bytes(4)}, [(name, None, 0)]))

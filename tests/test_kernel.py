@@ -8,7 +8,7 @@ import pytest
 from conftest import KO
 
 from klpteach import Kernel, ModuleFile, PolicyError, ScenarioError, simulate
-from klpteach.elfwrite import corrupt
+from klpteach.corrupt import corrupt
 from klpteach.klp import sites
 from klpteach.memory import AddressSpace
 from klpteach.policy import PROPOSALS, RELEASES, available

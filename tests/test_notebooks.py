@@ -29,7 +29,9 @@ def not_locked() -> str | None:
     from importlib.metadata import version
 
     names = ("matplotlib", "pandas", "numpy", "ipywidgets")
-    return next((f"{n} {version(n)} is not the locked {CONSTRAINTS[n]}" for n in names if version(n) != CONSTRAINTS[n]), None)
+    return next(
+        (f"{n} {version(n)} is not the locked {CONSTRAINTS[n]}" for n in names if version(n) != CONSTRAINTS[n]), None
+    )
 
 
 @every_notebook

@@ -26,7 +26,8 @@ from oracle import SAMPLES
 
 from klpteach import Kernel, LoadRefused, ModuleFile, ModuleFormatError, Step, load_image
 from klpteach import klp as klp_module
-from klpteach.elfwrite import ElfImage, mutate, tiny_module
+from klpteach.corrupt import mutate
+from klpteach.elfwrite import ElfImage, tiny_module
 
 MUTATIONS = int(os.environ.get("KLPTEACH_MUTATIONS", "1500"))
 BATCHES = 15

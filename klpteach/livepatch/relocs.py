@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from .. import messages
-from ..elf import SHF_ALLOC, SHN_LIVEPATCH
+from ..elf_h import SHF_ALLOC, SHN_LIVEPATCH
 from ..image import TEMPORARY_IMAGE, section_flags
 from ..klp import livepatch_sections, parse_symbol, section_object
 from ..module import UNFORMED, Module

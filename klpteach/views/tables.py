@@ -7,7 +7,8 @@ import pandas as pd
 from elftools.elf import enums
 
 from .. import klp
-from ..elf import RELA, SHN_ABS, SHN_COMMON, SHN_LIVEPATCH, SHN_UNDEF, ModuleFile
+from ..elf import RELA, ModuleFile
+from ..elf_h import SHN_ABS, SHN_COMMON, SHN_LIVEPATCH, SHN_UNDEF
 from ..recording import Recording, hexa
 
 _SECTION_TYPES = {number: name for name, number in enums.ENUM_SH_TYPE_BASE.items() if isinstance(number, int)}
