@@ -7,6 +7,7 @@ BIN     := $(VENV)/bin
 PYTHON  ?= python3
 PORT    ?= 8888
 SHELL   := /bin/bash
+SETTINGS := $(VENV)/share/jupyter/lab/settings
 export JUPYTER_PLATFORM_DIRS := 1
 export PYTHONDONTWRITEBYTECODE := 1
 
@@ -21,6 +22,7 @@ define install
 		test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV) || { echo "No venv could be made. Try: apt-get install python3-venv"; exit 1; }; \
 		$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[$(1)]'; \
 	fi
+	@mkdir -p $(SETTINGS) && echo '{"@jupyterlab/apputils-extension:notification": {"fetchNews": "false"}}' > $(SETTINGS)/overrides.json
 	@touch $@
 endef
 
@@ -37,7 +39,7 @@ lab: $(VENV)/.lab
 	@echo "The course opens at the address that ends in 00-start-here.ipynb below; Ctrl-C ends it."
 	$(BIN)/jupyter lab --notebook-dir=. --ip=127.0.0.1 --port=$(PORT) --ServerApp.allow_root=True \
 		--LabApp.default_url=/lab/tree/notebooks/00-start-here.ipynb \
-		--LabApp.news_url= $(if $(or $(DISPLAY),$(WAYLAND_DISPLAY),$(BROWSER)),,--no-browser) $(LAB_ARGS)
+		$(if $(or $(DISPLAY),$(WAYLAND_DISPLAY),$(BROWSER)),,--no-browser) $(LAB_ARGS)
 
 test: $(VENV)/.test tools
 	$(BIN)/ruff check .
