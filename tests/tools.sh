@@ -1,10 +1,9 @@
 #!/usr/bin/env bash
-# Install what some tests need from the distribution: binutils (GNU ld, readelf) and Chromium. Never fails: without
-# them the tests that want them are skipped, with the reason.
+# Install what some tests need from the distribution: binutils (GNU ld, readelf). Never fails: without them the tests
+# that want them are skipped, with the reason.
 set -u
 missing=()
 command -v ld >/dev/null && command -v readelf >/dev/null || missing+=(binutils)
-command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || missing+=(chromium)
 [ ${#missing[@]} -eq 0 ] && exit 0
 if ! command -v apt-get >/dev/null || [ "$(id -u)" -ne 0 ]; then
     echo "not installed: ${missing[*]} (needs root and apt). Try: sudo apt-get install ${missing[*]}"
