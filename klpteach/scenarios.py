@@ -6,9 +6,12 @@ import os
 import random
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
+from .elf import ModuleFile
 from .errors import ScenarioError
 from .kernel import Kernel
+from .klp import sites
 from .recording import Recording
 
 
@@ -166,18 +169,25 @@ def simulate(
     kernel = Kernel(arch, release, proposals, ko=ko, scenario=story.name, title=story.title)
     kernel.init_errno.update(story.init_errno)
     kernel.recording.init_errno = dict(story.init_errno)
-    for command in story.commands:
-        if kernel.run(_with_site(kernel, command)).oops:
+    for command in commands_for(story, kernel.ko):
+        if kernel.run(command).oops:
             break
     return kernel.recording
 
 
-def _with_site(kernel: Kernel, command: str) -> str:
-    """A story may name a site it cannot know before the modules are built: {site} is the first that livepatch writes."""
+def commands_for(story: Scenario, folder: Path) -> list[str]:
+    """The story's commands, with {site} in `poke MODULE:{site} HEX` replaced by the first site that livepatch writes there.
+
+    A site's place is known only when the module has been built. Errors: ScenarioError where the file has none.
+    """
+    return [_with_site(command, folder) for command in story.commands]
+
+
+def _with_site(command: str, folder: Path) -> str:
     if "{site}" not in command:
         return command
     module = command.split()[1].partition(":")[0]
-    keys = [key for key in kernel.recording.steps[-1].sites or {} if key.startswith(f"{module}:")]
-    if not keys:
+    site = next(sites(ModuleFile.open(folder / f"{module}.ko")), None)
+    if site is None:
         raise ScenarioError(f"{command}: {module} has no livepatch relocation site.")
-    return command.replace(f"{module}:{{site}}", keys[0])
+    return command.replace("{site}", site.key)

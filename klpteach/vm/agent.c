@@ -1,0 +1,437 @@
+// SPDX-License-Identifier: MIT
+/*
+ * The first process of the guest: runs the commands of a story one by one and, after each, writes one line of JSON
+ * with what can be seen: the errno of the system call, new kernel messages, the module table, livepatch's files in
+ * sysfs, sections, the modules' own rows of kallsyms, and the bytes of every relocation site.
+ *
+ * It interprets nothing: files are sent as they are, the host takes them apart. Files it finds in the initramfs:
+ *   /story   one command a line; a leading '~' means: do not look afterwards
+ *   /sites   one site a line: MODULE SECTION OFFSET WIDTH (offset in hex)
+ *   /ko/     the module files
+ */
+#define _GNU_SOURCE
+#include <dirent.h>
+#include <elf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/reboot.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <sys/wait.h>
+#include <termios.h>
+#include <unistd.h>
+
+static FILE *out;			/* the second serial port */
+static int kmsg, kcore = -1;
+
+/* -- JSON, as little as is needed ---------------------------------------------------------------------------------- */
+
+static void quoted(const char *text, size_t length)
+{
+	fputc('"', out);
+	for (size_t i = 0; i < length; i++) {
+		unsigned char c = text[i];
+
+		if (c == '"' || c == '\\')
+			fprintf(out, "\\%c", c);
+		else if (c < 0x20 || c > 0x7e)
+			fprintf(out, "\\u%04x", c);
+		else
+			fputc(c, out);
+	}
+	fputc('"', out);
+}
+
+static void string(const char *text) { quoted(text, strlen(text)); }
+
+/* -- files ---------------------------------------------------------------------------------------------------------- */
+
+/* The whole file, read in large pieces: some files of sysfs want to be read at once. NULL and errno if it cannot be. */
+static char *slurp(const char *path, size_t *length)
+{
+	size_t room = 1 << 16, used = 0;
+	char *text = malloc(room + 1);
+	int fd = open(path, O_RDONLY);
+	ssize_t got;
+
+	if (fd < 0) {
+		free(text);
+		return NULL;
+	}
+	while ((got = read(fd, text + used, room - used)) > 0) {
+		used += got;
+		if (room - used < 4096)
+			text = realloc(text, (room *= 2) + 1);
+	}
+	close(fd);
+	text[used] = 0;
+	if (length)
+		*length = used;
+	return text;
+}
+
+static void member_file(const char *key, const char *path)
+{
+	char *text = slurp(path, NULL);
+
+	if (!text)
+		return;
+	fputc(',', out);
+	string(key);
+	fputc(':', out);
+	string(text);
+	free(text);
+}
+
+/* "path": "contents" for every file below a directory, directories as null; depth first. */
+static void tree(const char *root, const char *below, int *first)
+{
+	char path[1100], name[512];
+	struct dirent *entry;
+	DIR *dir;
+
+	snprintf(path, sizeof(path), "%s/%s", root, below);
+	dir = opendir(path);
+	while (dir && (entry = readdir(dir))) {
+		struct stat st;
+
+		if (entry->d_name[0] == '.' && (!entry->d_name[1] || !strcmp(entry->d_name, "..")))
+			continue;
+		snprintf(name, sizeof(name), "%s%s%s", below, *below ? "/" : "", entry->d_name);
+		snprintf(path, sizeof(path), "%s/%s", root, name);
+		if (lstat(path, &st))
+			continue;
+		fputs(*first ? "" : ",", out);
+		*first = 0;
+		string(name);
+		fputc(':', out);
+		if (S_ISDIR(st.st_mode)) {
+			fputs("null", out);
+			tree(root, name, first);
+		} else {
+			char *text = slurp(path, NULL);
+
+			string(text ? text : "");
+			free(text);
+		}
+	}
+	if (dir)
+		closedir(dir);
+}
+
+/* -- what is looked at ---------------------------------------------------------------------------------------------- */
+
+static void messages(void)
+{
+	char record[8192];
+	ssize_t length;
+	int first = 1;
+
+	fputs(",\"kmsg\":[", out);
+	while ((length = read(kmsg, record, sizeof(record))) > 0 || (length < 0 && errno == EPIPE)) {
+		if (length < 0)
+			continue;
+		fputs(first ? "" : ",", out);
+		first = 0;
+		quoted(record, length);
+	}
+	fputc(']', out);
+}
+
+/* Only the rows of modules: they end in a tab and the module's name in brackets. */
+static void kallsyms(void)
+{
+	char *text = slurp("/proc/kallsyms", NULL), *save = NULL;
+	int first = 1;
+
+	fputs(",\"kallsyms\":[", out);
+	for (char *row = text ? strtok_r(text, "\n", &save) : NULL; row; row = strtok_r(NULL, "\n", &save)) {
+		size_t length = strlen(row);
+
+		if (!length || row[length - 1] != ']' || strstr(row, "[bpf]") || strstr(row, "[__builtin"))
+			continue;
+		fputs(first ? "" : ",", out);
+		first = 0;
+		string(row);
+	}
+	fputc(']', out);
+	free(text);
+}
+
+static void sections(void)
+{
+	char *text = slurp("/proc/modules", NULL), *save = NULL;
+	int first_module = 1;
+
+	fputs(",\"sections\":{", out);
+	for (char *row = text ? strtok_r(text, "\n", &save) : NULL; row; row = strtok_r(NULL, "\n", &save)) {
+		char root[256];
+		int first = 1;
+
+		row[strcspn(row, " ")] = 0;
+		snprintf(root, sizeof(root), "/sys/module/%s/sections", row);
+		fputs(first_module ? "" : ",", out);
+		first_module = 0;
+		string(row);
+		fputs(":{", out);
+		tree(root, "", &first);
+		fputc('}', out);
+	}
+	fputc('}', out);
+	free(text);
+}
+
+/* Bytes of kernel memory at an address, through the ELF core that /proc/kcore is. Its segments change with every vmalloc. */
+static int kernel_memory(uint64_t address, void *to, size_t length)
+{
+	Elf64_Ehdr header;
+
+	if (kcore < 0)
+		kcore = open("/proc/kcore", O_RDONLY);
+	if (pread(kcore, &header, sizeof(header), 0) != sizeof(header))
+		return -1;
+	for (int i = 0; i < header.e_phnum; i++) {
+		Elf64_Phdr segment;
+
+		if (pread(kcore, &segment, sizeof(segment), header.e_phoff + i * sizeof(segment)) != sizeof(segment))
+			return -1;
+		if (segment.p_type == PT_LOAD && address >= segment.p_vaddr && address + length <= segment.p_vaddr + segment.p_memsz)
+			return pread(kcore, to, length, segment.p_offset + address - segment.p_vaddr) == (ssize_t)length ? 0 : -1;
+	}
+	return -1;
+}
+
+static uint64_t section_address(const char *module, const char *section)
+{
+	char path[512], *text;
+	uint64_t address;
+
+	snprintf(path, sizeof(path), "/sys/module/%s/sections/%s", module, section);
+	text = slurp(path, NULL);
+	address = text ? strtoull(text, NULL, 16) : 0;
+	free(text);
+	return address;
+}
+
+static void sites(void)
+{
+	char *text = slurp("/sites", NULL), *save = NULL;
+	int first = 1;
+
+	fputs(",\"sites\":{", out);
+	for (char *row = text ? strtok_r(text, "\n", &save) : NULL; row; row = strtok_r(NULL, "\n", &save)) {
+		char module[64], section[128], key[256];
+		unsigned char bytes[16];
+		unsigned long offset;
+		unsigned int width;
+		uint64_t base;
+
+		if (sscanf(row, "%63s %127s %lx %u", module, section, &offset, &width) != 4 || width > sizeof(bytes))
+			continue;
+		base = section_address(module, section);
+		if (!base || kernel_memory(base + offset, bytes, width))
+			continue;
+		snprintf(key, sizeof(key), "%s:%s+0x%lx", module, section, offset);
+		fputs(first ? "" : ",", out);
+		first = 0;
+		string(key);
+		fputs(":\"", out);
+		for (unsigned int i = 0; i < width; i++)
+			fprintf(out, "%02x", bytes[i]);
+		fputc('"', out);
+	}
+	fputc('}', out);
+	free(text);
+}
+
+static void look(void)
+{
+	int first = 1;
+
+	member_file("modules", "/proc/modules");
+	fputs(",\"livepatch\":{", out);
+	tree("/sys/kernel/livepatch", "", &first);
+	fputc('}', out);
+	sections();
+	kallsyms();
+	sites();
+}
+
+/* -- commands --------------------------------------------------------------------------------------------------------- */
+
+static long insmod(char *file, const char *parameters)
+{
+	char path[256];
+	size_t length;
+	char *image;
+	long result;
+
+	snprintf(path, sizeof(path), "/ko/%s", file);
+	image = slurp(path, &length);
+	if (!image)
+		return -errno;
+	/* The system call itself: tools try another one after a failure, and every message would come twice. */
+	result = syscall(SYS_init_module, image, length, parameters);
+	result = result ? -errno : 0;
+	free(image);
+	return result;
+}
+
+static long rmmod(const char *name)
+{
+	return syscall(SYS_delete_module, name, O_NONBLOCK) ? -errno : 0;
+}
+
+static long echo(const char *value, const char *path)
+{
+	int fd = open(path, O_WRONLY);
+	long result = fd < 0 ? -errno : 0;
+
+	if (fd >= 0) {
+		result = write(fd, value, strlen(value)) < 0 ? -errno : 0;
+		close(fd);
+	}
+	return result;
+}
+
+static long cat(const char *path, char **text)
+{
+	*text = slurp(path, NULL);
+	return *text ? 0 : -errno;
+}
+
+/* A transition is over when no patch says 1; a disabled patch is gone when its folder is. At most 60 seconds. */
+static void settle(const char *gone)
+{
+	for (int tries = 0; tries < 600; tries++) {
+		struct dirent *entry;
+		struct stat st;
+		int busy = 0;
+		DIR *dir = opendir("/sys/kernel/livepatch");
+
+		while (dir && (entry = readdir(dir))) {
+			char path[512], *text;
+
+			if (entry->d_name[0] == '.')
+				continue;
+			snprintf(path, sizeof(path), "/sys/kernel/livepatch/%s/transition", entry->d_name);
+			text = slurp(path, NULL);
+			busy |= text && text[0] == '1';
+			free(text);
+			snprintf(path, sizeof(path), "/sys/kernel/livepatch/%s/enabled", entry->d_name);
+			text = slurp(path, NULL);
+			busy |= text && text[0] == '0';
+			free(text);
+		}
+		if (dir)
+			closedir(dir);
+		if (!busy && (!gone || stat(gone, &st)))
+			return;
+		usleep(100000);
+	}
+}
+
+/* Run in a child: where the kernel oopses it kills who asked, and the story can still be told to its end. */
+static long in_child(char *words[], int count, char **text, int *oops)
+{
+	int pipefd[2], status;
+	long result = -EINTR;
+	pid_t child;
+
+	if (pipe(pipefd))
+		return -errno;
+	fflush(out);
+	child = fork();
+	if (!child) {
+		if (count >= 2 && !strcmp(words[0], "insmod"))
+			result = insmod(words[1], count > 2 ? words[2] : "");
+		else if (count == 2 && !strcmp(words[0], "rmmod"))
+			result = rmmod(words[1]);
+		else
+			result = echo(words[1], words[3]);
+		if (write(pipefd[1], &result, sizeof(result)) < 0)
+			_exit(1);
+		_exit(0);
+	}
+	close(pipefd[1]);
+	*oops = read(pipefd[0], &result, sizeof(result)) != sizeof(result);
+	close(pipefd[0]);
+	waitpid(child, &status, 0);
+	*text = NULL;
+	return result;
+}
+
+static void run(char *command, int number)
+{
+	char copy[512], *words[8], *save = NULL, *text = NULL, gone[512] = "";
+	int count = 0, quiet = command[0] == '~', oops = 0;
+	long result = 0;
+
+	command += quiet;
+	snprintf(copy, sizeof(copy), "%s", command);
+	for (char *word = strtok_r(copy, " ", &save); word && count < 8; word = strtok_r(NULL, " ", &save))
+		words[count++] = word;
+	if (count == 2 && !strcmp(words[0], "cat"))
+		result = cat(words[1], &text);
+	else if (count == 1 && !strcmp(words[0], "boot"))
+		result = 0;
+	else
+		result = in_child(words, count, &text, &oops);
+	if (!oops && !result && count == 4 && !strcmp(words[0], "echo")) {
+		snprintf(gone, sizeof(gone), "%s", words[3]);
+		*strrchr(gone, '/') = 0;
+	}
+	if (!oops)
+		settle(*gone ? gone : NULL);
+	fprintf(out, "{\"step\":%d,\"command\":", number);
+	string(command);
+	fprintf(out, ",\"errno\":%ld", result);
+	if (oops)
+		fputs(",\"oops\":true", out);
+	if (text) {
+		fputs(",\"out\":", out);
+		string(text);
+		free(text);
+	}
+	messages();
+	if (quiet)
+		fputs(",\"quiet\":true", out);
+	else if (!oops)
+		look();
+	fputs("}\n", out);
+	fflush(out);
+}
+
+int main(void)
+{
+	char *story, *save = NULL;
+	int number = 0;
+
+	mkdir("/proc", 0555);
+	mkdir("/sys", 0555);
+	mkdir("/dev", 0755);
+	mount("proc", "/proc", "proc", 0, NULL);
+	mount("sysfs", "/sys", "sysfs", 0, NULL);
+	mount("devtmpfs", "/dev", "devtmpfs", 0, NULL);
+	out = fopen(access("/dev/hvc1", F_OK) ? "/dev/ttyS1" : "/dev/hvc1", "w");
+	kmsg = open("/dev/kmsg", O_RDONLY | O_NONBLOCK);
+	if (!out)
+		out = stdout;
+	lseek(kmsg, 0, SEEK_END);		/* what was said before the story is not part of it */
+	story = slurp("/story", NULL);
+	for (char *line = story ? strtok_r(story, "\n", &save) : NULL; line; line = strtok_r(NULL, "\n", &save))
+		run(line, number++);
+	fputs("{\"end\":true}\n", out);
+	fflush(out);
+	tcdrain(fileno(out));
+	sync();
+	reboot(RB_POWER_OFF);
+	return 0;
+}

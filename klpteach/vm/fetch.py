@@ -1,0 +1,77 @@
+"""Kernels of Debian 12, fetched with apt-get download and unpacked into the cache; nothing is installed."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from .host import HostError, cache_dir, need, need_room, run
+
+PACKAGE = {
+    "6.1": r"linux-image-6\.1\.0-[0-9]+-amd64",
+    "6.12": r"linux-image-6\.12\.[0-9]+\+deb12-amd64",
+}
+
+
+@dataclass(frozen=True)
+class FetchedKernel:
+    """A kernel that can be booted: vmlinuz and what it calls itself."""
+
+    release: str
+    package: str
+    folder: Path
+
+    @property
+    def vmlinuz(self) -> Path:
+        return next(self.folder.glob("boot/vmlinuz-*"))
+
+    @property
+    def config(self) -> set[str]:
+        """The options that are on (y), without CONFIG_."""
+        text = next(self.folder.glob("boot/config-*")).read_text()
+        return set(re.findall(r"^CONFIG_(\w+)=y$", text, re.M))
+
+
+def fetch(release: str) -> FetchedKernel:
+    """The newest kernel of a series, from the cache or from the distribution.
+
+    Errors: HostError for an unknown release, without apt or network, or on a full disk.
+    """
+    if release not in PACKAGE:
+        raise HostError(f"no kernel {release!r} to fetch; there are {', '.join(PACKAGE)}.")
+    kernels = cache_dir() / "kernels"
+    have = sorted(kernels.glob(f"x86_64-{release}/*/boot/vmlinuz-*"), key=lambda path: _version(path.name))
+    if have:
+        folder = have[-1].parent.parent
+        return FetchedKernel(release, folder.name, folder)
+    return _download(release, kernels / f"x86_64-{release}")
+
+
+def _version(name: str) -> list[int]:
+    return [int(number) for number in re.findall(r"\d+", name)]
+
+
+def _download(release: str, parent: Path) -> FetchedKernel:
+    need("apt-get", "dpkg-deb", "tar")
+    names = re.findall(rf"^({PACKAGE[release]}) ", run("apt-cache", "search", "--names-only", "^linux-image-6"), re.M)
+    if not names:
+        raise HostError(f"apt knows no kernel {release}. Try: apt-get update (Debian 12 with its security suite)")
+    package = max(names, key=_version)
+    parent.mkdir(parents=True, exist_ok=True)
+    need_room(parent, 400)
+    part = Path(tempfile.mkdtemp(prefix="part-", dir=parent))
+    try:
+        run("apt-get", "-qq", "-o", "APT::Sandbox::User=root", "download", package, cwd=part, timeout=600)
+        deb = next(part.glob("*.deb"))
+        run("sh", "-c", 'dpkg-deb --fsys-tarfile "$1" | tar -x -C "$2" ./boot', "sh", deb, part)
+        deb.unlink()
+        part.rename(parent / package)  # complete, or not there at all
+    except OSError as error:
+        if not (parent / package / "boot").is_dir():  # else somebody else was faster
+            raise HostError(f"{package} could not be unpacked ({error.strerror}).") from None
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return FetchedKernel(release, package, parent / package)

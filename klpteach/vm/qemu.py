@@ -1,0 +1,91 @@
+"""Boot a kernel under QEMU, wait for the agent to finish, and never leave a process behind."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from .host import HostError, need
+
+# dyndbg: the kernel says where it puts each section, also of a module that it then refuses
+CMDLINE = 'console=ttyS0,115200 panic=-1 loglevel=7 nokaslr dyndbg="func move_module +p"'
+MEMORY = 512  # MiB
+
+
+class GuestError(HostError):
+    """The guest did not get to the end of its story; the message says what its console said last."""
+
+
+@dataclass(frozen=True)
+class Guest:
+    """What came out of a guest: the agent's lines, and everything the kernel printed."""
+
+    agent: list[str]
+    console: str
+
+
+def boot(vmlinuz: Path, archive: bytes, timeout: float = 240, watch: Callable[[str], None] | None = None) -> Guest:
+    """Run a guest to its end. watch gets new console text as it comes.
+
+    Always emulated (TCG): a nested /dev/kvm may open and yet boot nothing, and a story takes seconds either way.
+    Errors: GuestError where it hangs, panics or dies; HostError without QEMU.
+    """
+    need("qemu-system-x86_64")
+    with tempfile.TemporaryDirectory(prefix="klpteach-vm-") as scratch:
+        folder = Path(scratch)
+        (folder / "initramfs").write_bytes(archive)
+        command = [
+            *("qemu-system-x86_64", "-accel", "tcg", "-cpu", "max", "-m", str(MEMORY), "-smp", "1", "-display", "none"),
+            *("-nodefaults", "-no-reboot", "-monitor", "none", "-serial", f"file:{folder}/console"),
+            *("-serial", f"file:{folder}/agent", "-kernel", str(vmlinuz), "-initrd", f"{folder}/initramfs"),
+            *("-append", CMDLINE),
+        ]
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        try:
+            ended = _wait(process, folder, timeout, watch)
+        finally:
+            process.kill()
+            process.wait()
+        console = _read(folder / "console")
+        agent = _read(folder / "agent").splitlines()
+        words = (process.stderr.read().decode("utf-8", "replace") if process.stderr else "").strip()
+    if agent and '"end":true' in agent[-1]:
+        return Guest(agent[:-1], console)
+    last = [line for line in console.splitlines() if line.strip()][-3:]
+    why = "it panicked or died" if ended else f"it did not finish within {timeout:.0f} s and was ended"
+    raise GuestError(
+        f"the guest gave {len(agent)} steps, then {why}. {words} Its console ends: {' | '.join(last) or 'nothing'}"
+    )
+
+
+def _wait(process: subprocess.Popen[bytes], folder: Path, timeout: float, watch: Callable[[str], None] | None) -> bool:
+    """Until the process ends (True) or the time is over (False)."""
+    seen, start = 0, time.monotonic()
+    while time.monotonic() - start < timeout:
+        ended = process.poll() is not None
+        text = _read(folder / "console")
+        if watch and len(text) > seen:
+            watch(text[seen:])
+            seen = len(text)
+        if ended:
+            return True
+        time.sleep(0.2)
+    return False
+
+
+def _read(path: Path) -> str:
+    return path.read_bytes().decode("utf-8", "replace").replace("\r", "") if path.exists() else ""
+
+
+def progress(text: str) -> None:
+    """Print console lines of a story as they come; a dot a line while the kernel boots."""
+    for line in text.splitlines():
+        if "livepatch" in line or "module" in line:
+            print(line, flush=True)
+        else:
+            print(".", end="", file=sys.stderr, flush=True)
