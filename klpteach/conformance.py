@@ -53,7 +53,7 @@ def _kernel_for(recording: Recording, ko: str | os.PathLike[str] | None) -> Kern
         title=recording.title,
     )
     for file, digest in recording.files.items():
-        if digest is None or not (folder / file).exists():
+        if digest is None or not (folder / f"{file.removesuffix('.ko').partition('+')[0]}.ko").exists():
             raise RecordingError(
                 f"{recording.scenario}: module file {file} is not in {folder.name}; without it there is nothing to replay."
             )

@@ -65,6 +65,19 @@ def _rename_undefined(image: ElfImage) -> None:
     image.symbols[index] = replace(image.symbols[index], name=image.symbols[index].name + "_missing")
 
 
+def _mark(image: ElfImage) -> None:
+    modinfo = next(s for s in image.sections if s.name == ".modinfo")
+    modinfo.body += b"livepatch=Y\0"
+
+
+def _both(*changes: Callable[[ElfImage], None]) -> Callable[[ElfImage], None]:
+    def damage(image: ElfImage) -> None:
+        for change in changes:
+            change(image)
+
+    return damage
+
+
 def _unmark(image: ElfImage) -> None:
     modinfo = next(s for s in image.sections if s.name == ".modinfo")
     if b"livepatch=Y" not in modinfo.body:
@@ -109,6 +122,11 @@ CORRUPTIONS: dict[str, tuple[str, Callable[[ElfImage], None]]] = {
                      _on_relocation(lambda r: [replace(r, type=42)])),
     "type-none": ("relocation type 0: accepted, writes nothing", _on_relocation(lambda r: [replace(r, type=0)])),
     "overflow": ("R_X86_64_32: no kernel address fits", _on_relocation(lambda r: [replace(r, type=10)])),
+    "overflow-nonzero": (
+        "R_X86_64_32 at a place that is not zero: which of the two is told depends on the release",
+        _both(_at_site(0), _on_relocation(lambda r: [replace(r, type=10)])),
+    ),
+    "marked": ("modinfo says livepatch, and nothing else does", _mark),
     "offset-off-by-8": ("relocation 8 bytes too far, the bug that the zero check was made for",
                         _on_relocation(lambda r: [replace(r, offset=r.offset + 8)])),
     "site-twice": ("one site relocated twice", _on_relocation(lambda r: [r, r])),

@@ -6,6 +6,8 @@ import os
 from functools import lru_cache
 from pathlib import Path
 
+from .corrupt import corrupt
+from .elf import ModuleFile
 from .errors import KlpteachError
 
 
@@ -31,6 +33,25 @@ def sample(filename: str, arch: str = "x86_64", release: str = "6.1") -> Path:
     'nfsd_demo.ko'
     """
     return ko_dir(arch, release) / filename
+
+
+def open_ko(folder: Path, filename: str) -> ModuleFile:
+    """A module of a folder by name. NAME+DEFECT.ko is NAME.ko with a defect of klpteach.corrupt, made on the spot.
+
+    Errors: ModuleFormatError, KlpteachError for an unknown defect.
+
+    >>> open_ko(ko_dir(), "livepatch_nfsd_demo+symbol-missing.ko").filename
+    'livepatch_nfsd_demo+symbol-missing.ko'
+    """
+    stem, plus, defect = filename.removesuffix(".ko").partition("+")
+    if not plus or (folder / filename).exists():
+        return ModuleFile.open(folder / filename)
+    return _corrupted(folder / f"{stem}.ko", defect, filename)
+
+
+@lru_cache(maxsize=64)
+def _corrupted(path: Path, defect: str, filename: str) -> ModuleFile:
+    return ModuleFile(corrupt(ModuleFile.open(path).data, defect), filename)
 
 
 @lru_cache

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from . import klp, messages
-from .data import exports, ko_dir
+from .data import exports, ko_dir, open_ko
 from .elf import ModuleFile
 from .errors import ModuleFormatError, PolicyError, ScenarioError
 from .livepatch.core import enabled_store
-from .livepatch.structs import KlpObject, LivepatchState
+from .livepatch.structs import KlpObject, KlpPatch, LivepatchState
 from .livepatch.transition import klp_try_complete_transition
 from .loader import delete_module, load_module
 from .memory import KERNEL_TEXT, AddressSpace, Region
@@ -29,6 +29,7 @@ from .refusal import EAGAIN, EINVAL, ENOENT, Oops, Refused
 Callback = Callable[["Kernel"], int | None]
 _SITE = re.compile(r"(?P<module>[^:]+):(?P<section>.+)\+0x(?P<offset>[0-9a-f]+)$")
 _ENABLED = re.compile(r"/sys/kernel/livepatch/([^/]+)/enabled$")
+_PARAMETER = re.compile(r"/sys/module/([^/]+)/parameters/([^/]+)$")
 
 
 class Kernel:
@@ -108,9 +109,12 @@ class Kernel:
         return self._step(f"modprobe {name}", lambda: self._modprobe(name))
 
     def echo(self, value: int | str, path: str) -> Step:
-        """Write to a file of /sys/kernel/livepatch. Only PATCH/enabled can be written."""
+        """Write to /sys/kernel/livepatch/PATCH/enabled, or to a module's parameter."""
 
         def store() -> None:
+            if parameter := _PARAMETER.match(str(path)):
+                self._set_parameter(parameter[1], parameter[2], str(value))
+                return
             match = _ENABLED.match(str(path))
             if not match:
                 raise Refused(ENOENT)
@@ -245,9 +249,30 @@ class Kernel:
         return obj.mod is None or any(address <= entry < address + 32 for entry in obj.mod.ftrace_locations)
 
     def run_callback(self, patch: str, obj: str, kind: str) -> int:
-        """A livepatch's callback, if the story declared one. Its errno matters for pre_patch only."""
+        """A livepatch's callback, if the story declared one. Its errno matters for pre_patch only.
+
+        Code does not run here, so a parameter named pre_patch_ret is taken to be what pre_patch returns, as in the
+        kernel's own test modules.
+        """
         function = self.callbacks.get((patch, obj, kind))
+        if function is None and kind == "pre_patch":
+            return int(self._parameter(patch, "pre_patch_ret"))
         return (function(self) or 0) if function else 0
+
+    def in_the_way(self, patch: KlpPatch) -> bool:
+        """Whether a task sleeps in a function of the patch: the story says so, or the target's block_transition does."""
+        names = [obj.name for obj in patch.objects if obj.mod]
+        return self.transition_blocked or any(self._parameter(n or "", "block_transition") in "1Yy" for n in names)
+
+    def _parameter(self, module: str, key: str) -> str:
+        mod = self.find_module(module)
+        return mod.parameters.get(key, "0") if mod else "0"
+
+    def _set_parameter(self, module: str, key: str, value: str) -> None:
+        mod = self.find_module(module)
+        if mod is None or key not in mod.parameter_names:
+            raise Refused(ENOENT)
+        mod.parameters[key] = value
 
     # -- steps --------------------------------------------------------------------------------------------------------
 
@@ -259,8 +284,8 @@ class Kernel:
             )
         try:
             self.placed = {}
-            klp_try_complete_transition(self)
             action()
+            klp_try_complete_transition(self)
         except Refused as refused:
             step.errno = refused.errno
         except Oops:
@@ -289,7 +314,7 @@ class Kernel:
             "taint": mod.taint,
         }
 
-    def _sysfs(self, patch: Any) -> dict[str, Any]:
+    def _sysfs(self, patch: KlpPatch) -> dict[str, Any]:
         objects = {}
         for obj in patch.objects:
             shown: dict[str, Any] = {"patched": int(obj.patched)} if self.rules.patched_in_sysfs else {}
@@ -303,10 +328,8 @@ class Kernel:
                 yield site.key, value
 
     def _open(self, file: str | os.PathLike[str]) -> ModuleFile:
-        path = Path(file)
-        if path.name == str(file) and (self.ko / path).exists():
-            path = self.ko / path
-        opened = ModuleFile.open(path)
+        here = (self.ko / str(file)).exists() or "+" in str(file)
+        opened = open_ko(self.ko, str(file)) if Path(file).name == str(file) and here else ModuleFile.open(file)
         self.recording.files[opened.filename] = hashlib.sha256(opened.data).hexdigest()
         return opened
 

@@ -26,11 +26,12 @@ def load_module(kernel: Kernel, file: ModuleFile, params: str = "", init_errno: 
     """insmod: from the file's bytes to a module in state Live.
 
     init_errno is what the module's own init() returns (a livepatch's init returns what klp_enable_patch() does).
-    Errors: Refused with the errno of init_module(). Simplified: no signatures, no version magic, no symbol CRCs; a
-    module parameter changes nothing.
+    Errors: Refused with the errno of init_module(). Simplified: no signatures, no version magic, no symbol CRCs; of
+    a module's parameters two mean something, see Kernel.run_callback() and Kernel.in_the_way().
     """
     early_checks(kernel, file)
     mod = layout_and_allocate(kernel, file)
+    mod.parameters = dict(word.split("=", 1) for word in params.split() if "=" in word)
     try:
         add_unformed_module(kernel, mod)
     except Refused:
@@ -87,7 +88,7 @@ def layout_and_allocate(kernel: Kernel, file: ModuleFile) -> Module:
     bases = dict.fromkeys(layout.sizes, 0) | {region.kind: region.start for region in regions}
     kernel.placed[file.name] = {region.kind: region.start for region in regions}
     memory = {region.kind: region.data for region in regions}
-    return Module(file.name, file, Image(file, layout, bases, memory, kernel.percpu_base), regions)
+    return Module(file.name, file, Image(file, layout, bases, memory, wanted.get("percpu", kernel.percpu_base)), regions)
 
 
 def add_unformed_module(kernel: Kernel, mod: Module) -> None:

@@ -40,6 +40,12 @@ class Module:
     holders: list[Module] = field(default_factory=list)  # modules that use this one ("used by"), oldest first
     uses: list[Module] = field(default_factory=list)
     init_rows: list[KallsymsRow] = field(default_factory=list)
+    parameters: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def parameter_names(self) -> set[str]:
+        """What `module_param()` declared, from modinfo's parmtype entries."""
+        return {value.partition(":")[0] for key, value in self.file.modinfo_pairs if key == "parmtype"}
 
     @property
     def refcount(self) -> int:

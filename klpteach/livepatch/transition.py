@@ -1,6 +1,6 @@
 """A transition: every task moves from the old functions to the new ones, or back (kernel/livepatch/transition.c).
 
-Simplified: tasks are not modelled one by one. A transition completes at once unless kernel.transition_blocked is set.
+Simplified: tasks are not modelled one by one. A transition completes at once unless kernel.in_the_way() says no.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def klp_reverse_transition(kernel: Kernel) -> None:
 def klp_try_complete_transition(kernel: Kernel) -> None:
     """Finish the transition unless a task still sleeps in an old function; a finished unpatching frees the patch."""
     patch = kernel.klp.transition
-    if patch is None or kernel.transition_blocked:
+    if patch is None or kernel.in_the_way(patch):
         return
     unpatched = kernel.klp.target == UNPATCHED
     klp_complete_transition(kernel)

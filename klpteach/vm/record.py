@@ -9,14 +9,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..data import ko_dir
+from ..data import ko_dir, open_ko
 from ..elf import ModuleFile
 from ..image import layout_sections
+from ..klp import parse_symbol
 from ..policy import RELEASES
 from ..recording import Recording, Step
 from ..scenarios import Scenario, commands_for
 from .fetch import FetchedKernel, fetch
-from .host import HostError
 from .initramfs import initramfs
 from .qemu import CMDLINE, Guest, boot
 
@@ -29,39 +29,59 @@ def record(scenario: Scenario, release: str, watch: Callable[[str], None] | None
     """Run a story on a real kernel and record it. Errors: HostError, GuestError."""
     kernel, folder = fetch(release), ko_dir("x86_64", release)
     commands = commands_for(scenario, folder)
-    modules = [folder / name for name in files_of(commands, folder)]
+    modules = files_of(commands, folder)
     guest = boot(kernel.vmlinuz, initramfs(commands, modules), watch=watch)
     return from_guest(scenario, kernel, guest, modules)
 
 
-def files_of(commands: Iterable[str], folder: Path) -> list[str]:
-    """The module files that a story loads. Errors: HostError for one that is not there."""
-    names = list(
-        dict.fromkeys(line.lstrip("~").split()[1] for line in commands if line.lstrip("~").startswith("insmod "))
-    )
-    for name in names:
-        if not (folder / name).exists():
-            raise HostError(f"{name} is not in {folder.name}. Try: make -C data/src")
-    return names
+def files_of(commands: Iterable[str], folder: Path) -> list[ModuleFile]:
+    """The module files that a story loads, and those whose sites are looked at. Errors: ModuleFormatError."""
+    words = [line.lstrip("~").split() for line in commands]
+    names = [w[1] for w in words if w[0] == "insmod"] + ["poke_demo.ko"] * any(w[0] == "poke" for w in words)
+    files = {name: open_ko(folder, name) for name in dict.fromkeys(names)}
+    for file in list(files.values()):
+        plain = f"{file.name}.ko"
+        if (folder / plain).exists():
+            files.setdefault(plain, open_ko(folder, plain))
+    return list(files.values())
 
 
-def from_guest(scenario: Scenario, kernel: FetchedKernel, guest: Guest, modules: Iterable[Path]) -> Recording:
+def from_guest(scenario: Scenario, kernel: FetchedKernel, guest: Guest, modules: Iterable[ModuleFile]) -> Recording:
     """The recording of a guest that came to its end."""
-    modules = list(modules)
+    files = {file.filename: file for file in modules}
     banner = next((line.split("] ", 1)[-1] for line in guest.console.splitlines() if "Linux version " in line), "")
     about = {
-        "arch": "x86_64", "release": kernel.vmlinuz.name.removeprefix("vmlinuz-"), "version": _version(banner),
-        "variant": "stock", "cmdline": CMDLINE, "banner": banner,
-    }  # fmt: skip
-    digests: dict[str, str | None] = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in modules}
+        "arch": "x86_64",
+        "release": kernel.vmlinuz.name.removeprefix("vmlinuz-"),
+        "version": _version(banner),
+        "variant": "stock",
+        "cmdline": CMDLINE,
+        "banner": banner,
+    }
+    digests: dict[str, str | None] = {name: hashlib.sha256(file.data).hexdigest() for name, file in files.items()}
     config = [option for option in CONFIG if option in kernel.config]
     recording = Recording(
         scenario.name, scenario.title, "real kernel", about, config, dict(scenario.init_errno), digests
     )
-    files = {path.name: ModuleFile.open(path) for path in modules}
     separate = RELEASES[kernel.release].separate_memory
     recording.steps = [step_of(json.loads(line), files, separate) for line in guest.agent]
+    recording.vmlinux = _vmlinux(recording)
     return recording
+
+
+def _vmlinux(recording: Recording) -> dict[str, int]:
+    """Addresses of vmlinux symbols that livepatches have looked up: their own rows of kallsyms tell."""
+    rows = [row for step in recording for table in (step.symbols or {}).values() for row in table]
+    parsed = [(parse_symbol(name), address) for address, kind, name in rows if kind == "?" and address]
+    return {symbol.name: address for symbol, address in parsed if symbol and symbol.object == "vmlinux"}
+
+
+def outcome(recording: Recording) -> str:
+    """One word for a file's name: OOPS, REFUSED if the story's last load was refused, else LOADS."""
+    if any(step.oops for step in recording):
+        return "OOPS"
+    loads = [step for step in recording if step.command.startswith("insmod") and step.errno is not None]
+    return "REFUSED" if loads and loads[-1].errno else "LOADS"
 
 
 def _version(banner: str) -> str:
@@ -154,14 +174,24 @@ def _placement(
     """Module -> region -> address for the load that this command has tried, whether or not it was refused."""
     words = raw["command"].split()
     file = modules.get(words[1]) if words[0] == "insmod" else None
-    lines = [text for level, text in _records(raw["kmsg"]) if _is_placement(level, text)]
-    addresses = {m[2]: int(m[1], 16) for m in map(_FINAL.match, lines) if m}
+    found = [_FINAL.match(text) for level, text in _records(raw["kmsg"]) if _is_placement(level, text)]
+    addresses = {match[2]: int(match[1], 16) for match in found if match}
     if file is None or not addresses:
         return None
-    layout = layout_sections(file, separate)
     bases = {}
-    for index, (region, offset) in layout.places.items():
+    for index, (region, offset) in layout_sections(file, separate).places.items():
         name = file.section_names[index]
         if name in addresses and file.shdrs["size"][index]:
             bases[region] = addresses[name] - offset
-    return {file.name: bases}
+    percpu = _percpu_base(file, raw.get("kallsyms", ()))
+    return {file.name: bases | ({"percpu": percpu} if percpu is not None else {})}
+
+
+def _percpu_base(file: ModuleFile, rows: Iterable[str]) -> int | None:
+    """Where a module's per-CPU data went: outside its memory, so only its symbols tell."""
+    section = next((i for i, name in enumerate(file.section_names) if name == ".data..percpu"), None)
+    names = {n: int(s["value"]) for n, s in zip(file.symbol_names, file.symtab, strict=True) if s["shndx"] == section and n}
+    for address, _, name in _symbols(rows).get(file.name, ()):
+        if section is not None and name in names:
+            return address - names[name]
+    return None

@@ -1,0 +1,34 @@
+"""What a single step says of itself: signs in its command and in its dmesg lines. And how the name of a site is read."""
+
+from __future__ import annotations
+
+from . import messages
+from .recording import Step
+
+LOOKS = ("boot", "cat", "lsmod", "modinfo", "busybox", "fill", "stk", "vmi", "uname", "ls", "dmesg")
+
+
+def is_look(command: str) -> bool:
+    """Whether a command only looks: it changes nothing."""
+    return command.startswith(LOOKS)
+
+
+def nonzero_line(step: Step) -> dict[str, str] | None:
+    """type, loc and val of the kernel's line about a nonzero relocation target, None where it printed none."""
+    forms = (messages.NONZERO_SKIPPING, messages.NONZERO, messages.NONZERO_619)
+    return next((found for line in step.lines for form in forms if (found := form.match(line))), None)
+
+
+def patch_line(step: Step, message: messages.Message) -> list[tuple[str, str]]:
+    """(patch, module) of every line of this step that the message printed."""
+    found = (message.match(line) for line in step.lines)
+    return [(match["patch"], match["module"]) for match in found if match]
+
+
+def patch_of(site: str) -> str:
+    """The livepatch that a site is in.
+
+    >>> patch_of("livepatch_nfsd_demo:.text+0x15")
+    'livepatch_nfsd_demo'
+    """
+    return site.partition(":")[0]
