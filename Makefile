@@ -1,6 +1,6 @@
 # make lab    set everything up and open JupyterLab on the course
 # make test   set everything up and check everything
-# More: make notebooks, make fuzz, make bench, make modules, make constraints, make clean
+# More: make notebooks, make fuzz, make bench, make record, make modules, make constraints, make clean
 
 VENV    := .venv
 BIN     := $(VENV)/bin
@@ -61,6 +61,10 @@ bench: $(VENV)/.test
 	$(BIN)/pip --version >/dev/null 2>&1 && $(BIN)/pip install -q -c constraints.txt -e '.[lab,test,bench]' || VIRTUAL_ENV=$(VENV) uv pip install -q -e '.[lab,test,bench]'
 	$(BIN)/python benchmarks/bench.py
 
+# What real kernels do, recorded anew: needs qemu-system-x86, gcc, apt; about 15 minutes.
+record: $(VENV)/.test
+	$(BIN)/python -m klpteach vm record --all
+
 modules:
 	$(MAKE) -C data/src
 
@@ -71,4 +75,4 @@ constraints:
 clean:
 	rm -rf $(VENV) .hypothesis .mypy_cache .ruff_cache
 
-.PHONY: lab test tools notebooks fuzz bench modules constraints clean
+.PHONY: lab test tools notebooks fuzz bench record modules constraints clean

@@ -1,4 +1,4 @@
-"""The command line: inspect, relocate, simulate, replay, explain.
+"""The command line: inspect, relocate, simulate, replay, explain, and vm (real kernels).
 
 Exit status: 0 fine, 1 a difference or a refused load was found, 2 bad input, with one line that says what.
 """
@@ -104,6 +104,10 @@ def _parser() -> argparse.ArgumentParser:
     verb.add_argument("--ko", metavar="DIR", help="module files that may stand behind the lines")
     verb.add_argument("--json", action="store_true")
     verb.set_defaults(run=explain)
+
+    from .vm.commands import add_parser
+
+    add_parser(verbs)
     return parser
 
 

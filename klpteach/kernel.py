@@ -17,7 +17,7 @@ from .data import exports, ko_dir, open_ko
 from .elf import ModuleFile
 from .errors import ModuleFormatError, PolicyError, ScenarioError
 from .livepatch.core import enabled_store
-from .livepatch.structs import KlpObject, KlpPatch, LivepatchState
+from .livepatch.structs import PATCHED, KlpObject, KlpPatch, LivepatchState
 from .livepatch.transition import klp_try_complete_transition
 from .loader import delete_module, load_module
 from .memory import KERNEL_TEXT, AddressSpace, Region
@@ -260,9 +260,13 @@ class Kernel:
         return (function(self) or 0) if function else 0
 
     def in_the_way(self, patch: KlpPatch) -> bool:
-        """Whether a task sleeps in a function of the patch: the story says so, or the target's block_transition does."""
-        names = [obj.name for obj in patch.objects if obj.mod]
-        return self.transition_blocked or any(self._parameter(n or "", "block_transition") in "1Yy" for n in names)
+        """Whether a task keeps the transition waiting: the story says so, or it sits in a target's old function.
+
+        Simplified: a parameter named block_transition tells that, as in the kernel's own test modules.
+        """
+        targets = [obj.name for obj in patch.objects if obj.name and obj.mod]
+        sleeping = any(self._parameter(name, "block_transition") in "1Yy" for name in targets)
+        return self.transition_blocked or (sleeping and self.klp.target == PATCHED)
 
     def _parameter(self, module: str, key: str) -> str:
         mod = self.find_module(module)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from .elf_h import SHF_RELA_LIVEPATCH, SHN_LIVEPATCH, SHN_UNDEF
+from .elf_h import SHF_WRITE, SHF_RELA_LIVEPATCH, SHN_LIVEPATCH, SHN_UNDEF
 
 if TYPE_CHECKING:
     from .elf import ModuleFile
@@ -178,32 +178,29 @@ class _Pointers:
 
 
 def read_klp_patch(file: ModuleFile) -> KlpPatchInfo | None:
-    """Find struct klp_patch by its first member, mod: the one absolute relocation against __this_module outside of it.
+    """Find struct klp_patch by its first member, mod: an absolute relocation against __this_module outside of it.
 
     All its pointers are zero in the file and carried by relocations, so the arrays are walked by following those; an
-    array ends where an element has none. Returns None for a module that declares no patch.
+    array ends where an element has none. Other structures begin with a pointer to the module too (a parameter, a file's
+    operations), but none goes on like a patch. Returns None for a module that declares no patch.
     """
     pointers = _Pointers(file)
-    start = _patch_place(file, pointers)
-    if start is None:
-        return None
-    section, offset = start
-    body = file.section_bytes(section)
-    objs = pointers.place((section, offset + KLP_PATCH_OBJS))
-    objects = tuple(_objects(pointers, objs)) if objs else ()
-    return KlpPatchInfo(
-        objects, replace=bool(body[offset + KLP_PATCH_REPLACE : offset + KLP_PATCH_REPLACE + 1].strip(b"\0"))
-    )
-
-
-def _patch_place(file: ModuleFile, pointers: _Pointers) -> tuple[int, int] | None:
-    this_module = file.section_index(".gnu.linkonce.this_module")
-    for where, (symbol, _) in sorted(pointers.at.items()):
-        entry = file.symtab[symbol]
-        named = file.symbol_names[symbol] == "__this_module" or int(entry["shndx"]) == this_module
-        if named and where[0] != this_module and (where[0], where[1] + KLP_PATCH_OBJS) in pointers.at:
-            return where
+    for section, offset in _owned_structures(file, pointers):
+        objs = pointers.place((section, offset + KLP_PATCH_OBJS))
+        objects = tuple(_objects(pointers, objs)) if objs else ()
+        if any(obj.has_funcs for obj in objects):
+            replace = file.section_bytes(section)[offset + KLP_PATCH_REPLACE : offset + KLP_PATCH_REPLACE + 1]
+            return KlpPatchInfo(objects, replace=bool(replace.strip(b"\0")))
     return None
+
+
+def _owned_structures(file: ModuleFile, pointers: _Pointers) -> Iterator[tuple[int, int]]:
+    """Places in writable sections that hold a pointer to the module itself; a patch has list heads, so it is writable."""
+    this_module = file.section_index(".gnu.linkonce.this_module")
+    for (section, offset), (symbol, _) in sorted(pointers.at.items()):
+        named = file.symbol_names[symbol] == "__this_module" or int(file.symtab["shndx"][symbol]) == this_module
+        if named and section != this_module and file.shdrs["flags"][section] & SHF_WRITE:
+            yield section, offset
 
 
 def _objects(pointers: _Pointers, at: tuple[int, int]) -> Iterator[KlpObjectInfo]:

@@ -7,6 +7,8 @@
  * It interprets nothing: files are sent as they are, the host takes them apart. Files it finds in the initramfs:
  *   /story   one command a line; a leading '~' means: do not look afterwards
  *   /sites   one site a line: MODULE SECTION OFFSET WIDTH (offset in hex)
+ *   /stubs   ppc64le, one table a line: MODULE SLOTS; that many slots from the start of .stubs are read
+ *   /names   ppc64le, one symbol of the kernel itself a line, whose row of kallsyms is wanted as well
  *   /ko/     the module files
  */
 #define _GNU_SOURCE
@@ -145,23 +147,41 @@ static void messages(void)
 	fputc(']', out);
 }
 
-/* Only the rows of modules: they end in a tab and the module's name in brackets. */
+/* Whether the name that a row ends in is a line of the list. */
+static int listed(const char *names, const char *row)
+{
+	const char *name = strrchr(row, ' ');
+	size_t length;
+
+	if (!names || !name)
+		return 0;
+	length = strlen(++name);
+	for (; *names; names += strcspn(names, "\n"), names += *names == '\n')
+		if (!strncmp(names, name, length) && names[length] == '\n')
+			return 1;
+	return 0;
+}
+
+/* The rows of modules, which end in a tab and the module's name in brackets, and those of /names. */
 static void kallsyms(void)
 {
-	char *text = slurp("/proc/kallsyms", NULL), *save = NULL;
+	char *text = slurp("/proc/kallsyms", NULL), *names = slurp("/names", NULL), *save = NULL;
 	int first = 1;
 
 	fputs(",\"kallsyms\":[", out);
 	for (char *row = text ? strtok_r(text, "\n", &save) : NULL; row; row = strtok_r(NULL, "\n", &save)) {
 		size_t length = strlen(row);
 
-		if (!length || row[length - 1] != ']' || strstr(row, "[bpf]") || strstr(row, "[__builtin"))
+		if (!length || strstr(row, "[bpf]") || strstr(row, "[__builtin"))
+			continue;
+		if (row[length - 1] != ']' && !listed(names, row))
 			continue;
 		fputs(first ? "" : ",", out);
 		first = 0;
 		string(row);
 	}
 	fputc(']', out);
+	free(names);
 	free(text);
 }
 
@@ -251,6 +271,39 @@ static void sites(void)
 	free(text);
 }
 
+/* The slots of .stubs (struct ppc64_stub_entry, 40 bytes) and some behind, as far as there is memory to read. */
+static void stubs(void)
+{
+	char *text = slurp("/stubs", NULL), *save = NULL;
+	int first = 1;
+
+	if (!text)
+		return;
+	fputs(",\"stubs\":{", out);
+	for (char *row = strtok_r(text, "\n", &save); row; row = strtok_r(NULL, "\n", &save)) {
+		unsigned char slot[40];
+		unsigned int count;
+		char module[64];
+		uint64_t base;
+
+		if (sscanf(row, "%63s %u", module, &count) != 2)
+			continue;
+		base = section_address(module, ".stubs");
+		if (!base)
+			continue;
+		fputs(first ? "" : ",", out);
+		first = 0;
+		string(module);
+		fputs(":\"", out);
+		for (; count && !kernel_memory(base, slot, sizeof(slot)); count--, base += sizeof(slot))
+			for (unsigned int i = 0; i < sizeof(slot); i++)
+				fprintf(out, "%02x", slot[i]);
+		fputc('"', out);
+	}
+	fputc('}', out);
+	free(text);
+}
+
 static void look(void)
 {
 	int first = 1;
@@ -262,11 +315,12 @@ static void look(void)
 	sections();
 	kallsyms();
 	sites();
+	stubs();
 }
 
 /* -- commands --------------------------------------------------------------------------------------------------------- */
 
-static long insmod(char *file, const char *parameters)
+static long insmod(const char *file, const char *parameters)
 {
 	char path[256];
 	size_t length;
@@ -282,6 +336,24 @@ static long insmod(char *file, const char *parameters)
 	result = result ? -errno : 0;
 	free(image);
 	return result;
+}
+
+/* poke MODULE:SECTION+0xOFF HEX: a stranger's write of the number HEX as eight little-endian bytes; poke_demo.ko does it. */
+static long poke(char *site, const char *hex)
+{
+	char *section = strchr(site, ':'), *offset = section ? strchr(section, '+') : NULL, parameters[80];
+	uint64_t address;
+
+	if (!offset)
+		return -EINVAL;
+	*section++ = 0;
+	*offset++ = 0;
+	address = section_address(site, section);
+	if (!address)
+		return -ENOENT;
+	snprintf(parameters, sizeof(parameters), "address=%lu value=%lu", (unsigned long)(address + strtoul(offset, NULL, 16)),
+		 strtoul(hex, NULL, 16));
+	return insmod("poke_demo.ko", parameters);
 }
 
 static long rmmod(const char *name)
@@ -307,10 +379,11 @@ static long cat(const char *path, char **text)
 	return *text ? 0 : -errno;
 }
 
-/* A transition is over when no patch says 1; a disabled patch is gone when its folder is. At most 60 seconds. */
+/* A transition is over when no patch says 1; a disabled patch is gone when its folder is. At most 4 seconds:
+ * later the kernel sends signals and says so, and a story may want to see a transition that waits. */
 static void settle(const char *gone)
 {
-	for (int tries = 0; tries < 600; tries++) {
+	for (int tries = 0; tries < 40; tries++) {
 		struct dirent *entry;
 		struct stat st;
 		int busy = 0;
@@ -354,6 +427,10 @@ static long in_child(char *words[], int count, char **text, int *oops)
 			result = insmod(words[1], count > 2 ? words[2] : "");
 		else if (count == 2 && !strcmp(words[0], "rmmod"))
 			result = rmmod(words[1]);
+		else if (count == 3 && !strcmp(words[0], "poke"))
+			result = poke(words[1], words[2]);
+		else if (count == 2 && !strcmp(words[0], "fill"))	/* room_demo.ko takes address space, or gives it back */
+			result = echo(words[1], "/sys/module/room_demo/parameters/take");
 		else
 			result = echo(words[1], words[3]);
 		if (write(pipefd[1], &result, sizeof(result)) < 0)

@@ -17,6 +17,22 @@ CMDLINE = 'console=ttyS0,115200 panic=-1 loglevel=7 nokaslr dyndbg="func move_mo
 MEMORY = 512  # MiB
 
 
+@dataclass(frozen=True)
+class Machine:
+    """How QEMU plays one architecture: the program, its arguments (FOLDER is where the two files go), the command line."""
+
+    program: str
+    arguments: tuple[str, ...]
+    cmdline: str
+
+
+X86_64 = Machine(
+    "qemu-system-x86_64",
+    ("-accel", "tcg", "-cpu", "max", "-serial", "file:FOLDER/console", "-serial", "file:FOLDER/agent"),
+    CMDLINE,
+)
+
+
 class GuestError(HostError):
     """The guest did not get to the end of its story; the message says what its console said last."""
 
@@ -29,31 +45,36 @@ class Guest:
     console: str
 
 
-def boot(vmlinuz: Path, archive: bytes, timeout: float = 240, watch: Callable[[str], None] | None = None) -> Guest:
+def boot(
+    vmlinuz: Path,
+    archive: bytes,
+    timeout: float = 240,
+    watch: Callable[[str], None] | None = None,
+    machine: Machine = X86_64,
+) -> Guest:
     """Run a guest to its end. watch gets new console text as it comes.
 
     Always emulated (TCG): a nested /dev/kvm may open and yet boot nothing, and a story takes seconds either way.
     Errors: GuestError where it hangs, panics or dies; HostError without QEMU.
     """
-    need("qemu-system-x86_64")
+    need(machine.program)
     with tempfile.TemporaryDirectory(prefix="klpteach-vm-") as scratch:
         folder = Path(scratch)
         (folder / "initramfs").write_bytes(archive)
         command = [
-            *("qemu-system-x86_64", "-accel", "tcg", "-cpu", "max", "-m", str(MEMORY), "-smp", "1", "-display", "none"),
-            *("-nodefaults", "-no-reboot", "-monitor", "none", "-serial", f"file:{folder}/console"),
-            *("-serial", f"file:{folder}/agent", "-kernel", str(vmlinuz), "-initrd", f"{folder}/initramfs"),
-            *("-append", CMDLINE),
+            *(machine.program, "-m", str(MEMORY), "-smp", "1", "-display", "none", "-nodefaults", "-no-reboot"),
+            *("-monitor", "none", *(word.replace("FOLDER", str(folder)) for word in machine.arguments)),
+            *("-kernel", str(vmlinuz), "-initrd", f"{folder}/initramfs", "-append", machine.cmdline),
         ]
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
         try:
             ended = _wait(process, folder, timeout, watch)
         finally:
             process.kill()
-            process.wait()
+            _, stderr = process.communicate()
         console = _read(folder / "console")
         agent = _read(folder / "agent").splitlines()
-        words = (process.stderr.read().decode("utf-8", "replace") if process.stderr else "").strip()
+        words = stderr.decode("utf-8", "replace").strip()
     if agent and '"end":true' in agent[-1]:
         return Guest(agent[:-1], console)
     last = [line for line in console.splitlines() if line.strip()][-3:]

@@ -1,0 +1,102 @@
+"""klpteach vm fetch | build | run | record: the command line's way to real kernels."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .fetch import PACKAGE, fetch
+from .host import HostError
+
+if TYPE_CHECKING:
+    from ..recording import Recording
+
+
+def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add `vm` and its own verbs to the command line."""
+    parser = verbs.add_parser("vm", help="run and record stories on real kernels under QEMU")
+    inner = parser.add_subparsers(required=True, metavar="VERB")
+
+    verb = inner.add_parser("fetch", help="download Debian's kernels into the cache")
+    verb.add_argument("--kernel", action="append", choices=list(PACKAGE), help="default: all")
+    verb.set_defaults(run=vm_fetch)
+
+    verb = inner.add_parser("build", help="compile the guest's first program")
+    verb.set_defaults(run=vm_build)
+
+    verb = inner.add_parser("run", help="run a story on a real kernel and print what it says")
+    verb.add_argument("scenario")
+    verb.add_argument("--kernel", default="6.1")
+    verb.add_argument("--out", metavar="REC.json")
+    verb.set_defaults(run=vm_run)
+
+    verb = inner.add_parser("record", help="record stories into data/recordings")
+    verb.add_argument("scenario", nargs="*")
+    verb.add_argument("--all", action="store_true", help="every story on every kernel it concerns")
+    verb.add_argument("--kernel", action="append", choices=list(PACKAGE), help="default: all")
+    verb.add_argument("--out", metavar="DIR", help="default: data/recordings/x86_64")
+    verb.set_defaults(run=vm_record)
+
+
+def vm_fetch(args: argparse.Namespace) -> int:
+    for release in args.kernel or PACKAGE:
+        kernel = fetch(release)
+        print(f"{release}: {kernel.package}")
+    return 0
+
+
+def vm_build(_: argparse.Namespace) -> int:
+    from .initramfs import build_agent
+
+    print(f"the guest's first program: {build_agent().name}; modules: make -C data/src")
+    return 0
+
+
+def vm_run(args: argparse.Namespace) -> int:
+    from ..scenarios import get
+    from .qemu import progress
+    from .record import outcome, record
+
+    story = get(args.scenario)
+    recording = record(story, args.kernel, watch=progress)
+    print(file=sys.stderr)
+    for step in recording:
+        print(f"$ {step.command}", *step.lines, *([f"= {step.errno}"] if step.errno else []), sep="\n")
+    if args.out:
+        recording.save(args.out)
+    return int(outcome(recording) != "LOADS")
+
+
+def vm_record(args: argparse.Namespace) -> int:
+    from ..data import data_dir, ko_dir
+    from ..evidence import EVIDENCE
+    from ..recording import Recording
+    from ..scenarios import SCENARIOS, get
+    from .exports import write_exports
+    from .record import record
+
+    names = [*SCENARIOS, *EVIDENCE] if args.all else args.scenario
+    if not names:
+        raise HostError("name stories to record, or --all.")
+    folder = Path(args.out) if args.out else data_dir() / "recordings" / "x86_64"
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        for release in args.kernel or PACKAGE:
+            save(record(get(name), release), folder, release)
+    if not args.out:
+        for release in args.kernel or PACKAGE:
+            write_exports(ko_dir("x86_64", release), map(Recording.load, folder.glob(f"*--{release}--*.json")))
+    return 0
+
+
+def save(recording: Recording, folder: Path, release: str) -> None:
+    """Write a recording under the name of its story, its kernel and its outcome; an older outcome's file goes."""
+    from .record import outcome
+
+    path = folder / f"{recording.scenario}--{release}--{outcome(recording)}.json"
+    for old in folder.glob(f"{recording.scenario}--{release}--*.json"):
+        old.unlink()
+    recording.save(path)
+    print(f"{path.name}: {len(recording)} steps", flush=True)
