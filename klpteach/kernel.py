@@ -68,6 +68,7 @@ class Kernel:
         self.placed: dict[str, dict[str, int]] = {}  # where the modules of this command were put, also refused ones
         self.init_errno: dict[str, int] = {}  # file -> what its init() returns
         self.callbacks: dict[tuple[str, str, str], Callback] = {}
+        self.code: dict[tuple[str, str], Callback] = {}  # (module, "init" or "exit") -> what it does besides
         self.transition_blocked = False  # a task sleeps in a function that is to be patched
         self.dynamic_debug = False
         self.module_sig = True  # CONFIG_MODULE_SIG, and nothing is signed
@@ -256,8 +257,13 @@ class Kernel:
         """
         function = self.callbacks.get((patch, obj, kind))
         if function is None and kind == "pre_patch":
-            return int(self._parameter(patch, "pre_patch_ret"))
+            return int(self.parameter(patch, "pre_patch_ret"))
         return (function(self) or 0) if function else 0
+
+    def run_code(self, module: str, function: str) -> None:
+        """A module's init or exit, if the story declared what it does; module code itself is not run."""
+        if (module, function) in self.code:
+            self.code[module, function](self)
 
     def in_the_way(self, patch: KlpPatch) -> bool:
         """Whether a task keeps the transition waiting: the story says so, or it sits in a target's old function.
@@ -265,10 +271,11 @@ class Kernel:
         Simplified: a parameter named block_transition tells that, as in the kernel's own test modules.
         """
         targets = [obj.name for obj in patch.objects if obj.name and obj.mod]
-        sleeping = any(self._parameter(name, "block_transition") in "1Yy" for name in targets)
+        sleeping = any(self.parameter(name, "block_transition") in "1Yy" for name in targets)
         return self.transition_blocked or (sleeping and self.klp.target == PATCHED)
 
-    def _parameter(self, module: str, key: str) -> str:
+    def parameter(self, module: str, key: str) -> str:
+        """A module's parameter as it was given, or "0"."""
         mod = self.find_module(module)
         return mod.parameters.get(key, "0") if mod else "0"
 

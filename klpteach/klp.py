@@ -6,13 +6,13 @@ Documentation/livepatch/module-elf-format.rst; kernel/livepatch/core.c; include/
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from .elf_h import SHF_WRITE, SHF_RELA_LIVEPATCH, SHN_LIVEPATCH, SHN_UNDEF
+from .elf_h import SHF_RELA_LIVEPATCH, SHF_WRITE, SHN_LIVEPATCH, SHN_UNDEF
 
 if TYPE_CHECKING:
     from .elf import ModuleFile
@@ -23,7 +23,8 @@ _SECTION = re.compile(r"\.klp\.rela\.([^.]{1,55})")
 _SYMBOL = re.compile(r"\.klp\.sym\.([^.]{1,55})\.([^,]+),\s*([0-9]+)", re.ASCII)
 
 KLP_OBJECT_SIZE, KLP_FUNC_SIZE = 168, 152  # sizeof on x86_64, the same on 6.1 and 6.12
-KLP_PATCH_OBJS, KLP_PATCH_REPLACE = 8, 24  # offsetof(struct klp_patch, …)
+KLP_PATCH_OBJS, KLP_PATCH_STATES, KLP_PATCH_REPLACE = 8, 16, 24  # offsetof(struct klp_patch, …)
+KLP_STATE_SIZE = 24  # struct klp_state: id, version, data
 
 
 class KlpSymbol(NamedTuple):
@@ -141,6 +142,7 @@ class KlpPatchInfo:
 
     objects: tuple[KlpObjectInfo, ...]
     replace: bool
+    states: Mapping[int, int] = field(default_factory=dict)  # id -> version of the system states it changes
 
 
 class _Pointers:
@@ -190,7 +192,8 @@ def read_klp_patch(file: ModuleFile) -> KlpPatchInfo | None:
         objects = tuple(_objects(pointers, objs)) if objs else ()
         if any(obj.has_funcs for obj in objects):
             replace = file.section_bytes(section)[offset + KLP_PATCH_REPLACE : offset + KLP_PATCH_REPLACE + 1]
-            return KlpPatchInfo(objects, replace=bool(replace.strip(b"\0")))
+            states = pointers.place((section, offset + KLP_PATCH_STATES))
+            return KlpPatchInfo(objects, bool(replace.strip(b"\0")), dict(_states(file, states)) if states else {})
     return None
 
 
@@ -201,6 +204,15 @@ def _owned_structures(file: ModuleFile, pointers: _Pointers) -> Iterator[tuple[i
         named = file.symbol_names[symbol] == "__this_module" or int(file.symtab["shndx"][symbol]) == this_module
         if named and section != this_module and file.shdrs["flags"][section] & SHF_WRITE:
             yield section, offset
+
+
+def _states(file: ModuleFile, at: tuple[int, int]) -> Iterator[tuple[int, int]]:
+    """struct klp_state[]; an entry with id 0 ends it."""
+    section, offset = at
+    body = file.section_bytes(section)
+    while number := int.from_bytes(body[offset : offset + 8], "little"):
+        yield number, int.from_bytes(body[offset + 8 : offset + 12], "little")
+        offset += KLP_STATE_SIZE
 
 
 def _objects(pointers: _Pointers, at: tuple[int, int]) -> Iterator[KlpObjectInfo]:

@@ -88,7 +88,9 @@ def layout_and_allocate(kernel: Kernel, file: ModuleFile) -> Module:
     bases = dict.fromkeys(layout.sizes, 0) | {region.kind: region.start for region in regions}
     kernel.placed[file.name] = {region.kind: region.start for region in regions}
     memory = {region.kind: region.data for region in regions}
-    return Module(file.name, file, Image(file, layout, bases, memory, wanted.get("percpu", kernel.percpu_base)), regions)
+    return Module(
+        file.name, file, Image(file, layout, bases, memory, wanted.get("percpu", kernel.percpu_base)), regions
+    )
 
 
 def add_unformed_module(kernel: Kernel, mod: Module) -> None:
@@ -147,6 +149,7 @@ def prepare_coming_module(kernel: Kernel, mod: Module) -> None:
 def do_init_module(kernel: Kernel, mod: Module, init_errno: int) -> None:
     """Run init(). If it fails, livepatch hears that the module goes, as if it had been removed."""
     try:
+        kernel.run_code(mod.name, "init")
         if init_errno:
             raise Refused(init_errno)
         if calls_klp_enable_patch(mod.file):
@@ -192,6 +195,7 @@ def delete_module(kernel: Kernel, name: str) -> None:
         raise Refused(EBUSY)
     if mod.references:
         raise Refused(EAGAIN)
+    kernel.run_code(mod.name, "exit")  # its functions are still redirected
     mod.state = GOING
-    klp_module_going(kernel, mod)  # after exit(), which still ran patched
+    klp_module_going(kernel, mod)
     unlink(kernel, mod)

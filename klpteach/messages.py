@@ -145,6 +145,9 @@ NO_SUCH_POSITION = Message(
     ERR, _CORE, "livepatch: symbol position {pos} for symbol '{name}' in object '{object}' not found"
 )
 NOT_A_LIVEPATCH = Message(ERR, _CORE, "livepatch: module {module} is not marked as a livepatch module")
+INCOMPATIBLE = Message(
+    ERR, _CORE, "livepatch: Livepatch patch ({patch}) is not compatible with the already installed livepatches."
+)
 VMLINUX_KO = Message(ERR, _CORE, "livepatch: vmlinux.ko: invalid module name")
 
 # -- livepatch: the life of a patch ---------------------------------------------------------------------------------------
@@ -168,6 +171,7 @@ REFUSING = Message(
 )
 
 # -- not livepatch --------------------------------------------------------------------------------------------------------
+PRINTK = Message(INFO, "a module's own code", "{module}: {text}")
 PAGE_FAULT = Message(1, "arch/x86/mm/fault.c", "BUG: unable to handle page fault for address: {loc}")
 POKE = Message(INFO, "a test module of ours", "poke_demo: old value {old:016x}, new value {new:016x}")
 TARGET_ABSENT = Message(

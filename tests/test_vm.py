@@ -46,9 +46,7 @@ def test_a_recordings_name_says_its_story_its_kernel_and_its_outcome(path: Path)
 def test_a_recording_was_made_with_the_modules_that_are_here(path: Path) -> None:
     recording = Recording.load(path)
     folder = KO / f"{recording.arch}-{recording.release}"
-    assert recording.files == {
-        name: hashlib.sha256(open_ko(folder, name).data).hexdigest() for name in recording.files
-    }
+    assert recording.files == {name: hashlib.sha256(open_ko(folder, name).data).hexdigest() for name in recording.files}
 
 
 def test_every_story_is_recorded_on_every_kernel() -> None:
@@ -102,7 +100,9 @@ def test_a_step_that_was_looked_at_has_the_kernels_tables() -> None:
     )  # fmt: skip
     step = step_of(seen, {}, separate=False)
     assert [row["used_by"] for row in step.modules or ()] == [[], ["livepatch_dep_demo"]]
-    assert step.livepatch == {"lp": {"objects": {"nfsd_demo": {"functions": ["demo_show,1"], "patched": 1}}, "enabled": 1, "transition": 0}}
+    assert step.livepatch == {
+        "lp": {"objects": {"nfsd_demo": {"functions": ["demo_show,1"], "patched": 1}}, "enabled": 1, "transition": 0}
+    }
     assert step.symbols == {"nfsd_demo": [(0xFFFFFFFFC0201000, "t", "demo_show")]}
     assert step.sites == {"lp:.text+0x15": bytes.fromhex("0bd0ffff")}
 
@@ -112,7 +112,9 @@ def test_the_archive_is_what_cpio_would_unpack(tmp_path: Path) -> None:
         pytest.skip("cpio is not installed")
     import subprocess
 
-    subprocess.run(["cpio", "-i", "--quiet"], input=cpio({"ko": None, "ko/a.ko": b"abc", "init": b"x"}), cwd=tmp_path, check=True)
+    subprocess.run(
+        ["cpio", "-i", "--quiet"], input=cpio({"ko": None, "ko/a.ko": b"abc", "init": b"x"}), cwd=tmp_path, check=True
+    )
     assert (tmp_path / "ko" / "a.ko").read_bytes() == b"abc" and os.access(tmp_path / "init", os.X_OK)
 
 

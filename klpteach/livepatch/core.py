@@ -33,7 +33,11 @@ def klp_enable_patch(kernel: Kernel, pmod: Module) -> None:
     if not pmod.file.is_livepatch:
         kernel.log(messages.NOT_A_LIVEPATCH(module=pmod.name))
         raise Refused(EINVAL)
-    patch = KlpPatch(pmod, [KlpObject(o.name, [_func(pmod, f) for f in o.funcs]) for o in info.objects], info.replace)
+    replace = info.replace or kernel.parameter(pmod.name, "replace") in "1Yy"  # as in the kernel's own test modules
+    patch = KlpPatch(pmod, [KlpObject(o.name, [_func(pmod, f) for f in o.funcs]) for o in info.objects], replace)
+    if not klp_is_patch_compatible(kernel, patch):
+        kernel.log(messages.INCOMPATIBLE(patch=patch.name))
+        raise Refused(EINVAL)
     pmod.references += 1
     try:
         klp_init_patch(kernel, patch)
@@ -41,6 +45,15 @@ def klp_enable_patch(kernel: Kernel, pmod: Module) -> None:
     except Refused:
         klp_free_patch(kernel, patch)
         raise
+
+
+def klp_is_patch_compatible(kernel: Kernel, patch: KlpPatch) -> bool:
+    """Whether the patch knows every system state that enabled patches have changed (kernel/livepatch/state.c, 5.5)."""
+
+    def compatible(number: int, version: int) -> bool:
+        return patch.states[number] >= version if number in patch.states else not patch.replace
+
+    return all(compatible(*state) for old in kernel.klp.patches for state in old.states.items())
 
 
 def _func(pmod: Module, info: KlpFuncInfo) -> KlpFunc:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ..module import Module
@@ -66,6 +67,11 @@ class KlpPatch:
     @property
     def name(self) -> str:
         return self.mod.name
+
+    @property
+    def states(self) -> Mapping[int, int]:
+        """Id -> version of the system states that the patch declares (struct klp_state)."""
+        return self.mod.file.klp.states if self.mod.file.klp else {}
 
 
 @dataclass
