@@ -287,9 +287,9 @@ def _symbols(path: str) -> dict[str, int]:
 
 
 def simulate(args: argparse.Namespace) -> int:
+    from .reading.verdict import verdict
     from .refusal import errno_name
     from .scenarios import simulate as run
-    from .verdict import verdict
 
     recording = run(args.scenario, args.release, args.proposal, args.arch)
     if args.out:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from . import kmod
-from .data import ko_dir
+from .data import ko_dir, plain_name
 from .elf import ModuleFile
 from .errors import RecordingError
 from .kernel import Kernel
@@ -53,7 +53,7 @@ def _kernel_for(recording: Recording, ko: str | os.PathLike[str] | None) -> Kern
         title=recording.title,
     )
     for file, digest in recording.files.items():
-        if digest is None or not (folder / f"{file.removesuffix('.ko').partition('+')[0]}.ko").exists():
+        if digest is None or not (folder / plain_name(file)).exists():
             raise RecordingError(
                 f"{recording.scenario}: module file {file} is not in {folder.name}; without it there is nothing to replay."
             )

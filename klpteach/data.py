@@ -35,6 +35,16 @@ def sample(filename: str, arch: str = "x86_64", release: str = "6.1") -> Path:
     return ko_dir(arch, release) / filename
 
 
+def plain_name(filename: str) -> str:
+    """The file that a defective one is made from: NAME.ko for NAME+DEFECT.ko, else the name itself.
+
+    >>> plain_name("nfsd_demo+marked.ko"), plain_name("nfsd_demo.ko")
+    ('nfsd_demo.ko', 'nfsd_demo.ko')
+    """
+    stem, plus, _ = filename.removesuffix(".ko").partition("+")
+    return f"{stem}.ko" if plus else filename
+
+
 def open_ko(folder: Path, filename: str) -> ModuleFile:
     """A module of a folder by name. NAME+DEFECT.ko is NAME.ko with a defect of klpteach.corrupt, made on the spot.
 
@@ -43,10 +53,9 @@ def open_ko(folder: Path, filename: str) -> ModuleFile:
     >>> open_ko(ko_dir(), "livepatch_nfsd_demo+symbol-missing.ko").filename
     'livepatch_nfsd_demo+symbol-missing.ko'
     """
-    stem, plus, defect = filename.removesuffix(".ko").partition("+")
-    if not plus or (folder / filename).exists():
+    if plain_name(filename) == filename or (folder / filename).exists():
         return ModuleFile.open(folder / filename)
-    return _corrupted(folder / f"{stem}.ko", defect, filename)
+    return _corrupted(folder / plain_name(filename), filename.removesuffix(".ko").partition("+")[2], filename)
 
 
 @lru_cache(maxsize=64)

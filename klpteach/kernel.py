@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from . import klp, messages
-from .data import exports, ko_dir, open_ko
+from .data import exports, ko_dir, open_ko, plain_name
 from .elf import ModuleFile
 from .errors import ModuleFormatError, PolicyError, ScenarioError
 from .livepatch.core import enabled_store
@@ -223,7 +223,7 @@ class Kernel:
                 return owner.exports[name]
         if name in self._exports:
             return self._exports[name] or _invented(name)
-        return None if mod.file.filename in self._known else _invented(name)
+        return None if plain_name(mod.file.filename) in self._known else _invented(name)
 
     def find_export(self, name: str) -> str | None:
         """Who exports a symbol already: a module's name, or None."""

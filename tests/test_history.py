@@ -4,94 +4,82 @@ from pathlib import Path
 
 import pytest
 
-from klpteach.history import History, is_look, loads, module_files
+from klpteach.reading.history import History, loads, module_files
+from klpteach.reading.signs import is_look
+from klpteach.reading.verdict import SYMBOLS, verdict
 from klpteach.recording import Recording, Step
 from klpteach.scenarios import SCENARIOS, simulate
-from klpteach.verdict import SYMBOLS, verdict
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared" / "recordings"
-RECORDINGS = ROOT / "data" / "recordings" if (ROOT / "data" / "recordings").is_dir() else SHARED
-REAL = sorted(RECORDINGS.glob("*/*.json"))
-needs_real = pytest.mark.skipif(not REAL, reason="no recordings of real kernels here")
+RECORDINGS = ROOT / "data" / "recordings"
+REAL = [*sorted(RECORDINGS.glob("*/*.json")), *sorted(SHARED.glob("*/*.json"))]
 
 
-def real(name: str) -> History:
-    recording = Recording.load(RECORDINGS / name)
-    folders = [
-        root / f"{recording.arch}-{recording.release}"
-        for root in (RECORDINGS / "ko", RECORDINGS.parent / "ko", SHARED / "ko")
-    ]
-    folder = next((folder for folder in folders if folder.is_dir()), None)
-    return History(recording, module_files(recording, folder) if folder else {})
-
-
-def real_with_files(name: str) -> History:
-    history = real(name)
-    if not history.files:
-        pytest.skip("the module files of the recording are not here")
-    return history
+def real(name: str | Path) -> History:
+    """A recording of a real kernel with the module files that it was made with."""
+    path = RECORDINGS / name
+    recording = Recording.load(path)
+    return History(
+        recording,
+        module_files(recording, path.parents[1] / "ko" / f"{recording.arch}-{recording.release}")
+        or module_files(recording, ROOT / "data" / "ko" / f"{recording.arch}-{recording.release}"),
+    )
 
 
 # -- real kernels -------------------------------------------------------------------------------------------------------------
 
 
-@needs_real
 def test_after_rmmod_every_site_of_the_real_livepatch_is_stale_from_load_one():
-    history = real("x86_64/bug--6.1--nokaslr.json")
-    assert len(history.sites) == 16
-    assert {(history.states(key)[5].kind, history.states(key)[5].load) for key in history.sites} == {("stale", 1)}
+    history = real("x86_64/reload--6.1--REFUSED.json")
+    assert len(history.sites) == 10
+    assert {(history.states(key)[2].kind, history.states(key)[2].load) for key in history.sites} == {("stale", 1)}
 
 
-@needs_real
 def test_on_the_real_612_the_sites_are_cleared_and_written_again():
-    history = real("x86_64/bug--6.12--nokaslr.json")
+    history = real("x86_64/reload--6.12--LOADS.json")
     for key in history.sites:
-        assert [history.states(key)[i].kind for i in (3, 5, 6)] == ["written", "cleared", "written"]
+        assert [history.states(key)[i].kind for i in (1, 2, 3)] == ["written", "cleared", "written"]
 
 
-@needs_real
 def test_the_sum_of_every_real_site_gives_the_bytes_that_the_real_kernel_wrote():
     for name, step in (
-        ("x86_64/bug--6.1--nokaslr.json", 3),
-        ("x86_64/bug--6.12--nokaslr.json", 3),
-        ("x86_64/bug--6.12--nokaslr.json", 6),
+        ("x86_64/reload--6.1--REFUSED.json", 1),
+        ("x86_64/reload--6.12--LOADS.json", 1),
+        ("x86_64/reload--6.12--LOADS.json", 3),
     ):
-        history = real_with_files(name)
+        history = real(name)
         for key in history.sites:
             found = history.sum_at(key, step)
             assert found is not None and found.stored == history.recording[step].bytes_at(key)
 
 
-@needs_real
 def test_the_printed_val_and_the_placement_tell_the_same_address():
     """S, worked out from the line that the kernel printed, is as far into the module as it was in load 1."""
-    history = real_with_files("x86_64/bug--6.1--nokaslr.json")
-    key = history.failing(6)
-    assert key == "livepatch_nfsd_demo:.text+0x15"
-    now, then = history.sum_at(key, 6), history.sum_at(key, 3)
+    history = real("x86_64/reload--6.1--REFUSED.json")
+    key = history.failing(3)
+    assert key == "livepatch_nfsd_demo:.text+0x17"
+    now, then = history.sum_at(key, 3), history.sum_at(key, 1)
     assert now and then and now.from_val and not then.from_val
     first, second = (load for load in history.loads if load.module == "nfsd_demo" and load.number in (1, 2))
     assert now.S - second.base == then.S - first.base
 
 
-@needs_real
 def test_a_refused_real_load_has_the_address_it_would_have_had():
-    history = real("x86_64/address--6.1--nokaslr.json")
-    tried = history.attempt_at("nfsd_demo", 8)
-    assert tried is not None and tried.refused and tried.base == 0xFFFFFFFFC020F000 and tried.seen_in == "placement"
+    history = real("x86_64/moved--6.1--REFUSED.json")
+    tried = history.attempt_at("nfsd_demo", 4)
+    placed = (history.recording[4].placement or {})["nfsd_demo"]
+    assert tried is not None and tried.refused and tried.base == placed["core"] and tried.seen_in == "placement"
 
 
-@needs_real
 @pytest.mark.parametrize("path", REAL, ids=lambda path: path.stem)
 def test_every_step_of_every_real_recording_has_a_verdict(path):
-    history = real(f"{path.parent.name}/{path.name}")
+    history = real(path)
     for step in range(len(history.recording)):
         judged = verdict(history.recording, step, history)
         assert judged.kind in SYMBOLS and judged.headline
 
 
-@needs_real
 @pytest.mark.parametrize("path", REAL, ids=lambda path: path.stem)
 def test_lifetimes_agree_with_every_module_table(path):
     recording = Recording.load(path)
@@ -101,7 +89,6 @@ def test_lifetimes_agree_with_every_module_table(path):
             assert {load.module for load in history.loads if load.at(index)} == {row["name"] for row in step.modules}
 
 
-@needs_real
 @pytest.mark.parametrize("path", REAL, ids=lambda path: path.stem)
 def test_no_value_is_carried_into_a_step_that_was_not_looked_at(path):
     recording = Recording.load(path)

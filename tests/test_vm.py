@@ -29,10 +29,23 @@ every_recording = pytest.mark.parametrize("path", RECORDINGS, ids=lambda path: p
 # -- the evidence -----------------------------------------------------------------------------------------------------------
 
 
+# A difference that is known: what the model says, and why the kernel need not. Each fails when it stops being true.
+KNOWN = {
+    "no-alloc--6.12--REFUSED": (
+        ["step 1 (insmod livepatch_nfsd_demo+section-not-alloc.ko): oops: True != False"],
+        "the kernel reads memory that it has freed: it may fault, or find whatever is there (here a symbol without a name)",
+    ),
+}
+
+
 @every_recording
 def test_the_model_does_what_the_real_kernel_did(path: Path) -> None:
     _, differences = replay(Recording.load(path))
-    assert [str(d) for d in differences] == []
+    assert [str(d) for d in differences] == KNOWN.get(path.stem, ([], ""))[0]
+
+
+def test_every_known_difference_is_about_a_recording_that_is_here() -> None:
+    assert set(KNOWN) <= {path.stem for path in RECORDINGS}
 
 
 @every_recording
@@ -167,9 +180,10 @@ def test_a_real_kernel_refuses_the_reload_and_the_model_agrees() -> None:
     from klpteach.vm.record import record
 
     try:
+        need("qemu-system-x86_64", "gcc")
         kernel: FetchedKernel = fetch("6.1")
     except HostError as error:
-        pytest.skip(f"no kernel to boot: {error}")
+        pytest.skip(f"SKIPPED, no real kernel was booted: {error}")
     live = record(get("reload"), kernel.release)
     assert [step.errno for step in live] == [0, 0, 0, -8]
     assert replay(live)[1] == []

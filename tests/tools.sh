@@ -1,9 +1,13 @@
 #!/usr/bin/env bash
-# Install what some tests need from the distribution: binutils (GNU ld, readelf). Never fails: without them the tests
-# that want them are skipped, with the reason.
+# Install what some tests need from the distribution: binutils (GNU ld, readelf); with "live" also QEMU and a compiler.
+# Never fails: without them the tests that want them are skipped, with the reason.
 set -u
 missing=()
 command -v ld >/dev/null && command -v readelf >/dev/null || missing+=(binutils)
+if [ "${1:-}" = live ]; then
+    command -v qemu-system-x86_64 >/dev/null || missing+=(qemu-system-x86)
+    command -v gcc >/dev/null && echo 'int main(void){return 0;}' | gcc -static -x c -o /dev/null - 2>/dev/null || missing+=(gcc libc6-dev)
+fi
 [ ${#missing[@]} -eq 0 ] && exit 0
 if ! command -v apt-get >/dev/null || [ "$(id -u)" -ne 0 ]; then
     echo "not installed: ${missing[*]} (needs root and apt). Try: sudo apt-get install ${missing[*]}"

@@ -13,11 +13,11 @@ import ipywidgets as w
 
 from .. import policy
 from ..errors import KlpteachError
-from ..history import History
+from ..reading.history import History
+from ..reading.verdict import verdict
 from ..recording import Recording
 from ..scenarios import SCENARIOS, simulate
-from ..verdict import verdict
-from . import html
+from . import html, twin
 
 HEIGHT = "740px"
 _ANSWERS = (("it works", "works"), ("it is refused", "refused"), ("the kernel oopses", "oops"))
@@ -261,8 +261,8 @@ class Explorer:
         """The widget for a live page, and for a saved notebook the whole story as HTML and as text."""
         bundle = self.view._repr_mimebundle_()
         data: dict[str, Any] = dict(bundle[0] if isinstance(bundle, tuple) else bundle or {})
-        data["text/html"] = html.twin_html(self.recording, history=self.history)
-        data["text/plain"] = html.plain_text(self.recording, history=self.history)
+        data["text/html"] = twin.twin_html(self.recording, history=self.history)
+        data["text/plain"] = twin.plain_text(self.recording, history=self.history)
         return data
 
 

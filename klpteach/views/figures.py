@@ -15,9 +15,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, Rectangle
 
-from ..history import History, Load, State
+from ..reading.history import History
 from ..recording import Recording, hexa
-from .html import BLUE, GREEN, ORANGE, PURPLE, VERMILION, Axis, Box, _boxes, _pointers, events, shorten
+from .addressmap import Arrow, Axis, Box, boxes, events, pointers, shorten
+from .style import BLUE, GREEN, ORANGE, PURPLE, VERMILION
 
 GREY = "#555555"
 _FACE = {
@@ -62,11 +63,11 @@ def rows(recording: Recording, history: History | None = None) -> list[dict[str,
     found = []
     for index in events(recording):
         seen = history.seen(index)
-        pointers = {
+        said = {
             (arrow.target.module, arrow.target.extents): f"{arrow.label} ({arrow.patch.module})"
-            for arrow in _pointers(history, seen)
+            for arrow in pointers(history, seen)
         }
-        for box in _boxes(history, index, seen):
+        for box in boxes(history, index, seen):
             found += [
                 {
                     "step": index + 1,
@@ -76,7 +77,7 @@ def rows(recording: Recording, history: History | None = None) -> list[dict[str,
                     "what": words.get(box.style, "loaded"),
                     "start": extent.start,
                     "end": extent.end,
-                    "sites": pointers.get((box.load.module, box.load.extents), ""),
+                    "sites": said.get((box.load.module, box.load.extents), ""),
                 }
                 for extent in box.load.extents
             ]
@@ -86,9 +87,9 @@ def rows(recording: Recording, history: History | None = None) -> list[dict[str,
 def alt_text(recording: Recording, history: History | None = None) -> str:
     """The figure in words, with the addresses of the recording."""
     history = history or History(recording)
-    said = ["Address space across the story, time downwards."]
+    said, table = ["Address space across the story, time downwards."], rows(recording, history)
     for index in events(recording):
-        mine = [row for row in rows(recording, history) if row["step"] == index + 1]
+        mine = [row for row in table if row["step"] == index + 1]
         parts = [
             f"{row['module']} {row['what']} at {hexa(row['start'])}{', ' + row['sites'] if row['sites'] else ''}"
             for number, row in enumerate(mine)
@@ -125,12 +126,12 @@ def _row(axes: Axes, history: History, axis: Axis, row: int, index: int) -> None
         va="top",
         color=VERMILION if step.refused else "#1a1a1a",
     )
-    for box in _boxes(history, index, history.seen(index)):
+    for box in boxes(history, index, history.seen(index)):
         _draw_box(axes, axis, box, row + 0.32)
-    drawn = [arrow for arrow in _pointers(history, history.seen(index)) if arrow.kind != "kept"]
+    drawn = [arrow for arrow in pointers(history, history.seen(index)) if arrow.kind != "kept"]
     for number, arrow in enumerate(drawn):
         label = arrow.label if len(drawn) == 1 else f"{arrow.target.module}: {arrow.label}"
-        _draw_arrow(axes, axis, arrow.patch, arrow.target, arrow.kind, label, row + 0.70, number)
+        _draw_arrow(axes, axis, arrow, label, row + 0.70, number)
 
 
 def _draw_box(axes: Axes, axis: Axis, box: Box, top: float) -> None:
@@ -175,13 +176,12 @@ def _draw_box(axes: Axes, axis: Axis, box: Box, top: float) -> None:
         )
 
 
-def _draw_arrow(
-    axes: Axes, axis: Axis, patch: Load, target: Load, kind: str, label: str, y: float, number: int
-) -> None:
-    colour, style = _LINE[kind]
-    start, end = axis.x(patch.extents[0].start), axis.x(target.extents[-1].end)
+def _draw_arrow(axes: Axes, axis: Axis, arrow: Arrow, label: str, y: float, number: int) -> None:
+    colour, style = _LINE[arrow.kind]
+    source, aim = arrow.patch.extents, arrow.target.extents
+    start, end = axis.x(source[0].start), axis.x(aim[-1].end)
     if end > start:
-        start, end = axis.x(patch.extents[-1].end), axis.x(target.extents[0].start)
+        start, end = axis.x(source[-1].end), axis.x(aim[0].start)
     inward = 0.02 if end < start else -0.02
     bend = min(0.25, 0.05 / max(abs(end - start), 0.01)) * (-1 if end < start else 1)  # a long arrow is a flat one
     axes.add_patch(
@@ -203,7 +203,7 @@ def _draw_arrow(
         y + 0.05 + 0.16 * number,
         label,
         size=SIZE - 1,
-        color=_dark(kind),
+        color=_dark(arrow.kind),
         ha=side,
         va="top",
         zorder=4,
@@ -219,7 +219,7 @@ def _frame(axes: Axes, history: History, axis: Axis, shown: list[int]) -> None:
     axes.set_xlim(-0.01, 1.01)
     axes.set_ylim(len(shown) + 0.08, -0.35)
     starts = sorted(
-        {box.load.extents[0].start for index in shown for box in _boxes(history, index, history.seen(index))}
+        {box.load.extents[0].start for index in shown for box in boxes(history, index, history.seen(index))}
     )
     ticks = [
         start for number, start in enumerate(starts) if not number or axis.x(start) - axis.x(starts[number - 1]) > 0.21
@@ -240,25 +240,3 @@ def _frame(axes: Axes, history: History, axis: Axis, shown: list[int]) -> None:
     axes.spines[:].set_visible(False)
     for cut in axis.breaks:
         axes.text(cut, -0.02, "≈", size=SIZE, ha="center", va="center")
-
-
-def states_table(recording: Recording, history: History | None = None) -> list[dict[str, Any]]:
-    """Every site after every step, one dict each: step, site, target, state, load, bytes (hex), for a table or a plot.
-
-    >>> from klpteach.scenarios import simulate
-    >>> states_table(simulate("reload"))[-1]["state"]
-    'stale'
-    """
-    history = history or History(recording)
-
-    def row(index: int, key: str, state: State) -> dict[str, Any]:
-        return {
-            "step": index + 1,
-            "site": key,
-            "target": history.target(key),
-            "state": state.kind,
-            "load": state.load,
-            "bytes": state.value.hex(" ") if state.value is not None else None,
-        }
-
-    return [row(index, key, history.states(key)[index]) for index in range(len(recording)) for key in history.sites]

@@ -30,7 +30,7 @@ def record(scenario: Scenario, release: str, watch: Callable[[str], None] | None
     kernel, folder = fetch(release), ko_dir("x86_64", release)
     commands = commands_for(scenario, folder)
     modules = files_of(commands, folder)
-    guest = boot(kernel.vmlinuz, initramfs(commands, modules), watch=watch)
+    guest = boot(kernel.vmlinuz, initramfs(commands, modules), timeout=120 + 4 * len(commands), watch=watch)
     return from_guest(scenario, kernel, guest, modules)
 
 
@@ -64,9 +64,21 @@ def from_guest(scenario: Scenario, kernel: FetchedKernel, guest: Guest, modules:
         scenario.name, scenario.title, "real kernel", about, config, dict(scenario.init_errno), digests
     )
     separate = RELEASES[kernel.release].separate_memory
-    recording.steps = [step_of(json.loads(line), files, separate) for line in guest.agent]
+    recording.steps = _with_quiet_lines([step_of(json.loads(line), files, separate) for line in guest.agent])
     recording.vmlinux = _vmlinux(recording)
     return recording
+
+
+def _with_quiet_lines(steps: list[Step]) -> list[Step]:
+    """Where nobody looked, nobody read the log either: such a step's lines stand in the next one that was looked at."""
+    waiting: list[tuple[int | None, str]] = []
+    for step in steps:
+        if step.quiet:
+            waiting += step.dmesg
+            step.errno, step.dmesg = None, []
+        else:
+            step.dmesg, waiting = waiting + step.dmesg, []
+    return steps
 
 
 def _vmlinux(recording: Recording) -> dict[str, int]:

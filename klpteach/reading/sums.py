@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from .arch.x86_64 import HOWTO
-from .klp import Site
+from ..arch.x86_64 import HOWTO
+from ..klp import Site
 from .lifetimes import Load
 from .signs import nonzero_line, patch_of
 

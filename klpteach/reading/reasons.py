@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from . import messages
+from .. import messages
+from ..recording import Step, hexa
 from .history import History
-from .recording import Step, hexa
 from .signs import nonzero_line, patch_line
 from .words import count
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from . import messages
-from .recording import Step
+from .. import messages
+from ..recording import Step
 
 LOOKS = ("boot", "cat", "lsmod", "modinfo", "busybox", "fill", "stk", "vmi", "uname", "ls", "dmesg")
 

@@ -1,0 +1,173 @@
+"""What the address map shows, row by row: the boxes of mappings, the arrows of sites, and the axis that they stand on."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import pairwise
+
+from .. import messages
+from ..reading.history import History
+from ..reading.lifetimes import Load
+from ..reading.signs import is_look, patch_line, patch_of
+from ..reading.words import count
+from ..recording import Recording, hexa
+
+MAX_ROWS = 6
+
+
+def shorten(text: str, width: int) -> str:
+    """Cut in the middle.
+
+    >>> shorten("echo 0 > /sys/kernel/livepatch/lp/enabled", 25)
+    'echo 0 > /sy…h/lp/enabled'
+    """
+    if len(text) <= width:
+        return text
+    tail = (width - 1) // 2
+    return text[: width - 1 - tail] + "…" + text[len(text) - tail :]
+
+
+def events(recording: Recording) -> list[int]:
+    """The steps that do something; commands that only look are left out, unless there is nothing else."""
+    found = [i for i, step in enumerate(recording) if not is_look(step.command)]
+    return found or list(range(len(recording)))
+
+
+def window(recording: Recording, step: int) -> tuple[list[int], list[int], int]:
+    """Rows of the map: steps up to now, the next ones, and how many earlier ones are left out."""
+    rows = sorted({*events(recording), step})
+    now = rows.index(step)
+    first = max(0, min(now - MAX_ROWS + 2, len(rows) - MAX_ROWS))
+    shown = rows[first : first + MAX_ROWS]
+    return [i for i in shown if i <= step], [i for i in shown if i > step], first
+
+
+@dataclass(frozen=True)
+class Box:
+    """One mapping's place in a row: what is drawn, in which style, under which name."""
+
+    load: Load
+    style: str  # target, patch, other, ghost, tried
+    label: str
+    seen: bool = True
+
+
+@dataclass(frozen=True)
+class Arrow:
+    """Sites of one livepatch that point into one load of a target: how many, and in which state."""
+
+    patch: Load
+    target: Load
+    kind: str
+    label: str
+
+
+def _role(history: History, module: str) -> str:
+    if history.sites_in(module) or module in history.objects:
+        return "patch"
+    patched = {name for objects in history.objects.values() for name in objects}
+    return "target" if module in patched or history.sites_for(module) else "other"
+
+
+def pointers(history: History, step: int) -> list[Arrow]:
+    """The arrows of a row: site states, counted by livepatch, target load and kind."""
+    groups: Counter[tuple[str, str, int, str]] = Counter()
+    for key in history.sites:
+        state, target = history.states(key)[step], history.target(key)
+        if target and state.load and state.kind in ("written", "kept", "stale"):
+            groups[patch_of(key), target, state.load, state.kind] += 1
+    found = []
+    refused = patch_line(history.recording[step], messages.INIT_FAILED)
+    for (patch, target, number, kind), sites in groups.items():
+        source, aim = history.load_at(patch, step), history.load(target, number)
+        if source and aim and source.extents and aim.extents:
+            stale = "nonzero: refused" if (patch, target) in refused else f"stale, from load {number}"
+            words = {"written": "written", "kept": "point here", "stale": stale}[kind]
+            found.append(Arrow(source, aim, kind, f"{count(sites)} {words}"))
+    return found
+
+
+def boxes(history: History, step: int, seen: int) -> list[Box]:
+    """What a row shows: the modules that are there, ghosts of what was removed or is still pointed to, a refused attempt."""
+    looked = history.recording[seen].modules is not None
+    placed = [load for load in history.loads if load.extents]
+    tried = [load for load in placed if load.refused and load.first == step]
+    pointed = [arrow.target for arrow in pointers(history, seen) if arrow.kind == "stale"]
+    gone = [load for load in placed if not load.refused and load.last == step - 1]
+    covered = {load.extents for load in tried}
+    found = [
+        Box(load, "ghost", f"{load.module}, freed")
+        for load in dict.fromkeys([*pointed, *gone])
+        if not load.at(step) and load.extents not in covered
+    ]
+    found += [
+        Box(load, _role(history, load.module), load.module + ("" if looked else " ?"), looked)
+        for load in placed
+        if load.at(step)
+    ]
+    return found + [Box(load, "tried", f"{load.module} ✗") for load in tried]
+
+
+def in_words(history: History, past: list[int], hidden: int, step: int, ask: bool) -> str:
+    """The rows `past` as sentences; `hidden` is the number of earlier ones that are not drawn."""
+    steps = len(history.recording)
+    said = [f"Address map, time downwards, steps {past[0] + 1} to {step + 1} of {steps}."] if past else []
+    if hidden:
+        said.append(f"{count(hidden, 'earlier step')} not drawn.")
+    for index in past:
+        seen = history.seen(index)
+        words = {"ghost": " freed range", "tried": " refused, would have been"}
+        parts = [
+            f"{box.load.module}{words.get(box.style, '')} at {hexa(box.load.extents[0].start)}"
+            for box in boxes(history, index, seen)
+        ]
+        parts += [
+            f"{arrow.patch.module}: {arrow.label}, in {arrow.target.module} at {hexa(arrow.target.extents[0].start)}"
+            for arrow in pointers(history, seen)
+        ]
+        outcome = "outcome hidden" if ask and index == step else "; ".join(parts) or "no addresses known"
+        said.append(f"{index + 1}, {history.recording[index].command}: {outcome}.")
+    return " ".join(said)
+
+
+# -- address axis: proportional inside a mapping, gaps compressed -------------------------------------------------------------
+
+
+class Axis:
+    """Maps addresses to x. Pages of mappings are drawn up to a limit, far gaps are cut and marked.
+
+    >>> axis = Axis([(0x1000, 0x3000), (0x900000, 0x902000)], 0, 100)
+    >>> axis.x(0x1000), axis.x(0x902000), len(axis.breaks)
+    (0.0, 100.0, 1)
+    """
+
+    LONG, GAP = 16, 2.0  # pages: a longer mapping grows slowly, a wider gap is cut
+
+    def __init__(self, extents: Iterable[tuple[int, int]], left: float, right: float) -> None:
+        spans = sorted(set(extents))
+        self.points = sorted({edge for span in spans for edge in span}) or [0, 1]
+        weights, cuts = [], []
+        for start, end in pairwise(self.points):
+            pages, used = (end - start) / 0x1000, any(a <= start and end <= b for a, b in spans)
+            weights.append(self._weight(pages, used))
+            cuts.append(not used and pages > self.GAP)
+        scale, x = (right - left) / (sum(weights) or 1), left
+        self._xs = [left]
+        for weight in weights:
+            x += weight * scale
+            self._xs.append(x)
+        self.breaks = [(a + b) / 2 for (a, b), cut in zip(pairwise(self._xs), cuts, strict=True) if cut]
+
+    def _weight(self, pages: float, used: bool) -> float:
+        if not used:
+            return min(pages, self.GAP)
+        return pages if pages <= self.LONG else self.LONG + (pages - self.LONG) ** 0.5
+
+    def x(self, address: int) -> float:
+        """The place of an address; outside of all mappings the nearer end of the axis."""
+        for (start, end), (left, right) in zip(pairwise(self.points), pairwise(self._xs), strict=False):
+            if start <= address <= end:
+                return left + (right - left) * (address - start) / (end - start)
+        return self._xs[0] if address < self.points[0] else self._xs[-1]

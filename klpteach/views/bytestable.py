@@ -1,0 +1,192 @@
+"""The table of relocation sites over time, and the sum of one site spelled out."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from html import escape
+
+from ..klp import parse_symbol
+from ..reading.history import History
+from ..reading.signs import patch_of
+from ..reading.sitestates import State
+from ..reading.sums import Sum
+from ..reading.words import count
+from ..recording import hexa
+from .addressmap import events, shorten
+from .style import LETTERS, MEANING
+
+MAX_COLUMNS, MAX_SITES = 3, 5
+_NOT_SEEN = ("absent", "unknown")
+
+
+def columns(history: History, step: int) -> list[int]:
+    """Steps with a column: at which a site was there and looked at; the latest, and always the current one."""
+
+    def states(index: int) -> list[State]:
+        return [history.states(key)[history.seen(index)] for key in history.sites]
+
+    past = [i for i in sorted({*events(history.recording), step}) if i <= step]
+    useful = [i for i in past if i == step or any(state.kind not in _NOT_SEEN for state in states(i))]
+    if len(useful) > MAX_COLUMNS:  # the latest, and the one at which the bytes were last changed
+        changed = [i for i in useful[:-1] if any(state.changed for state in states(i))]
+        kept = {step, *changed[-1:]}
+        kept |= set([i for i in useful if i not in kept][-(MAX_COLUMNS - len(kept)) :])
+        useful = sorted(kept)
+    return useful
+
+
+def chosen_sites(history: History, step: int) -> list[str]:
+    """The sites worth a row: the failing one, foreign ones, one of each livepatch, of each type and state, then in order."""
+    seen = history.seen(step)
+    keys = [key for key in history.sites if any(s.kind not in _NOT_SEEN for s in history.states(key)[: seen + 1])]
+    alive = [key for key in keys if history.states(key)[seen].kind != "absent"] or keys
+
+    def rank(key: str) -> tuple[bool, ...]:
+        site, state, owner = history.sites[key], history.states(key)[seen], patch_of(key)
+        kind = (owner, history.target(key), site.type if site else 0, state.kind)
+        new_owner, new_kind = owner not in kinds, kind not in kinds
+        kinds.update((owner, kind))
+        return (key != history.failing(step), state.kind != "foreign", not new_owner, not new_kind)
+
+    kinds: set[object] = set()
+    ranked = sorted([(rank(key), number, key) for number, key in enumerate(alive)])
+    chosen = [key for _, _, key in ranked[:MAX_SITES]]
+    return chosen[:1] + [key for key in alive if key in chosen[1:]]
+
+
+def grouped(value: bytes, pad: str = "<br>") -> str:
+    """Bytes in groups of four: two lines for eight."""
+    return pad.join(value[i : i + 4].hex(" ") for i in range(0, len(value), 4))
+
+
+def letter(state: State) -> str:
+    """The letter of a state, with the load that stale bytes are from.
+
+    >>> letter(State("stale", b"x", 1))
+    'S1'
+    """
+    return LETTERS[state.kind] + (str(state.load) if state.kind == "stale" and state.load else "")
+
+
+def legend(kinds: Collection[str]) -> list[tuple[str, str]]:
+    """(letter, meaning) of the kinds of state that are in use."""
+    return [(f"{LETTERS[k]}{'n' if k == 'stale' else ''}", MEANING[k].format(n="n")) for k in LETTERS if k in kinds]
+
+
+def symbol_label(history: History, key: str) -> str:
+    """What a site is for: the relocation's type without its prefix, and the symbol with its position if it needs one."""
+    site, file = history.sites.get(key), history.files.get(f"{patch_of(key)}.ko")
+    if site is None or file is None:
+        return f"→ {history.target(key) or '?'}"
+    symbol = parse_symbol(site.symbol)
+    position = f",{symbol.sympos}" if symbol and symbol.sympos else ""
+    kind = file.type_name(site.type).removeprefix("R_X86_64_").removeprefix("R_PPC64_")
+    return f"{kind} → {symbol.name if symbol else site.symbol}{position}"
+
+
+def _cell(state: State, css: str = "") -> str:
+    value = f"<code>{grouped(state.value)}</code>" if state.value is not None else ""
+    title = MEANING[state.kind].format(n=state.load or "an earlier time")
+    return f'<td class="{state.kind}{css}" title="{title}">{value}<i>{letter(state)}</i></td>'
+
+
+def heading(history: History, index: int) -> str:
+    """A column's heading: the step, its verb, a mark if it was refused, and where its outcome was seen if not at once."""
+    step, seen = history.recording[index], history.seen(index)
+    verb = step.command.split(" ")[0]
+    mark = " ✗" if step.refused and step.errno != -11 else ""
+    later = f" (seen at {seen + 1})" if seen != index else ""
+    return f"{index + 1} {'disable' if verb == 'echo' else escape(verb)}{mark}{later}"
+
+
+def bytes_pane(history: History, step: int, ask: bool = False) -> str:
+    """The table of sites over time, its legend, and the sum of the first row."""
+    keys = chosen_sites(history, step - 1 if ask and step else step)
+    if not keys:
+        looked = any(earlier.sites is not None for earlier in history.recording.steps[: history.seen(step) + 1])
+        said = "No livepatch with relocation sites is loaded." if looked else "The sites were not looked at up to here."
+        return f"<h4>Relocation sites</h4><p><small>{said}</small></p>"
+    shown = [i for i in columns(history, step) if not (ask and i == step)]
+    with_file = any(history.file_bytes(key) is not None for key in keys)
+    owners = list(dict.fromkeys(map(patch_of, keys)))
+    head = "".join(f'<th scope="col"{" class=cur" if i == step else ""}>{heading(history, i)}</th>' for i in shown)
+    if ask:
+        head += f'<th scope="col" class=cur>{step + 1} ?</th>'
+    body, used = "", {"file"} if with_file else set()
+    for number, key in enumerate(keys):
+        states = [history.states(key)[history.seen(i)] for i in shown]
+        used |= {state.kind for state in states}
+        body += _site_row(history, key, states, number == 0, with_file, len(owners) > 1)
+        body += '<td class="unknown">?</td></tr>' if ask else "</tr>"
+    total = sum(patch_of(key) in owners for key in history.sites)
+    some = f"{len(keys)} of {total} relocation sites" if len(keys) < total else count(total, "relocation site")
+    named = escape(owners[0]) if len(owners) == 1 else f"{len(owners)} livepatches"
+    meanings = " &nbsp; ".join(f"<b>{sign}</b> {meaning}" for sign, meaning in legend(used))
+    return (
+        f'<h4>{some} in {named}, over time</h4><table><thead><tr><th scope="col">site</th>'
+        f"{'<th scope=col class=fc>file</th>' if with_file else ''}{head}</tr></thead>"
+        f"<tbody>{body}</tbody></table>"
+        f'{"" if ask else sum_html(history, keys[0], step)}<p style="margin:4px 0 0"><small>{meanings}</small></p>'
+    )
+
+
+def _site_row(
+    history: History, key: str, states: list[State], selected: bool, with_file: bool, with_owner: bool
+) -> str:
+    patch, _, place = key.partition(":")
+    name = f"<code>{escape(place)}</code><br><small>{escape(shorten(symbol_label(history, key), 26))}</small>"
+    if with_owner:
+        name += f"<br><small>{escape(shorten(patch, 22))}</small>"
+    cells, in_file = "".join(map(_cell, states)), history.file_bytes(key)
+    if with_file:
+        cells = ('<td class="fc"></td>' if in_file is None else _cell(State("file", in_file), " fc")) + cells
+    return f'<tr{" class=sel" if selected else ""}><th scope="row">{name}</th>{cells}'
+
+
+def sum_html(history: History, key: str, step: int) -> str:
+    """The arithmetic of one site, spelled out; what the kernel did with the result comes last."""
+    seen = history.seen(step)
+    found, state = history.sum_at(key, seen), history.states(key)[seen]
+    if found is None or state.kind in ("absent", "unknown"):
+        return ""
+    failing = key == history.failing(step)
+    when = {
+        "written": "written now",
+        "kept": "still good",
+        "stale": "still there",
+        "cleared": "was written, now cleared",
+        "foreign": "was written",
+        "file": "will be written",
+    }
+    lines = [
+        f"<em>{escape(key.partition(':')[2])}, {'to be written now' if failing else when[state.kind]}: "
+        f"{escape(symbol_label(history, key))}</em>",
+        *_sum_line(found),
+        *_outcome(found, state, failing),
+    ]
+    old = sorted({i + 1 for i in (found.S_step, found.P_step) if i != seen})
+    if old and not found.from_val:
+        lines.append(f"<em>addresses as seen at step {', '.join(map(str, old))}</em>")
+    return f'<div class="sum">{"<br>".join(lines)}</div>'
+
+
+def _sum_line(found: Sum) -> Iterator[str]:
+    addend = f"{'−' if found.A < 0 else '+'} {abs(found.A)}"
+    yield (
+        f"S + A − P = {hexa(found.S)} {addend} − {hexa(found.P)}"
+        if found.relative
+        else f"S + A = {hexa(found.S)} {addend}"
+    )
+    yield f"= 0x{found.value:0{2 * len(found.stored)}x} <em>stored as</em> {found.stored.hex(' ')}"
+
+
+def _outcome(found: Sum, state: State, failing: bool) -> Iterator[str]:
+    value = state.value or b""
+    if failing:
+        same = "the very same bytes" if value == found.stored else "other bytes"
+        yield f"<em>The kernel asks: zero? It finds</em> {value.hex(' ')} <em>({same}) → refuse</em>"
+    elif state.kind == "stale":
+        load = f"load {state.load}" if state.load else "an earlier load"
+        yield f"<em>S was a symbol of {load}; that memory is no longer the target's</em>"
+    elif state.kind == "foreign":
+        yield f"<em>now there:</em> {value.hex(' ')}<em>, which is no result of this sum</em>"

@@ -1,0 +1,234 @@
+"""The address map as SVG: boxes in lanes, one row a command, arrows below."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from html import escape
+
+from ..reading.history import History
+from ..reading.lifetimes import Load
+from ..reading.verdict import verdict
+from ..reading.words import count
+from ..recording import hexa
+from .addressmap import Arrow, Axis, Box, boxes, in_words, pointers, shorten, window
+from .style import TONE, style
+
+WIDTH, LEFT, RIGHT, MAX_HEIGHT = 440, 12, 428, 500
+_CHAR = 8.1  # px of a bold 13 px letter, on the safe side
+
+
+class _Map:
+    """Draws one map; `out` collects SVG elements from back to front."""
+
+    def __init__(self, history: History, step: int, ask: bool, live: bool) -> None:
+        self.history, self.recording, self.step, self.ask, self.live = history, history.recording, step, ask, live
+        self.past, self.future, self.hidden = window(self.recording, step)
+        self.axis = Axis([extent for load in history.loads for extent in load.extents], LEFT, RIGHT)
+        digest = hashlib.sha256(
+            f"{self.recording.scenario} {self.recording.release} {self.recording.proposals} {step} {ask}".encode()
+        )
+        self.id = f"kx{digest.hexdigest()[:8]}"
+        self.out: list[str] = []
+        self._fit()
+
+    def _fit(self) -> None:
+        """Leave out the earliest rows until the current one is in sight without scrolling."""
+        heights = [self._row(index, 0) for index in self.past]
+        self.out.clear()
+        while len(heights) > 2 and sum(heights) + 24 * len(self.future) > MAX_HEIGHT:
+            heights.pop(0)
+            self.past.pop(0)
+            self.hidden += 1
+
+    def svg(self) -> str:
+        y = top = self._axis_labels()
+        for index in self.past:
+            y = self._row(index, y)
+        for index in self.future:
+            self._text(LEFT, y + 14, f"{index + 1}  {shorten(self.recording[index].command, 48)}", "m calm")
+            y += 24
+        grid = "".join(
+            f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{top - 4:.0f}" y2="{y:.0f}"/>'
+            for x in map(self.axis.x, self._starts())
+        )
+        title = escape(in_words(self.history, self.past, self.hidden, self.step, self.ask))
+        pattern = (
+            f'<defs><pattern id="{self.id}" width="7" height="7" patternUnits="userSpaceOnUse" patternTransform="rotate(45)">'
+            '<line class="hatch" x1="0" x2="0" y1="0" y2="7"/></pattern></defs>'
+        )
+        size = 'width="100%"' if self.live else f'width="{WIDTH * 1.4:.0f}" height="{(y + 8) * 1.4:.0f}"'
+        css = "" if self.live else style(live=False) + f'<rect width="{WIDTH}" height="{y + 8:.0f}" fill="#ffffff"/>'
+        return (
+            f'<svg role="img" xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {y + 8:.0f}" {size}><title>{title}</title>'
+            f"{css}{pattern}{grid}{''.join(self.out)}</svg>"
+        )
+
+    def _text(self, x: float, y: float, text: str, css: str = "", anchor: str = "start") -> None:
+        self.out.append(f'<text x="{x:.1f}" y="{y:.1f}" class="{css}" text-anchor="{anchor}">{escape(text)}</text>')
+
+    def _starts(self) -> list[int]:
+        """First addresses of the modules in the rows shown up to now."""
+        return sorted({box.load.extents[0].start for i in self.past for box in self._row_boxes(i)})
+
+    def _row_boxes(self, index: int) -> list[Box]:
+        if self.ask and index == self.step:
+            return []
+        return boxes(self.history, index, self.history.seen(index))
+
+    def _axis_labels(self) -> float:
+        """Addresses above the map, each on the first of three lines where there is room."""
+        ends, lines = [-99.0] * 3, 1
+        for address in self._starts():
+            width, x = 18 * 7.0, self.axis.x(address)
+            x = min(x, RIGHT - width + 8)
+            line = next((i for i, end in enumerate(ends) if x > end + 6), None)
+            if line is not None:
+                ends[line], lines = x + width, max(lines, line + 1)
+                self._text(x, 12 + 13 * line, hexa(address), "m ax")
+        for x in self.axis.breaks if self._starts() else ():
+            self._text(x, 12 + 13 * lines, "≈", "ax b", "middle")
+        if self.hidden:
+            self._text(LEFT, 28 + 13 * (lines - 1) + 4, f"… {count(self.hidden, 'earlier step')}", "soft ax")
+            lines += 1
+        return 13 * lines + 12
+
+    def _row(self, index: int, y: float) -> float:
+        shown, now = self._row_boxes(index), index == self.step
+        arrows = [] if self.ask and now else pointers(self.history, self.history.seen(index))
+        lanes = self._lanes(shown)
+        below = [arrow for arrow in arrows if arrow.kind != "kept"] if len(arrows) > 1 else []
+        band = y + 22 + 32 * (max(lanes.values(), default=-1) + 1) + (0 if shown else 14)
+        height = band - y + (15 if arrows else 0) + 14 * len(below)
+        if now:
+            self.out.append(f'<rect class="now" x="3" y="{y:.1f}" width="{WIDTH - 6}" height="{height:.1f}" rx="5"/>')
+        self._command(index, y, now)
+        tops = [y + 22 + 32 * lanes[number] for number in range(len(shown))]
+        places = {box.load: top for box, top in zip(shown, tops, strict=True)}
+        for arrow in arrows:
+            self._arrow(arrow, places, band + 8, beside=len(arrows) == 1)
+        for number, arrow in enumerate(below):
+            self._text(
+                LEFT + 6,
+                band + 24 + 14 * number,
+                f"{arrow.patch.module} → {arrow.target.module}: {arrow.label}",
+                f"ax t-{arrow.kind}",
+            )
+        for box, top in zip(shown, tops, strict=True):
+            self._box(box, top)
+        return y + height + 8
+
+    def _command(self, index: int, y: float, now: bool) -> None:
+        step, judged = self.recording[index], verdict(self.recording, index, self.history)
+        self._text(LEFT, y + 15, f"{index + 1}  {shorten(step.command, 41)}", f"m{' b' if now else ''}")
+        mark = "?" if now and self.ask else judged.symbol + (f" {step.errno}".replace("-", "−") if step.errno else "")
+        self._text(
+            RIGHT,
+            y + 15,
+            mark + (" ◄ now" if now else ""),
+            f"b {'calm' if now and self.ask else TONE[judged.kind]}",
+            "end",
+        )
+        if not (now and self.ask) and step.modules is None and not self._row_boxes(index):
+            self._text(LEFT + 20, y + 30, "addresses not looked at", "ax")
+
+    def _span(self, load: Load) -> tuple[float, float]:
+        return self.axis.x(load.extents[0].start), self.axis.x(load.extents[-1].end)
+
+    def _lanes(self, shown: list[Box]) -> dict[int, int]:
+        """A lane for each box, so that neither boxes nor their names meet; a box on its own ghost shares the lane."""
+        taken: list[list[tuple[float, float]]] = []
+        lanes: dict[int, int] = {}
+        order = sorted(range(len(shown)), key=lambda n: (shown[n].style == "ghost", shown[n].load.extents[0].start))
+        for number in order:
+            left, right = self._label_span(shown[number])
+            lane = next(
+                (i for i, row in enumerate(taken) if all(right < a - 2 or left > b + 2 for a, b in row)), len(taken)
+            )
+            if lane == len(taken):
+                taken.append([])
+            taken[lane].append((left, right))
+            lanes[number] = lane
+        return lanes
+
+    def _label(self, box: Box) -> str:
+        """The label, cut so that it stays inside a box that is wide enough for a part of it."""
+        left, right = self._span(box.load)
+        room = int((right - left - 6) / _CHAR)
+        if room >= len(box.label) or room < 7 or len(box.load.extents) > 1:
+            return box.label
+        if box.style == "ghost":
+            return "freed"
+        mark = box.label[len(box.load.module) :]
+        return shorten(box.load.module, room - len(mark)) + mark
+
+    def _label_span(self, box: Box) -> tuple[float, float]:
+        left, right = self._span(box.load)
+        width = len(self._label(box)) * _CHAR + 4
+        if len(box.load.extents) > 1:  # the name stands above, from the left edge or to the right one
+            return (
+                (left, max(right, left + width))
+                if left + width <= WIDTH
+                else (min(left, RIGHT - width), max(right, RIGHT))
+            )
+        if right - left >= width:
+            return left, right
+        return (left, right + width) if right + width <= WIDTH - 2 else (left - width, right)
+
+    def _box(self, box: Box, y: float) -> None:
+        left, right = self._span(box.load)
+        parted = len(box.load.extents) > 1  # several mappings: the name stands above them
+        top, height = (y + 13, 13) if parted else (y, 26)
+        if parted:
+            self.out.append(f'<line class="span" x1="{left:.1f}" x2="{right:.1f}" y1="{y + 19.5}" y2="{y + 19.5}"/>')
+        fill = f' fill="url(#{self.id})"' if box.style in ("ghost", "tried") else ""
+        for extent in box.load.extents:
+            x, width = self.axis.x(extent.start), max(self.axis.x(extent.end) - self.axis.x(extent.start), 3)
+            css = box.style + ("" if box.seen else " unseen")
+            self.out.append(
+                f'<rect class="{css}"{fill} x="{x:.1f}" y="{top}" width="{width:.1f}" height="{height}" rx="3"/>'
+            )
+        (first, last), label = self._label_span(box), self._label(box)
+        if parted:
+            self._text(first, y + 10, label, "b halo")
+        elif first < left:
+            self._text(left - 5, y + 17, label, "b halo", "end")
+        elif last > right:
+            self._text(right + 5, y + 17, label, "b halo")
+        else:
+            self._text((left + right) / 2, y + 17, label, "b halo", "middle")
+
+    def _arrow(self, arrow: Arrow, places: Mapping[Load, float], y: float, beside: bool) -> None:
+        """From the livepatch's box to the target's, below both; a single arrow has its words beside it."""
+        (a0, a1), (b0, b1) = self._span(arrow.patch), self._span(arrow.target)
+        x1 = a1 - 14 if b0 > a0 else a0 + 14
+        x2 = b0 + min(14, (b1 - b0) / 2) if b0 > a0 else b1 - min(14, (b1 - b0) / 2)
+        top1, top2 = places.get(arrow.patch, y - 34) + 26, self._target_top(arrow, places, y)
+        low, tail = y + 5, top2 + 9
+        self.out.append(
+            f'<path class="{arrow.kind}" d="M{x1:.1f} {top1:.1f} C{x1:.1f} {low:.1f} {x2:.1f} {low:.1f} {x2:.1f} {tail:.1f}"/>'
+            f'<polygon class="h-{arrow.kind}" points="{x2:.1f},{top2:.1f} {x2 - 4.5:.1f},{tail:.1f} {x2 + 4.5:.1f},{tail:.1f}"/>'
+        )
+        if beside:
+            right = max(x1, x2) + 10 + len(arrow.label) * 6 < RIGHT + 8
+            x, anchor = (
+                (max(x1, x2) + 10, "start") if right else (max(min(x1, x2) - 10, LEFT + len(arrow.label) * 6.4), "end")
+            )
+            self._text(x, y + 4, arrow.label, f"ax halo t-{arrow.kind}", anchor)
+
+    def _target_top(self, arrow: Arrow, places: Mapping[Load, float], y: float) -> float:
+        """The lower edge of what stands in the target's place: its box, its ghost, or the attempt that covers the ghost."""
+        there = (load for load in (arrow.target, *self.history.loads) if load in places)
+        same = (places[load] for load in there if load.extents == arrow.target.extents)
+        return next(same, y - 34) + 26
+
+
+def map_svg(history: History, step: int, ask: bool = False, live: bool = True) -> str:
+    """The address map as an SVG element; with live=False in fixed colours, for an image."""
+    return _Map(history, step, ask, live).svg()
+
+
+def alt_text(history: History, step: int, ask: bool = False) -> str:
+    """The map in words, from the rows that it shows, with their addresses."""
+    drawn = _Map(history, step, ask, live=True)
+    return in_words(history, drawn.past, drawn.hidden, step, ask)

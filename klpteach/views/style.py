@@ -1,0 +1,168 @@
+"""Colours, letters and words of the pictures: one palette, live for a page and fixed for an image, and the CSS made of it."""
+
+from __future__ import annotations
+
+from ..reading.verdict import SYMBOLS
+
+BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY = (
+    "#0072B2",
+    "#E69F00",
+    "#009E73",
+    "#D55E00",
+    "#CC79A7",
+    "#56B4E9",
+)  # Okabe and Ito
+LETTERS = {
+    "file": "·",
+    "written": "w",
+    "kept": "k",
+    "stale": "S",
+    "cleared": "c",
+    "foreign": "F",
+    "absent": "–",
+    "unknown": "?",
+}
+MEANING = {
+    "file": "as in the file",
+    "written": "written by this step",
+    "kept": "unchanged, its target is loaded",
+    "stale": "stale, from load {n} of the target",
+    "cleared": "put back to the file's bytes",
+    "foreign": "written by something else",
+    "absent": "livepatch not loaded",
+    "unknown": "not looked at",
+}
+TONE = {
+    "works": "good",
+    "cleared": "good",
+    "refused": "bad",
+    "in-use": "bad",
+    "oops": "bad",
+    "stale": "warn",
+    "exists": "warn",
+    "foreign": "warn",
+    "info": "calm",
+    "unknown": "calm",
+}
+
+
+def _palette(live: bool) -> dict[str, str]:
+    """Named colours. Text in a colour is mixed with the foreground, so that it can be read on light and on dark."""
+    bg, fg = ("var(--jp-layout-color1,#fff)", "var(--jp-ui-font-color1,#1a1a1a)") if live else ("#ffffff", "#1a1a1a")
+
+    def mix(colour: str, percent: int, other: str) -> str:
+        return f"color-mix(in srgb,{colour} {percent}%,{other})" if live else blend(colour, other, percent / 100)
+
+    named = {"blue": BLUE, "orange": ORANGE, "green": GREEN, "verm": VERMILION, "purple": PURPLE, "sky": SKY}
+    greys = {"bg": bg, "fg": fg, "soft": mix(fg, 72, bg), "line": mix(fg, 18, bg), "pane": mix(fg, 4, bg)}
+    tints = {f"{name}-tint": mix(colour, 17, bg) for name, colour in named.items()}
+    inks = {f"{name}-ink": mix(colour, 68, fg) for name, colour in named.items()}
+    return {**greys, **named, **tints, **inks}
+
+
+def blend(colour: str, other: str, share: float) -> str:
+    """A share of one colour, the rest of another.
+
+    >>> blend("#000000", "#ffffff", .5)
+    '#808080'
+    """
+    pairs = ((int(colour[i : i + 2], 16), int(other[i : i + 2], 16)) for i in (1, 3, 5))
+    return "#" + "".join(f"{round(a * share + b * (1 - share)):02x}" for a, b in pairs)
+
+
+_SVG_CSS = """
+text{{font:13px system-ui,-apple-system,"Segoe UI",sans-serif;fill:{fg}}}
+.m{{font-family:ui-monospace,"DejaVu Sans Mono",monospace}}
+.ax{{font-size:11.5px;fill:{soft}}}
+.soft{{fill:{soft}}}
+.b{{font-weight:600}}
+.halo{{paint-order:stroke;stroke:{bg};stroke-width:3px;stroke-linejoin:round}}
+.grid{{stroke:{line};stroke-width:1}}
+.span{{fill:none;stroke:{soft};stroke-width:1;stroke-dasharray:1 3}}
+.target{{fill:{blue-tint};stroke:{blue};stroke-width:1.6}}
+.patch{{fill:{orange-tint};stroke:{orange};stroke-width:1.6}}
+.other{{fill:{purple-tint};stroke:{purple};stroke-width:1.6}}
+.ghost{{stroke:{soft};stroke-width:1.4;stroke-dasharray:3 3}}
+.tried{{stroke:{verm};stroke-width:2;stroke-dasharray:6 3}}
+.unseen{{stroke-dasharray:2 3}}
+.now{{fill:{sky-tint};fill-opacity:.5;stroke:{sky};stroke-width:1.2}}
+.hatch{{stroke:{soft};stroke-width:1.6;stroke-opacity:.55}}
+.written{{stroke:{green};fill:none;stroke-width:2}}
+.kept{{stroke:{soft};fill:none;stroke-width:1.4}}
+.stale{{stroke:{verm};fill:none;stroke-width:2;stroke-dasharray:5 3}}
+.h-written{{fill:{green}}}
+.h-kept{{fill:{soft}}}
+.h-stale{{fill:{verm}}}
+.t-written{{fill:{green-ink}}}
+.t-kept{{fill:{soft}}}
+.t-stale{{fill:{verm-ink}}}
+.good{{fill:{green-ink}}}
+.bad,.warn{{fill:{verm-ink}}}
+.calm{{fill:{soft}}}
+"""
+_CSS = """
+.kx{{color:{fg};background:{bg};border:1px solid {line};border-radius:8px;
+    font:14px/1.45 var(--jp-ui-font-family,system-ui,sans-serif);overflow:hidden;text-align:left}}
+.kx .v{{padding:10px 16px;border-bottom:1px solid {line};font-size:15px;min-height:46px}}
+.kx .v strong{{font-size:17px;margin-right:2px}}
+.kx .note{{display:block;font-size:13px;margin-top:2px;color:{blue-ink}}}
+.kx .good strong{{color:{green-ink}}}
+.kx .bad strong,.kx .warn strong{{color:{verm-ink}}}
+.kx .ask strong{{color:{blue-ink}}}
+.kx{{container-type:inline-size}}
+.kx .panes{{display:grid;grid-template-columns:minmax(0,1fr) minmax(0,1.2fr)}}
+.kx .pane{{padding:10px 14px;min-width:0;overflow-x:auto}}
+.kx .pane+.pane{{border-left:1px solid {line}}}
+.kx .wide{{grid-column:1/3;border-left:0!important;border-top:1px solid {line};background:{pane}}}
+@container (max-width:1080px){{.kx .fc{{display:none}} .kx td i{{display:block;text-align:right;line-height:1.1}}}}
+@container (max-width:700px){{.kx .panes{{display:block}}}}
+.kx h4{{margin:0 0 6px;font-size:13px;font-weight:600;color:{soft}}}
+.kx code,.kx .dm,.kx .sum{{font-family:var(--jp-code-font-family,ui-monospace,monospace);font-size:12px;color:inherit;
+    background:none;padding:0}}
+.kx table{{border-collapse:separate;border-spacing:3px;font-size:12px;margin:0;table-layout:auto}}
+.kx th,.kx td{{text-align:left;vertical-align:top;font-weight:400;padding:3px 5px;white-space:nowrap;background:none}}
+.kx thead th{{font-weight:600;color:{soft}}}
+.kx thead th.cur{{color:{fg};border-bottom:2px solid {sky}}}
+.kx tbody tr,.kx thead tr{{background:none!important}}
+.kx td{{border:1.5px solid {line};border-radius:3px}}
+.kx td code{{font-size:11.5px}}
+.kx td i{{font-style:normal;font-size:11px;font-weight:700;margin-left:5px}}
+@container (min-width:1320px){{.kx code,.kx td code,.kx .sum,.kx .dm,.kx table{{font-size:13px}}}}
+.kx small{{color:{soft};font-size:11.5px}}
+.kx tr.sel th[scope=row]{{box-shadow:inset 3px 0 0 {blue}}}
+.kx tbody th{{padding-left:8px}}
+.kx td.file,.kx td.absent,.kx td.unknown{{border-style:dotted;color:{soft}}}
+.kx td.written{{border-color:{green};background:{green-tint}}}
+.kx td.kept{{border-color:{soft}}}
+.kx td.stale{{border:2px dashed {verm};background:{verm-tint}}}
+.kx td.cleared{{border:2px double {green};}}
+.kx td.foreign{{border:2px dotted {purple};background:{purple-tint}}}
+.kx .sum{{margin:8px 0 6px;padding:7px 10px;background:{pane};border-radius:5px;line-height:1.6;overflow-wrap:anywhere}}
+.kx .sum em{{font-style:normal;color:{soft};font-family:var(--jp-ui-font-family,system-ui,sans-serif)}}
+.kx .dm{{line-height:1.5}}
+.kx .dm div{{padding-left:20px;text-indent:-20px;overflow-wrap:anywhere;white-space:pre-wrap}}
+.kx .dm .old{{color:{soft}}}
+.kx .dm .cur{{font-weight:600}}
+.kx svg{{display:block;max-width:620px}}
+"""
+
+
+def style(live: bool) -> str:
+    """The <style> element: of a live page, or of an SVG that stands alone."""
+    colours = _palette(live)
+    svg = _SVG_CSS.format_map(colours)
+    if not live:
+        return f"<style>{svg}</style>"
+    scoped = "}".join(_scope(rule) for rule in svg.strip().split("}"))
+    return f"<style>{_CSS.format_map(colours)}{scoped}</style>".replace("\n", "")
+
+
+def _scope(rule: str) -> str:
+    """Put one CSS rule under .kx svg, so that it touches nothing else on the page."""
+    if "{" not in rule:
+        return rule
+    selector, _, body = rule.partition("{")
+    return ",".join(f".kx svg {one.strip()}" for one in selector.split(",")) + "{" + body
+
+
+assert set(TONE) == set(SYMBOLS) and set(LETTERS) == set(MEANING)
