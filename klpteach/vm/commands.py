@@ -1,4 +1,4 @@
-"""klpteach vm fetch | build | run | record: the command line's way to real kernels."""
+"""klpteach vm fetch | build | run | record | compare: the command line's way to real kernels."""
 
 from __future__ import annotations
 
@@ -38,6 +38,24 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     verb.add_argument("--kernel", action="append", choices=list(PACKAGE), help="default: all")
     verb.add_argument("--out", metavar="DIR", help="default: data/recordings/x86_64")
     verb.set_defaults(run=vm_record)
+
+    verb = inner.add_parser(
+        "compare", help="two recordings, or folders of them: do they differ in more than addresses?"
+    )
+    verb.add_argument("old", type=Path)
+    verb.add_argument("new", type=Path)
+    verb.set_defaults(run=vm_compare)
+
+
+def vm_compare(args: argparse.Namespace) -> int:
+    from .compare import compare
+
+    steps = found = 0
+    for name, count, differences in compare(args.old, args.new):
+        print(*(f"{name}: {difference}" for difference in differences), sep="\n", end="\n" * bool(differences))
+        steps, found = steps + count, found + len(differences)
+    print(f"{steps} steps, {found} differences")
+    return int(bool(found))
 
 
 def vm_fetch(args: argparse.Namespace) -> int:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from .host import HostError, need
+from .host import HostError, cache_dir, need
 
 # dyndbg: the kernel says where it puts each section, also of a module that it then refuses
 CMDLINE = 'console=ttyS0,115200 panic=-1 loglevel=7 nokaslr dyndbg="func move_module +p"'
@@ -79,8 +79,11 @@ def boot(
         return Guest(agent[:-1], console)
     last = [line for line in console.splitlines() if line.strip()][-3:]
     why = "it panicked or died" if ended else f"it did not finish within {timeout:.0f} s and was ended"
+    kept = cache_dir() / "last-console.txt"
+    kept.write_text(console)
     raise GuestError(
-        f"the guest gave {len(agent)} steps, then {why}. {words} Its console ends: {' | '.join(last) or 'nothing'}"
+        f"the guest gave {len(agent)} steps, then {why}. {words} Its console, kept in {kept.name} of the cache folder, "
+        f"ends: {' | '.join(last) or 'nothing'}"
     )
 
 
