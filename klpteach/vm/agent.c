@@ -379,11 +379,11 @@ static long cat(const char *path, char **text)
 	return *text ? 0 : -errno;
 }
 
-/* A transition is over when no patch says 1; a disabled patch is gone when its folder is. At most 4 seconds:
+/* A transition is over when no patch says 1; a disabled patch is gone when its folder is. At most 2.5 seconds:
  * later the kernel sends signals and says so, and a story may want to see a transition that waits. */
 static void settle(const char *gone)
 {
-	for (int tries = 0; tries < 40; tries++) {
+	for (int tries = 0; tries < 25; tries++) {
 		struct dirent *entry;
 		struct stat st;
 		int busy = 0;
