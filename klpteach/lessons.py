@@ -206,10 +206,10 @@ def self_check() -> Reply:
         )
     from .data import data_dir
 
-    count = len(list((data_dir() / "ko").rglob("*.ko")))
+    data_dir()  # says what to do where the sample modules are not found
     works = [step.errno for step in simulate("reload", "6.1")] == [0, 0, 0, -8]
     return Reply(
         "✓" if works else "✗",
         "Everything is here." if works else "The model is broken.",
-        f"{count} sample modules, and the model runs.",
+        "The sample modules are found and the model runs.",
     )

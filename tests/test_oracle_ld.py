@@ -14,7 +14,7 @@ from oracle import OF_LD, SAMPLES, Unavailable, debian_modules, first_difference
 
 from klpteach import Kernel, ModuleFile, load_image
 from klpteach.image import Image
-from klpteach.klp import livepatch_sections, sites
+from klpteach.klp import Site, livepatch_sections, parse_symbol, sites
 from klpteach.module import Module
 
 PERCPU = 0x30000  # as on x86_64: an offset from the start of a CPU's area
@@ -72,9 +72,17 @@ def model_and_ld_agree(path: Path, layout: str, folder: Path) -> None:
     file = ModuleFile.open(path)
     image = load_image(file, bases, kernel_symbol, release=release, percpu_base=PERCPU)
     symbols = {name: kernel_symbol(name) for name in undefined_names(file.data)}
+    early = [site for site in sites(file) if site.object == "vmlinux"]  # written at load; ld is asked about them below
+    assert all(any(site_bytes(image, site)) for site in early)
+    for site in early:
+        site_bytes(image, site)[:] = bytes(site.width)
     compare_all_sections(image, ask_ld(file, image, symbols, folder))
-    for site in sites(file):  # ld was not told about them, and load_image() leaves them alone
-        assert image.sections[site.section][1][site.offset : site.offset + site.width] == bytes(site.width)
+    for site in sites(file):  # ld was not told about them, and load_image() leaves those of modules alone
+        assert site.object == "vmlinux" or not any(site_bytes(image, site))
+
+
+def site_bytes(image: Image, site: Site) -> memoryview:
+    return image.sections[site.section][1][site.offset : site.offset + site.width]
 
 
 def ask_ld(
@@ -118,7 +126,13 @@ def loaded_kernel(ko: Path, *proposals: str) -> tuple[Kernel, Module]:
     for path in ko.parent.glob("*.ko"):
         for name in undefined_names(path.read_bytes()):
             kernel.set_export(name, kernel_symbol(name))
-    for file in ("nfsd_demo.ko", "lockd_demo.ko", ko.name):
+    livepatch = ModuleFile.open(ko)
+    wanted = [parse_symbol(site.symbol) for site in sites(livepatch)]
+    kernel.vmlinux = {
+        symbol.name: [kernel_symbol(symbol.name)] for symbol in wanted if symbol and symbol.object == "vmlinux"
+    }
+    targets = {obj.name for obj in livepatch.klp.objects if obj.name} if livepatch.klp else set()
+    for file in (*(f"{name}.ko" for name in sorted(targets | {"nfsd_demo"})), ko.name):
         assert kernel.insmod(file).errno == 0
     return kernel, kernel.modules[-1]
 
@@ -133,7 +147,9 @@ def address_in(kernel: Kernel, target: str, name: str, position: int = 0) -> int
     chosen = found[max(position, 1) - 1]
     sections = kernel.recording.steps[-1].sections
     assert sections
-    return int(sections[target][elf.get_section(chosen["st_shndx"]).name] + chosen["st_value"])
+    section = elf.get_section(chosen["st_shndx"]).name
+    start = PERCPU if section == ".data..percpu" else sections[target][section]
+    return int(start + chosen["st_value"])
 
 
 def symbols_for_ld(kernel: Kernel, file: ModuleFile) -> dict[str, int]:
@@ -146,7 +162,8 @@ def symbols_for_ld(kernel: Kernel, file: ModuleFile) -> dict[str, int]:
     for site in sites(file):  # .klp.sym.OBJECT.NAME,POSITION
         target, _, rest = site.symbol.removeprefix(".klp.sym.").partition(".")
         name, _, position = rest.rpartition(",")
-        found[site.symbol] = address_in(kernel, target, name, int(position))
+        in_kernel = target == "vmlinux"
+        found[site.symbol] = kernel_symbol(name) if in_kernel else address_in(kernel, target, name, int(position))
     return found
 
 
