@@ -29,14 +29,18 @@ from klpteach.elfwrite import klp_convert  # noqa: E402  (the repository need no
 class Target:
     """One folder of data/ko: which header package it needs, and how to call make and strip for it."""
 
-    headers: str  # regular expression of the package name; the newest match is taken
+    headers: str  # regular expression of the package name; the newest match is taken. "": a kernel that was built here
     cross: str = ""  # prefix of the binutils, such as powerpc64le-linux-gnu-
     make_args: tuple[str, ...] = ()
+    sources: str = ""  # folder with more sources, which go before those here
 
 
+PPC64LE = "powerpc64le-linux-gnu-"
 TARGETS = {
     "x86_64-6.1": Target(r"linux-headers-6\.1\.0-[0-9]+-amd64"),
     "x86_64-6.12": Target(r"linux-headers-6\.12\.[0-9]+\+deb12-amd64"),
+    "ppc64le-6.1": Target("", PPC64LE, ("ARCH=powerpc", f"CROSS_COMPILE={PPC64LE}"), "ppc64le"),
+    "ppc64le-6.12": Target("", PPC64LE, ("ARCH=powerpc", f"CROSS_COMPILE={PPC64LE}"), "ppc64le"),
 }
 
 # The same module name four times more; kbuild wants a directory for each.
@@ -89,6 +93,10 @@ def fetch_headers(target: Target, folder: Path) -> None:
 
 
 def find_headers(name: str, cache: Path) -> Path:
+    if not TARGETS[name].headers:
+        from klpteach.vm.ppc64le import build_tree  # builds a kernel where there is none: ten minutes
+
+        return build_tree(name.partition("-")[2])
     folder = cache / "headers" / name.replace(".", "_")  # a dot would look like a suffix
     if not folder.exists():
         fetch_headers(TARGETS[name], folder)
@@ -100,8 +108,9 @@ def kbuild(target: Target, headers: Path, work: Path, variant: str) -> None:
     """Run kbuild once over a copy of the sources."""
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
-    for source in [*SRC.glob("*.[ch]"), SRC / "Kbuild"]:
-        shutil.copy(source, work)
+    for folder in dict.fromkeys((SRC, SRC / target.sources)):
+        for source in [*folder.glob("*.[ch]"), folder / "Kbuild"]:
+            shutil.copy(source, work)
     run(
         *("make", "-C", str(headers), f"M={work}", f"NFSD_DEMO_VARIANT={variant}", *target.make_args),
         "KBUILD_MODPOST_WARN=1",  # symbols of the target are undefined until klp_convert
@@ -130,7 +139,8 @@ def build(name: str, headers: Path, work: Path, out: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("target", nargs="*", default=list(TARGETS), help=f"default: {' '.join(TARGETS)}")
+    packaged = [name for name, target in TARGETS.items() if target.headers]
+    parser.add_argument("target", nargs="*", default=packaged, help=f"of {' '.join(TARGETS)}; default: {' '.join(packaged)}")
     parser.add_argument("--headers", type=Path, help="a kernel build tree to use instead of packages (one target only)")
     parser.add_argument("--out", type=Path, default=ROOT / "data" / "ko", help="default: data/ko")
     parser.add_argument("--check", action="store_true", help="build elsewhere and compare with --out; exit 1 if they differ")

@@ -26,7 +26,10 @@ def build_agent(arch: str = "x86_64") -> Path:
 
 
 def initramfs(
-    story: Iterable[str], modules: Iterable[Path | ModuleFile], arch: str = "x86_64", lists: Mapping[str, str] | None = None
+    story: Iterable[str],
+    modules: Iterable[Path | ModuleFile],
+    arch: str = "x86_64",
+    lists: Mapping[str, str] | None = None,
 ) -> bytes:
     """A cpio archive (newc) that the kernel unpacks and starts /init from. lists: more of the agent's files, by name."""
     opened = [module if isinstance(module, ModuleFile) else ModuleFile.open(module) for module in modules]
