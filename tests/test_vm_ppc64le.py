@@ -11,9 +11,10 @@ from klpteach import klp
 from klpteach.data import data_dir, ko_dir, open_ko
 from klpteach.elf import ModuleFile
 from klpteach.recording import Recording
-from klpteach.vm import ppc64le
 from klpteach.vm.host import HostError
-from klpteach.vm.variants import MODULE_64, TOLERATE, VARIANTS, Edit, edited
+from klpteach.vm.ppc64le import build, record
+from klpteach.vm.ppc64le.stories import STORIES
+from klpteach.vm.ppc64le.variants import MODULE_64, TOLERATE, VARIANTS, Edit, edited
 
 FOLDER = data_dir() / "recordings" / "ppc64le"
 RECORDINGS = sorted(FOLDER.glob("*.json"))
@@ -47,7 +48,7 @@ def calls(recording: Recording, step: int) -> list[str]:
 @pytest.mark.parametrize("path", RECORDINGS, ids=lambda path: path.stem)
 def test_a_recording_is_complete_and_its_name_tells_its_end(path: Path) -> None:
     recording = Recording.load(path)
-    assert ppc64le.file_name(recording) == path.name
+    assert record.file_name(recording) == path.name
     assert (recording.source, recording.arch) == ("real kernel", "ppc64le")
     assert (recording.release, recording.kernel["variant"]) in VARIANTS
     assert recording[0].command.startswith("insmod")
@@ -65,7 +66,7 @@ def test_a_recording_holds_no_trace_of_the_machine_that_made_it(path: Path) -> N
 
 def test_the_evidence_is_there_and_small() -> None:
     stories = {path.name.split("--")[0] for path in RECORDINGS}
-    assert set(ppc64le.STORIES) == stories
+    assert set(STORIES) == stories
     assert sum(path.stat().st_size for path in RECORDINGS) < 6 << 20
 
 
@@ -89,7 +90,7 @@ def test_with_any_fix_the_same_reload_succeeds(kernel: str) -> None:
 
 def test_the_life_of_a_call_site() -> None:
     file = ModuleFile.open(ko_dir("ppc64le", "6.1") / f"{LP}.ko")
-    site = next(site for site in klp.sites(file) if site.type == ppc64le.R_PPC64_REL24)
+    site = next(site for site in klp.sites(file) if site.type == record.R_PPC64_REL24)
     stock, cleared = recorded("reload", "6.1-stock"), recorded("reload", "6.1-clear")
     index = file.section_index(site.section)
     assert index is not None
@@ -175,7 +176,7 @@ def test_the_edge_is_where_the_page_ends() -> None:
     recording = recorded("edge", "6.12-stock")
     sections = recording[1].sections["livepatch_edge"]  # type: ignore[index]
     slots = (recording[1].stubs or {})["livepatch_edge"]["num_stubs"]
-    assert sections[".stubs"] + slots * ppc64le.SLOT == sections[".text"] + 0x10000
+    assert sections[".stubs"] + slots * record.SLOT == sections[".text"] + 0x10000
 
 
 def test_a_failure_half_way_hides_its_cause_and_blocks_a_good_target() -> None:
@@ -214,13 +215,13 @@ def test_the_catalogue_of_defects(kernel: str, defect: str, errno: int, words: s
 
 def test_the_table_is_counted_by_the_kernels_rule() -> None:
     folder = ko_dir("ppc64le", "6.1")
-    counted = {name: ppc64le.num_stubs(ModuleFile.open(folder / f"{name}.ko")) for name in (LP, "livepatch_sections")}
+    counted = {name: record.num_stubs(ModuleFile.open(folder / f"{name}.ko")) for name in (LP, "livepatch_sections")}
     assert counted == {LP: 11, "livepatch_sections": 17}
 
 
 def test_the_agents_list_of_sites_shows_the_word_after_each_call() -> None:
     file = ModuleFile.open(ko_dir("ppc64le", "6.1") / f"{LP}.ko")
-    rows = [line.split() for line in ppc64le.site_list({f"{LP}.ko": file}).splitlines()]
+    rows = [line.split() for line in record.site_list({f"{LP}.ko": file}).splitlines()]
     assert {row[3] for row in rows} == {"8"}
     assert {row[1] for row in rows} == {".text", ".toc", ".data.rel"}
 
@@ -234,14 +235,14 @@ def test_an_edit_that_does_not_fit_says_where() -> None:
 
 def test_an_unknown_variant_is_refused_with_those_there_are() -> None:
     with pytest.raises(HostError, match=r"no ppc64le kernel 6\.1-fast; there are 6\.1-stock, 6\.1-clear"):
-        ppc64le.build_kernel("6.1", "fast")
+        build.build_kernel("6.1", "fast")
 
 
 @pytest.mark.parametrize(("release", "variant"), VARIANTS, ids="-".join)
 def test_the_edits_fit_the_kernel_source(release: str, variant: str) -> None:
-    tree = ppc64le.source_folder(release)
+    tree = build.source_folder(release)
     if not (tree / MODULE_64).exists():
-        pytest.skip(f"linux-source-{release} is not in the cache: python3 -m klpteach.vm.ppc64le --build")
+        pytest.skip(f"linux-source-{release} is not in the cache: klpteach vm build --arch ppc64le")
     texts = edited(tree, VARIANTS[release, variant])
     assert bool(texts) == (variant != "stock")
     for path, text in texts.items():

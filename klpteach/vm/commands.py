@@ -23,18 +23,21 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     verb.add_argument("--kernel", action="append", choices=list(PACKAGE), help="default: all")
     verb.set_defaults(run=vm_fetch)
 
-    verb = inner.add_parser("build", help="compile the guest's first program")
+    verb = inner.add_parser(
+        "build", help="compile the guest's first program; for ppc64le also the kernels (20 minutes)"
+    )
+    verb.add_argument("--arch", default="x86_64", choices=["x86_64", "ppc64le"])
     verb.set_defaults(run=vm_build)
 
     verb = inner.add_parser("run", help="run a story on a real kernel and print what it says")
     verb.add_argument("scenario")
-    verb.add_argument("--kernel", default="6.1")
+    verb.add_argument("--kernel", default="6.1", help="6.1, 6.12, or ppc64le-RELEASE-VARIANT")
     verb.add_argument("--out", metavar="REC.json")
     verb.set_defaults(run=vm_run)
 
     verb = inner.add_parser("record", help="record stories into data/recordings")
     verb.add_argument("scenario", nargs="*")
-    verb.add_argument("--all", action="store_true", help="every story on every kernel it concerns")
+    verb.add_argument("--all", action="store_true", help="every story on every kernel it concerns, ppc64le included")
     verb.add_argument("--kernel", action="append", choices=list(PACKAGE), help="default: all")
     verb.add_argument("--out", metavar="DIR", help="default: data/recordings/x86_64")
     verb.set_defaults(run=vm_record)
@@ -65,20 +68,31 @@ def vm_fetch(args: argparse.Namespace) -> int:
     return 0
 
 
-def vm_build(_: argparse.Namespace) -> int:
+def vm_build(args: argparse.Namespace) -> int:
     from .initramfs import build_agent
+    from .ppc64le.build import build_kernel
+    from .ppc64le.stories import KERNELS
 
-    print(f"the guest's first program: {build_agent().name}; modules: make -C data/src")
+    print(f"the guest's first program: {build_agent(args.arch).name}; modules: make -C data/src")
+    for release, variant in KERNELS if args.arch == "ppc64le" else ():
+        print(f"{release}-{variant}: {build_kernel(release, variant).folder.name}")
     return 0
 
 
 def vm_run(args: argparse.Namespace) -> int:
     from ..scenarios import get
+    from .ppc64le import record as ppc64le
+    from .ppc64le.stories import STORIES
     from .qemu import progress
     from .record import outcome, record
 
-    story = get(args.scenario)
-    recording = record(story, args.kernel, watch=progress)
+    kernel = args.kernel.removeprefix("ppc64le-")
+    if kernel != args.kernel:
+        release, _, variant = kernel.partition("-")
+        known = STORIES.get(args.scenario)
+        recording = ppc64le.record(known or get(args.scenario), release, variant or "stock", watch=progress)
+    else:
+        recording = record(get(args.scenario), args.kernel, watch=progress)
     print(file=sys.stderr)
     for step in recording:
         print(f"$ {step.command}", *step.lines, *([f"= {step.errno}"] if step.errno else []), sep="\n")
@@ -106,6 +120,10 @@ def vm_record(args: argparse.Namespace) -> int:
     if not args.out:
         for release in args.kernel or PACKAGE:
             write_exports(ko_dir("x86_64", release), map(Recording.load, folder.glob(f"*--{release}--*.json")))
+    if args.all and not args.kernel and not args.out:
+        from .ppc64le.record import record_all
+
+        return 2 if record_all() else 0
     return 0
 
 

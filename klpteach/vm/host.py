@@ -13,6 +13,7 @@ PACKAGES = {
     "qemu-system-x86_64": "qemu-system-x86",
     "qemu-system-ppc64": "qemu-system-ppc",
     "gcc": "gcc libc6-dev",
+    "powerpc64le-linux-gnu-gcc": "gcc-powerpc64le-linux-gnu libc6-dev-ppc64el-cross",
     "apt-get": "apt",
     "dpkg-deb": "dpkg",
     "tar": "tar",

@@ -64,12 +64,12 @@ def from_guest(scenario: Scenario, kernel: FetchedKernel, guest: Guest, modules:
         scenario.name, scenario.title, "real kernel", about, config, dict(scenario.init_errno), digests
     )
     separate = RELEASES[kernel.release].separate_memory
-    recording.steps = _with_quiet_lines([step_of(json.loads(line), files, separate) for line in guest.agent])
+    recording.steps = with_quiet_lines([step_of(json.loads(line), files, separate) for line in guest.agent])
     recording.vmlinux = _vmlinux(recording)
     return recording
 
 
-def _with_quiet_lines(steps: list[Step]) -> list[Step]:
+def with_quiet_lines(steps: list[Step]) -> list[Step]:
     """Where nobody looked, nobody read the log either: such a step's lines stand in the next one that was looked at."""
     waiting: list[tuple[int | None, str]] = []
     for step in steps:
@@ -120,19 +120,17 @@ def step_of(raw: Mapping[str, Any], modules: Mapping[str, ModuleFile], separate:
     return step
 
 
-def _records(records: Iterable[str]) -> Iterator[tuple[int, str]]:
+def records(kmsg: Iterable[str]) -> Iterator[tuple[int, str]]:
     """Level and text of each record of /dev/kmsg, where control characters stand as \\x09."""
-    for record in records:
-        match = _KMSG.match(record)
+    for line in kmsg:
+        match = _KMSG.match(line)
         if match:
             yield int(match[1]) & 7, re.sub(r"\\x([0-9a-f]{2})", lambda m: chr(int(m[1], 16)), match[2])
 
 
-def _dmesg(records: Iterable[str]) -> list[tuple[int | None, str]]:
+def _dmesg(kmsg: Iterable[str]) -> list[tuple[int | None, str]]:
     """The lines that belong to the story: not those that other subsystems print by themselves, nor our own debug lines."""
-    return [
-        (level, text) for level, text in _records(records) if not _NOISE.search(text) and not _is_placement(level, text)
-    ]
+    return [(level, text) for level, text in records(kmsg) if not _NOISE.search(text) and not is_placement(level, text)]
 
 
 def _module_row(line: str) -> dict[str, Any]:
@@ -173,11 +171,11 @@ def _symbols(rows: Iterable[str]) -> dict[str, list[tuple[int, str, str]]]:
 
 # -- where a module was put: the kernel says so itself, in a debug line a section (move_module(), dynamic debug) ------------
 
-_FINAL = re.compile(r"\s*0x([0-9a-f]+) (?:0x[0-9a-f]+ )?(\S+)$")
+SECTION_LINE = re.compile(r"\s*0x([0-9a-f]+) (?:0x[0-9a-f]+ )?(\S+)$")
 
 
-def _is_placement(level: int, text: str) -> bool:
-    return level == 7 and (text.lower().startswith("final section addresses") or bool(_FINAL.match(text)))
+def is_placement(level: int, text: str) -> bool:
+    return level == 7 and (text.lower().startswith("final section addresses") or bool(SECTION_LINE.match(text)))
 
 
 def _placement(
@@ -186,7 +184,7 @@ def _placement(
     """Module -> region -> address for the load that this command has tried, whether or not it was refused."""
     words = raw["command"].split()
     file = modules.get(words[1]) if words[0] == "insmod" else None
-    found = [_FINAL.match(text) for level, text in _records(raw["kmsg"]) if _is_placement(level, text)]
+    found = [SECTION_LINE.match(text) for level, text in records(raw["kmsg"]) if is_placement(level, text)]
     addresses = {match[2]: int(match[1], 16) for match in found if match}
     if file is None or not addresses:
         return None
@@ -202,7 +200,9 @@ def _placement(
 def _percpu_base(file: ModuleFile, rows: Iterable[str]) -> int | None:
     """Where a module's per-CPU data went: outside its memory, so only its symbols tell."""
     section = next((i for i, name in enumerate(file.section_names) if name == ".data..percpu"), None)
-    names = {n: int(s["value"]) for n, s in zip(file.symbol_names, file.symtab, strict=True) if s["shndx"] == section and n}
+    names = {
+        n: int(s["value"]) for n, s in zip(file.symbol_names, file.symtab, strict=True) if s["shndx"] == section and n
+    }
     for address, _, name in _symbols(rows).get(file.name, ()):
         if section is not None and name in names:
             return address - names[name]
