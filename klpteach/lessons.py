@@ -44,8 +44,8 @@ QUESTIONS: Mapping[str, Question] = {
         {"loads": "It loads, and is patched again", "refused": "It refuses the module", "panics": "It crashes"},
         _reload_outcome,
         {
-            "loads": "That is what everybody expects: the file has not changed. But the livepatch has, in memory.",
-            "refused": "Yes. The module is fine; what refuses it is something left behind in the livepatch.",
+            "loads": "You expected what most people do, since the file has not changed. But the livepatch has, in memory.",
+            "refused": "The module is fine; what refuses it is something left behind in the livepatch.",
             "panics": "No: the kernel notices, and refuses. A refusal is the kinder failure; later you meet kernels that do not notice.",
         },
     ),
@@ -55,7 +55,7 @@ QUESTIONS: Mapping[str, Question] = {
         _reload_outcome,
         {
             "loads": "You may have thought that identical bytes cannot hurt. The check never compares: it asks whether the bytes are zero.",
-            "refused": "Yes. The check asks for zero, not for another value; the right bytes are as bad as wrong ones.",
+            "refused": "The check asks for zero, not for another value; the right bytes are as bad as wrong ones.",
         },
     ),
     "other-address": Question(
@@ -64,7 +64,7 @@ QUESTIONS: Mapping[str, Question] = {
         _moved_outcome,
         {
             "loads": "The new address changes what the kernel wants to write, not what it finds. It finds the old bytes, and stops.",
-            "refused": "Yes. Where the module lands decides the value that would be written; the check looks at what is there.",
+            "refused": "Where the module lands decides the value that would be written; the check looks at what is there.",
         },
     ),
     "init-fails": Question(
@@ -73,7 +73,7 @@ QUESTIONS: Mapping[str, Question] = {
         _init_outcome,
         {
             "loads": "The livepatch writes its relocations before init() runs. A module that never arrived leaves them behind as well.",
-            "refused": "Yes. The bytes are written while the module is coming, before its init() has a say.",
+            "refused": "The bytes are written while the module is coming, before its init() has a say.",
         },
     ),
 }
@@ -102,7 +102,7 @@ def predict(name: str, choice: str | None = None) -> Any:
     Errors: KlpteachError for an unknown question or choice, which names the known ones.
 
     >>> predict("same-address", "loads")
-    ✗ Refused. You may have thought that identical bytes cannot hurt. ...
+    ✗ The kernel's answer: it is refused. You may have thought that identical bytes cannot hurt. ...
     """
     if name not in QUESTIONS:
         raise KlpteachError(f"no question {name!r}; there are {', '.join(QUESTIONS)}.")
@@ -119,8 +119,10 @@ def reveal(name: str, choice: str) -> Reply:
     if choice not in question.options:
         raise KlpteachError(f"no choice {choice!r} here; there are {', '.join(question.options)}.")
     answer = question.answer()
-    says = {"loads": "It loads.", "refused": "Refused.", "panics": "It crashes."}
-    return Reply("✓" if choice == answer else "✗", says[answer], question.feedback[choice])
+    says = {"loads": "it loads", "refused": "it is refused", "panics": "it crashes"}[answer]
+    if choice == answer:
+        return Reply("✓", f"Right: {says}.", question.feedback[choice])
+    return Reply("✗", f"The kernel's answer: {says}.", question.feedback[choice])
 
 
 # -- exercises ------------------------------------------------------------------------------------------------------------
