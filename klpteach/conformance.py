@@ -6,13 +6,14 @@ are taken from the recording. Everything else must come out the same.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from collections.abc import Callable
 from pathlib import Path
 
 from . import kmod
-from .data import ko_dir, plain_name
+from .data import ko_dir, open_ko, plain_name
 from .elf import ModuleFile
 from .errors import RecordingError
 from .kernel import Kernel
@@ -56,6 +57,10 @@ def _kernel_for(recording: Recording, ko: str | os.PathLike[str] | None) -> Kern
         if digest is None or not (folder / plain_name(file)).exists():
             raise RecordingError(
                 f"{recording.scenario}: module file {file} is not in {folder.name}; without it there is nothing to replay."
+            )
+        if hashlib.sha256(open_ko(folder, file).data).hexdigest() != digest:
+            raise RecordingError(
+                f"{recording.scenario}: {file} in {folder.name} is another build than the recorded one (sha256). Try: --ko DIR"
             )
     kernel.init_errno.update(recording.init_errno)
     kernel.module_sig = not recording.config or "MODULE_SIG" in recording.config

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from conftest import SHARED, shared_recordings
 
-from klpteach import Recording, RecordingError, replay
+from klpteach import Recording, RecordingError, replay, simulate
 
 
 @pytest.mark.parametrize("path", shared_recordings("x86_64"))
@@ -84,9 +84,14 @@ def test_a_replay_says_which_module_file_is_missing(tmp_path: Path) -> None:
         replay(recording, tmp_path)
 
 
-def test_a_replay_of_a_model_recording_agrees_with_itself(tmp_path: Path) -> None:
-    from klpteach import simulate
+def test_a_replay_with_another_build_of_a_module_says_so(tmp_path: Path) -> None:
+    recording = simulate("reload", "6.1")
+    recording.files["nfsd_demo.ko"] = "0" * 64
+    with pytest.raises(RecordingError, match="another build than the recorded one"):
+        replay(recording)
 
+
+def test_a_replay_of_a_model_recording_agrees_with_itself(tmp_path: Path) -> None:
     for release in ("6.1", "6.12"):
         first = simulate("cumulative", release)
         first.save(tmp_path / "one.json")

@@ -26,22 +26,5 @@ static struct klp_object objects[] = {
 	{ }
 };
 
-static struct klp_patch patch = {
-	.mod = THIS_MODULE,
-	.objs = objects,
-};
-
-static int __init livepatch_init(void)
-{
-	return klp_enable_patch(&patch);
-}
-
-static void __exit livepatch_exit(void)
-{
-}
-
-module_init(livepatch_init);
-module_exit(livepatch_exit);
-MODULE_DESCRIPTION("klpteach: a livepatch that depends on its target");
-MODULE_LICENSE("GPL");
-MODULE_INFO(livepatch, "Y");
+#define LIVEPATCH_DESCRIPTION "klpteach: a livepatch that depends on its target"
+#include "livepatch_main.h"
