@@ -165,17 +165,20 @@ class ModuleFile:
                 return index
         return None
 
+    @cached_property
+    def extents(self) -> list[tuple[int, int, int]]:
+        """Type, offset in the file and size of every section: what is asked for most, as plain numbers."""
+        return list(zip(*(self.shdrs[key].tolist() for key in ("type", "offset", "size")), strict=True))
+
     def section_bytes(self, index: int) -> bytes:
         """The file's bytes of a section; none for SHT_NOBITS, which takes memory but no room in the file."""
-        shdr = self.shdrs[index]
-        if shdr["type"] in (SHT_NOBITS, SHT_NULL):
-            return b""
-        return self.data[int(shdr["offset"]) : int(shdr["offset"] + shdr["size"])]
+        kind, offset, size = self.extents[index]
+        return b"" if kind in (SHT_NOBITS, SHT_NULL) else self.data[offset : offset + size]
 
     def rela(self, index: int) -> np.ndarray[Any, np.dtype[Any]]:
         """The entries of a SHT_RELA section, shape (n,), dtype RELA, in file order."""
-        shdr = self.shdrs[index]
-        return np.frombuffer(self.data, RELA, int(shdr["size"]) // RELA.itemsize, int(shdr["offset"]))
+        _, offset, size = self.extents[index]
+        return np.frombuffer(self.data, RELA, size // RELA.itemsize, offset)
 
     @cached_property
     def rela_sections(self) -> list[int]:

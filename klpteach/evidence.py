@@ -63,11 +63,17 @@ _CALLBACKS = "/sys/module/livepatch_callbacks/parameters/pre_patch_ret"
 
 
 def _stories() -> Iterator[Scenario]:
-    yield Scenario("catalogue", "every bad livepatch, target first", "What does each defect say?", tuple(_target_first()))
-    yield Scenario("catalogue-late", "every bad livepatch, target later", "And when the target comes?", tuple(_livepatch_first()))
+    yield Scenario(
+        "catalogue", "every bad livepatch, target first", "What does each defect say?", tuple(_target_first())
+    )
+    yield Scenario(
+        "catalogue-late", "every bad livepatch, target later", "And when the target comes?", tuple(_livepatch_first())
+    )
     yield Scenario("fifty-moves", "fifty reloads at changing addresses", "Does any of them work?", tuple(_moves(50)))
     for seed in (1, 2, 3, 4):
-        yield Scenario(f"walk-{seed}", f"a random walk, seed {seed}", "Does the model know everything?", tuple(_walk(seed)))
+        yield Scenario(
+            f"walk-{seed}", f"a random walk, seed {seed}", "Does the model know everything?", tuple(_walk(seed))
+        )
     yield Scenario("position", "a function that shares its name", "Which of the two is patched?",
                    (TARGET, "insmod livepatch_pos.ko", GONE, TARGET, _disable("livepatch_pos")))  # fmt: skip
     yield Scenario("vmlinux", "a livepatch for vmlinux and a module", "Which relocations follow the module?",

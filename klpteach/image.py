@@ -197,7 +197,7 @@ class Image:
         if index not in self.layout.places:
             return np.zeros(0, "u1")
         region, offset = self.layout.places[index]
-        return self.memory[region][offset : offset + int(self.file.shdrs["size"][index])]
+        return self.memory[region][offset : offset + self.file.extents[index][2]]
 
     @cached_property
     def sections(self) -> dict[str, tuple[int, memoryview]]:

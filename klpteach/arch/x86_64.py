@@ -77,15 +77,15 @@ def apply_relocate_add(
         howto = _howto(kind, name, log)
         if not howto.width:
             continue
-        loc = place + offset
-        sum_, value = (int(symbols[symbol]) + addend) & MASK64, howto.value(int(symbols[symbol]), addend, loc)
+        loc, address = place + offset, symbols.item(symbol)
+        value = howto.value(address, addend, loc)
         site = memory[offset : offset + howto.width]
         if rules.overflow_first:  # 6.3 and later
             _check_overflow(howto, kind, value, name, log)
             _check_zero(site, kind, loc, value, rules, log)
             _write(site, value)
         else:  # up to 6.2: val is still S + A when the check complains
-            _check_zero(site, kind, loc, sum_, rules, log)
+            _check_zero(site, kind, loc, (address + addend) & MASK64, rules, log)
             _write(site, value)
             _check_overflow(howto, kind, value, name, log)
 
@@ -107,7 +107,7 @@ def clear_relocate_add(
         if not howto.width:
             continue
         site = memory[offset : offset + howto.width]
-        value = howto.value(int(symbols[symbol]), addend, place + offset)
+        value = howto.value(symbols.item(symbol), addend, place + offset)
         if rules.clear == "checked":
             _check_overflow(howto, kind, value, name, log)
             if site != value.to_bytes(8, "little")[: howto.width]:
