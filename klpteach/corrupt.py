@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 
-from .elf_h import SHF_ALLOC, SHF_RELA_LIVEPATCH, SHN_ABS, SHN_UNDEF, SHT_RELA
+from .elf_h import POINTER_TYPE, SHF_ALLOC, SHF_RELA_LIVEPATCH, SHN_ABS, SHN_UNDEF, SHT_RELA
 from .elfwrite import ElfImage, Rela, Section
 from .errors import KlpteachError, ModuleFormatError
 
@@ -89,7 +89,7 @@ def _pointer(image: ElfImage, section: int, offset: int) -> tuple[Section, Rela]
     """The 64-bit absolute relocation at section+offset, and where it stands."""
     for rela in image.sections:
         for entry in image.relocations(rela) if rela.type == SHT_RELA and rela.info == section else ():
-            if entry.offset == offset and entry.type == 1:
+            if entry.offset == offset and entry.type == POINTER_TYPE.get(image.machine):
                 return rela, entry
     raise ModuleFormatError("there is no struct klp_patch to follow in this file")
 
@@ -101,7 +101,7 @@ def _rename_function(new_name: str) -> Callable[[ElfImage], None]:
         this_module = next((i for i, s in enumerate(image.symbols) if s.name == "__this_module"), -1)
         section, offset = next(
             ((rela.info, entry.offset) for rela in image.sections if rela.type == SHT_RELA
-             for entry in image.relocations(rela) if entry.symbol == this_module and entry.type == 1), (0, 0)
+             for entry in image.relocations(rela) if entry.symbol == this_module and entry.type == POINTER_TYPE.get(image.machine)), (0, 0)
         )  # fmt: skip
         for _ in ("objs", "funcs"):
             symbol = image.symbols[(entry := _pointer(image, section, offset + 8)[1]).symbol]

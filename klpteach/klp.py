@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from .elf_h import SHF_RELA_LIVEPATCH, SHF_WRITE, SHN_LIVEPATCH, SHN_UNDEF
+from .elf_h import POINTER_TYPE, SHF_RELA_LIVEPATCH, SHF_WRITE, SHN_LIVEPATCH, SHN_UNDEF
 
 if TYPE_CHECKING:
     from .elf import ModuleFile
@@ -150,14 +150,13 @@ class _Pointers:
 
     def __init__(self, file: ModuleFile) -> None:
         self.file = file
-        absolute = {62: 1, 21: 38}[file.machine]  # R_X86_64_64, R_PPC64_ADDR64
         self.at: dict[tuple[int, int], tuple[int, int]] = {}
         for index in file.rela_sections:
             target = int(file.shdrs["info"][index])
             if target >= len(file.shdrs):
                 continue
             entries = file.rela(index)
-            for offset, _, symbol, addend in entries[entries["type"] == absolute].tolist():
+            for offset, _, symbol, addend in entries[entries["type"] == POINTER_TYPE[file.machine]].tolist():
                 self.at[target, offset] = (symbol, addend)
 
     def place(self, where: tuple[int, int]) -> tuple[int, int] | None:
