@@ -12,12 +12,17 @@ from .errors import KlpteachError
 
 
 def data_dir() -> Path:
-    """The folder with ko/ and recordings/. Errors: KlpteachError where there is none."""
+    """The folder with ko/ and recordings/: $KLPTEACH_DATA, else beside the package, else in a parent of the working directory.
+
+    The last is for an installed package: a notebook runs in the repository's notebooks/. Errors: KlpteachError.
+    """
     given = os.environ.get("KLPTEACH_DATA")
-    here = Path(given) if given else Path(__file__).resolve().parent.parent / "data"
-    if not (here / "ko").is_dir():
-        raise KlpteachError(f"no sample modules in {here}. Set KLPTEACH_DATA to the repository's data folder.")
-    return here
+    beside, here = Path(__file__).resolve().parent.parent / "data", Path.cwd()
+    places = [Path(given)] if given else [beside, *(folder / "data" for folder in (here, *here.parents))]
+    found = next((place for place in places if (place / "ko").is_dir()), None)
+    if found is None:
+        raise KlpteachError(f"no sample modules in {places[0]}. Set KLPTEACH_DATA to the repository's data folder.")
+    return found
 
 
 def ko_dir(arch: str = "x86_64", release: str = "6.1", root: str | os.PathLike[str] | None = None) -> Path:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -31,6 +33,26 @@ def test_the_model_imports_no_pandas_no_matplotlib_and_no_widgets() -> None:
     assert (
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
     )
+
+
+def test_an_installed_package_finds_the_course_from_its_notebooks(tmp_path) -> None:
+    """As on Binder: installed, not editable, and run in notebooks/."""
+    target = tmp_path / "site"
+    shutil.copytree(ROOT / "klpteach", target / "klpteach", ignore=shutil.ignore_patterns("__pycache__"))
+    code = "import klpteach as kt; print(kt.__file__, kt.simulate('reload')[3].errno)"
+    environment = {**os.environ, "PYTHONPATH": str(target)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT / "notebooks", env=environment, capture_output=True, text=True
+    )
+    assert done.stdout.split() == [str(target / "klpteach" / "__init__.py"), "-8"], done.stderr
+
+
+def test_without_the_sample_modules_one_line_says_where_to_point(tmp_path) -> None:
+    environment = {**os.environ, "KLPTEACH_DATA": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-m", "klpteach", "simulate", "reload"], env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 2 and done.stderr.count("\n") == 1 and "KLPTEACH_DATA" in done.stderr
 
 
 @pytest.mark.parametrize("name", klpteach.__all__)
