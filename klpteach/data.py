@@ -10,6 +10,8 @@ from .corrupt import corrupt
 from .elf import ModuleFile
 from .errors import KlpteachError
 
+INIT_ERRNO = {"nfsd_demo_failinit.ko": -19}  # what a sample's own init() returns: no file tells, and code is not run
+
 
 def data_dir() -> Path:
     """The folder with ko/ and recordings/: $KLPTEACH_DATA, else beside the package, else in a parent of the working directory.

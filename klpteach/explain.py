@@ -236,6 +236,9 @@ _SAYS: dict[str, Callable[[Fields, _Modules], list[str]]] = {
     "PRE_PATCH_FAILED": _sentences("The livepatch's own pre_patch callback for {object} said no."),
     "NO_FTRACE_LOCATION": _sentences("{function} does not begin with a call that ftrace could take over."),
     "APPLY_FAILED": _sentences("{patch} could not redirect a function of {module} ({err})."),
+    "BAD_PARAMETER": _sentences(
+        "{module} was given {name}={value}, which is no value of that parameter's type; its load is refused."
+    ),
     "DUPLICATE_EXPORT": _sentences("{module} exports {name}, and so does {owner} already."),
     "PAGE_FAULT": _sentences(
         "The kernel touched memory that is not there; what ran is killed, and the locks it held stay held."

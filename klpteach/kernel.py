@@ -13,15 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from . import klp, messages
-from .data import exports, ko_dir, open_ko, plain_name
+from .data import INIT_ERRNO, exports, ko_dir, open_ko, plain_name
 from .elf import ModuleFile
-from .errors import ModuleFormatError, PolicyError, ScenarioError
+from .errors import PolicyError, ScenarioError
 from .livepatch.core import enabled_store
 from .livepatch.structs import PATCHED, KlpObject, KlpPatch, LivepatchState
 from .livepatch.transition import klp_try_complete_transition
 from .loader import delete_module, load_module
 from .memory import KERNEL_TEXT, AddressSpace, Region
-from .module import LIVE, UNFORMED, Module
+from .module import LIVE, TRUE, UNFORMED, Module
 from .policy import behaviour
 from .recording import Recording, Step
 from .refusal import EAGAIN, EINVAL, ENOENT, Oops, Refused
@@ -66,7 +66,7 @@ class Kernel:
         self.klp = LivepatchState()
         self.placement: Mapping[str, Mapping[str, int]] = {}  # where the next load must land; {} = lowest fit
         self.placed: dict[str, dict[str, int]] = {}  # where the modules of this command were put, also refused ones
-        self.init_errno: dict[str, int] = {}  # file -> what its init() returns
+        self.init_errno: dict[str, int] = dict(INIT_ERRNO)  # file -> what its init() returns
         self.callbacks: dict[tuple[str, str, str], Callback] = {}
         self.code: dict[tuple[str, str], Callback] = {}  # (module, "init" or "exit") -> what it does besides
         self.transition_blocked = False  # a task sleeps in a function that is to be patched
@@ -95,7 +95,7 @@ class Kernel:
     def insmod(self, file: str | os.PathLike[str] | ModuleFile, params: str = "") -> Step:
         """Load a module file: a path, a name in the ko folder, or a ModuleFile."""
         opened = file if isinstance(file, ModuleFile) else self._open(file)
-        failing = self.init_errno.get(opened.filename, _init_errno(opened))
+        failing = self.init_errno.get(opened.filename, 0)
         return self._step(
             f"insmod {opened.filename}{' ' + params if params else ''}",
             lambda: load_module(self, opened, params, failing),
@@ -257,7 +257,7 @@ class Kernel:
         """
         function = self.callbacks.get((patch, obj, kind))
         if function is None and kind == "pre_patch":
-            return int(self.parameter(patch, "pre_patch_ret"))
+            return int(self.parameter(patch, "pre_patch_ret"))  # parse_args() has seen that it is a number
         return (function(self) or 0) if function else 0
 
     def run_code(self, module: str, function: str) -> None:
@@ -271,7 +271,7 @@ class Kernel:
         Simplified: a parameter named block_transition tells that, as in the kernel's own test modules.
         """
         targets = [obj.name for obj in patch.objects if obj.name and obj.mod]
-        sleeping = any(self.parameter(name, "block_transition") in "1Yy" for name in targets)
+        sleeping = any(self.parameter(name, "block_transition") in TRUE for name in targets)
         return self.transition_blocked or (sleeping and self.klp.target == PATCHED)
 
     def parameter(self, module: str, key: str) -> str:
@@ -281,9 +281,9 @@ class Kernel:
 
     def _set_parameter(self, module: str, key: str, value: str) -> None:
         mod = self.find_module(module)
-        if mod is None or key not in mod.parameter_names:
+        if mod is None or key not in mod.parameter_types:
             raise Refused(ENOENT)
-        mod.parameters[key] = value
+        mod.set_parameter(key, value)
 
     # -- steps --------------------------------------------------------------------------------------------------------
 
@@ -354,15 +354,7 @@ class Kernel:
             for obj in file.klp.objects:
                 if obj.name and (self.ko / f"{obj.name}.ko").exists():
                     self._modprobe(obj.name)
-        load_module(self, file, "", self.init_errno.get(file.filename, _init_errno(file)))
-
-
-def _init_errno(file: ModuleFile) -> int:
-    """The model does not run init(). A module can say in its modinfo what it returns (our failing sample does)."""
-    try:
-        return int(file.modinfo.get("klpteach_init_errno", "0"))
-    except ValueError:
-        raise ModuleFormatError(f"{file.filename}: modinfo klpteach_init_errno is no number.") from None
+        load_module(self, file, "", self.init_errno.get(file.filename, 0))
 
 
 def _invented(name: str) -> int:

@@ -10,14 +10,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
-
-from .elf_h import POINTER_TYPE, SHF_RELA_LIVEPATCH, SHF_WRITE, SHN_LIVEPATCH, SHN_UNDEF
+from .elf_h import POINTER_TYPE, SHF_RELA_LIVEPATCH, SHF_WRITE, SHN_UNDEF
 
 if TYPE_CHECKING:
     from .elf import ModuleFile
 
-SECTION_PREFIX, SYMBOL_PREFIX = ".klp.rela.", ".klp.sym."
 # sscanf(".klp.rela.%55[^.]") and sscanf(".klp.sym.%55[^.].%511[^,],%lu"): the number may be followed by anything
 _SECTION = re.compile(r"\.klp\.rela\.([^.]{1,55})")
 _SYMBOL = re.compile(r"\.klp\.sym\.([^.]{1,55})\.([^,]+),\s*([0-9]+)", re.ASCII)
@@ -73,7 +70,6 @@ class Site(NamedTuple):
     type: int
     object: str
     symbol: str
-    symbol_index: int
     addend: int
 
     @property
@@ -103,7 +99,6 @@ def sites(file: ModuleFile) -> Iterator[Site]:
                 kind,
                 section_object(name) or "?",
                 file.symbol_names[symbol],
-                symbol,
                 addend,
             )
 
@@ -232,8 +227,3 @@ def _funcs(pointers: _Pointers, at: tuple[int, int]) -> Iterator[KlpFuncInfo]:
         sympos = int.from_bytes(body[offset + 16 : offset + 24], "little")
         yield KlpFuncInfo(pointers.string((section, offset)) or "", new_section, new_offset, sympos)
         offset += KLP_FUNC_SIZE
-
-
-def count_livepatch_symbols(file: ModuleFile) -> int:
-    """How many symbols are marked SHN_LIVEPATCH."""
-    return int(np.count_nonzero(file.symtab["shndx"] == SHN_LIVEPATCH))

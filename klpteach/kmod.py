@@ -47,6 +47,13 @@ def modprobe(step: Step, name: str) -> tuple[int, str]:
     return 1, f"modprobe: ERROR: could not insert '{name}': {MODPROBE.get(step.errno, f'error {step.errno}')}\n"
 
 
+def rmmod(step: Step, name: str) -> tuple[int, str]:
+    """Exit status and words of rmmod for what the kernel answered."""
+    if not step.errno:
+        return 0, ""
+    return 1, f"rmmod: ERROR: could not remove module {name}: {RMMOD.get(step.errno, f'error {step.errno}')}\n"
+
+
 def rmmod_objection(kernel: Kernel, name: str) -> str | None:
     """What rmmod finds in sysfs before it asks the kernel: not loaded, holders, or a reference count."""
     mod = kernel.find_module(name)

@@ -27,11 +27,10 @@ def load_module(kernel: Kernel, file: ModuleFile, params: str = "", init_errno: 
 
     init_errno is what the module's own init() returns (a livepatch's init returns what klp_enable_patch() does).
     Errors: Refused with the errno of init_module(). Simplified: no signatures, no version magic, no symbol CRCs; of
-    a module's parameters two mean something, see Kernel.run_callback() and Kernel.in_the_way().
+    a module's parameters three mean something: pre_patch_ret, block_transition and replace.
     """
     early_checks(kernel, file)
     mod = layout_and_allocate(kernel, file)
-    mod.parameters = dict(word.split("=", 1) for word in params.split() if "=" in word)
     try:
         add_unformed_module(kernel, mod)
     except Refused:
@@ -44,7 +43,7 @@ def load_module(kernel: Kernel, file: ModuleFile, params: str = "", init_errno: 
     except Refused:
         unlink(kernel, mod)  # klp_module_coming() has cleaned up after itself, as far as it does
         raise
-    do_init_module(kernel, mod, init_errno)
+    do_init_module(kernel, mod, params, init_errno)
     return mod
 
 
@@ -146,9 +145,10 @@ def prepare_coming_module(kernel: Kernel, mod: Module) -> None:
         raise
 
 
-def do_init_module(kernel: Kernel, mod: Module, init_errno: int) -> None:
-    """Run init(). If it fails, livepatch hears that the module goes, as if it had been removed."""
+def do_init_module(kernel: Kernel, mod: Module, params: str, init_errno: int) -> None:
+    """parse_args(), then init(). If one fails, livepatch hears that the module goes, as if it had been removed."""
     try:
+        parse_args(kernel, mod, params)
         kernel.run_code(mod.name, "init")
         if init_errno:
             raise Refused(init_errno)
@@ -164,6 +164,17 @@ def do_init_module(kernel: Kernel, mod: Module, init_errno: int) -> None:
         mod.init_rows = mod.init_functions()
     kernel.free_regions([region for region in mod.regions if region.kind.startswith("init")])
     mod.regions = [region for region in mod.regions if not region.kind.startswith("init")]
+
+
+def parse_args(kernel: Kernel, mod: Module, params: str) -> None:
+    """NAME=VALUE …, as insmod was given them. Errors: Refused(-EINVAL) for a value that is none of its type."""
+    for word in params.split():
+        key, _, value = word.partition("=")
+        try:
+            mod.set_parameter(key, value)
+        except Refused:
+            kernel.log(messages.BAD_PARAMETER(module=mod.name, value=value, name=key))
+            raise
 
 
 def calls_klp_enable_patch(file: ModuleFile) -> bool:

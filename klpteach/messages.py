@@ -130,6 +130,7 @@ BAD_ARCH = Message(ERR, _MAIN, "Invalid architecture in ELF header: {machine}")
 COMMON = Message(WARNING, _MAIN, "{module}: please compile with -fno-common")
 UNKNOWN_SYMBOL = Message(WARNING, _MAIN, "{module}: Unknown symbol {name} (err {err})")
 BAD_SECTION_INDEX = Message(ERR, _MAIN, "{module}: Symbol {name} has an invalid section index {index} (max {max})")
+BAD_PARAMETER = Message(ERR, "kernel/params.c", "{module}: `{value}' invalid for parameter `{name}'")
 DUPLICATE_EXPORT = Message(ERR, _MAIN, "{module}: exports duplicate symbol {name} (owned by {owner})")
 
 # -- livepatch: symbols and sections --------------------------------------------------------------------------------------

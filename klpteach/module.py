@@ -13,7 +13,9 @@ from .elf import ModuleFile
 from .elf_h import SHF_ALLOC, SHF_EXECINSTR, SHF_WRITE, SHN_ABS, SHN_UNDEF, SHT_NOBITS, STB_WEAK
 from .image import Image, core_symbols, is_init, section_flags
 from .memory import Region
+from .refusal import EINVAL, Refused
 
+TRUE, FALSE = ("1", "Y", "y"), ("0", "N", "n")  # what kstrtobool() takes, as stories write it
 UNFORMED, COMING, LIVE, GOING = "Unformed", "Loading", "Live", "Unloading"  # the words of /proc/modules
 
 
@@ -43,9 +45,20 @@ class Module:
     parameters: dict[str, str] = field(default_factory=dict)
 
     @property
-    def parameter_names(self) -> set[str]:
-        """What `module_param()` declared, from modinfo's parmtype entries."""
-        return {value.partition(":")[0] for key, value in self.file.modinfo_pairs if key == "parmtype"}
+    def parameter_types(self) -> dict[str, str]:
+        """Name -> type (int, bool …) of what `module_param()` declared, from modinfo's parmtype entries."""
+        entries = (value.partition(":") for key, value in self.file.modinfo_pairs if key == "parmtype")
+        return {name: kind for name, _, kind in entries}
+
+    def set_parameter(self, key: str, value: str) -> None:
+        """kernel/params.c: param_set_int(), param_set_bool(). Errors: Refused(-EINVAL) for what is no such value."""
+        kind = self.parameter_types.get(key)
+        if kind == "bool" and value not in (*TRUE, *FALSE):
+            raise Refused(EINVAL)
+        try:
+            self.parameters[key] = str(int(value, 0)) if kind == "int" else value
+        except ValueError:
+            raise Refused(EINVAL) from None
 
     @property
     def refcount(self) -> int:

@@ -84,6 +84,13 @@ def test_a_replay_says_which_module_file_is_missing(tmp_path: Path) -> None:
         replay(recording, tmp_path)
 
 
+@pytest.mark.skipif(not SHARED.exists(), reason="no recordings in ../shared/recordings")
+def test_a_replay_notices_another_word_of_a_program() -> None:
+    recording = Recording.load(SHARED / "x86_64" / "dependency_kmod--6.1--nokaslr.json")
+    recording[0].out = (recording[0].out or "").replace("Unknown symbol", "Some symbol")
+    assert [d.what for d in replay(recording, SHARED / "ko")[1]] == ["out"]
+
+
 def test_a_replay_with_another_build_of_a_module_says_so(tmp_path: Path) -> None:
     recording = simulate("reload", "6.1")
     recording.files["nfsd_demo.ko"] = "0" * 64

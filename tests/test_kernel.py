@@ -302,6 +302,20 @@ def test_sites_are_those_that_readelf_would_count(livepatch: ModuleFile) -> None
     assert {site.object for site in found} == {"nfsd_demo"} and any(",2" in site.symbol for site in found)
 
 
+def test_the_sample_whose_init_fails_fails_wherever_it_is_loaded() -> None:
+    assert Kernel().insmod("nfsd_demo_failinit.ko").errno == ENODEV
+
+
+@pytest.mark.parametrize(
+    ("file", "bad"), [("livepatch_callbacks.ko", "pre_patch_ret=no"), ("busy_demo.ko", "block_transition=")]
+)
+def test_a_parameter_that_is_no_such_value_refuses_the_module(file: str, bad: str) -> None:
+    step = Kernel().insmod(file, bad)
+    assert (step.errno, step.modules) == (EINVAL, [])
+    key, _, value = bad.partition("=")
+    assert step.lines[-1] == f"{file.removesuffix('.ko')}: `{value}' invalid for parameter `{key}'"
+
+
 def test_an_unknown_command_names_the_known_ones() -> None:
     with pytest.raises(ScenarioError, match=r"insmod FILE\.ko"):
         Kernel().run("format c:")

@@ -145,7 +145,7 @@ def say(module: str, text: str) -> Callable[[Kernel], None]:
     return lambda kernel: kernel.log(messages.PRINTK(module=module, text=text))
 
 
-def callback(module: str, obj: str, kind: str) -> Callable[[Kernel], int]:
+def callback(module: str, obj: str, kind: str, took_over: set[str]) -> Callable[[Kernel], int]:
     states = {"Live": "[MODULE_STATE_LIVE] Normal state", "Loading": "[MODULE_STATE_COMING] Full formed, running module_init",
               "Unloading": "[MODULE_STATE_GOING] Going away"}  # fmt: skip
 
@@ -154,13 +154,13 @@ def callback(module: str, obj: str, kind: str) -> Callable[[Kernel], int]:
         where = "vmlinux" if obj == "vmlinux" else f"{obj} -> {states[mod.state]}" if mod else "?"
         say(module, f"{kind}_callback: {where}")(kernel)
         if module in STATES:
-            loglevel(kernel, module, kind)
+            loglevel(kernel, module, kind, took_over)
         return int(kernel.parameter(module, "pre_patch_ret")) if kind == "pre_patch" else 0
 
     return run
 
 
-def loglevel(kernel: Kernel, module: str, kind: str) -> None:
+def loglevel(kernel: Kernel, module: str, kind: str, took_over: set[str]) -> None:
     """The system state that test_klp_state* change: who allocated space for it, and who takes it over."""
     others = [patch for patch in kernel.klp.patches if patch.name != module and patch.name in STATES]
     function, alone, taking_over = {
@@ -174,8 +174,8 @@ def loglevel(kernel: Kernel, module: str, kind: str) -> None:
         "post_unpatch": ("free_loglevel_state", "freeing space for the stored console_loglevel", ""),
     }[kind]
     if kind == "pre_patch":
-        kernel.vmlinux["taken over by " + module] = [1 if others else 0]
-    taken = kernel.vmlinux.get("taken over by " + module, [0])[0] and taking_over
+        (took_over.add if others else took_over.discard)(module)
+    taken = module in took_over and taking_over
     say(module, f"{function}: {taking_over if taken else alone}")(kernel)
 
 
@@ -184,11 +184,14 @@ class Harness:
 
     def __init__(self) -> None:
         self.kernel, self.log = Kernel(release="6.1"), list[str]()
+        took_over: set[str] = set()  # livepatches that found the system state changed already
         self.kernel.dynamic_debug = True
         for name, objects in LIVEPATCHES.items():
             for obj in objects if name.startswith("test_klp_callbacks") or name in STATES else ():
                 for kind in ("pre_patch", "post_patch", "pre_unpatch", "post_unpatch"):
-                    self.kernel.callbacks[name, obj or "vmlinux", kind] = callback(name, obj or "vmlinux", kind)
+                    self.kernel.callbacks[name, obj or "vmlinux", kind] = callback(
+                        name, obj or "vmlinux", kind, took_over
+                    )
         self.kernel.code = {(MOD, "init"): say(MOD, f"{MOD}_init"), (MOD, "exit"): say(MOD, f"{MOD}_exit"),
                             (BUSY, "init"): self.busy_init, (BUSY, "exit"): self.busy_exit}  # fmt: skip
 

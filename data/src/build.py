@@ -74,7 +74,9 @@ def fetch_headers(target: Target, folder: Path) -> None:
     """Download and unpack the newest matching header package and the two packages that it leans on."""
     names = re.findall(f"^({target.headers}) ", run("apt-cache", "search", "--names-only", "^linux-headers-6"), re.M)
     if not names:
-        sys.exit(f"build.py: apt knows no package {target.headers}. Try: apt-get update (Debian 12, with its security suite)")
+        sys.exit(
+            f"build.py: apt knows no package {target.headers}. Try: apt-get update (Debian 12, with its security suite)"
+        )
     newest = max(names, key=lambda name: [int(number) for number in re.findall(r"\d+", name)])
     depends = re.findall(r"Depends: (linux-headers-\S+-common|linux-kbuild-\S+)", run("apt-cache", "depends", newest))
     part = folder.with_suffix(".part")
@@ -94,7 +96,7 @@ def fetch_headers(target: Target, folder: Path) -> None:
 
 def find_headers(name: str, cache: Path) -> Path:
     if not TARGETS[name].headers:
-        from klpteach.vm.ppc64le import build_tree  # builds a kernel where there is none: ten minutes
+        from klpteach.vm.ppc64le.build import build_tree  # builds a kernel where there is none: ten minutes
 
         return build_tree(name.partition("-")[2])
     folder = cache / "headers" / name.replace(".", "_")  # a dot would look like a suffix
@@ -140,15 +142,22 @@ def build(name: str, headers: Path, work: Path, out: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     packaged = [name for name, target in TARGETS.items() if target.headers]
-    parser.add_argument("target", nargs="*", default=packaged, help=f"of {' '.join(TARGETS)}; default: {' '.join(packaged)}")
+    parser.add_argument(
+        "target", nargs="*", default=packaged, help=f"of {' '.join(TARGETS)}; default: {' '.join(packaged)}"
+    )
     parser.add_argument("--headers", type=Path, help="a kernel build tree to use instead of packages (one target only)")
     parser.add_argument("--out", type=Path, default=ROOT / "data" / "ko", help="default: data/ko")
-    parser.add_argument("--check", action="store_true", help="build elsewhere and compare with --out; exit 1 if they differ")
+    parser.add_argument(
+        "--check", action="store_true", help="build elsewhere and compare with --out; exit 1 if they differ"
+    )
     args = parser.parse_args()
     if unknown := set(args.target) - set(TARGETS):
         parser.error(f"unknown target {', '.join(sorted(unknown))}; there are {', '.join(TARGETS)}")
     check_tools()
-    cache = Path(os.environ.get("KLPTEACH_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "klpteach")
+    cache = Path(
+        os.environ.get("KLPTEACH_CACHE")
+        or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "klpteach"
+    )
     cache = cache.expanduser().resolve()
     different = []
     with tempfile.TemporaryDirectory(prefix="klpteach-") as scratch:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from .. import messages
 from ..klp import KlpFuncInfo
-from ..module import COMING, Module
+from ..module import COMING, TRUE, Module
 from ..refusal import EBUSY, EINVAL, ENOENT, Refused
 from .patch import klp_patch_object, klp_post_unpatch_callback, klp_pre_patch_callback, klp_unpatch_object
 from .relocs import klp_clear_object_relocs, klp_init_object_loaded
@@ -33,7 +33,7 @@ def klp_enable_patch(kernel: Kernel, pmod: Module) -> None:
     if not pmod.file.is_livepatch:
         kernel.log(messages.NOT_A_LIVEPATCH(module=pmod.name))
         raise Refused(EINVAL)
-    replace = info.replace or kernel.parameter(pmod.name, "replace") in "1Yy"  # as in the kernel's own test modules
+    replace = info.replace or kernel.parameter(pmod.name, "replace") in TRUE  # as in the kernel's own test modules
     patch = KlpPatch(pmod, [KlpObject(o.name, [_func(pmod, f) for f in o.funcs]) for o in info.objects], replace)
     if not klp_is_patch_compatible(kernel, patch):
         kernel.log(messages.INCOMPATIBLE(patch=patch.name))
