@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import shutil
 import subprocess
 import sys
 import tomllib
+from importlib import import_module
 
 import pytest
 from conftest import ROOT
@@ -58,6 +60,16 @@ def test_without_the_sample_modules_one_line_says_where_to_point(tmp_path) -> No
 @pytest.mark.parametrize("name", klpteach.__all__)
 def test_every_public_name_is_there_and_says_what_it_does(name: str) -> None:
     assert getattr(klpteach, name).__doc__
+
+
+def test_what_the_module_build_imports_from_the_library_is_there() -> None:
+    """Some of it is imported only when a ppc64le kernel has to be built."""
+    tree = ast.parse((ROOT / "data" / "src" / "build.py").read_text())
+    wanted = [
+        (node.module, name.name) for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for name in node.names
+    ]
+    ours = [(module, name) for module, name in wanted if module and module.startswith("klpteach")]
+    assert ours and all(hasattr(import_module(module), name) for module, name in ours), ours
 
 
 def test_both_environment_files_have_the_same_bytes() -> None:
