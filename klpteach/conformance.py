@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from . import kmod
@@ -17,8 +18,12 @@ from .data import ko_dir, open_ko, plain_name
 from .elf import ModuleFile
 from .errors import RecordingError
 from .kernel import Kernel
-from .module import Module
+from .klp import parse_symbol
+from .layout import layout_sections
+from .module import Module, symbols_by_name
+from .policy import VARIANTS
 from .recording import Difference, Recording, Step
+from .refusal import EEXIST
 
 # Commands that only look: they change nothing, and what they print is compared only where the model knows it.
 _LOOKS = re.compile(r"(cat|busybox|lsmod|modinfo|stk|vmi|modprobe -r|uname|ls|dmesg)\b")
@@ -62,6 +67,7 @@ def _kernel_for(recording: Recording, ko: str | os.PathLike[str] | None) -> Kern
             raise RecordingError(
                 f"{recording.scenario}: {file} in {folder.name} is another build than the recorded one (sha256). Try: --ko DIR"
             )
+    kernel.rules = replace(kernel.rules, **VARIANTS.get(recording.kernel.get("variant", ""), {}))  # type: ignore[arg-type]
     kernel.init_errno.update(recording.init_errno)
     kernel.module_sig = not recording.config or "MODULE_SIG" in recording.config
     kernel.hash_pointers = "no_hash_pointers" not in recording.kernel.get("cmdline", "")
@@ -82,19 +88,57 @@ def _kernel_for(recording: Recording, ko: str | os.PathLike[str] | None) -> Kern
 
 
 def _kernel_exports(recording: Recording) -> dict[str, int]:
-    """Kernel symbols' addresses: rows of type u, less what a module of the recording exports itself."""
+    """Kernel symbols' addresses: rows of type u, less what a module of the recording exports itself; ppc64le: of vmlinux.
+
+    Where a ppc64le recording kept no symbols, the labels of stubs tell.
+    """
     found: dict[str, int] = {}
+    for step in recording:
+        for table in (step.stubs or {}).values():
+            named = {str(e["symbol"]): int(e["funcdata"], 16) for e in table["entries"] if e["symbol"]}
+            found.update({name: address for name, address in named.items() if re.fullmatch(r"\w+", name)})
     own = {
         name
         for step in recording
-        for rows in (step.symbols or {}).values()
+        for module, rows in (step.symbols or {}).items()
+        if module != "vmlinux"
         for _, kind, name in rows
         if kind not in "u?"
     }
     for step in recording:
-        for rows in (step.symbols or {}).values():
-            found.update({name: address for address, kind, name in rows if kind == "u" and name not in own})
+        for module, rows in (step.symbols or {}).items():
+            outside = [(name, address) for address, kind, name in rows if kind == "u" or module == "vmlinux"]
+            found.update({name: address for name, address in outside if name not in own})
     return found
+
+
+def bases_of(kernel: Kernel, file: ModuleFile, step: Step) -> dict[str, int]:
+    """The base of every region of a module that a ppc64le step loaded or tried to load, as far as the step tells.
+
+    /proc/modules and the sections tell; where the load was refused, the addresses that a livepatch resolved for it.
+    """
+    copy = kernel.cpu.module_frob_arch_sections(file, kernel.rules, lambda line: None)
+    places = layout_sections(copy, kernel.rules.separate_memory).places
+    seen = (step.sections or {}).get(file.name, {})
+    row = step.module(file.name)
+    if row is None:
+        return dict(_resolved(copy, places, step))
+    known = ((region, file.section_names[index], offset) for index, (region, offset) in places.items())
+    bases = {region: seen[name] - offset for region, name, offset in known if name in seen}
+    return {"text" if kernel.rules.separate_memory else "core": row["base"]} | bases
+
+
+def _resolved(file: ModuleFile, places: Mapping[int, tuple[str, int]], step: Step) -> Iterator[tuple[str, int]]:
+    """(region, base) from each row `.klp.sym.OBJECT.NAME,POSITION` of kallsyms that names a symbol of the file."""
+    for rows in (step.symbols or {}).values():
+        for address, kind, name in rows:
+            symbol = parse_symbol(name) if kind == "?" else None
+            if symbol and symbol.object == file.name and address:
+                found = symbols_by_name(file).get(symbol.name, [])[max(symbol.sympos, 1) - 1 :]
+                section = int(file.symtab["shndx"][found[0]]) if found else 0
+                if section in places:
+                    region, offset = places[section]
+                    yield region, address - offset - int(file.symtab["value"][found[0]])
 
 
 class _Player:
@@ -103,15 +147,36 @@ class _Player:
     def __init__(self, kernel: Kernel, recording: Recording) -> None:
         self.kernel, self.recording = kernel, recording
         self.waiting: list[tuple[int | None, str]] = []
+        self.news = 0
+        self.last: dict[str, dict[str, int]] = {}  # where each module was put at its last load
 
     def play(self, number: int, theirs: Step) -> None:
-        self.kernel.placement = theirs.placement or {}
+        self.kernel.placement = self._placement(theirs)
         step = self._run(number, theirs)
+        self.last.update(step.placement or {})
         if theirs.quiet:
             self.waiting += step.dmesg
             step.dmesg, step.errno = [], theirs.errno
             return
         step.dmesg, self.waiting = self.waiting + step.dmesg, []
+
+    def _placement(self, theirs: Step) -> Mapping[str, Mapping[str, int]]:
+        """Where the module of this command goes: as recorded; on ppc64le, where nothing is told, as at its last load."""
+        told, words = theirs.placement or {}, theirs.command.split()
+        if not self.kernel.cpu.has_stubs or len(words) < 2 or words[0] != "insmod":
+            return told
+        file = open_ko(self.kernel.ko, words[1])
+        if theirs.errno == EEXIST:
+            return told
+        before = self.last.get(file.name, {})
+        if file.name in told and not told[file.name]:  # "new": some address where no module was before
+            before = self._elsewhere()
+        return {file.name: {**before, **bases_of(self.kernel, file, theirs), **told.get(file.name, {})}}
+
+    def _elsewhere(self) -> dict[str, int]:
+        """A base where no module was before."""
+        self.news += 1
+        return dict.fromkeys(("core", "text"), self.kernel.cpu.modules_start + (1 << 40) + (self.news << 28))
 
     def _run(self, number: int, theirs: Step) -> Step:
         command = theirs.command

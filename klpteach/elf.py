@@ -114,6 +114,11 @@ class ModuleFile:
             reason = error.strerror if isinstance(error, OSError) else error
             raise ModuleFormatError(f"{path.name}: cannot be read ({reason}). Is the path right?") from None
 
+    @property
+    def on_disk(self) -> ModuleFile:
+        """The file as it is on disk: itself, except for the copy that the loader of an architecture works on."""
+        return self
+
     # -- what is in it ------------------------------------------------------------------------------------------------
 
     @property

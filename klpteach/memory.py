@@ -1,7 +1,8 @@
 """Where modules live: the module area as a list of mappings, lowest fit first, and what was there before.
 
-x86_64: module_alloc() takes the lowest hole that fits; a mapping is rounded up to pages and followed by a guard page.
-A freed range can be taken at once (VM_FLUSH_RESET_PERMS), which is why a reload lands where the first load was.
+module_alloc() takes the lowest hole that fits; a mapping is rounded up to pages and followed by a guard page. A freed
+range can be taken at once (VM_FLUSH_RESET_PERMS), which is why a reload lands where the first load was. On ppc64le the
+area is that of all vmalloc users, with pages of 64 KiB. Simplified: nobody else takes addresses there.
 """
 
 from __future__ import annotations
@@ -20,13 +21,13 @@ MODULES_START, MODULES_END = 0xFFFFFFFFC0201000, 0xFFFFFFFFFF000000
 KERNEL_TEXT = 0xFFFFFFFF81000000
 
 
-def page_align(size: int) -> int:
+def page_align(size: int, page: int = PAGE) -> int:
     """Round up to whole pages.
 
-    >>> hex(page_align(0x1001))
-    '0x2000'
+    >>> hex(page_align(0x1001)), hex(page_align(0x1001, 0x10000))
+    ('0x2000', '0x10000')
     """
-    return (size + PAGE - 1) & -PAGE
+    return (size + page - 1) & -page
 
 
 @dataclass(eq=False)
@@ -53,8 +54,8 @@ class AddressSpace:
     ('0xffffffffc0201000', '0xffffffffc0205000')
     """
 
-    def __init__(self, start: int = MODULES_START) -> None:
-        self.start = start
+    def __init__(self, start: int = MODULES_START, end: int = MODULES_END, page: int = PAGE) -> None:
+        self.start, self.end, self.page = start, end, page
         self.regions: list[Region] = []
 
     def __iter__(self) -> Iterator[Region]:
@@ -62,7 +63,7 @@ class AddressSpace:
 
     def alloc(self, size: int, owner: str, kind: str, at: int | None = None) -> Region:
         """Map `size` bytes, zeroed, at the lowest hole, or at address `at` where a recording says so."""
-        size = page_align(size)
+        size = page_align(size, self.page)
         region = Region(self._lowest_hole(size) if at is None else at, size, owner, kind, np.zeros(size, "u1"))
         self.regions.append(region)
         self.regions.sort(key=lambda r: r.start)
@@ -74,9 +75,9 @@ class AddressSpace:
     def _lowest_hole(self, size: int) -> int:
         hole = self.start
         for region in self.regions:
-            if hole + size + PAGE <= region.start:
+            if hole + size + self.page <= region.start:
                 break
-            hole = max(hole, region.end + PAGE)
-        if hole + size > MODULES_END:
+            hole = max(hole, region.end + self.page)
+        if hole + size > self.end:
             raise Refused(ENOMEM)
         return hole

@@ -11,11 +11,16 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+Printer = Callable[[int], str]
 ERR, WARNING, NOTICE, INFO, DEBUG = 3, 4, 5, 6, 7
 
 
 class Pointer(int):
     """An address printed with %p: since 4.15 the kernel prints a hash of it instead, another one each boot."""
+
+
+class Symbolic(int):
+    """An address printed with %pS: symbol+0xOFFSET/0xSIZE [module], or the bare address where there is no symbol."""
 
 
 @dataclass(frozen=True)
@@ -61,8 +66,10 @@ class Line:
     def level(self) -> int:
         return self.message.level
 
-    def render(self, pointer: Callable[[int], str] = "{:016x}".format) -> str:
-        args = {key: pointer(value) if isinstance(value, Pointer) else value for key, value in self.args.items()}
+    def render(self, pointer: Printer = "{:016x}".format, symbol: Printer = "{:#x}".format) -> str:
+        """The text; pointer prints what %p is given, symbol what %pS is given."""
+        printers: dict[type, Printer] = {Pointer: pointer, Symbolic: symbol}
+        args = {k: printers[type(v)](v) if type(v) in printers else v for k, v in self.args.items()}
         return self.message.format.format(**args)
 
 
@@ -78,6 +85,10 @@ _FIELDS = {
     "new": "[0-9a-f]+",
     "sec": r"\d+",
     "idx": r"\d+",
+    "insn": "[0-9a-f]{8}",
+    "where": r"\S+(?: \[\S+\])?",
+    "offset": r"-?\d+",
+    "stub": r"(?:\S+ )?stub_for_addr\S*",
 }
 
 _X86, _MAIN, _CORE, _TRANSITION = (
@@ -87,6 +98,7 @@ _X86, _MAIN, _CORE, _TRANSITION = (
     "kernel/livepatch/transition.c",
 )
 _PATCH = "kernel/livepatch/patch.c"
+_PPC = "arch/powerpc/kernel/module_64.c"
 
 # -- relocation, x86_64 ---------------------------------------------------------------------------------------------------
 NONZERO_SKIPPING = Message(
@@ -116,6 +128,26 @@ OVERFLOW = Message(ERR, _X86, "module: overflow in relocation type {type} val {v
 NOT_MCMODEL = Message(ERR, _X86, "module: `{module}' likely not compiled with -mcmodel=kernel")
 UNKNOWN_RELA = Message(ERR, _X86, "module: {module}: Unknown rela relocation: {type}")
 
+# -- relocation, ppc64le --------------------------------------------------------------------------------------------------
+NO_STUBS = Message(ERR, _PPC, "module_64: {module}: doesn't contain .stubs.")
+EXPECTED_NOP = Message(ERR, _PPC, "module_64: {module}: Expected nop after call, got {insn:08x} at {where}")
+REL24_RANGE = Message(ERR, _PPC, "module_64: {module}: REL24 {offset} out of range!")
+REL32_RANGE = Message(ERR, _PPC, "module_64: {module}: REL32 {offset} out of range!")
+BAD_TOC16 = Message(ERR, _PPC, "module_64: {module}: bad TOC16 relocation (0x{val:x})")
+BAD_TOC16_DS = Message(ERR, _PPC, "module_64: {module}: bad TOC16_DS relocation (0x{val:x})")
+BAD_TOC16_LO_DS = Message(ERR, _PPC, "module_64: {module}: bad TOC16_LO_DS relocation (0x{val:x})")
+UNKNOWN_ADD = Message(ERR, _PPC, "module_64: {module}: Unknown ADD relocation: {type}")
+STUB_RANGE = Message(ERR, _PPC, "module_64: {module}: Address {loc} of stub out of range of {toc}.")
+CUT_HERE = Message(WARNING, "kernel/panic.c", "------------[ cut here ]------------")
+STUB_WARNING = Message(WARNING, "kernel/panic.c", "WARNING: CPU: {cpu} PID: {pid} at {stub}")
+END_TRACE = Message(WARNING, "kernel/panic.c", "---[ end trace 0000000000000000 ]---")
+CANNOT_CLEAR = Message(
+    ERR, "no kernel: the proposal clear-relocations", "module_64: {module}: cannot clear relocation type {type}"
+)
+DATA_ACCESS = Message(
+    1, "arch/powerpc/mm/fault.c", "BUG: Unable to handle kernel data access on {what} at 0x{address:08x}"
+)
+
 # -- loading --------------------------------------------------------------------------------------------------------------
 OUT_OF_TREE = Message(WARNING, _MAIN, "{module}: loading out-of-tree module taints kernel.")
 TAINT_LIVEPATCH = Message(NOTICE, _MAIN, "{module}: tainting kernel with TAINT_LIVEPATCH")
@@ -127,6 +159,7 @@ STAGING = Message(
     WARNING, _MAIN, "{module}: module is from the staging directory, the quality is unknown, you have been warned."
 )
 BAD_ARCH = Message(ERR, _MAIN, "Invalid architecture in ELF header: {machine}")
+BLACKLISTED = Message(ERR, _MAIN, "Module {module} is blacklisted")
 COMMON = Message(WARNING, _MAIN, "{module}: please compile with -fno-common")
 UNKNOWN_SYMBOL = Message(WARNING, _MAIN, "{module}: Unknown symbol {name} (err {err})")
 BAD_SECTION_INDEX = Message(ERR, _MAIN, "{module}: Symbol {name} has an invalid section index {index} (max {max})")
@@ -167,6 +200,7 @@ ENABLE_FAILED = Message(WARNING, _CORE, "livepatch: failed to enable patch '{pat
 NO_FTRACE_LOCATION = Message(ERR, _PATCH, "livepatch: failed to find location for function '{function}'")
 INIT_FAILED = Message(WARNING, _CORE, "livepatch: failed to initialize patch '{patch}' for module '{module}' ({err})")
 APPLY_FAILED = Message(WARNING, _CORE, "livepatch: failed to apply patch '{patch}' to module '{module}' ({err})")
+FORCING = Message(WARNING, _TRANSITION, "livepatch: forcing remaining tasks to the patched state")
 REFUSING = Message(
     WARNING, _CORE, "livepatch: patch '{patch}' failed for module '{module}', refusing to load module '{module_}'"
 )
@@ -177,6 +211,12 @@ PAGE_FAULT = Message(1, "arch/x86/mm/fault.c", "BUG: unable to handle page fault
 POKE = Message(INFO, "a test module of ours", "poke_demo: old value {old:016x}, new value {new:016x}")
 TARGET_ABSENT = Message(
     ERR, "no kernel: the proposal hard-dependencies", "{module}: target module {target} is not loaded (err {err})"
+)
+
+TOO_LATE = Message(
+    ERR,
+    "no kernel: the proposal refuse-unpatched",
+    "{module}: livepatch {patch} is enabled and can no longer patch it, refusing to load (err {err})",
 )
 
 ALL: dict[str, Message] = {name: value for name, value in globals().items() if isinstance(value, Message)}

@@ -11,12 +11,14 @@ import numpy as np
 
 from .elf import ModuleFile
 from .elf_h import SHF_ALLOC, SHF_EXECINSTR, SHF_WRITE, SHN_ABS, SHN_UNDEF, SHT_NOBITS, STB_WEAK
-from .image import Image, core_symbols, is_init, section_flags
+from .image import Image
+from .layout import core_symbols, is_init, section_flags
 from .memory import Region
 from .refusal import EINVAL, Refused
 
 TRUE, FALSE = ("1", "Y", "y"), ("0", "N", "n")  # what kstrtobool() takes, as stories write it
 UNFORMED, COMING, LIVE, GOING = "Unformed", "Loading", "Live", "Unloading"  # the words of /proc/modules
+HALF_LOADED = "Half-loaded"  # no kernel's: of the proposal half-loaded
 
 
 class KallsymsRow(NamedTuple):
@@ -139,6 +141,31 @@ class Module:
             if name and section not in (SHN_UNDEF, SHN_ABS) and best.address < value <= address:
                 best = KallsymsRow(value, "T", name)
         return best
+
+    def symbol_of(self, address: int) -> str | None:
+        """What %pS prints for an address of this module; the size is the distance to the next symbol, not st_size.
+
+        Source: kernel/module/kallsyms.c, find_kallsyms_symbol().
+        """
+        region = next((r for r in self.regions if r.start <= address < r.end), None)
+        if region is None:
+            return None
+        best, best_value, next_value = "", -1 if region.kind == "core" else region.start - 1, self._end(region)
+        for index in range(1, len(self.file.symtab)) if self.state == COMING else core_symbols(self.file)[1:]:
+            value, name = int(self.image.symbols[index]), self.file.symbol_names[index]
+            if not name or self.file.symtab["shndx"][index] == SHN_UNDEF:
+                continue
+            if best_value < value <= address:
+                best, best_value = name, value
+            elif address < value < next_value:
+                next_value = value
+        size = (next_value - best_value) & 0xFFFFFFFFFFFFFFFF
+        return f"{best}+{address - best_value:#x}/{size:#x} [{self.name}]" if best else None
+
+    def _end(self, region: Region) -> int:
+        """Where a region's symbols end at the latest: of one block only the text counts, else the laid out size."""
+        sizes = self.image.layout.sizes
+        return region.start + (self.image.layout.text_size if region.kind in ("core", "init") else sizes[region.kind])
 
     # -- what user space sees -----------------------------------------------------------------------------------------
 

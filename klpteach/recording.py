@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from .comparison import Difference as Difference
+from .comparison import compare_steps as compare_steps
 from .errors import RecordingError
 
 SCHEMA = "klpteach-recording/1"
-_HASHED = re.compile(r"(?<=loc )[0-9a-f]{16}")
 _OPTIONAL = (
     "quiet",
     "oops",
@@ -247,101 +247,3 @@ class Recording:
         for number, (ours, theirs) in enumerate(zip(self.steps, other.steps, strict=False)):
             found += [Difference(number, ours.command, *rest) for rest in compare_steps(ours, theirs, exact_pointers)]
         return found
-
-
-@dataclass(frozen=True)
-class Difference:
-    """One thing that two recordings do not agree on."""
-
-    step: int
-    command: str
-    what: str
-    ours: Any
-    theirs: Any
-
-    def __str__(self) -> str:
-        return f"step {self.step} ({self.command}): {self.what}: {_brief(self.ours)} != {_brief(self.theirs)}"
-
-
-def _brief(value: Any) -> str:
-    if isinstance(value, bytes):
-        return value.hex()
-    return hexa(value) if isinstance(value, int) and value > 0xFFFFFFFF else repr(value)
-
-
-def compare_steps(ours: Step, theirs: Step, exact_pointers: bool = False) -> Iterator[tuple[str, Any, Any]]:
-    """(what, ours, theirs) for every field that both have looked at and that differs."""
-    if ours.command != theirs.command:
-        yield "command", ours.command, theirs.command
-    if ours.oops or theirs.oops:
-        if ours.oops != theirs.oops:
-            yield "oops", ours.oops, theirs.oops
-        elif _before_the_wreck(ours) != _before_the_wreck(theirs):
-            yield "dmesg up to the oops", _before_the_wreck(ours), _before_the_wreck(theirs)
-        return
-    for key in ("errno", "exit"):
-        if getattr(ours, key) != getattr(theirs, key):
-            yield key, getattr(ours, key), getattr(theirs, key)
-    if None not in (ours.exit, theirs.exit) and ours.out is not None and ours.out != theirs.out:
-        yield "out", ours.out, theirs.out
-    yield from _compare_dmesg(ours, theirs, exact_pointers)
-    for key in ("modules", "livepatch", "sections", "symbols", "sites", "stubs"):
-        a, b = getattr(ours, key), getattr(theirs, key)
-        if a is not None and b is not None:
-            if key in (
-                "sections",
-                "symbols",
-            ):  # a recorder need not look at every module: what it left out is not compared
-                a = {module: rows for module, rows in a.items() if module in b}
-            yield from _compare_values(key, a, b)
-
-
-def _before_the_wreck(step: Step) -> list[str]:
-    """The lines up to the first of the oops, without the address, which lies in memory that is long gone."""
-    lines = []
-    for line in step.lines:
-        lines.append(re.sub(r"[0-9a-f]{16}", "(address)", line))
-        if line.startswith("BUG:"):
-            break
-    return lines
-
-
-def _compare_dmesg(ours: Step, theirs: Step, exact_pointers: bool) -> Iterator[tuple[str, Any, Any]]:
-    def comparable(step: Step) -> list[str]:
-        return step.lines if exact_pointers else [_HASHED.sub("(hashed)", line) for line in step.lines]
-
-    a, b = comparable(ours), comparable(theirs)
-    for number in range(max(len(a), len(b))):
-        left, right = (lines[number] if number < len(lines) else None for lines in (a, b))
-        if left != right:
-            yield f"dmesg line {number}", left, right
-        elif (
-            None not in (ours.dmesg[number][0], theirs.dmesg[number][0])
-            and ours.dmesg[number][0] != theirs.dmesg[number][0]
-        ):
-            yield f"level of dmesg line {number}", ours.dmesg[number][0], theirs.dmesg[number][0]
-
-
-def _in_the_copy(row: tuple[int, str, str]) -> bool:
-    """A symbol of a section that is not laid out (.modinfo) points into the temporary copy of the file, anywhere in vmalloc."""
-    return row[1] == "?" and 0xFF00000000000000 <= row[0] < 0xFFFFFFFF80000000
-
-
-def _compare_values(key: str, a: Any, b: Any) -> Iterator[tuple[str, Any, Any]]:
-    """Go down into dictionaries, so that a difference names the one address or byte that differs."""
-    if isinstance(a, dict) and isinstance(b, dict):
-        for name in [*a, *(n for n in b if n not in a)]:
-            yield from _compare_values(f"{key} {name}", a.get(name), b.get(name))
-    elif (
-        isinstance(a, list) and isinstance(b, list) and len(a) == len(b) and not key.endswith(("used_by", "functions"))
-    ):
-        for number, (left, right) in enumerate(zip(a, b, strict=True)):
-            yield from _compare_values(f"{key} {number}", left, right)
-    elif key.startswith("symbols ") and a and b and _in_the_copy(a) and _in_the_copy(b):
-        if a[1:] != b[1:]:
-            yield key, a, b
-    elif key.endswith("functions") and a is not None and b is not None:
-        if set(a) != set(b):
-            yield key, a, b
-    elif a != b:
-        yield key, a, b

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import errno as _errno
 
-ENOENT, EAGAIN, ENOMEM, EBUSY, EEXIST, ENODEV, EINVAL, ENOEXEC = (
+EPERM, ENOENT, EAGAIN, ENOMEM, EBUSY, EEXIST, ENODEV, EINVAL, ENOEXEC = (
     -number
     for number in (
+        _errno.EPERM,
         _errno.ENOENT,
         _errno.EAGAIN,
         _errno.ENOMEM,

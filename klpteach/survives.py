@@ -6,15 +6,19 @@ livepatch asks for. What happens on a reload depends on the livepatch's bytes, n
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .elf import ModuleFile
+from .elf_h import EM_PPC64, POINTER_TYPE
 from .elfwrite import tiny_module
 from .errors import KlpteachError
 from .kernel import Kernel
 from .klp import parse_symbol, sites
 from .policy import RELEASES
 from .recording import Recording, Step
+from .refusal import errno_name
+
+MANY = 40  # moves
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,8 @@ class Outcome:
     target: str
     stand_in: bool
     recording: Recording
+    moves: int | None = None  # ppc64le: how many reloads at ever new bases the table of stubs bears; None: any number
+    ending: str = ""  # what ends them: an errno's name, or oops
 
     @property
     def failed(self) -> Step | None:
@@ -49,16 +55,21 @@ def stand_in(livepatch: ModuleFile, target: str) -> ModuleFile:
             wanted[func.old_name] = max(wanted.get(func.old_name, 1), func.old_sympos)
     names = [name for name, count in wanted.items() for _ in range(count)]
     symbols = [("__stand_in_text", ".text", 0), *((name, ".text", 32 * n) for n, name in enumerate(names))]
-    calls = [("__mcount_loc", 8 * n, 1, "__stand_in_text", 32 * n) for n in range(len(names))]
-    sections = {".text": bytes(32 * max(len(names), 1)), "__mcount_loc": bytes(8 * max(len(names), 1))}
-    return ModuleFile(tiny_module(target, sections, symbols, calls), f"{target}.ko")
+    pointer = POINTER_TYPE[livepatch.machine]
+    calls = [("__mcount_loc", 8 * n, pointer, "__stand_in_text", 32 * n) for n in range(len(names))]
+    sections: dict[str, bytes | int] = {
+        ".text": bytes(32 * max(len(names), 1)),
+        "__mcount_loc": bytes(8 * max(len(names), 1)),
+    }
+    if livepatch.machine == EM_PPC64:
+        sections[".stubs"] = 0  # the loader makes it as long as it needs
+    return ModuleFile(tiny_module(target, sections, symbols, calls, machine=livepatch.machine), f"{target}.ko")
 
 
 def survives(livepatch: ModuleFile, targets: dict[str, ModuleFile] | None = None) -> list[Outcome]:
     """For every release and every module the livepatch patches: load it, load the livepatch, remove it, load it again.
 
-    targets: module name -> file, where it is at hand. Errors: KlpteachError for a file that is no livepatch, or of an
-    architecture that is not in the model.
+    targets: module name -> file, where it is at hand. Errors: KlpteachError for a file that is no livepatch.
     """
     if not livepatch.is_livepatch or not livepatch.klp:
         raise KlpteachError(
@@ -75,4 +86,20 @@ def _reload(livepatch: ModuleFile, name: str, target: ModuleFile | None, release
         step = kernel.insmod(load) if load else kernel.rmmod(name)
         if step.oops:
             break
-    return Outcome(release, name, target is None, kernel.recording)
+    outcome = Outcome(release, name, target is None, kernel.recording)
+    if kernel.cpu.has_stubs and outcome.failed is None:
+        moves, ending = _moves(kernel, file, name)
+        return replace(outcome, moves=moves, ending=ending)
+    return outcome
+
+
+def _moves(kernel: Kernel, file: ModuleFile, name: str) -> tuple[int | None, str]:
+    """Go on with the story: reload elsewhere until it is refused, or oopses, or MANY succeeded."""
+    kernel.recording = Recording("moves", kernel=kernel.recording.kernel)  # not part of the story that is shown
+    for done in range(MANY):
+        kernel.rmmod(name)
+        kernel.fill(3)
+        step = kernel.insmod(file)
+        if step.refused or step.oops:
+            return done, "oops" if step.oops else errno_name(step.errno or 0)
+    return None, ""

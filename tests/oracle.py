@@ -37,6 +37,19 @@ SHN_UNDEF, SHN_LIVEPATCH = 0, 0xFF20
 DEADLINE = 300.0  # seconds for a download
 
 
+# machine -> linker, emulation, package, options, sections that only the kernel knows
+LINKERS = {
+    62: ("ld", "elf_x86_64", "binutils", "", ()),
+    21: (
+        "powerpc64le-linux-gnu-ld",
+        "elf64lppc",
+        "binutils-powerpc64le-linux-gnu",
+        "--no-toc-optimize --no-toc-sort --no-opd-optimize --no-tls-optimize --no-inline-optimize --no-plt-localentry",
+        (".stubs",),
+    ),
+}
+
+
 class Unavailable(Exception):
     """An authority cannot be asked here; the text says why."""
 
@@ -52,18 +65,21 @@ def link(
     livepatch: let ld apply the .klp.rela sections too; their symbols are then undefined ordinary ones and found in
     `symbols` under their whole name. Errors: Unavailable without ld, AssertionError with ld's words where it complains.
     """
-    if not shutil.which("ld"):
-        raise Unavailable("GNU ld is not installed (package binutils)")
+    linker, emulation, package, own_options, own_discards = LINKERS[int.from_bytes(data[18:20], "little")]
+    if not shutil.which(linker):
+        raise Unavailable(f"GNU ld is not installed as {linker} (package {package})")
     source, script, target = folder / "module.o", folder / "script.lds", folder / "module.elf"
     source.write_bytes(for_ld(data, livepatch))
     lines = [f'"{name}" = {address:#x};' for name, address in symbols.items()]
     lines += ["SECTIONS {", *(f'"{name}" {address:#x} : {{ *("{name}") }}' for name, address in addresses.items())]
     script.write_text(
-        "\n".join([*lines, f"/DISCARD/ : {{ {' '.join(f'*({name})' for name in DISCARDED + OF_LD)} }}", "}"])
+        "\n".join(
+            [*lines, f"/DISCARD/ : {{ {' '.join(f'*({name})' for name in DISCARDED + OF_LD + own_discards)} }}", "}"]
+        )
     )
     options = "-static -e 0 --no-relax -z norelro -z noexecstack --no-warn-rwx-segments --no-gc-sections"
     done = subprocess.run(
-        ["ld", "-m", "elf_x86_64", *options.split(), "-T", script, "-o", target, source],
+        [linker, "-m", emulation, *options.split(), *own_options.split(), "-T", script, "-o", target, source],
         capture_output=True,
         text=True,
         timeout=60,
@@ -152,13 +168,16 @@ def first_difference(data: bytes, section: str, ours: bytes, theirs: bytes) -> s
 
 # -- Debian's modules -----------------------------------------------------------------------------------------------------
 
+PACKAGES = {"amd64": "amd64", "ppc64el": "powerpc64le"}  # Debian's architecture -> the flavour in the package's name
 NFSD, LARGEST = "kernel/fs/nfsd/nfsd.ko", "kernel/drivers/gpu/drm/amd/amdgpu/amdgpu.ko"
 SAMPLE_SIZE = 50
 
 
 @lru_cache
-def debian_modules() -> Path:
+def debian_modules(architecture: str = "amd64") -> Path:
     """A folder with nfsd.ko, amdgpu.ko (the largest) and 50 more modules of Debian's 6.1 kernel, downloaded once.
+
+    architecture is Debian's name. Another than the machine's needs no `dpkg --add-architecture`: apt gets lists of its own.
 
     It stays in $KLPTEACH_CACHE (default ~/.cache/klpteach) and is never part of the project: the modules are Debian's.
     Errors: Unavailable with the reason.
@@ -168,14 +187,15 @@ def debian_modules() -> Path:
             os.environ.get("KLPTEACH_CACHE")
             or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "klpteach"
         )
-        folder = cache / "debian-6.1-modules"
+        suffix = "" if architecture == "amd64" else f"-{architecture}"
+        folder = cache / f"debian-6.1-modules{suffix}"
         if folder.is_dir():
             return folder
         _check_tools()
         cache.mkdir(parents=True, exist_ok=True)
-        with _lock(cache / "debian-6.1-modules.lock"):
+        with _lock(cache / f"{folder.name}.lock"):
             if not folder.is_dir():
-                _fetch(cache, folder)
+                _fetch(cache, folder, architecture)
     except (OSError, RuntimeError) as error:  # RuntimeError: no home folder
         raise Unavailable(f"the cache folder cannot be used ({error})") from None
     return folder
@@ -203,32 +223,23 @@ def _lock(path: Path) -> Iterator[None]:
         yield
 
 
-def _fetch(cache: Path, folder: Path) -> None:
+def _fetch(cache: Path, folder: Path, architecture: str) -> None:
     """Download the newest package, unpack what is wanted, and only then give the folder its name."""
-    names = re.findall(
-        r"^(linux-image-6\.1\.0-\d+-amd64) ",
-        _apt("apt-cache", "search", "--names-only", r"^linux-image-6\.1\.0-"),
-        re.M,
-    )
-    if not names:
-        raise Unavailable("apt knows no package linux-image-6.1.0-*-amd64. Try, on Debian 12: apt-get update")
-    newest = max(names, key=lambda name: int(name.split("-")[3]))
+    flavour = PACKAGES[architecture]
     with tempfile.TemporaryDirectory(dir=cache) as part:
+        options = _other_architecture(Path(part), architecture) if architecture != "amd64" else []
+        if options:
+            with contextlib.suppress(Unavailable):  # other sources may lack the architecture; the search below decides
+                _apt("apt-get", "-qq", *options, "update")
+        found = _apt("apt-cache", *options, "search", "--names-only", r"^linux-image-6\.1\.0-")
+        names = re.findall(rf"^(linux-image-6\.1\.0-\d+-{flavour}) ", found, re.M)
+        if not names:
+            raise Unavailable(f"apt knows no package linux-image-6.1.0-*-{flavour}. Try, on Debian 12: apt-get update")
+        newest = max(names, key=lambda name: int(name.split("-")[3]))
         modules = Path(part) / "modules"
         modules.mkdir()
-        _apt(
-            "apt-get",
-            "-qq",
-            "-o",
-            "APT::Sandbox::User=root",
-            "-o",
-            "Acquire::Retries=1",
-            "-o",
-            "Acquire::http::Timeout=30",
-            "download",
-            newest,
-            cwd=part,
-        )
+        retries = ["-o", "Acquire::Retries=1", "-o", "Acquire::http::Timeout=30", "-o", "APT::Sandbox::User=root"]
+        _apt("apt-get", "-qq", *options, *retries, "download", newest, cwd=part)
         packages = list(Path(part).glob("*.deb"))
         if len(packages) != 1:
             raise Unavailable(f"apt-get download {newest} left no package")
@@ -236,6 +247,14 @@ def _fetch(cache: Path, folder: Path) -> None:
             (modules / name).write_bytes(body)
         (modules / "PACKAGE").write_text(packages[0].name + "\n")
         modules.rename(folder)
+
+
+def _other_architecture(part: Path, architecture: str) -> list[str]:
+    """Options that let apt see another architecture, with package lists of its own."""
+    (part / "lists" / "partial").mkdir(parents=True)
+    settings = [f"APT::Architectures::={name}" for name in ("amd64", architecture)]
+    settings += [f"Dir::State::lists={part / 'lists'}", "Dir::Cache::pkgcache=", "Dir::Cache::srcpkgcache="]
+    return [word for setting in [*settings, "APT::Sandbox::User=root"] for word in ("-o", setting)]
 
 
 def _apt(*command: str, cwd: str | None = None) -> str:

@@ -53,6 +53,49 @@ def test_simulate_as_json_is_the_recordings_steps(capsys) -> None:
     assert [step["errno"] for step in json.loads(out)["steps"]] == [0, 0, 0, -8]
 
 
+@pytest.mark.parametrize("options", [(), ("--release", "6.12"), ("--proposal", "reuse-stub")], ids=str)
+@pytest.mark.parametrize("story", ["reload", "moved", "init-fails"])
+def test_simulate_runs_on_ppc64le_and_its_recording_replays(capsys, story: str, options: tuple, tmp_path: Path) -> None:
+    path = str(tmp_path / "story.json")
+    status, out, _ = run(capsys, "simulate", story, "--arch", "ppc64le", *options, "--out", path)
+    steps = Recording.load(path)
+    assert status == int(any(step.refused and step.command.startswith("insmod") for step in steps))
+    assert "patching complete" in out and "x86" not in out
+    assert steps[-1].stubs and steps.kernel["arch"] == "ppc64le"
+    assert run(capsys, "replay", path) == (0, f"{len(steps)} steps, 0 differences\n", "")
+
+
+def test_inspect_tells_how_many_moves_a_table_of_stubs_bears(capsys) -> None:
+    status, out, _ = run(capsys, "inspect", str(KO / "ppc64le-6.12" / "livepatch_edge.ko"))
+    lines = [line for line in out.splitlines() if line.startswith("reload of nfsd_demo")]
+    assert status == 0
+    assert [line.partition(": ")[2].removesuffix(" (nfsd_demo is a stand-in)") for line in lines] == [
+        *["insmod nfsd_demo.ko: ENOEXEC (-8)"] * 2,
+        "works at the same base; at others 2x, then ENOENT",  # 6.3: one block, so bytes follow the table
+        "works at the same base; at others 2x, then oops",  # 6.12: .stubs ends with its page, as recorded
+    ]
+
+
+def test_relocate_writes_a_ppc64le_image_with_its_stubs(capsys, tmp_path: Path) -> None:
+    symbols = {
+        "_mcount": "0xc000000000046f80",
+        "seq_printf": "0xc000000000255c90",
+        "klp_enable_patch": "0xc00000000011d7f0",
+    }
+    (tmp_path / "symbols.json").write_text(json.dumps(symbols))
+    file, base = str(KO / "ppc64le-6.1" / "livepatch_nfsd_demo.ko"), 0xC008000000100000
+    argv = ("relocate", file, "--base", f"{base:x}", "--symbols", str(tmp_path / "symbols.json"))
+    status, out, _ = run(capsys, *argv, "--out", str(tmp_path / "image"), "--json")
+    report = json.loads(out)
+    (stubs,) = (row for row in report["sections"] if row["section"] == ".stubs")
+    flat = (tmp_path / "image").read_bytes()
+    table = flat[stubs["image_offset"] :][: stubs["size"]]
+    found = [int.from_bytes(table[at + 32 : at + 40], "little") for at in range(0, len(table), 40)]
+    assert (status, int(report["start"], 16)) == (0, base)
+    assert found[:3] == [int(symbols[name], 16) for name in ("_mcount", "seq_printf", "klp_enable_patch")]
+    assert set(found[3:]) == {0} and len(found) == 11
+
+
 @pytest.mark.skipif(not SHARED.exists(), reason="no recordings in ../shared/recordings")
 def test_replay_prints_each_difference_and_counts_them(capsys, tmp_path: Path) -> None:
     raw = json.loads((SHARED / "x86_64" / "bug--6.1--nokaslr.json").read_text())

@@ -11,7 +11,7 @@ from conftest import SHARED, shared_recordings
 from klpteach import Recording, RecordingError, replay, simulate
 
 
-@pytest.mark.parametrize("path", shared_recordings("x86_64"))
+@pytest.mark.parametrize("path", [*shared_recordings("x86_64"), *shared_recordings("ppc64le")])
 def test_the_model_does_what_the_real_kernel_did(path: Path) -> None:
     ours, differences = replay(Recording.load(path), SHARED / "ko")
     assert [str(d) for d in differences] == []

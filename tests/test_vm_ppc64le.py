@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from klpteach import klp
+from klpteach import klp, replay
+from klpteach.arch.loadercopy import LoaderCopy
+from klpteach.arch.ppc64le import Ppc64le
+from klpteach.arch.stubs import StubTable
 from klpteach.data import data_dir, ko_dir, open_ko
 from klpteach.elf import ModuleFile
-from klpteach.recording import Recording
+from klpteach.layout import layout_sections
+from klpteach.recording import Recording, hexa
 from klpteach.vm.host import HostError
 from klpteach.vm.ppc64le import build, record
 from klpteach.vm.ppc64le.stories import STORIES
@@ -56,6 +62,100 @@ def test_a_recording_is_complete_and_its_name_tells_its_end(path: Path) -> None:
     folder = ko_dir("ppc64le", recording.release)
     for name, digest in recording.files.items():
         assert hashlib.sha256(open_ko(folder, name).data).hexdigest() == digest
+
+
+@pytest.mark.parametrize("path", RECORDINGS, ids=lambda path: path.stem)
+def test_the_model_does_what_the_real_kernel_did(path: Path) -> None:
+    recording = Recording.load(path)
+    ours, differences = replay(recording)
+    assert [str(d) for d in differences] == []
+    assert len(ours) == len(recording)
+
+
+def change_funcdata(step: dict) -> None:
+    step["stubs"][LP]["entries"][5]["funcdata"] = "0xc008000000000000"
+
+
+def change_used(step: dict) -> None:
+    step["stubs"][LP]["used"] -= 1
+
+
+def forget_a_stub(step: dict) -> None:
+    del step["stubs"][LP]["entries"][-1]
+
+
+def change_the_word_after_a_call(step: dict) -> None:
+    key = next(key for key, value in step["sites"].items() if value.endswith(LD_R2))
+    step["sites"][key] = step["sites"][key][:8] + NOP
+
+
+def change_the_size_that_is_printed(step: dict) -> None:
+    step["dmesg"][0][1] = step["dmesg"][0][1].replace("/0x", "/0x1")
+
+
+def forget_the_warning(step: dict) -> None:
+    step["dmesg"] = [row for row in step["dmesg"] if "stub_for_addr" not in row[1]]
+
+
+def change_a_resolved_symbol(step: dict) -> None:
+    row = next(row for row in step["symbols"][LP] if row[2].startswith(".klp.sym."))
+    row[0] = hexa(int(row[0], 16) + 4)
+
+
+@pytest.mark.parametrize(
+    ("story", "kernel", "number", "change"),
+    [
+        *(("reload", "6.12-stock", 3, change) for change in (change_funcdata, change_used, forget_a_stub)),
+        ("reload", "6.12-stock", 3, change_the_word_after_a_call),
+        ("reload", "6.12-stock", 3, change_a_resolved_symbol),
+        ("reload", "6.1-stock", 3, change_the_size_that_is_printed),
+        ("moved", "6.12-stock", 7, forget_the_warning),
+    ],
+)
+def test_a_replay_notices(story: str, kernel: str, number: int, change: Callable[[dict], None], tmp_path: Path) -> None:
+    (path,) = FOLDER.glob(f"{story}--{kernel}--*.json")
+    raw = json.loads(path.read_text())
+    change(raw["steps"][number])
+    (tmp_path / "changed.json").write_text(json.dumps(raw))
+    _, differences = replay(Recording.load(tmp_path / "changed.json"))
+    assert {d.step for d in differences} == {number}
+
+
+def stub_before_the_bound(table: StubTable, addr: int, rules: object, log: object) -> tuple[int, bool]:
+    """What one would write: look at the bound before a stub is made."""
+    hits = [i for i, f in enumerate(table.funcdata.tolist()[: table.slots]) if f in (0, addr)]
+    if not hits:
+        table._warn(rules, log)  # type: ignore[arg-type]
+    return hits[0], bool(table.funcdata[hits[0]])
+
+
+@pytest.mark.parametrize(
+    ("where", "name", "instead"),
+    [
+        (StubTable, "_searched", stub_before_the_bound),
+        (LoaderCopy, "rela_in_order", lambda file, index: file.on_disk.rela(index)),
+        (Ppc64le, "page", 0x1000),
+    ],
+    ids=["the bound is looked at first", "relocations in the file's order", "pages of 4 KiB"],
+)
+def test_a_model_with_one_rule_of_the_kernel_broken_does_not_replay(
+    where: type, name: str, instead: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of these rules was needed; so a recording must tell when it is gone."""
+    monkeypatch.setattr(where, name, instead)
+    layout_sections.cache_clear()
+    try:
+        stories = (
+            "moved--6.12-stock",
+            "stacked--6.1-stock",
+            "no-nop--6.12-stock",
+            "edge--6.12-stock",
+            "reload--6.1-stock",
+        )
+        paths = [path for story in stories for path in FOLDER.glob(f"{story}--*.json")]
+        assert any(replay(Recording.load(path))[1] for path in paths)
+    finally:
+        layout_sections.cache_clear()
 
 
 @pytest.mark.parametrize("path", RECORDINGS, ids=lambda path: path.stem)

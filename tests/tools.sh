@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
-# Install what some tests need from the distribution: binutils (GNU ld, readelf); with "live" also QEMU and a compiler.
+# Install what some tests need from the distribution: binutils (GNU ld, readelf), also for ppc64le; with "live" also QEMU
+# and a compiler.
 # Never fails: without them the tests that want them are skipped, with the reason.
 set -u
 missing=()
 command -v ld >/dev/null && command -v readelf >/dev/null || missing+=(binutils)
+command -v powerpc64le-linux-gnu-ld >/dev/null || missing+=(binutils-powerpc64le-linux-gnu)
 if [ "${1:-}" = live ]; then
     command -v qemu-system-x86_64 >/dev/null || missing+=(qemu-system-x86)
     command -v gcc >/dev/null && echo 'int main(void){return 0;}' | gcc -static -x c -o /dev/null - 2>/dev/null || missing+=(gcc libc6-dev)

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .. import messages
 from ..policy import Behaviour
 from ..refusal import ENOEXEC, Refused
+from .base import MASK64, Arch, Array, Log
 
-Array = np.ndarray[Any, np.dtype[Any]]
-Log = Callable[[messages.Line], None]
-MASK64 = 0xFFFFFFFFFFFFFFFF
+if TYPE_CHECKING:
+    from ..image import Image
+
 VECTOR_FROM = 64  # entries; below, the plain loop is faster than numpy
 
 
@@ -191,3 +192,24 @@ def _all_fit(howto: Howto, value: Array) -> bool:
 def _view(target: Array, width: int) -> Array:
     """Every position of target as an unaligned little-endian number: view[offset] is the `width` bytes from offset."""
     return np.ndarray((max(len(target) - width + 1, 0),), f"<u{width}", target, 0, (1,))
+
+
+class X86_64(Arch):
+    """x86_64: one kind of memory access for everything, so the hooks only find the bytes."""
+
+    name = "x86_64"
+    page = 0x1000
+    # MODULES_VADDR with CONFIG_RANDOMIZE_BASE is 0xffffffffc0000000; the kernel takes the first 2 MiB and a page (nokaslr).
+    modules_start, modules_end = 0xFFFFFFFFC0201000, 0xFFFFFFFFFF000000
+    kernel_text, temporary_image = 0xFFFFFFFF81000000, 0xFFFFC90000200000
+    config = ("MODULE_SIG", "STRICT_MODULE_RWX", "RANDOMIZE_BASE")
+
+    def apply_relocate_add(self, image: Image, index: int, name: str, rules: Behaviour, log: Log) -> None:
+        target = int(image.file.shdrs["info"][index])
+        place = image.address[target]
+        apply_relocate_add(image.file.rela(index), image.bytes_of(target), place, image.symbols, name, rules, log)
+
+    def clear_relocate_add(self, image: Image, index: int, name: str, rules: Behaviour, log: Log) -> None:
+        target = int(image.file.shdrs["info"][index])
+        place = image.address[target]
+        clear_relocate_add(image.file.rela(index), image.bytes_of(target), place, image.symbols, name, rules, log)

@@ -1,0 +1,180 @@
+"""The table of call stubs of a ppc64le module: .stubs (arch/powerpc/kernel/module_64.c, struct ppc64_stub_entry).
+
+A `bl` reaches 32 MiB; the kernel and other modules are further away, so a call out of a module goes to a stub that holds
+the whole address. The table is as long as one load needs. Nothing in it is ever freed.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .. import messages
+from ..refusal import ENOENT, Oops, Refused
+from .base import MASK64, Array, Label, Log
+
+if TYPE_CHECKING:
+    from ..image import Image
+    from ..policy import Behaviour
+
+STUB_SIZE, FUNCDATA, MAGIC = 40, 32, 0x73747562  # sizeof, offsetof(funcdata), "stub"
+BEHIND = 64  # slots behind the table that a recorder looks at
+# addis r11,r2,hi; addi r11,r11,lo; std r2,24(r1); ld r12,32(r11); mtctr r12; bctr
+STUB_INSNS = (0x3D620000, 0x396B0000, 0xF8410018, 0xE98B0020, 0x7D8903A6, 0x4E800420)
+# ld r12,16(r13); addis r12,r12,hi; addi r12,r12,lo; mtctr r12; bctr: the kernel's TOC comes from the PACA
+FTRACE_INSNS = (0xE98D0010, 0x3D8C0000, 0x398C0000, 0x7D8903A6, 0x4E800420)
+MPROFILE = ("_mcount", "ftrace_caller", "ftrace_regs_caller")  # is_mprofile_ftrace_call()
+KERNEL_TOC = 0xC000000000488000  # that of the 6.1 kernel that was recorded; no module file tells, so it decides nothing
+WARNED_AT = {  # where the two kernels that were recorded warned
+    "6.1": "arch/powerpc/kernel/module_64.c:477 stub_for_addr+0xac/0x390",
+    "6.12": "arch/powerpc/kernel/module_64.c:679 stub_for_addr+0xcc/0x3c8",
+}
+
+
+def ha(value: int) -> int:
+    """PPC_HA(): the upper half of 32 bits, adjusted for the sign of the lower.
+
+    >>> hex(ha(0x18000)), hex(ha(-0x8000 & MASK64))
+    ('0x2', '0x0')
+    """
+    return ((value + 0x8000) >> 16) & 0xFFFF
+
+
+class StubTable:
+    """.stubs of one module in memory: `slots` entries from `address`; the bytes are those of its region.
+
+    used counts created stubs, which only a kernel with stubs="count" does.
+
+    >>> from klpteach import Kernel
+    >>> kernel = Kernel("ppc64le")
+    >>> kernel.insmod("nfsd_demo.ko").errno, kernel.insmod("livepatch_nfsd_demo.ko").errno
+    (0, 0)
+    >>> table = kernel.recording[-1].stubs["livepatch_nfsd_demo"]
+    >>> table["num_stubs"], table["used"], table["past_end_used"]
+    (11, 8, 0)
+    """
+
+    def __init__(self, image: Image, index: int, r2: int) -> None:
+        region, offset = image.layout.places.get(index, ("", 0))
+        self.slots = int(image.file.shdrs["size"][index]) // STUB_SIZE
+        # Without SHF_ALLOC the table would stand in the temporary copy of the file.
+        self.memory = image.memory[region] if region else np.zeros((self.slots + 1) * STUB_SIZE, "u1")
+        self.offset, self.address, self.r2, self.used = offset, image.address[index], r2, 0
+        self.fault: Callable[[str, int], messages.Line] = image.arch.fault
+
+    @property
+    def funcdata(self) -> Array:
+        """The funcdata field of every slot from the first to the end of the mapping: what the kernel's search reads."""
+        count = max((len(self.memory) - self.offset) // STUB_SIZE, 0)
+        return np.ndarray((count,), "<u8", self.memory, self.offset + FUNCDATA, (STUB_SIZE,))
+
+    def at(self, slot: int) -> int:
+        """A slot's address."""
+        return self.address + slot * STUB_SIZE
+
+    def stub_for_addr(self, addr: int, name: str, module: str, rules: Behaviour, log: Log) -> int:
+        """Find the stub for an address, or make one in the next free slot; the stub's address.
+
+        Errors: Refused(-ENOENT) after a WARNING when the table is full; Oops where the search leaves the mapping.
+        Source: stub_for_addr(). The bound is looked at inside the loop only, so a stub may be made right behind the table.
+        """
+        slot, found = (self._counted if rules.stubs == "count" else self._searched)(addr, rules, log)
+        if not found:
+            self.create_stub(slot, addr, name, module, log)
+        return self.at(slot)
+
+    def _searched(self, addr: int, rules: Behaviour, log: Log) -> tuple[int, bool]:
+        """The first slot with that address (True), or with none (False)."""
+        funcdata = self.funcdata
+        hits = np.flatnonzero((funcdata == 0) | (funcdata == np.uint64(addr)))
+        slot = int(hits[0]) if len(hits) else len(funcdata)
+        if slot < self.slots:
+            return slot, bool(funcdata[slot])
+        self._must_be_mapped(self.slots, "read", log)
+        if funcdata[self.slots]:
+            self._warn(rules, log)
+        return self.slots, False
+
+    def _counted(self, addr: int, rules: Behaviour, log: Log) -> tuple[int, bool]:
+        """The first of the used slots with that address (True), else the next one (False)."""
+        hits = np.flatnonzero(self.funcdata[: min(self.used, self.slots)] == np.uint64(addr))
+        if len(hits):
+            return int(hits[0]), True
+        if self.used > self.slots:
+            self._warn(rules, log)
+        self._must_be_mapped(self.used, "write", log)
+        self.used += 1
+        return self.used - 1, False
+
+    def reuse(self, branch: int, place: int, addr: int, name: str, module: str, rules: Behaviour, log: Log) -> int:
+        """Proposal reuse-stub: a stub with that address; else the call site's own stub, pointed elsewhere; else a new one.
+
+        branch is the word at the call site, place its address.
+        """
+        funcdata = self.funcdata[: self.slots]
+        hits = np.flatnonzero((funcdata == 0) | (funcdata == np.uint64(addr)))
+        if len(hits) and addr and funcdata[hits[0]] == addr:
+            return self.at(int(hits[0]))
+        offset = (place + branch_offset(branch) - self.address) & MASK64
+        if offset < self.slots * STUB_SIZE and offset % STUB_SIZE == 0:
+            self.create_stub(offset // STUB_SIZE, addr, name, module, log)
+            return self.address + offset
+        return self.stub_for_addr(addr, name, module, rules, log)
+
+    def create_stub(self, slot: int, addr: int, name: str, module: str, log: Log) -> None:
+        """Write a slot: the code, the magic, the address. Errors: Refused(-ENOENT) where r2 is too far away."""
+        at = self.offset + slot * STUB_SIZE
+        if name in MPROFILE:
+            distance, words, first = (addr - KERNEL_TOC) & MASK64, list(FTRACE_INSNS), 1
+        else:
+            distance, words, first = (self.at(slot) - self.r2) & MASK64, list(STUB_INSNS), 0
+            if (distance + 0x80000000) & MASK64 > 0xFFFFFFFF:
+                log(messages.STUB_RANGE(module=module, loc=messages.Pointer(distance), toc=messages.Pointer(self.r2)))
+                raise Refused(ENOENT)
+        words[first] |= ha(distance)
+        words[first + 1] |= distance & 0xFFFF
+        self.memory[at : at + 4 * len(words)] = np.array(words, "<u4").view("u1")
+        self.memory[at + 28 : at + STUB_SIZE] = np.frombuffer(struct.pack("<IQ", MAGIC, addr), "u1")
+
+    def _must_be_mapped(self, slot: int, what: str, log: Log) -> None:
+        if slot >= len(self.funcdata):
+            raise oops(self.fault(what, self.at(slot) + FUNCDATA), log)
+
+    def _warn(self, rules: Behaviour, log: Log) -> None:
+        """WARN_ON(i >= num_stubs), then -ENOENT. Simplified: registers and call trace between the lines are left out."""
+        log(messages.CUT_HERE())
+        log(messages.STUB_WARNING(cpu=0, pid=1, stub=WARNED_AT.get(rules.release, WARNED_AT["6.1"])))
+        log(messages.END_TRACE())
+        raise Refused(ENOENT)
+
+    def shown(self, slots: int, label: Label) -> dict[str, Any]:
+        """The table as a recording shows it: its slots, and those behind up to the last one that is a stub."""
+        funcdata = self.funcdata[: slots + BEHIND]
+        magic = np.ndarray((len(funcdata),), "<u4", self.memory, self.offset + 28, (STUB_SIZE,))
+        past = np.flatnonzero(magic[slots:] == MAGIC)
+        last = slots + (int(past[-1]) + 1 if len(past) else 0)
+        rows = [
+            {"index": i, "funcdata": f"{address:#x}", "symbol": label(address) if address else None}
+            for i, address in enumerate(funcdata[:last].tolist())
+        ]
+        used = int(np.count_nonzero(funcdata[:slots]))
+        return {"num_stubs": slots, "used": used, "past_end_used": len(past), "entries": rows}
+
+
+def oops(line: messages.Line, log: Log) -> Oops:
+    """An Oops whose first line has been printed."""
+    log(line)
+    return Oops(line.render())
+
+
+def branch_offset(word: int) -> int:
+    """The signed distance in an I-form branch.
+
+    >>> branch_offset(0x48000169), branch_offset(0x4bfffffd)
+    (360, -4)
+    """
+    offset = word & 0x03FFFFFC
+    return offset - 0x04000000 if offset & 0x02000000 else offset

@@ -1,0 +1,146 @@
+"""Two recordings of the same commands, held against each other: every field that both have looked at."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .recording import Step
+
+_HASHED = re.compile(r"(?<=loc )[0-9a-f]{16}")
+_VMALLOC = ((0xFF00000000000000, 0xFFFFFFFF80000000), (0xC008000000000000, 0xC00A000000000000))  # x86_64, ppc64le
+_WARNING = re.compile(r"WARNING: .* at (?:\S+ )?(\w+)\+0x")
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One thing that two recordings do not agree on."""
+
+    step: int
+    command: str
+    what: str
+    ours: Any
+    theirs: Any
+
+    def __str__(self) -> str:
+        return f"step {self.step} ({self.command}): {self.what}: {_brief(self.ours)} != {_brief(self.theirs)}"
+
+
+def _brief(value: Any) -> str:
+    if isinstance(value, bytes):
+        return value.hex()
+    return f"0x{value:016x}" if isinstance(value, int) and value > 0xFFFFFFFF else repr(value)
+
+
+def compare_steps(ours: Step, theirs: Step, exact_pointers: bool = False) -> Iterator[tuple[str, Any, Any]]:
+    """(what, ours, theirs) for every field that both have looked at and that differs."""
+    if ours.command != theirs.command:
+        yield "command", ours.command, theirs.command
+    if ours.oops or theirs.oops:
+        if ours.oops != theirs.oops:
+            yield "oops", ours.oops, theirs.oops
+        elif _before_the_wreck(ours) != _before_the_wreck(theirs):
+            yield "dmesg up to the oops", _before_the_wreck(ours), _before_the_wreck(theirs)
+        return
+    for key in ("errno", "exit"):
+        if getattr(ours, key) != getattr(theirs, key):
+            yield key, getattr(ours, key), getattr(theirs, key)
+    if None not in (ours.exit, theirs.exit) and ours.out is not None and ours.out != theirs.out:
+        yield "out", ours.out, theirs.out
+    yield from _compare_dmesg(ours, theirs, exact_pointers)
+    for key in ("modules", "livepatch", "sections", "symbols", "sites", "stubs"):
+        a, b = getattr(ours, key), getattr(theirs, key)
+        if a is not None and b is not None:
+            if key in ("sections", "symbols", "stubs"):
+                # a recorder need not look at every module: what it left out is not compared
+                a = {module: rows for module, rows in a.items() if module in b}
+            if key == "symbols":
+                a = {module: _listed(rows, b[module]) for module, rows in a.items()}
+            yield from _compare_values(key, a, b)
+
+
+def _before_the_wreck(step: Step) -> list[str]:
+    """The lines up to the first of the oops, without the address, which lies in memory that is long gone."""
+    lines = []
+    for line in step.lines:
+        lines.append(re.sub(r"[0-9a-f]{16}", "(address)", line))
+        if line.startswith("BUG:"):
+            break
+    return lines
+
+
+def _compare_dmesg(ours: Step, theirs: Step, exact_pointers: bool) -> Iterator[tuple[str, Any, Any]]:
+    def comparable(step: Step) -> list[tuple[int | None, str]]:
+        lines = _warnings_folded(step.dmesg)
+        return lines if exact_pointers else [(level, _HASHED.sub("(hashed)", line)) for level, line in lines]
+
+    a, b = comparable(ours), comparable(theirs)
+    for number in range(max(len(a), len(b))):
+        left, right = (lines[number] if number < len(lines) else (None, None) for lines in (a, b))
+        if left[1] != right[1]:
+            yield f"dmesg line {number}", left[1], right[1]
+        elif None not in (left[0], right[0]) and left[0] != right[0]:
+            yield f"level of dmesg line {number}", left[0], right[0]
+
+
+def _warnings_folded(dmesg: Sequence[tuple[int | None, str]]) -> list[tuple[int | None, str]]:
+    """A WARNING as one line with the function's name: PID, offset, registers and call trace differ on every machine."""
+    folded: list[tuple[int | None, str]] = []
+    inside = False
+    for level, line in dmesg:
+        if line.startswith("------------[ cut here"):
+            inside = True
+        elif line.startswith("---[ end trace"):
+            inside = False
+        elif not inside:
+            folded.append((level, line))
+        elif found := _WARNING.match(line):
+            folded.append((level, f"WARNING in {found[1]}"))
+    return folded
+
+
+def _in_the_copy(row: tuple[int, str, str]) -> bool:
+    """A symbol of a section that is not laid out (.modinfo) points into the temporary copy of the file, anywhere in vmalloc."""
+    if row[1] != "?" or row[2].startswith(".klp.sym."):
+        return False
+    return any(start <= row[0] < end for start, end in _VMALLOC)
+
+
+def _listed(rows: Sequence[Any], theirs: Sequence[Any]) -> Sequence[Any]:
+    """Rows of kallsyms that their recorder lists: on ppc64le one left out what no relocation needs (.modinfo, notes)."""
+    if not any(address >> 48 == 0xC008 for address, _, _ in theirs):
+        return rows
+    names = {name for _, _, name in theirs}
+    return [row for row in rows if row[2] in names]
+
+
+def _not_looked_at(key: str, a: Any, b: Any) -> bool:
+    """What one recorder leaves out: a label made for readers; functions; the tables that are freed after a load."""
+    if key.startswith("stubs ") and key.endswith(" symbol"):
+        return True
+    return None in (a, b) and key.endswith((" functions", " .symtab", " .strtab", "symbols vmlinux"))
+
+
+def _compare_values(key: str, a: Any, b: Any) -> Iterator[tuple[str, Any, Any]]:
+    """Go down into dictionaries, so that a difference names the one address or byte that differs."""
+    if _not_looked_at(key, a, b):
+        return
+    if isinstance(a, dict) and isinstance(b, dict):
+        for name in [*a, *(n for n in b if n not in a)]:
+            yield from _compare_values(f"{key} {name}", a.get(name), b.get(name))
+    elif (
+        isinstance(a, list) and isinstance(b, list) and len(a) == len(b) and not key.endswith(("used_by", "functions"))
+    ):
+        for number, (left, right) in enumerate(zip(a, b, strict=True)):
+            yield from _compare_values(f"{key} {number}", left, right)
+    elif key.startswith("symbols ") and a and b and _in_the_copy(a) and _in_the_copy(b):
+        if a[1:] != b[1:]:
+            yield key, a, b
+    elif key.endswith("functions") and a is not None and b is not None:
+        if set(a) != set(b):
+            yield key, a, b
+    elif a != b:
+        yield key, a, b
