@@ -1,0 +1,145 @@
+"""What happens to a machine of the fleet, as commands that a kernel of the model runs, and its answers, counted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from .kernel import Kernel
+from .module import LIVE
+from .recording import Step
+from .refusal import ENODEV
+
+
+@dataclass(frozen=True)
+class Cast:
+    """Which of the course's modules play: two targets, two editions of a cumulative livepatch, a hotfix, bystanders.
+
+    The two editions take turns all year. damage is a name of klpteach.corrupt.CORRUPTIONS: what a damaged hotfix has.
+    bystanders: while a target is away the next of them takes its place and stays; when the last has come all leave. The
+    more there are, the more places a target has been at: on ppc64le each costs stubs (and the model time).
+    """
+
+    targets: tuple[str, ...] = ("nfsd_demo", "lockd_demo")
+    editions: tuple[str, str] = ("livepatch_cumul1", "livepatch_cumul2")
+    hotfix: str = "livepatch_stacked"
+    damage: str = "offset-off-by-8"
+    bystanders: tuple[str, ...] = ("filler64k",)
+
+    def bit(self, target: str) -> int:
+        """The target's bit in the masks of Condition."""
+        return 1 << self.targets.index(target)
+
+    def is_target(self, name: str) -> bool:
+        return name in self.targets
+
+
+class Event(NamedTuple):
+    """Something that happens to a machine. failing: targets whose init() says -ENODEV, since their hardware is not there.
+
+    kind: "start", "start-moved" (a bystander takes the freed place first), "fail" (a start that fails by itself), "stop",
+    "edition", "hotfix", "damaged", "withdraw" (disable and remove every livepatch: the way out of a refused reload).
+    """
+
+    kind: str
+    module: str = ""
+    failing: frozenset[str] = frozenset()
+
+
+class Effects(NamedTuple):
+    """What the model answered to the commands of one event, counted.
+
+    pulled_in: targets that came with a livepatch, unasked. damaged_*: loads of a damaged livepatch.
+    """
+
+    refused_loads: int = 0
+    refused_removals: int = 0
+    refused_livepatches: int = 0
+    damaged_refused: int = 0
+    damaged_accepted: int = 0
+    pulled_in: int = 0
+    oopses: int = 0
+
+
+def commands(kernel: Kernel, event: Event, cast: Cast) -> Iterator[str]:
+    """The commands of an event; the next is asked for when the one before has been run."""
+    mod = kernel.find_module(event.module)
+    live, installed = mod is not None and mod.state == LIVE, event.module in livepatches(kernel)
+    start = f"modprobe {event.module}" if mod is None else f"insmod {event.module}.ko"  # half-loaded: let it go on
+    match event.kind:
+        case "start" | "fail" if not live:
+            yield start
+        case "start-moved" if not live:
+            away = [name for name in cast.bystanders if kernel.find_module(name) is None]
+            yield from (f"insmod {away[0]}.ko", start)
+            yield from (f"rmmod {name}" for name in cast.bystanders if len(away) == 1)
+        case "stop" if live:
+            yield f"rmmod {event.module}"
+        case "hotfix" if not installed:
+            yield f"modprobe {event.module}"
+        case "damaged" if not installed:
+            yield f"modprobe {event.module}+{cast.damage}"
+        case "edition" if not installed:
+            yield f"modprobe {event.module}"
+            yield from _remove_idle(kernel)
+        case "withdraw":
+            for name in [name for name, in_force in livepatches(kernel).items() if in_force][::-1]:
+                yield f"echo 0 > /sys/kernel/livepatch/{name}/enabled"
+            yield from _remove_idle(kernel)
+
+
+def livepatches(kernel: Kernel) -> dict[str, bool]:
+    """The livepatches that an administrator has loaded, oldest first, and whether each is in force."""
+    if kernel.rules.split_per_object:
+        return {one.name: one.enabled and bool(one.parts) for one in kernel.split.installed}
+    active = {patch.name for patch in kernel.klp.patches if patch.enabled}
+    return {mod.name: mod.name in active for mod in kernel.modules if mod.file.is_livepatch}
+
+
+def _remove_idle(kernel: Kernel) -> Iterator[str]:
+    """rmmod of every livepatch that patches nothing any more."""
+    for name in [name for name, in_force in livepatches(kernel).items() if not in_force]:
+        yield f"rmmod {name}"
+
+
+def perform(kernel: Kernel, event: Event, cast: Cast) -> Effects:
+    """Run an event's commands on a kernel and count what it answered."""
+    failing = set(event.failing) | ({event.module} if event.kind == "fail" else set())
+    usual = dict(kernel.init_errno)
+    kernel.init_errno.update({f"{name}.ko": ENODEV for name in failing})
+    before, total = _targets(kernel, cast), Effects()
+    for command in commands(kernel, event, cast):
+        step = kernel.run(command)
+        total = _sum(total, _answer(step, event, cast))
+        if step.oops:
+            return total
+    kernel.init_errno = usual
+    if event.kind in ("edition", "hotfix", "damaged"):
+        total = total._replace(pulled_in=len(_targets(kernel, cast) - before))
+    return total
+
+
+def _targets(kernel: Kernel, cast: Cast) -> set[str]:
+    return {mod.name for mod in kernel.modules if cast.is_target(mod.name)}
+
+
+def _sum(one: Effects, other: Effects) -> Effects:
+    return Effects(*(a + b for a, b in zip(one, other, strict=True)))
+
+
+def _answer(step: Step, event: Event, cast: Cast) -> Effects:
+    """One command's errno, as a count of one of the things that the fleet counts."""
+    verb, what = step.command.split()[:2]
+    name = what.removesuffix(".ko")
+    if step.oops:
+        return Effects(oopses=1)
+    if event.kind == "damaged" and verb == "modprobe":
+        return Effects(damaged_refused=1) if step.errno else Effects(damaged_accepted=1)
+    if not step.errno or verb == "echo":
+        return Effects()
+    if verb == "rmmod":
+        return Effects(refused_removals=int(cast.is_target(name)))
+    if not cast.is_target(name):
+        return Effects(refused_livepatches=int(name not in cast.bystanders))
+    return Effects(refused_loads=int(not (step.errno == ENODEV and (event.kind == "fail" or name in event.failing))))
