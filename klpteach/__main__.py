@@ -1,4 +1,4 @@
-"""The command line: inspect, relocate, simulate, replay, explain, and vm (real kernels).
+"""The command line: inspect, relocate, simulate, replay, explain, consequences, and vm (real kernels).
 
 Exit status: 0 fine, 1 a difference or a refused load was found, 2 bad input, with one line that says what.
 """
@@ -105,8 +105,10 @@ def _parser() -> argparse.ArgumentParser:
     verb.add_argument("--json", action="store_true")
     verb.set_defaults(run=explain)
 
+    from .consequencescommand import add_parser as add_consequences
     from .vm.commands import add_parser
 
+    add_consequences(verbs)
     add_parser(verbs)
     return parser
 
@@ -191,13 +193,11 @@ def _reload_rows(file: Any, targets: dict[str, Any]) -> list[dict[str, Any]]:
     from .refusal import errno_name
     from .survives import survives
 
-    if file.arch != "x86_64":
-        return []
     rows = []
     for outcome in survives(file, targets):
         failed = outcome.failed
         said = (
-            "works"
+            "works" + (f" at the same base; at others {outcome.moves}x, then {outcome.ending}" if outcome.ending else "")
             if failed is None
             else "oops"
             if failed.oops
@@ -287,6 +287,7 @@ def _symbols(path: str) -> dict[str, int]:
 
 
 def simulate(args: argparse.Namespace) -> int:
+    from .outcome import WORDS, outcome_of
     from .reading.verdict import verdict
     from .refusal import errno_name
     from .scenarios import simulate as run
@@ -295,6 +296,7 @@ def simulate(args: argparse.Namespace) -> int:
     if args.out:
         recording.save(args.out)
     last = verdict(recording, len(recording) - 1)
+    outcome = outcome_of(recording)
     refused = [
         step for step in recording if step.oops or (step.refused and step.command.startswith(("insmod", "modprobe")))
     ]
@@ -312,10 +314,12 @@ def simulate(args: argparse.Namespace) -> int:
         )
         return int(bool(refused))
     for step in recording:
-        say(f"$ {step.command}", *step.lines)
+        say(f"$ {step.command}", *step.lines, *(step.out or "").splitlines())
         if step.oops or step.errno:
             say(f"= {'oops' if step.oops else f'{errno_name(step.errno or 0)} ({step.errno})'}")
     say("", f"{last.headline} {last.because}".strip())
+    if outcome.kind not in ("works", "refused"):
+        say(f"In the end: {WORDS[outcome.kind]}: {outcome.says}.")
     return int(bool(refused))
 
 

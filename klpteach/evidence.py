@@ -9,7 +9,7 @@ import random
 from collections.abc import Iterator, Mapping
 
 from .corrupt import CORRUPTIONS
-from .scenarios import GONE, PATCH, TARGET, Scenario
+from .scenarios import DISABLE, GONE, PATCH, TARGET, Scenario
 
 LIVEPATCH = "livepatch_nfsd_demo"
 ENDS_THE_KERNEL = ("section-not-alloc",)  # an oops: in stories of their own
@@ -77,7 +77,8 @@ def _stories() -> Iterator[Scenario]:
     yield Scenario("position", "a function that shares its name", "Which of the two is patched?",
                    (TARGET, "insmod livepatch_pos.ko", GONE, TARGET, _disable("livepatch_pos")))  # fmt: skip
     yield Scenario("vmlinux", "a livepatch for vmlinux and a module", "Which relocations follow the module?",
-                   ("insmod livepatch_vmlinux.ko", TARGET, GONE, TARGET, _disable("livepatch_vmlinux"), "rmmod livepatch_vmlinux"))  # fmt: skip
+                   ("insmod livepatch_vmlinux.ko", TARGET, GONE, TARGET, _disable("livepatch_vmlinux"), "rmmod livepatch_vmlinux"),
+                   vmlinux=("saved_command_line",))  # fmt: skip
     yield Scenario("callback-fails", "pre_patch says no to a loading target", "What is left when the last step fails?",
                    ("insmod livepatch_callbacks.ko pre_patch_ret=-19", TARGET, TARGET, f"echo 0 > {_CALLBACKS}", TARGET))  # fmt: skip
     yield Scenario("callback-fails-early", "pre_patch says no to the livepatch", "Can it be loaded later?",
@@ -97,4 +98,53 @@ def _stories() -> Iterator[Scenario]:
                     f"echo 0 > {_BUSY}", "rmmod livepatch_busy", TARGET))  # fmt: skip
 
 
+# -- ppc64le --------------------------------------------------------------------------------------------------------------
+
+# Defects of klpteach.corrupt that say something on ppc64le; the others need what only x86_64 has, or an oops.
+DEFECTS = [kind for kind in CORRUPTIONS if kind not in ("marked", "section-not-alloc", "overflow-nonzero")]
+DEFECTS = [kind for kind in DEFECTS if not kind.startswith("function-")]
+
+
+def _catalogue(late: bool) -> Iterator[str]:
+    """Every bad livepatch: loaded while its target is there, or before it and then two tries to load the target."""
+    if not late:
+        yield TARGET
+    for kind in DEFECTS:
+        yield f"{'~' * late}insmod livepatch_nfsd_demo+{kind}.ko"
+        yield from (TARGET, TARGET, f"~{GONE}") if late else ()
+        yield from (f"~{DISABLE}", "~rmmod livepatch_nfsd_demo")
+
+
+PPC64LE_EVIDENCE: Mapping[str, Scenario] = {
+    s.name: s
+    for s in (
+        Scenario(
+            "no-nop",
+            "a call without a nop",
+            "What does the check say about a livepatch that really is wrong?",
+            (TARGET, "insmod livepatch_no_nop.ko"),
+        ),
+        Scenario(
+            "catalogue",
+            "every bad livepatch, target first",
+            "What does each defect say?",
+            tuple(_catalogue(late=False)),
+        ),
+        Scenario(
+            "catalogue-late",
+            "every bad livepatch, target later",
+            "And when the target comes, and comes again?",
+            tuple(_catalogue(late=True)),
+        ),
+    )
+}
 EVIDENCE: Mapping[str, Scenario] = {story.name: story for story in _stories()}
+
+
+def evidence(arch: str = "x86_64") -> Mapping[str, Scenario]:
+    """The stories that are there only to be recorded, by name.
+
+    >>> "no-nop" in evidence("ppc64le"), "busy" in evidence("ppc64le")
+    (True, False)
+    """
+    return PPC64LE_EVIDENCE if arch == "ppc64le" else EVIDENCE

@@ -12,31 +12,34 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from . import klp, messages
+from . import arch as machines
+from . import klp, kmod, messages, modprobe, split
 from .data import INIT_ERRNO, exports, ko_dir, open_ko, plain_name
 from .elf import ModuleFile
-from .errors import PolicyError, ScenarioError
-from .livepatch.core import enabled_store
+from .errors import ScenarioError
+from .livepatch.core import enabled_store, force_store
 from .livepatch.structs import PATCHED, KlpObject, KlpPatch, LivepatchState
 from .livepatch.transition import klp_try_complete_transition
 from .loader import delete_module, load_module
-from .memory import KERNEL_TEXT, AddressSpace, Region
-from .module import LIVE, TRUE, UNFORMED, Module
+from .memory import AddressSpace, Region
+from .module import COMING, LIVE, TRUE, UNFORMED, Module
 from .policy import behaviour
 from .recording import Recording, Step
 from .refusal import EAGAIN, EINVAL, ENOENT, Oops, Refused
 
 Callback = Callable[["Kernel"], int | None]
 _SITE = re.compile(r"(?P<module>[^:]+):(?P<section>.+)\+0x(?P<offset>[0-9a-f]+)$")
-_ENABLED = re.compile(r"/sys/kernel/livepatch/([^/]+)/enabled$")
+_ENABLED = re.compile(r"/sys/kernel/livepatch/([^/]+)/(enabled|force)$")
+FILL = "fill"  # the kind of a mapping that no module has
 _PARAMETER = re.compile(r"/sys/module/([^/]+)/parameters/([^/]+)$")
 
 
 class Kernel:
     """A model of one running kernel, with its modules and livepatches.
 
-    arch: "x86_64". release: "5.3", "6.1", "6.3", "6.12". proposals: names of klpteach.policy.PROPOSALS. ko: folder for
+    arch: "x86_64" or "ppc64le". release: "5.3", "6.1", "6.3", "6.12". proposals: names of klpteach.policy.PROPOSALS. ko: folder for
     file names without a path (default: the course's own modules). callbacks: (patch, object, "pre_patch" …) -> function.
+    machine: what this machine lacks or forbids (klpteach.modprobe.Machine).
     Errors: PolicyError, ModuleFormatError, ScenarioError; what the kernel itself refuses is a Step with its errno.
 
     >>> kernel = Kernel(release="6.1")
@@ -55,23 +58,26 @@ class Kernel:
         ko: str | os.PathLike[str] | None = None,
         title: str = "",
         scenario: str = "interactive",
+        machine: modprobe.Machine = modprobe.Machine(),  # noqa: B008 (frozen)
     ) -> None:
-        if arch != "x86_64":
-            raise PolicyError(f"architecture {arch!r} is not in the model yet; there is x86_64.")
+        self.cpu = machines.of(arch)
         self.rules = behaviour(release, proposals, arch)
         self.arch = arch
         self.ko = Path(ko) if ko else ko_dir(arch, release)
-        self.memory = AddressSpace()
+        self.memory = AddressSpace(self.cpu.modules_start, self.cpu.modules_end, self.cpu.page)
         self.modules: list[Module] = []  # oldest first
         self.klp = LivepatchState()
         self.placement: Mapping[str, Mapping[str, int]] = {}  # where the next load must land; {} = lowest fit
         self.placed: dict[str, dict[str, int]] = {}  # where the modules of this command were put, also refused ones
+        self.host = machine
+        self.looking = True  # False: steps keep errno and dmesg only
+        self.split = split.SplitState()
         self.init_errno: dict[str, int] = dict(INIT_ERRNO)  # file -> what its init() returns
         self.callbacks: dict[tuple[str, str, str], Callback] = {}
         self.code: dict[tuple[str, str], Callback] = {}  # (module, "init" or "exit") -> what it does besides
         self.transition_blocked = False  # a task sleeps in a function that is to be patched
         self.dynamic_debug = False
-        self.module_sig = True  # CONFIG_MODULE_SIG, and nothing is signed
+        self.module_sig = "MODULE_SIG" in self.cpu.config  # and nothing is signed
         self.hash_pointers = True
         self.percpu_base = 0x0000607F80000000
         self.wrecked = False  # after an oops with klp_mutex held
@@ -80,13 +86,13 @@ class Kernel:
         self._known = frozenset(path.name for path in self.ko.glob("*.ko")) if self._exports else frozenset()
         self._said: set[messages.Message] = set()
         self._dmesg: list[tuple[int | None, str]] = []
-        self.site_file: Callable[[Module], ModuleFile] = lambda module: module.file
+        self.site_file: Callable[[Module], ModuleFile] = lambda module: module.file.on_disk
         self.recording = Recording(
             scenario,
             title,
             "model",
             {"arch": arch, "release": release, "variant": "model"},
-            ["MODULE_SIG", "STRICT_MODULE_RWX", "RANDOMIZE_BASE"],
+            list(self.cpu.config),
             proposals=list(proposals),
         )
 
@@ -94,20 +100,33 @@ class Kernel:
 
     def insmod(self, file: str | os.PathLike[str] | ModuleFile, params: str = "") -> Step:
         """Load a module file: a path, a name in the ko folder, or a ModuleFile."""
-        opened = file if isinstance(file, ModuleFile) else self._open(file)
-        failing = self.init_errno.get(opened.filename, 0)
+        opened = file if isinstance(file, ModuleFile) else self.open_file(file)
         return self._step(
-            f"insmod {opened.filename}{' ' + params if params else ''}",
-            lambda: load_module(self, opened, params, failing),
+            f"insmod {opened.filename}{' ' + params if params else ''}", lambda: self.load_file(opened, params)
         )
 
     def rmmod(self, name: str) -> Step:
-        """Remove a module."""
-        return self._step(f"rmmod {name}", lambda: delete_module(self, name))
+        """Remove a module (with split-per-object: all parts of a livepatch)."""
+        return self._step(f"rmmod {name}", lambda: self._remove(name))
 
-    def modprobe(self, name: str) -> Step:
+    def modprobe(self, name: str, params: str = "") -> Step:
         """Load a module by name, first what its modinfo `depends` names (and its targets, where a proposal says so)."""
-        return self._step(f"modprobe {name}", lambda: self._modprobe(name))
+        gone = modprobe.not_found(self, name)
+        command = f"modprobe {name}{' ' + params if params else ''}"
+        step = self._step(command, lambda: modprobe.load_by_name(self, name, params))
+        if step.errno:
+            step.out = kmod.modprobe(step, name, gone)[1]
+        return step
+
+    def insmod_in_background(self, file: str) -> Step:
+        """`insmod FILE.ko &`: with split-per-object a target waits in state Coming until `wait NAME`; else it is loaded."""
+        opened = self.open_file(file)
+        load = lambda: split.load_in_background(self, opened, modprobe.init_errno_of(self, opened))
+        return self._step(f"insmod {opened.filename} &", load)
+
+    def wait(self, name: str) -> Step:
+        """Let a load that waits go on. Where none does, nothing happens."""
+        return self._step(f"wait {name}", lambda: split.wait(self, name))
 
     def echo(self, value: int | str, path: str) -> Step:
         """Write to /sys/kernel/livepatch/PATCH/enabled, or to a module's parameter."""
@@ -121,7 +140,7 @@ class Kernel:
                 raise Refused(ENOENT)
             if str(value) not in ("0", "1"):
                 raise Refused(EINVAL)
-            enabled_store(self, match[1], str(value) == "1")
+            self._write_sysfs(match[1], match[2], str(value) == "1")
 
         return self._step(f"echo {value} > {path}", store)
 
@@ -154,27 +173,47 @@ class Kernel:
 
         return self._step(f"poke {site} {value}", write)
 
+    def fill(self, count: int) -> Step:
+        """Take address space, `count` pages each with a guard page behind, so that the next module lands elsewhere.
+
+        0 gives everything back. On ppc64le vmalloc() takes from the area where modules live; elsewhere nothing happens.
+        """
+
+        def take() -> None:
+            if not count:
+                self.free_regions([region for region in self.memory if region.kind == FILL])
+            for _ in range(count if self.cpu.shares_vmalloc else 0):
+                self.memory.alloc(self.cpu.page, "vmalloc", FILL)
+
+        return self._step(f"fill {count}", take)
+
     def run(self, command: str) -> Step:
-        """One line of a story: insmod, rmmod, modprobe, echo, cat, poke, boot. Errors: ScenarioError for any other."""
+        """One line of a story: insmod, rmmod, modprobe, echo, cat, poke, fill, boot. Errors: ScenarioError for any other."""
         words = command.split()
         match words:
             case ["boot"]:
                 return self._step("boot", lambda: None)
+            case ["insmod", file, "&"]:
+                return self.insmod_in_background(file)
+            case ["wait", name]:
+                return self.wait(name)
             case ["insmod", file, *params]:
                 return self.insmod(file, " ".join(params))
             case ["rmmod", name]:
                 return self.rmmod(name)
-            case ["modprobe", name]:
-                return self.modprobe(name)
+            case ["modprobe", name, *params] if name[0] != "-":
+                return self.modprobe(name, " ".join(params))
             case ["echo", value, ">", path]:
                 return self.echo(value, path)
             case ["cat", path]:
                 return self.cat(path)
             case ["poke", site, value] if re.fullmatch("[0-9a-fA-F]{1,16}", value):
                 return self.poke(site, value)
+            case ["fill", count] if re.fullmatch("[0-9]{1,4}", count):
+                return self.fill(int(count))
         raise ScenarioError(
             f"unknown command {command!r}; there are insmod FILE.ko, rmmod NAME, modprobe NAME, "
-            "echo 0 > /sys/kernel/livepatch/NAME/enabled, cat PATH, poke MODULE:SECTION+0xOFF HEX."
+            "echo 0 > /sys/kernel/livepatch/NAME/enabled, cat PATH, poke MODULE:SECTION+0xOFF HEX, fill N."
         )
 
     def pass_over(self, command: str) -> Step:
@@ -190,7 +229,7 @@ class Kernel:
     def log(self, line: messages.Line) -> None:
         """printk(). Debug lines appear with dynamic debug only."""
         if line.level < messages.DEBUG or self.dynamic_debug:
-            self._dmesg.append((line.level, line.render(self._pointer)))
+            self._dmesg.append((line.level, line.render(self._pointer, self._symbol)))
 
     def log_once(self, line: messages.Line) -> None:
         """pr_notice_once() and the like: once a boot, also if that load failed later."""
@@ -203,6 +242,11 @@ class Kernel:
         if not self.hash_pointers:
             return f"{address:016x}"
         return f"{int.from_bytes(hashlib.sha256(address.to_bytes(8, 'little')).digest()[:4], 'little'):016x}"
+
+    def _symbol(self, address: int) -> str:
+        """%pS: symbol+0xOFFSET/0xSIZE [module]; the bare address while the module is not formed."""
+        named = (m.symbol_of(address) for m in self.modules if m.state != UNFORMED)
+        return next(filter(None, named), f"{address:#x}")
 
     def find_module(self, name: str | None) -> Module | None:
         return next((m for m in self.modules if m.name == name and m.state != UNFORMED), None)
@@ -222,8 +266,12 @@ class Kernel:
                 mod.use(owner)
                 return owner.exports[name]
         if name in self._exports:
-            return self._exports[name] or _invented(name)
-        return None if plain_name(mod.file.filename) in self._known else _invented(name)
+            return self._exports[name] or self._invented(name)
+        return None if plain_name(mod.file.filename) in self._known else self._invented(name)
+
+    def _invented(self, name: str) -> int:
+        """An address in the kernel's text for a symbol whose real one is not known; the same name, the same address."""
+        return self.cpu.kernel_text + (int.from_bytes(hashlib.sha256(name.encode()).digest()[:3], "little") & ~0xF)
 
     def find_export(self, name: str) -> str | None:
         """Who exports a symbol already: a module's name, or None."""
@@ -240,7 +288,7 @@ class Kernel:
 
     def vmlinux_function(self, name: str) -> int:
         """A function of vmlinux that a livepatch replaces. Simplified: whatever name it gives, there is one."""
-        return self.vmlinux.get(name, [0])[0] or self._exports.get(name) or _invented(name)
+        return self.vmlinux.get(name, [0])[0] or self._exports.get(name) or self._invented(name)
 
     def ftrace_location(self, obj: KlpObject, address: int) -> bool:
         """Whether the function at an address begins with a call that ftrace can take over.
@@ -281,6 +329,8 @@ class Kernel:
 
     def _set_parameter(self, module: str, key: str, value: str) -> None:
         mod = self.find_module(module)
+        if split.remember_parameter(self, module, key, value) and mod is None:
+            return
         if mod is None or key not in mod.parameter_types:
             raise Refused(ENOENT)
         mod.set_parameter(key, value)
@@ -291,7 +341,9 @@ class Kernel:
         step = Step(command)
         if self.wrecked:
             raise ScenarioError(
-                f"{command}: the kernel oopsed in an earlier step and holds klp_mutex; nothing works any more."
+                f"{command}: it hangs. The oops in an earlier step left klp_mutex locked: insmod, rmmod and echo wait for it "
+                "in state D and cannot be killed, and hung-task detection says `blocked for more than 120 seconds`. "
+                "Only a reboot helps."
             )
         try:
             self.placed = {}
@@ -303,7 +355,8 @@ class Kernel:
             step.errno, step.oops, self.wrecked = None, True, True
         step.dmesg, self._dmesg = self._dmesg, []
         step.placement = self.placed or None
-        self._snapshot(step)
+        if self.looking:
+            self._snapshot(step)
         self.recording.steps.append(step)
         return step
 
@@ -313,16 +366,54 @@ class Kernel:
         step.sections = {m.name: {n: a for n, (a, _) in m.image.sections.items()} for m in self.modules}
         step.symbols = {m.name: list(m.kallsyms()) for m in self.modules}
         step.sites = {f"{m.name}:{key}": value for m in self.modules for key, value in self._sites(m)}
+        if self.cpu.has_stubs:
+            step.stubs = self._stub_tables(step)
+
+    def _stub_tables(self, step: Step) -> dict[str, Any]:
+        """The table of every livepatch. Labels are for a reader, nothing depends on them."""
+        named = {known or self._invented(name): name for name, known in self._exports.items()}
+        for module, rows in (step.symbols or {}).items():
+            named |= {address: f"{name} [{module}]" for address, kind, name in rows if kind not in "?ua"}
+        label = lambda address: named.get(address, "(no symbol there now)")
+        tables = {m.name: self.cpu.stubs(m.image, self.site_file(m), self.rules, label) for m in self.modules}
+        return {m.name: tables[m.name] for m in self.modules if m.file.is_livepatch}
+
+    def load_file(self, file: ModuleFile, params: str = "") -> None:
+        """What insmod and modprobe ask for in the end. Errors: Refused."""
+        if self.rules.split_per_object and file.is_livepatch and file.klp:
+            split.install(self, file, params)
+        else:
+            load_module(self, file, params, modprobe.init_errno_of(self, file))
+
+    def modprobe_hook_coming(self, mod: Module) -> None:
+        """Proposal split-per-object: where klp_module_coming() would ask user space for the livepatches of a module."""
+        if self.rules.split_per_object:
+            split.coming(self, mod)
+
+    def modprobe_hook_going(self, mod: Module) -> None:
+        """The same where klp_module_going() would tell user space that they are no longer needed."""
+        if self.rules.split_per_object:
+            split.going(self, mod)
+
+    def _remove(self, name: str) -> None:
+        if not split.remove(self, name):
+            delete_module(self, name)
+
+    def _write_sysfs(self, patch: str, attribute: str, value: bool) -> None:
+        if attribute == "force":
+            force_store(self, patch)
+        elif not split.disable(self, patch, value):
+            enabled_store(self, patch, value)
 
     def _proc_modules_row(self, mod: Module) -> dict[str, Any]:
         return {
             "name": mod.name,
-            "size": mod.image.layout.core_size,
-            "refcount": mod.refcount,
+            "size": mod.image.layout.loading_size if mod.state == COMING else mod.image.layout.core_size,
+            "refcount": mod.refcount + (mod.state == COMING),  # a load holds a reference until it is done
             "used_by": [holder.name for holder in reversed(mod.holders)] + ["[permanent]"] * mod.permanent,
             "state": mod.state,
             "base": mod.base,
-            "taint": mod.taint,
+            "taint": mod.taint + "+" * (mod.state == COMING),
         }
 
     def _sysfs(self, patch: KlpPatch) -> dict[str, Any]:
@@ -334,29 +425,13 @@ class Kernel:
 
     def _sites(self, mod: Module) -> Iterator[tuple[str, bytes]]:
         for site in klp.sites(self.site_file(mod)):
-            value = mod.bytes_at(site.section, site.offset, site.width)
+            value = mod.bytes_at(site.section, site.offset, self.cpu.site_width or site.width)
             if value:
                 yield site.key, value
 
-    def _open(self, file: str | os.PathLike[str]) -> ModuleFile:
+    def open_file(self, file: str | os.PathLike[str]) -> ModuleFile:
+        """A module file by path, or by its name in the ko folder; the recording keeps its sha256."""
         here = (self.ko / str(file)).exists() or "+" in str(file)
         opened = open_ko(self.ko, str(file)) if Path(file).name == str(file) and here else ModuleFile.open(file)
         self.recording.files[opened.filename] = hashlib.sha256(opened.data).hexdigest()
         return opened
-
-    def _modprobe(self, name: str) -> None:
-        if self.find_module(name):
-            return
-        file = self._open(f"{name}.ko")
-        for needed in filter(None, file.modinfo.get("depends", "").split(",")):
-            self._modprobe(needed)
-        if self.rules.depend_on_targets and file.klp:
-            for obj in file.klp.objects:
-                if obj.name and (self.ko / f"{obj.name}.ko").exists():
-                    self._modprobe(obj.name)
-        load_module(self, file, "", self.init_errno.get(file.filename, 0))
-
-
-def _invented(name: str) -> int:
-    """An address in the kernel's text for a symbol whose real one is not known; the same name, the same address."""
-    return KERNEL_TEXT + (int.from_bytes(hashlib.sha256(name.encode()).digest()[:3], "little") & ~0xF)

@@ -180,6 +180,17 @@ def read_klp_patch(file: ModuleFile) -> KlpPatchInfo | None:
     array ends where an element has none. Other structures begin with a pointer to the module too (a parameter, a file's
     operations), but none goes on like a patch. Returns None for a module that declares no patch.
     """
+    found = _find_klp_patch(file)
+    return found[1] if found else None
+
+
+def klp_patch_place(file: ModuleFile) -> tuple[int, int] | None:
+    """Section index and offset of a file's struct klp_patch, None where it has none."""
+    found = _find_klp_patch(file)
+    return found[0] if found else None
+
+
+def _find_klp_patch(file: ModuleFile) -> tuple[tuple[int, int], KlpPatchInfo] | None:
     pointers = _Pointers(file)
     for section, offset in _owned_structures(file, pointers):
         objs = pointers.place((section, offset + KLP_PATCH_OBJS))
@@ -187,7 +198,8 @@ def read_klp_patch(file: ModuleFile) -> KlpPatchInfo | None:
         if any(obj.has_funcs for obj in objects):
             replace = file.section_bytes(section)[offset + KLP_PATCH_REPLACE : offset + KLP_PATCH_REPLACE + 1]
             states = pointers.place((section, offset + KLP_PATCH_STATES))
-            return KlpPatchInfo(objects, bool(replace.strip(b"\0")), dict(_states(file, states)) if states else {})
+            info = KlpPatchInfo(objects, bool(replace.strip(b"\0")), dict(_states(file, states)) if states else {})
+            return (section, offset), info
     return None
 
 

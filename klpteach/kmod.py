@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .refusal import EAGAIN, EBUSY, EEXIST, EINVAL, ENODEV, ENOENT, ENOEXEC
+from .refusal import EAGAIN, EBUSY, EEXIST, EINVAL, ENODEV, ENOENT, ENOEXEC, EPERM
 
 if TYPE_CHECKING:
     from .elf import ModuleFile
@@ -18,6 +18,7 @@ INSMOD = {
     EEXIST: "File exists",
     ENODEV: "No such device",
     EBUSY: "Device or resource busy",
+    EPERM: "Operation not permitted",
 }
 MODPROBE = {
     **INSMOD,
@@ -40,10 +41,12 @@ def insmod(step: Step, path: str) -> tuple[int, str]:
     return 1, f"insmod: ERROR: could not insert module {path}: {INSMOD.get(step.errno, f'error {step.errno}')}\n"
 
 
-def modprobe(step: Step, name: str) -> tuple[int, str]:
-    """Exit status and words of modprobe; a module that is loaded already is fine."""
+def modprobe(step: Step, name: str, not_found: str | None = None) -> tuple[int, str]:
+    """Exit status and words of modprobe; a module that is loaded already is fine. not_found: which one has no file."""
     if not step.errno:
         return 0, ""
+    if not_found:
+        return 1, f"modprobe: FATAL: Module {not_found} not found in directory /lib/modules/$(uname -r)\n"
     return 1, f"modprobe: ERROR: could not insert '{name}': {MODPROBE.get(step.errno, f'error {step.errno}')}\n"
 
 

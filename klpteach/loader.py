@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 from . import messages
 from .elf import ModuleFile
 from .elf_h import SHN_UNDEF
-from .image import Image, layout_sections
+from .image import Image
+from .layout import layout_sections
 from .livepatch.core import check_targets, klp_enable_patch, klp_module_coming, klp_module_going
 from .livepatch.relocs import klp_write_section_relocs
-from .module import COMING, GOING, LIVE, Module
-from .refusal import EAGAIN, EBUSY, EEXIST, ENOENT, ENOEXEC, Refused
+from .module import COMING, GOING, HALF_LOADED, LIVE, Module
+from .refusal import EAGAIN, EBUSY, EEXIST, ENOENT, ENOEXEC, EPERM, Refused
 
 if TYPE_CHECKING:
     from .kernel import Kernel
@@ -23,12 +24,20 @@ GPL_COMPATIBLE = ("GPL", "GPL v2", "GPL and additional rights", "Dual BSD/GPL", 
 
 
 def load_module(kernel: Kernel, file: ModuleFile, params: str = "", init_errno: int = 0) -> Module:
-    """insmod: from the file's bytes to a module in state Live.
+    """insmod: from the file's bytes to a module in state Live; one that waits half-loaded goes on from there.
 
     init_errno is what the module's own init() returns (a livepatch's init returns what klp_enable_patch() does).
     Errors: Refused with the errno of init_module(). Simplified: no signatures, no version magic, no symbol CRCs; of
     a module's parameters three mean something: pre_patch_ret, block_transition and replace.
     """
+    waiting = kernel.find_module(file.name)
+    mod = waiting if waiting and waiting.state == HALF_LOADED else form_module(kernel, file)
+    do_init_module(kernel, mod, params, init_errno)
+    return mod
+
+
+def form_module(kernel: Kernel, file: ModuleFile) -> Module:
+    """The first half of load_module(): a module in state Coming, relocated and patched, whose init has not run."""
     early_checks(kernel, file)
     mod = layout_and_allocate(kernel, file)
     try:
@@ -43,7 +52,6 @@ def load_module(kernel: Kernel, file: ModuleFile, params: str = "", init_errno: 
     except Refused:
         unlink(kernel, mod)  # klp_module_coming() has cleaned up after itself, as far as it does
         raise
-    do_init_module(kernel, mod, params, init_errno)
     return mod
 
 
@@ -52,6 +60,9 @@ def early_checks(kernel: Kernel, file: ModuleFile) -> None:
     if file.arch != kernel.arch:
         kernel.log(messages.BAD_ARCH(machine=file.machine))
         raise Refused(ENOEXEC)
+    if file.name in kernel.host.blacklist:
+        kernel.log(messages.BLACKLISTED(module=file.name))
+        raise Refused(EPERM)
     if kernel.rules.exists_first:
         check_exists(kernel, file.name)
     else:
@@ -77,8 +88,9 @@ def taint(kernel: Kernel, file: ModuleFile) -> None:
         kernel.log_once(messages.LICENSE(module=file.name, license=license_))
 
 
-def layout_and_allocate(kernel: Kernel, file: ModuleFile) -> Module:
+def layout_and_allocate(kernel: Kernel, on_disk: ModuleFile) -> Module:
     """Memory for every region, in the kernel's order, and the file's bytes in it."""
+    file = kernel.cpu.module_frob_arch_sections(on_disk, kernel.rules, kernel.log)
     layout = layout_sections(file, kernel.rules.separate_memory)
     wanted = kernel.placement.get(file.name, {})
     regions = [
@@ -124,6 +136,7 @@ def relocate(kernel: Kernel, mod: Module) -> None:
     mod.image.apply_relocations(
         mod.name, kernel.rules, lambda index: klp_write_section_relocs(kernel, mod, index, None), kernel.log
     )
+    kernel.cpu.module_finalize(mod.image, mod.name, kernel.rules, kernel.vmlinux_function, kernel.log)
 
 
 def complete_formation(kernel: Kernel, mod: Module) -> None:
@@ -133,6 +146,7 @@ def complete_formation(kernel: Kernel, mod: Module) -> None:
         if owner is not None:
             kernel.log(messages.DUPLICATE_EXPORT(module=mod.name, name=name, owner=owner))
             raise Refused(ENOEXEC)
+    mod.image.formed = True
     mod.state = COMING
 
 
@@ -155,11 +169,13 @@ def do_init_module(kernel: Kernel, mod: Module, params: str, init_errno: int) ->
         if calls_klp_enable_patch(mod.file):
             klp_enable_patch(kernel, mod)
     except Refused:
+        if mod.state == HALF_LOADED:  # a livepatch holds it: it goes on waiting
+            raise
         mod.state = GOING
         klp_module_going(kernel, mod)
         unlink(kernel, mod)
         raise
-    mod.state = LIVE
+    mod.state, mod.image.initialised = LIVE, True
     if any(obj.patched for patch in kernel.klp.patches for obj in patch.objects):
         mod.init_rows = mod.init_functions()
     kernel.free_regions([region for region in mod.regions if region.kind.startswith("init")])
@@ -200,13 +216,14 @@ def delete_module(kernel: Kernel, name: str) -> None:
         raise Refused(ENOENT)
     if mod.holders:
         raise Refused(EAGAIN)
-    if mod.state != LIVE:
+    if mod.state not in (LIVE, HALF_LOADED):
         raise Refused(EBUSY)
     if mod.permanent:
         raise Refused(EBUSY)
     if mod.references:
         raise Refused(EAGAIN)
-    kernel.run_code(mod.name, "exit")  # its functions are still redirected
-    mod.state = GOING
+    state, mod.state = mod.state, GOING
+    if state == LIVE:
+        kernel.run_code(mod.name, "exit")  # its functions are still redirected
     klp_module_going(kernel, mod)
     unlink(kernel, mod)

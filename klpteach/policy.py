@@ -6,7 +6,7 @@ A Behaviour is everything about a kernel that the model asks for. A release name
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from . import messages
 from .errors import PolicyError
@@ -27,8 +27,14 @@ class Behaviour:
     coming_error_clears_mod: bool = True  # 4ff96fb52c69 (5.4), patch 1/2 of the RFC
     patched_in_sysfs: bool = True  # 6.1: /sys/kernel/livepatch/PATCH/OBJECT/patched
     ksym_name_len: int = 512  # 128 before 6.1
+    tolerate_r2: bool = False  # 37251c7114e1 (6.3): ppc64le takes an existing `ld r2,24(r1)` after a call for done
+    stubs: str = "search"  # ppc64le: how a call finds its stub: "search", "reuse" (proposal), "count" (6.18)
     pin_targets: bool = False  # proposal deny-removal
     depend_on_targets: bool = False  # proposal hard-dependencies
+    half_load: bool = False  # proposal half-loaded: a target that is only wanted by a livepatch does not run its init
+    split_per_object: bool = False  # proposal split-per-object
+    late_patching: bool = True  # proposal no-late-patching switches it off
+    refuse_unpatched: bool = False  # proposal refuse-unpatched: a module that comes too late is not loaded at all
 
 
 RELEASES: Mapping[str, Behaviour] = {
@@ -36,9 +42,15 @@ RELEASES: Mapping[str, Behaviour] = {
         "5.3", early_vmlinux=False, coming_error_clears_mod=False, patched_in_sysfs=False, ksym_name_len=128
     ),
     "6.1": Behaviour("6.1"),
-    "6.3": Behaviour("6.3", nonzero=messages.NONZERO, overflow_first=True, clear="checked"),
+    "6.3": Behaviour("6.3", nonzero=messages.NONZERO, overflow_first=True, clear="checked", tolerate_r2=True),
     "6.12": Behaviour(
-        "6.12", nonzero=messages.NONZERO, overflow_first=True, clear="checked", separate_memory=True, exists_first=True
+        "6.12",
+        nonzero=messages.NONZERO,
+        overflow_first=True,
+        clear="checked",
+        tolerate_r2=True,
+        separate_memory=True,
+        exists_first=True,
     ),
 }
 
@@ -50,9 +62,9 @@ class Proposal:
     name: str
     label: str
     summary: str
-    change: Callable[[Behaviour], Behaviour] | None
+    change: Callable[[Behaviour], Behaviour]
     arch: str | None = None  # only there; None: everywhere
-    excludes: Mapping[str, str] | None = None
+    excludes: Mapping[str, str] = field(default_factory=dict)  # another proposal -> why not both
 
 
 def _set(**switches: object) -> Callable[[Behaviour], Behaviour]:
@@ -60,6 +72,8 @@ def _set(**switches: object) -> Callable[[Behaviour], Behaviour]:
 
 
 _TWO_WAYS = "both decide what is written to the sites when the target goes; choose one"
+_NOTHING_LEFT = "one loads every target beforehand, the other patches each target when it comes; choose one"
+_NO_ONE_WAITS = "then no target is patched when it comes, and a livepatch that comes with its target is just that"
 PROPOSALS: Mapping[str, Proposal] = {
     p.name: p
     for p in (
@@ -78,7 +92,7 @@ PROPOSALS: Mapping[str, Proposal] = {
         Proposal(
             "clear-relocations",
             "clear on removal (RFC)",
-            "when the target goes, write zeros to every site, whatever is there",
+            "when the target goes, put every site back to what the file has, whatever is there",
             _set(clear="unchecked"),
             excludes={"clear-checked": _TWO_WAYS},
         ),
@@ -91,33 +105,69 @@ PROPOSALS: Mapping[str, Proposal] = {
             excludes={"clear-relocations": _TWO_WAYS},
         ),
         Proposal(
-            "hard-dependencies",
-            "depend on targets",
-            "a livepatch needs its targets loaded and keeps them, like any module that uses another",
-            _set(depend_on_targets=True),
-        ),
-        Proposal(
             "tolerate-r2",
             "accept a restored r2",
             "take an existing ld r2,24(r1) after the call for done",
-            None,
+            _set(tolerate_r2=True),
             arch="ppc64le",
         ),
         Proposal(
             "reuse-stub",
             "keep the stub",
             "let a call site keep its stub and point that elsewhere",
-            None,
+            _set(tolerate_r2=True, stubs="reuse"),
             arch="ppc64le",
+        ),
+        Proposal(
+            "hard-dependencies",
+            "depend on targets",
+            "a livepatch needs its targets loaded and keeps them, like any module that uses another",
+            _set(depend_on_targets=True),
+            excludes={"split-per-object": _NOTHING_LEFT},
+        ),
+        Proposal(
+            "half-loaded",
+            "half-load targets",
+            "hard dependencies, but a target that only the livepatch asks for is relocated and its init does not run",
+            _set(depend_on_targets=True, half_load=True),
+            excludes={"split-per-object": _NOTHING_LEFT},
         ),
         Proposal(
             "split-per-object",
             "split per object",
-            "one livepatch module an object, loaded together with its target",
-            None,
+            "one livepatch module an object, loaded together with its target and removed with it",
+            _set(split_per_object=True),
+            excludes={
+                "hard-dependencies": _NOTHING_LEFT,
+                "half-loaded": _NOTHING_LEFT,
+                "no-late-patching": _NO_ONE_WAITS,
+                "refuse-unpatched": _NO_ONE_WAITS,
+            },
         ),
-        Proposal("no-late-patching", "no late patching", "patch only what is loaded when the livepatch is", None),
+        Proposal(
+            "no-late-patching",
+            "no late patching",
+            "patch only what is loaded when the livepatch is; a module that comes later comes up unpatched",
+            _set(late_patching=False),
+            excludes={"split-per-object": _NO_ONE_WAITS},
+        ),
+        Proposal(
+            "refuse-unpatched",
+            "refuse what comes too late",
+            "no late patching, and a module that an enabled livepatch names is then not loaded at all",
+            _set(late_patching=False, refuse_unpatched=True),
+            excludes={"split-per-object": _NO_ONE_WAITS},
+        ),
     )
+}
+
+
+# Variants of ppc64le kernels that were recorded -> the switches that each sets (`count`: the counter of 6.18, tried earlier).
+VARIANTS: Mapping[str, Mapping[str, object]] = {
+    "clear": {"clear": "unchecked"},
+    "tolerate": {"tolerate_r2": True},
+    "reuse": {"tolerate_r2": True, "stubs": "reuse"},
+    "count": {"tolerate_r2": True, "stubs": "count"},
 }
 
 
@@ -133,14 +183,14 @@ def behaviour(release: str, proposals: Iterable[str] = (), arch: str = "x86_64")
     if release not in RELEASES:
         raise PolicyError(f"unknown release {release!r}; there are {', '.join(RELEASES)}.")
     rules = RELEASES[release]
+    if arch == "ppc64le":
+        rules = replace(rules, clear="no")  # 0c05e7bd2d01 gave powerpc no clear_relocate_add()
     chosen = list(dict.fromkeys(proposals))
     for name in chosen:
         reason = why_impossible(name, chosen, arch)
         if reason:
             raise PolicyError(reason)
-        change = PROPOSALS[name].change
-        assert change is not None
-        rules = change(rules)
+        rules = PROPOSALS[name].change(rules)
     return rules
 
 
@@ -155,14 +205,23 @@ def why_impossible(name: str, others: Iterable[str], arch: str = "x86_64") -> st
         return f"unknown proposal {name!r}; there are {', '.join(PROPOSALS)}."
     if proposal.arch not in (None, arch):
         return f"{name} concerns {proposal.arch} only; {arch} has nothing like it."
-    if proposal.change is None:
-        return f"{name} is not in the model yet; choose among {', '.join(available(arch))}."
-    for other, reason in (proposal.excludes or {}).items():
-        if other in others:
+    chosen = set(others)
+    for other, reason in proposal.excludes.items():
+        if other in chosen:
             return f"{name} and {other} cannot be combined: {reason}."
     return None
 
 
 def available(arch: str = "x86_64") -> list[str]:
     """The proposals that can be switched on, by name."""
-    return [p.name for p in PROPOSALS.values() if p.change and p.arch in (None, arch)]
+    return [p.name for p in PROPOSALS.values() if p.arch in (None, arch)]
+
+
+def possible(chosen: Iterable[str], arch: str = "x86_64") -> bool:
+    """Whether these proposals can be switched on together.
+
+    >>> possible(["half-loaded", "deny-removal"]), possible(["half-loaded", "split-per-object"])
+    (True, False)
+    """
+    names = list(chosen)
+    return not any(why_impossible(name, names, arch) for name in names)

@@ -8,22 +8,28 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from .data import ko_dir, plain_name
 from .elf import ModuleFile
 from .errors import ScenarioError
 from .kernel import Kernel
 from .klp import sites
+from .modprobe import Machine
 from .recording import Recording
+from .refusal import ENODEV
 
 
 @dataclass(frozen=True)
 class Scenario:
-    """A story: its name, a title, what it asks, the commands, and what each module's own init() returns (0 unless named)."""
+    """A story: its name, a title, what it asks, the commands; what each module's own init() returns (0 unless named),
+    what is true of the machine it happens on, and which symbols of the kernel itself its livepatches look up."""
 
     name: str
     title: str
     question: str
     commands: tuple[str, ...]
     init_errno: Mapping[str, int] = field(default_factory=dict)
+    machine: Machine = field(default_factory=Machine)
+    vmlinux: tuple[str, ...] = ()
 
 
 TARGET, PATCH = "insmod nfsd_demo.ko", "insmod livepatch_nfsd_demo.ko"
@@ -122,14 +128,48 @@ SCENARIOS: Mapping[str, Scenario] = {
 }
 
 
-def get(name: str) -> Scenario:
-    """A story by name. Errors: ScenarioError, which lists the names."""
-    from .evidence import EVIDENCE  # it is made of Scenarios
+AFTER_THE_FIX = ("half-way", "callback-fails", "fifty-moves")  # where 6.12 still has a hole, and where it has none
 
-    found = SCENARIOS.get(name) or EVIDENCE.get(name)
-    if found is None:
-        raise ScenarioError(f"unknown story {name!r}; there are {', '.join([*SCENARIOS, *EVIDENCE])}.")
-    return found
+
+def stories(arch: str = "x86_64", release: str | None = None) -> Mapping[str, Scenario]:
+    """The stories of the course on an architecture, by name: those above, those after the fix, those about proposals.
+
+    The same name may stand for other commands on another architecture: what moves a module differs. release: only those
+    whose modules were built for it.
+
+    >>> list(stories("ppc64le"))[:3], stories("ppc64le")["moved"] == stories("x86_64")["moved"]
+    (['reload', 'late', 'moved'], False)
+    >>> "edge" in stories("ppc64le", "6.12"), "edge" in stories("ppc64le", "6.1")
+    (True, False)
+    """
+    from .evidence import EVIDENCE  # these are made of Scenarios
+    from .proposalstories import PROPOSAL_STORIES
+    from .stubstories import STUB_STORIES
+
+    if arch == "ppc64le":
+        shared = {name: story for name, story in SCENARIOS.items() if name != "dependency"}
+        found = {**shared, **STUB_STORIES, **PROPOSAL_STORIES}
+    else:
+        found = {**SCENARIOS, **{name: EVIDENCE[name] for name in AFTER_THE_FIX}, **PROPOSAL_STORIES}
+    folder = ko_dir(arch, release) if release else None
+    return {name: story for name, story in found.items() if folder is None or has_files(story, folder)}
+
+
+def has_files(story: Scenario, folder: Path) -> bool:
+    """Whether all module files that a story loads are in a folder."""
+    words = (command.lstrip("~").split() for command in story.commands)
+    wanted = {plain_name(w[1]) if w[0] == "insmod" else f"{w[1]}.ko" for w in words if w[0] in ("insmod", "modprobe")}
+    return all((folder / name).exists() for name in wanted)
+
+
+def get(name: str, arch: str = "x86_64") -> Scenario:
+    """A story by name, also one that is there only to be recorded. Errors: ScenarioError, which lists the names."""
+    from .evidence import evidence
+
+    known = {**evidence(arch), **stories(arch)}
+    if name not in known:
+        raise ScenarioError(f"unknown story {name!r}; there are {', '.join([*stories(arch), *evidence(arch)])}.")
+    return known[name]
 
 
 def busy(seed: int) -> Scenario:
@@ -158,20 +198,26 @@ def simulate(
     arch: str = "x86_64",
     *,
     ko: str | os.PathLike[str] | None = None,
+    quietly: bool = False,
 ) -> Recording:
     """Run a story in the model, to its end or to an oops, and return the recording.
 
+    quietly: do not look after commands with a leading ~, as a recorder does; the model is quick enough to look always.
     Errors: ScenarioError, PolicyError, ModuleFormatError.
 
     >>> story = simulate("reload", release="6.1")
     >>> [step.errno for step in story]
     [0, 0, 0, -8]
     """
-    story = get(scenario) if isinstance(scenario, str) else scenario
-    kernel = Kernel(arch, release, proposals, ko=ko, scenario=story.name, title=story.title)
+    story = get(scenario, arch) if isinstance(scenario, str) else scenario
+    kernel = Kernel(arch, release, proposals, ko=ko, scenario=story.name, title=story.title, machine=story.machine)
     kernel.init_errno.update(story.init_errno)
-    kernel.recording.init_errno = dict(story.init_errno)
+    no_device = {f"{name}.ko": ENODEV for name in story.machine.without_hardware}  # so that a replay knows it
+    kernel.recording.init_errno = {**story.init_errno, **no_device}
+    kernel.recording.vmlinux = {name: kernel.vmlinux_function(name) for name in story.vmlinux}
+    kernel.vmlinux.update({name: [address] for name, address in kernel.recording.vmlinux.items()})
     for command in commands_for(story, kernel.ko):
+        kernel.looking = not (quietly and command.startswith("~"))
         if kernel.run(command.lstrip("~")).oops:
             break
     return kernel.recording

@@ -81,6 +81,9 @@ def survives(livepatch: ModuleFile, targets: dict[str, ModuleFile] | None = None
 
 def _reload(livepatch: ModuleFile, name: str, target: ModuleFile | None, release: str) -> Outcome:
     kernel = Kernel(livepatch.arch, release, scenario="reload", title=f"reload of {name} under {livepatch.name}")
+    for symbol in filter(None, (parse_symbol(site.symbol) for site in sites(livepatch))):
+        if symbol.object == "vmlinux":  # which kernel it was made for is not known here: that one has what it names
+            kernel.vmlinux[symbol.name] = [kernel.vmlinux_function(symbol.name)]
     file = target or stand_in(livepatch, name)
     for load in (file, livepatch, None, file):
         step = kernel.insmod(load) if load else kernel.rmmod(name)

@@ -6,16 +6,19 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from .. import messages
+from ..elf import ModuleFile
 from ..klp import KlpFuncInfo
 from ..module import COMING, TRUE, Module
-from ..refusal import EBUSY, EINVAL, ENOENT, Refused
-from .patch import klp_patch_object, klp_post_unpatch_callback, klp_pre_patch_callback, klp_unpatch_object
+from ..refusal import EBUSY, EINVAL, ENOENT, EPERM, Refused
+from .patch import klp_patch_object, klp_post_unpatch_callback, klp_pre_patch_callback, klp_unpatch_object, klp_unpin
 from .relocs import klp_clear_object_relocs, klp_init_object_loaded
 from .structs import PATCHED, UNPATCHED, KlpFunc, KlpObject, KlpPatch
 from .transition import (
     klp_complete_transition,
+    klp_force_transition,
     klp_free_patch,
     klp_init_transition,
+    klp_replaces,
     klp_reverse_transition,
     klp_start_transition,
     klp_try_complete_transition,
@@ -81,7 +84,7 @@ def klp_find_object_module(kernel: Kernel, obj: KlpObject) -> Module | None:
 
 def klp_add_nops(kernel: Kernel, patch: KlpPatch) -> None:
     """Atomic replace: what older patches changed and this one does not, it must restore."""
-    for old_obj in [obj for old in kernel.klp.patches for obj in old.objects]:
+    for old_obj in [obj for old in kernel.klp.patches if klp_replaces(kernel, patch, old) for obj in old.objects]:
         obj = next((o for o in patch.objects if o.name == old_obj.name), None)
         if obj is None:
             obj = KlpObject(old_obj.name, [], dynamic=True)
@@ -145,6 +148,16 @@ def enabled_store(kernel: Kernel, name: str, value: bool) -> None:
         raise Refused(EINVAL)
 
 
+def force_store(kernel: Kernel, name: str) -> None:
+    """A write of 1 to /sys/kernel/livepatch/NAME/force. Errors: Refused(-EINVAL) where no transition of NAME runs."""
+    patch = next((p for p in kernel.klp.patches if p.name == name), None)
+    if patch is None:
+        raise Refused(ENOENT)
+    if patch is not kernel.klp.transition:
+        raise Refused(EINVAL)
+    klp_force_transition(kernel)
+
+
 # -- a target comes and goes ----------------------------------------------------------------------------------------------
 
 
@@ -162,8 +175,10 @@ def klp_module_coming(kernel: Kernel, mod: Module) -> None:
     if mod.name == "vmlinux" and kernel.rules.early_vmlinux:
         kernel.log(messages.VMLINUX_KO())
         raise Refused(EINVAL)
+    if kernel.rules.refuse_unpatched:
+        refuse_unpatched(kernel, mod)
     mod.klp_alive = True
-    for patch, obj in objects_of(kernel, mod):
+    for patch, obj in objects_of(kernel, mod) if kernel.rules.late_patching else ():
         try:
             _apply_to_coming(kernel, patch, obj, mod)
         except Refused:
@@ -174,6 +189,7 @@ def klp_module_coming(kernel: Kernel, mod: Module) -> None:
             # The patches before this one are undone; this one is not: what it wrote stays, also in 6.12.
             klp_cleanup_module_patches_limited(kernel, mod, limit=patch)
             raise
+    kernel.modprobe_hook_coming(mod)
 
 
 def _apply_to_coming(kernel: Kernel, patch: KlpPatch, obj: KlpObject, mod: Module) -> None:
@@ -199,6 +215,7 @@ def klp_module_going(kernel: Kernel, mod: Module) -> None:
     """A module has run its exit (or failed its init): its functions are no longer redirected."""
     mod.klp_alive = False
     klp_cleanup_module_patches_limited(kernel, mod, limit=None)
+    kernel.modprobe_hook_going(mod)
 
 
 def klp_cleanup_module_patches_limited(kernel: Kernel, mod: Module, limit: KlpPatch | None) -> None:
@@ -206,20 +223,38 @@ def klp_cleanup_module_patches_limited(kernel: Kernel, mod: Module, limit: KlpPa
     for patch, obj in objects_of(kernel, mod):
         if patch is limit:
             break
+        if obj.mod is None and not kernel.rules.late_patching:
+            continue  # the module came too late: there is nothing to revert
         if patch is not kernel.klp.transition:
             kernel.run_callback(patch.name, obj.label, "pre_unpatch")
         kernel.log(messages.REVERTING(patch=patch.name, module=mod.name))
         klp_unpatch_object(kernel, obj)
         klp_post_unpatch_callback(kernel, patch, obj)
         klp_clear_object_relocs(kernel, patch, obj)
+        klp_unpin(obj)
         obj.mod = None
         for func in obj.funcs:
             func.old_func = 0
 
 
+# -- proposals ------------------------------------------------------------------------------------------------------------
+
+
+def klp_target_names(file: ModuleFile) -> list[str]:
+    """The modules that a livepatch patches, in its order; [] for a file that is no livepatch."""
+    return list(dict.fromkeys(obj.name for obj in file.klp.objects if obj.name)) if file.klp else []
+
+
 def check_targets(kernel: Kernel, mod: Module) -> None:
     """Proposal hard-dependencies: without its targets a livepatch is not loaded. Errors: Refused(-ENOENT)."""
-    for obj in mod.file.klp.objects if mod.file.klp else ():
-        if obj.name is not None and kernel.find_module(obj.name) is None:
-            kernel.log(messages.TARGET_ABSENT(module=mod.name, target=obj.name, err=ENOENT))
+    for name in klp_target_names(mod.file):
+        if kernel.find_module(name) is None:
+            kernel.log(messages.TARGET_ABSENT(module=mod.name, target=name, err=ENOENT))
             raise Refused(ENOENT)
+
+
+def refuse_unpatched(kernel: Kernel, mod: Module) -> None:
+    """Proposal refuse-unpatched: a module that comes too late to be patched does not come. Errors: Refused(-EPERM)."""
+    for patch, _ in objects_of(kernel, mod):
+        kernel.log(messages.TOO_LATE(module=mod.name, patch=patch.name, err=EPERM))
+        raise Refused(EPERM)

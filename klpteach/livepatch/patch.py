@@ -38,7 +38,6 @@ def klp_unpatch_object(kernel: Kernel, obj: KlpObject, nops_only: bool = False) 
             func.patched = False
     if not nops_only or obj.dynamic:
         obj.patched = False
-        klp_unpin(obj)
 
 
 def klp_unpin(obj: KlpObject) -> None:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from .. import messages
 from ..elf_h import SHF_ALLOC, SHN_LIVEPATCH
-from ..image import TEMPORARY_IMAGE, section_flags
 from ..klp import livepatch_sections, parse_symbol, section_object
+from ..layout import section_flags
 from ..module import UNFORMED, Module
 from ..refusal import EINVAL, Oops, Refused
 from .structs import KlpObject, KlpPatch
@@ -69,7 +69,7 @@ def klp_write_section_relocs(kernel: Kernel, pmod: Module, index: int, objname: 
     parts = (index, int(pmod.file.shdrs["info"][index]))
     if pmod.state != UNFORMED and not all(section_flags(pmod.file, part) & SHF_ALLOC for part in parts):
         # Without SHF_ALLOC the entries (or the bytes they are for) stayed in the temporary image, gone when init() runs.
-        line = messages.PAGE_FAULT(loc=f"{TEMPORARY_IMAGE:016x}")
+        line = kernel.cpu.fault("read", kernel.cpu.temporary_image)
         kernel.log(line)
         raise Oops(line.render())
     if apply:

@@ -63,6 +63,7 @@ class KlpPatch:
     objects: list[KlpObject]
     replace: bool
     enabled: bool = False
+    forced: bool = False  # taken out of force while somebody may still run it: its module stays for good
 
     @property
     def name(self) -> str:
@@ -81,4 +82,5 @@ class LivepatchState:
     patches: list[KlpPatch] = field(default_factory=list)  # klp_patches: enabled or in transition, oldest first
     transition: KlpPatch | None = None  # klp_transition_patch
     target: str = PATCHED  # klp_target_state
+    forced: bool = False  # the running transition waits for nobody
     func_stacks: dict[int, list[KlpFunc]] = field(default_factory=dict)  # klp_ops by old function, newest last

@@ -38,12 +38,30 @@ def klp_reverse_transition(kernel: Kernel) -> None:
 def klp_try_complete_transition(kernel: Kernel) -> None:
     """Finish the transition unless a task still sleeps in an old function; a finished unpatching frees the patch."""
     patch = kernel.klp.transition
-    if patch is None or kernel.in_the_way(patch):
+    if patch is None or (kernel.in_the_way(patch) and not kernel.klp.forced):
         return
     unpatched = kernel.klp.target == UNPATCHED
     klp_complete_transition(kernel)
     if unpatched:
         klp_free_patch(kernel, patch)
+
+
+def klp_force_transition(kernel: Kernel) -> None:
+    """Call the transition done, whoever still sleeps where. What was taken out of force so may be running: for good.
+
+    A forced patch never gives back the reference to its own module; with deny-removal, nor those to its targets.
+    """
+    klp = kernel.klp
+    assert klp.transition
+    kernel.log(messages.FORCING())
+    if klp.target == UNPATCHED:
+        klp.transition.forced = True
+    elif klp.transition.replace:
+        for old in klp.patches:
+            old.forced = old is not klp.transition
+    klp.forced = True
+    klp_try_complete_transition(kernel)
+    klp.forced = False
 
 
 def klp_complete_transition(kernel: Kernel) -> None:
@@ -69,7 +87,7 @@ def klp_complete_transition(kernel: Kernel) -> None:
 
 def klp_unpatch_replaced_patches(kernel: Kernel, patch: KlpPatch) -> None:
     """Older patches lose their functions and their sysfs folder; their callbacks do not run. Their modules stay."""
-    for old in [p for p in kernel.klp.patches if p is not patch]:
+    for old in [p for p in kernel.klp.patches if p is not patch and klp_replaces(kernel, patch, p)]:
         old.enabled = False
         for obj in old.objects:
             if obj.patched:
@@ -77,18 +95,27 @@ def klp_unpatch_replaced_patches(kernel: Kernel, patch: KlpPatch) -> None:
         klp_free_patch(kernel, old)
 
 
+def klp_replaces(kernel: Kernel, patch: KlpPatch, old: KlpPatch) -> bool:
+    """Whether an atomic replace puts an older patch out of force: every one; with split-per-object those of its object."""
+    names = {obj.name for obj in patch.objects}
+    return not kernel.rules.split_per_object or any(obj.name in names for obj in old.objects)
+
+
 def klp_discard_nops(kernel: Kernel, patch: KlpPatch) -> None:
     for obj in patch.objects:
         if obj.patched:
             klp_unpatch_object(kernel, obj, nops_only=True)
+        if obj.dynamic:
+            klp_unpin(obj)
         obj.funcs = [f for f in obj.funcs if not f.nop]
     patch.objects = [o for o in patch.objects if not o.dynamic]
 
 
 def klp_free_patch(kernel: Kernel, patch: KlpPatch) -> None:
     """Forget the patch and give its module's reference back. Its relocations stay written: nothing walks it any more."""
-    for obj in patch.objects:
-        klp_unpin(obj)
+    if not patch.forced:
+        for obj in patch.objects:
+            klp_unpin(obj)
+        patch.mod.references -= 1
     if patch in kernel.klp.patches:
         kernel.klp.patches.remove(patch)
-    patch.mod.references -= 1

@@ -97,8 +97,9 @@ def outcome(recording: Recording) -> str:
 
 
 def _version(banner: str) -> str:
-    found = re.search(r"Debian (\d+\.\d+\.\d+)", banner)
-    return found[1] if found else ""
+    """The distribution's version of the kernel: the last one of the banner; the first is the compiler's."""
+    found = re.findall(r"Debian (\d+\.\d+\.\d+)", banner)
+    return str(found[-1]) if found else ""
 
 
 def step_of(raw: Mapping[str, Any], modules: Mapping[str, ModuleFile], separate: bool) -> Step:

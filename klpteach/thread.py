@@ -1,0 +1,102 @@
+"""The discussion as data: who said what about which proposal, and what came when (data/thread.csv, data/timeline.csv).
+
+People are quoted with at most 15 words, where the words were read in an archived mail; the rest is a paraphrase.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from functools import lru_cache
+from typing import TypeVar
+
+from .data import data_dir
+from .errors import KlpteachError
+
+POSITIONS = ("for", "against", "asks")
+# Proposals that only one side spoke about, as far as mails were found: why.
+ONE_SIDED = {
+    "clear-checked": "It was merged in 6.3. The objections of 2019 were against clearing as such: see clear-relocations.",
+    "tolerate-r2": "It was merged in 6.3. No mail against it was found.",
+    "reuse-stub": "Nobody proposed it. It is an experiment of this course, run on real kernels.",
+    "half-loaded": "An idea to soften hard-dependencies, sketched at the conference of 2019. No mail for or against was found.",
+    "no-late-patching": "Nobody spoke against it by mail, and nobody posted the code that was asked for.",
+    "refuse-unpatched": "A sketch of August 2019 that nobody wrote. No mail against it was found.",
+}
+
+
+@dataclass(frozen=True)
+class Statement:
+    """One person's position on one proposal. date: YYYY-MM-DD, or YYYY-MM where the day is not known.
+
+    position: "for", "against" or "asks". says is a paraphrase; quote is the person's own words, or empty. message_id is
+    empty where it is not known.
+    """
+
+    date: str
+    person: str
+    message_id: str
+    where: str
+    proposal: str
+    position: str
+    says: str
+    quote: str
+
+
+@dataclass(frozen=True)
+class Event:
+    """One row of the timeline. date: YYYY, YYYY-MM or YYYY-MM-DD. version: the first kernel release that has it, or empty."""
+
+    date: str
+    what: str
+    version: str
+    commit: str
+    person: str
+    message_id: str
+    source: str
+
+
+Row = TypeVar("Row", Statement, Event)
+
+
+def read_thread() -> tuple[Statement, ...]:
+    """Every statement, in order of time. Errors: KlpteachError where data/thread.csv is missing or has other columns.
+
+    >>> read_thread()[0].person
+    'Josh Poimboeuf'
+    """
+    return _read("thread.csv", Statement)
+
+
+def read_timeline() -> tuple[Event, ...]:
+    """What happened, in order of time. Errors: KlpteachError where data/timeline.csv is missing or has other columns.
+
+    >>> [event.version for event in read_timeline() if event.commit == "0c05e7bd2d01"]
+    ['6.3']
+    """
+    return _read("timeline.csv", Event)
+
+
+def positions(proposal: str, position: str | None = None) -> Iterator[Statement]:
+    """The statements about a proposal: all, or those "for", "against", "asks".
+
+    >>> [s.person for s in positions("remove-check", "for")]
+    ['Cheng Jian']
+    """
+    return (s for s in read_thread() if s.proposal == proposal and position in (None, s.position))
+
+
+@lru_cache
+def _read(name: str, row: type[Row]) -> tuple[Row, ...]:
+    wanted = [field.name for field in fields(row)]
+    try:
+        with (data_dir() / name).open(newline="", encoding="utf-8") as file:
+            reader = csv.DictReader(file)
+            if reader.fieldnames != wanted:
+                raise KlpteachError(f"{name}: its columns are not {', '.join(wanted)}. Is it this version's file?")
+            return tuple(row(**line) for line in reader)
+    except OSError as error:
+        raise KlpteachError(
+            f"{name}: cannot be read ({error.strerror}). Set KLPTEACH_DATA to the data folder."
+        ) from None

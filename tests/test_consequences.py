@@ -1,0 +1,225 @@
+"""The table of consequences: recomputed, held against recordings of real kernels, and shown."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+
+from klpteach import Recording, replay, simulate
+from klpteach.__main__ import main
+from klpteach.consequences import (
+    ARCHES,
+    QUESTIONS,
+    RELEASES,
+    Consequence,
+    by_modprobe,
+    choices,
+    compute,
+    read_consequences,
+    to_csv,
+)
+from klpteach.consequencestext import grid, legend
+from klpteach.data import data_dir
+from klpteach.outcome import KINDS, MEANINGS, WORDS, outcome_of
+from klpteach.policy import possible
+from klpteach.recording import Step
+from klpteach.scenarios import get
+from klpteach.views.consequencesfigure import alt_text, consequences_picture, of_kernel
+from klpteach.views.consequencestable import consequences_grid, consequences_table, cost_of_choices
+
+TABLE = read_consequences()
+CELLS = {(row.arch, row.release, row.proposals, row.question): row for row in TABLE}
+# What a recorded variant of a ppc64le kernel is called here; `count` is no proposal.
+PROPOSALS_OF = {"stock": "", "clear": "clear-relocations", "tolerate": "tolerate-r2", "reuse": "reuse-stub"}
+SEEN = ("kind", "refused", "pinned", "unpatched", "unasked", "unasked_kib", "stale", "past_end")
+
+
+def recorded_cells() -> list[tuple[Path, Consequence]]:
+    """Every recording that tells the story of a cell, with that cell."""
+    found = []
+    for path in sorted((data_dir() / "recordings").glob("*/*.json")):
+        story, kernel = path.stem.split("--")[:2]
+        release, _, variant = kernel.partition("-")
+        for question in QUESTIONS:
+            cell = CELLS.get((path.parent.name, release, PROPOSALS_OF.get(variant or "stock", "-"), question.key))
+            if cell and question.story.get(cell.arch) == story:
+                found.append((path, cell))
+    return found
+
+
+RECORDED = recorded_cells()
+
+
+# -- the table ----------------------------------------------------------------------------------------------------------------
+
+
+def test_the_committed_table_is_what_the_model_computes_today() -> None:
+    """Else: klpteach consequences --csv > data/consequences.csv, and look at what changed."""
+    assert to_csv(compute()) == (data_dir() / "consequences.csv").read_text()
+
+
+def test_the_table_read_back_is_the_table() -> None:
+    assert to_csv(TABLE) == (data_dir() / "consequences.csv").read_text()
+    assert len(CELLS) == len(TABLE)
+
+
+@pytest.mark.parametrize("arch", ARCHES)
+def test_every_story_is_there_for_every_choice_on_every_kernel(arch: str) -> None:
+    asked = {question.key for question in QUESTIONS if arch in question.story}
+    assert len(asked) >= 12
+    for release in RELEASES:
+        for chosen in choices(arch):
+            there = {q for a, r, p, q in CELLS if (a, r, p) == (arch, release, "+".join(chosen))}
+            assert asked - there <= ({"edge"} if release == "6.1" else set())
+            assert possible(chosen, arch)
+
+
+@pytest.mark.parametrize(("path", "cell"), RECORDED, ids=[path.stem for path, _ in RECORDED])
+def test_a_cell_agrees_with_the_recording_of_a_real_kernel(path: Path, cell: Consequence) -> None:
+    """The same reading, of what a real kernel did."""
+    recording = Recording.load(path)
+    told = by_modprobe(get(recording.scenario, recording.arch)).commands
+    asked = by_modprobe(replace(get(recording.scenario, recording.arch), commands=tuple(s.command for s in recording)))
+    heard = [command.lstrip("~") for command in asked.commands if command != "boot"]
+    plain = [re.sub(r":\{site\}|:\.\w+\+0x[0-9a-f]+", "", command.lstrip("~")) for command in told]
+    assert [re.sub(r":\.\w+\+0x[0-9a-f]+", "", command) for command in heard] == plain[: len(heard)]
+    outcome = asdict(outcome_of(recording))
+    outcome["unasked"] = len(outcome["unasked"])
+    for key in ("refused", "pinned", "unpatched"):
+        outcome[key] = " ".join(outcome[key])
+    assert {key: outcome[key] for key in SEEN} == {key: getattr(cell, key) for key in SEEN}
+
+
+@pytest.mark.parametrize("path", [path for path, _ in RECORDED], ids=lambda path: path.stem)
+def test_told_where_modules_landed_the_model_comes_to_the_very_same_outcome(path: Path) -> None:
+    """Stubs included: how many are used depends on the addresses."""
+    real = Recording.load(path)
+    ours, _ = replay(real)
+
+    def spoken(recording: Recording) -> dict[str, object]:
+        outcome = asdict(outcome_of(recording))
+        outcome["says"] = re.sub(r"(?<=loc )[0-9a-f]{16}|(?<= at )0x[0-9a-f]+", "(address)", str(outcome["says"]))
+        return outcome
+
+    assert spoken(ours) == spoken(real)
+
+
+def test_how_many_cells_were_held_against_a_recording(capsys) -> None:
+    kernels = {(cell.arch, cell.release, cell.proposals) for _, cell in RECORDED}
+    with capsys.disabled():
+        print(f" [{len(RECORDED)} of {len(TABLE)} cells on {len(kernels)} kernels have a recording]", end="")
+    assert len(RECORDED) >= 60
+    assert {(a, r, "") for a in ARCHES for r in RELEASES} <= kernels
+
+
+# -- the reading ----------------------------------------------------------------------------------------------------------------
+
+
+def test_the_reading_never_asks_for_a_proposal() -> None:
+    import klpteach.outcome
+
+    text = Path(klpteach.outcome.__file__).read_text()
+    assert "policy" not in text and "rules" not in text and "recording.proposals" not in text
+    story = simulate("target-later", "6.12", ["no-late-patching"])
+    story.proposals, story.kernel = [], {**story.kernel, "variant": "?"}
+    assert outcome_of(story).kind == "unpatched"
+
+
+def test_a_module_that_runs_an_older_fix_counts_as_unpatched() -> None:
+    outcome = outcome_of(simulate("race", "6.12", ["split-per-object"]))
+    assert (outcome.kind, outcome.unpatched) == ("unpatched", ("nfsd_demo",))
+
+
+def test_silent_corruption_shows_the_bytes_before_and_after() -> None:
+    outcome = outcome_of(simulate("corrupted", "6.1", ["remove-check"]))
+    assert outcome.kind == "corrupt"
+    assert re.fullmatch(r"\.text\+0x[0-9a-f]+: ([0-9a-f]{2} ?){4} became ([0-9a-f]{2} ?){4}", outcome.says)
+
+
+def test_a_refusal_names_the_kernels_line_and_a_program_its_words() -> None:
+    assert "existing value is nonzero" in outcome_of(simulate("reload", "6.1")).says
+    story = by_modprobe(get("not-installed"))
+    assert outcome_of(simulate(story, "6.1", ["hard-dependencies"])).says.startswith(
+        "modprobe: FATAL: Module sunrpc_demo"
+    )
+
+
+def test_stale_pointers_are_counted_where_a_disabled_livepatch_keeps_them() -> None:
+    assert outcome_of(simulate("disabled", "6.12")).stale == 10
+    assert outcome_of(simulate("reload", "6.12")).stale == 0
+    assert outcome_of(simulate("reload", "6.1")).stale == 10
+
+
+def test_modules_that_nobody_asked_for_are_counted_with_their_memory() -> None:
+    story = simulate("one-in-use", "6.1", ["hard-dependencies"])
+    outcome = outcome_of(story)
+    sizes = [row["size"] for row in story[-1].modules if row["name"] in outcome.unasked]
+    assert len(outcome.unasked) == 4 and outcome.unasked_kib * 1024 == sum(sizes)
+
+
+def test_an_oops_is_worse_than_anything_else() -> None:
+    outcome = outcome_of(simulate("edge", "6.12", arch="ppc64le"))
+    assert outcome.kind == "oops" and outcome.says.startswith("BUG: Unable to handle")
+
+
+def test_a_recording_that_was_not_looked_at_comes_to_nothing_bad() -> None:
+    recording = simulate("reload", "6.12")
+    recording.steps = [Step(step.command, step.errno) for step in recording.steps[:2]]
+    assert outcome_of(recording).stale == 0
+
+
+# -- shown ------------------------------------------------------------------------------------------------------------------------
+
+
+def test_each_kind_has_a_letter_of_its_own_a_word_and_a_meaning() -> None:
+    assert len(set(KINDS.values())) == len(KINDS) and set(KINDS) == set(WORDS) == set(MEANINGS)
+    assert list(KINDS)[-1] == "works" and len(legend().splitlines()) == len(KINDS) + 1
+
+
+def test_the_grid_has_a_letter_for_every_cell() -> None:
+    rows = of_kernel("ppc64le", "6.12")
+    lines = grid(rows).splitlines()
+    body = [line for line in lines if any(line.startswith(q.asks) for q in QUESTIONS)]
+    assert sum(len(re.findall(r"(?<= )[A-Z]\*?(?= |$)", line)) for line in body) == len(rows)
+
+
+def test_the_command_prints_the_table_for_one_kernel(capsys) -> None:
+    assert main(["consequences", "--arch", "x86_64", "--release", "6.12", "--csv"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    mine = [
+        line for line in (data_dir() / "consequences.csv").read_text().splitlines() if line.startswith("x86_64,6.12,")
+    ]
+    assert lines[1:] == mine
+
+
+def test_the_frames_have_a_row_a_cell_and_say_the_same() -> None:
+    table, counts = consequences_table(), cost_of_choices()
+    assert len(table) == len(TABLE) and int(counts["stories"].sum()) == len(TABLE)
+    shown = consequences_grid("x86_64", "6.1")
+    assert shown.loc["reload at the same address", "deny-removal"] == "P* cannot be removed"
+    assert shown.notna().all().all()
+
+
+@pytest.mark.parametrize("arch", ARCHES)
+def test_the_figure_has_the_letters_of_the_table_and_its_words_the_numbers(arch: str) -> None:
+    rows = of_kernel(arch, "6.12")
+    picture = consequences_picture(arch, "6.12")
+    letters = [text.get_text() for text in picture.figure.axes[0].texts if text.get_text() in KINDS.values()]
+    wanted = [KINDS[row.kind] for row in rows] + [KINDS[kind] for kind in {row.kind for row in rows}]
+    assert sorted(letters) == sorted(wanted)
+    released = [row for row in rows if not row.proposals]
+    assert f"As released: {sum(r.as_wished for r in released)} of {len(released)} as wished" in alt_text(rows)
+    assert all(text.get_size() >= 14 for text in picture.figure.axes[0].texts)
+
+
+def test_the_picture_is_the_same_each_time_and_nothing_is_cut_off() -> None:
+    one, two = consequences_picture("x86_64", "6.1"), consequences_picture("x86_64", "6.1")
+    assert one.svg() == two.svg()
+    renderer = one.figure.canvas.get_renderer()
+    edge = one.figure.bbox
+    for text in one.figure.axes[0].texts:
+        box = text.get_window_extent(renderer)
+        assert edge.x0 <= box.x0 and box.x1 <= edge.x1 and edge.y0 <= box.y0 and box.y1 <= edge.y1, text.get_text()
