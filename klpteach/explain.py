@@ -12,7 +12,9 @@ from . import messages
 from .arch.x86_64 import HOWTO
 from .data import data_dir
 from .elf import ModuleFile
+from .elf_h import EM_PPC64, EM_X86_64
 from .errors import KlpteachError
+from .explainppc import PPC64LE, expected_nop
 from .klp import livepatch_sections, sites
 from .recording import hexa
 from .refusal import errno_name
@@ -71,14 +73,27 @@ class _Modules:
             if file.is_livepatch:
                 yield file
 
-    def of_type(self, kind: int, object_: str | None = None) -> list[str]:
-        """Livepatch relocations of a type: "file: .text+0x17 -> symbol"."""
+    def of_type(self, kind: int) -> list[str]:
+        """Livepatch relocations of a type of x86_64: "file: .text+0x17 -> symbol"."""
         return [
             f"{file.filename}: {site.key} → {site.symbol}"
             for file in self.livepatches()
+            if file.machine == EM_X86_64
             for site in sites(file)
-            if site.type == kind and object_ in (None, site.object)
+            if site.type == kind
         ][:4]
+
+    def call_before(self, module: str, function: str, offset: int) -> str:
+        """The relocation of the call that stands before function + offset, "file: .text+0xb0 -> symbol"; "" where none is."""
+        for file in self.livepatches():
+            if file.name != module or file.machine != EM_PPC64 or function not in file.symbol_names:
+                continue
+            row = file.symtab[file.symbol_names.index(function)]
+            place = (int(row["shndx"]), int(row["value"]) + offset - 4)
+            for site in sites(file):
+                if (file.section_index(site.section), site.offset) == place:
+                    return f"{file.filename}: {site.key} → {site.symbol}"
+        return ""
 
 
 Fields = dict[str, str]
@@ -150,6 +165,10 @@ def _mismatch(fields: Fields, modules: _Modules) -> list[str]:
     ]
 
 
+def _expected_nop(fields: Fields, modules: _Modules) -> list[str]:
+    return expected_nop(fields, modules.call_before)
+
+
 def _init_failed(fields: Fields, modules: _Modules) -> list[str]:
     return [
         f"While {fields['module']} was loading, {fields['patch']} could not prepare for it: error {fields['err']} "
@@ -183,6 +202,7 @@ _SAYS: dict[str, Callable[[Fields, _Modules], list[str]]] = {
     "NONZERO": _nonzero,
     "NONZERO_619": _nonzero,
     "MISMATCH": _mismatch,
+    "EXPECTED_NOP": _expected_nop,
     "INIT_FAILED": _init_failed,
     "REFUSING": _refusing,
     "OVERFLOW": _sentences(
@@ -240,7 +260,19 @@ _SAYS: dict[str, Callable[[Fields, _Modules], list[str]]] = {
         "{module} was given {name}={value}, which is no value of that parameter's type; its load is refused."
     ),
     "DUPLICATE_EXPORT": _sentences("{module} exports {name}, and so does {owner} already."),
+    "BLACKLISTED": _sentences(
+        "modprobe was told not to load {module}: blacklisted in modprobe.d or on the command line."
+    ),
+    "FORCING": _sentences(
+        "The administrator ended a transition by force: tasks may still run old code, so this livepatch's module can no longer go."
+    ),
+    "TOO_LATE": _sentences(
+        "{module} comes after {patch} was enabled, and with the proposal refuse-unpatched it may not run unpatched ({err})."
+    ),
+    "CUT_HERE": _sentences("Here begins a warning with its trace; the next line says where in the kernel."),
+    "END_TRACE": _sentences("Here the trace ends."),
     "PAGE_FAULT": _sentences(
         "The kernel touched memory that is not there; what ran is killed, and the locks it held stay held."
     ),
+    **{name: _sentences(*says) for name, says in PPC64LE.items()},
 }

@@ -66,3 +66,5 @@ def _stories() -> Iterator[Scenario]:
 
 
 PROPOSAL_STORIES: Mapping[str, Scenario] = {story.name: story for story in _stories()}
+# Those that need no machine of their own and no proposal: real kernels have told them too.
+ON_ANY_KERNEL = ("corrupted", "target-later", "one-in-use", "spanning")

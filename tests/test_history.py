@@ -4,6 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from klpteach.klp import parse_symbol
+from klpteach.reading.calls import call_at, is_call
+from klpteach.reading.differences import first_difference
 from klpteach.reading.history import History, loads, module_files
 from klpteach.reading.signs import is_look
 from klpteach.reading.verdict import SYMBOLS, verdict
@@ -98,6 +101,105 @@ def test_no_value_is_carried_into_a_step_that_was_not_looked_at(path):
             assert state.value is None or state.value == (step.sites or {})[key]
 
 
+# -- real kernels, ppc64le ----------------------------------------------------------------------------------------------------
+
+PPC64LE = [path for path in REAL if path.parent.name == "ppc64le"]
+
+
+@pytest.mark.parametrize("path", PPC64LE, ids=lambda path: path.stem)
+def test_stub_tables_count_what_the_recorder_counted(path):
+    history = History(Recording.load(path), {})
+    for index, step in enumerate(history.recording):
+        for name, raw in (step.stubs or {}).items():
+            table = history.stubs(name, index)
+            if table is None:
+                continue
+            inside = [slot for slot in table.slots if not slot.past_end]
+            assert (table.num, table.used) == (raw["num_stubs"], sum(slot.state != "free" for slot in inside))
+            assert raw["used"] == table.used and len(table.past_end) == raw["past_end_used"]
+
+
+@pytest.mark.parametrize("path", PPC64LE, ids=lambda path: path.stem)
+def test_the_stub_that_a_call_goes_to_leads_to_the_symbol_of_its_relocation(path):
+    """Three witnesses: the branch's bytes, the table in memory, and the relocation in the module file."""
+    history = real(path)
+    for index in range(len(history.recording)):
+        for key, site in history.sites.items():
+            call = call_at(history, key, index) if site else None
+            table = history.stubs(key.partition(":")[0], index)
+            if site is None or call is None or call.slot is None or table is None:
+                continue
+            slot = next(slot for slot in table.slots if slot.index == call.slot)
+            symbol = parse_symbol(site.symbol)
+            if slot.load:
+                assert symbol and slot.function == symbol.name and slot.module == symbol.object
+
+
+@pytest.mark.parametrize("path", PPC64LE, ids=lambda path: path.stem)
+def test_a_good_stub_leads_where_the_recorder_found_a_symbol_of_the_target(path):
+    history = History(Recording.load(path), {})
+    for index, step in enumerate(history.recording):
+        for name, raw in (step.stubs or {}).items():
+            table, labels = history.stubs(name, index), {e["index"]: e["symbol"] for e in raw["entries"]}
+            for slot in table.slots if table else ():
+                if slot.state in ("written", "kept"):
+                    assert labels[slot.index] == f"{slot.function} [{slot.module}]"
+
+
+@pytest.mark.parametrize("path", PPC64LE, ids=lambda path: path.stem)
+def test_the_word_that_the_kernel_names_stands_after_the_call_that_was_found(path):
+    history = real(path)
+    for index, step in enumerate(history.recording):
+        key = history.failing(index)
+        if any("Expected nop after call, got e8410018" in line for line in step.lines) and step.sites:
+            assert key is not None and is_call(history, key)
+            assert call_at(history, key, index).words[1] == 0xE8410018
+
+
+def test_ppc64le_mappings_are_whole_pages_of_64_kib():
+    for name in ("reload--6.1-stock--REFUSED", "moved--6.12-stock--STUBS"):
+        extents = [extent for load in real(f"ppc64le/{name}.json").loads for extent in load.extents]
+        assert extents and all(edge % 0x10000 == 0 for extent in extents for edge in extent)
+
+
+def test_every_move_on_the_real_612_leaves_stubs_to_a_load_that_is_gone():
+    history = real("ppc64le/moved--6.12-stock--STUBS.json")
+    stale = [len(history.stubs("livepatch_nfsd_demo", step).stale) for step in (1, 2, 4, 5, 7)]
+    assert stale == [0, 3, 3, 6, 7]
+
+
+def test_with_reuse_no_slot_is_lost_however_often_the_target_moves():
+    history = real("ppc64le/moved-40--6.12-reuse--LOADS.json")
+    tables = [history.stubs("livepatch_nfsd_demo", step) for step in range(len(history.recording))]
+    assert {table.used for table in tables if table} == {8} and not any(table.past_end for table in tables if table)
+
+
+def test_a_stub_to_the_same_address_is_good_again_after_the_reload():
+    history = real("ppc64le/same-address--6.12-stock--LOADS.json")
+    states = [{slot.state for slot in history.stubs("livepatch_nfsd_demo", step).slots[5:8]} for step in (2, 3)]
+    assert states == [{"stale"}, {"kept"}]
+
+
+@pytest.mark.parametrize(
+    ("name", "step", "kind", "words"),
+    [
+        ("reload--6.1-stock--REFUSED", 3, "refused", "After the call at .text+0xb0 the kernel wants a nop"),
+        ("moved--6.1-stock--REFUSED", 4, "refused", "the failed attempt took one more slot, 9 of 11 are used"),
+        ("moved--6.1-stock--REFUSED", 13, "refused", "the failed attempt wrote one more slot past its end"),
+        ("moved--6.12-stock--STUBS", 4, "works", "It took 3 new stubs: 11 of 11 slots used, 3 of them stale."),
+        ("moved--6.12-stock--STUBS", 7, "refused", "No slot is left for a new call: 11 of 11"),
+        ("sibling-moved--6.12-stock--STUBS", 7, "overrun", "1 stub was written behind the table"),
+        ("edge--6.12-stock--OOPS", 10, "oops", "no module can be loaded any more"),
+        ("reload--6.1-clear--LOADS", 2, "cleared", "8 sites that pointed to nfsd_demo are as in the file again."),
+        ("no-nop--6.1-stock--REFUSED", 1, "refused", "stands 38600001, not nop (60000000)"),
+    ],
+)
+def test_the_verdict_on_a_real_ppc64le_step(name, step, kind, words):
+    history = real(f"ppc64le/{name}.json")
+    judged = verdict(history.recording, step, history)
+    assert judged.kind == kind and words in judged.because
+
+
 # -- properties ---------------------------------------------------------------------------------------------------------------
 
 
@@ -187,6 +289,32 @@ def test_an_oops_is_said_whatever_the_command():
 def test_a_step_that_nobody_looked_at_is_not_judged_by_an_old_one():
     recording = Recording("made", steps=[Step("insmod a.ko", None, quiet=True)])
     assert verdict(recording, 0).kind == "unknown"
+
+
+def test_a_module_that_no_enabled_livepatch_patches_is_said_to_run_unpatched():
+    judged = verdict(simulate("late", proposals=["no-late-patching"]), 1)
+    assert judged.kind == "unpatched" and "livepatch_nfsd_demo is enabled" in judged.because
+
+
+@pytest.mark.parametrize("path", REAL, ids=lambda path: path.stem)
+def test_no_real_kernel_leaves_a_target_of_an_enabled_livepatch_unpatched(path):
+    history = History(Recording.load(path), {})
+    kinds = [verdict(history.recording, step, history).kind for step in range(len(history.recording))]
+    assert "unpatched" not in kinds
+
+
+def test_what_came_along_with_a_module_is_named():
+    judged = verdict(simulate("one-in-use", proposals=["half-loaded"]), 1)
+    assert judged.headline.startswith("Livepatch loaded") and "With it came" in judged.because
+    assert "lockd_demo" in judged.because
+
+
+def test_the_first_difference_of_two_kernels_is_where_the_sites_part():
+    old, new = (real(f"x86_64/reload--{name}.json").recording for name in ("6.1--REFUSED", "6.1--REFUSED"))
+    assert first_difference(old, new) is None
+    assert first_difference(old, simulate("reload", "6.12")) is not None
+    stubs = [real(f"ppc64le/moved--6.12-{name}.json").recording for name in ("stock--STUBS", "reuse--LOADS")]
+    assert first_difference(*stubs) == 4
 
 
 def test_commands_that_only_look_are_known():

@@ -1,6 +1,8 @@
 """The pictures: they show what the recording says, in every theme's markup, and let nothing from a file through unescaped."""
 
 import re
+import shutil
+import subprocess
 from html import unescape
 from html.parser import HTMLParser
 
@@ -11,7 +13,7 @@ from klpteach import policy
 from klpteach.reading.history import History
 from klpteach.recording import Recording, Step, hexa
 from klpteach.scenarios import SCENARIOS, simulate
-from klpteach.views import bytestable, html, mapdrawing, style, twin
+from klpteach.views import bytestable, comparison, disassembly, html, mapdrawing, stubtable, style, twin
 
 ADDRESS = re.compile("0x[0-9a-f]{16}")
 EVIL = "<script>alert(1)</script>"
@@ -106,6 +108,131 @@ def test_a_real_step_without_a_module_table_is_marked_as_not_looked_at():
     assert "livepatch_nfsd_demo ?" in mapdrawing.map_svg(history, 4)
 
 
+# -- ppc64le and two kernels, real ---------------------------------------------------------------------------------------------
+
+STOCK, REUSE = "ppc64le/moved--6.12-stock--STUBS.json", "ppc64le/moved--6.12-reuse--LOADS.json"
+
+
+def test_every_step_of_two_real_kernels_can_be_drawn_side_by_side():
+    for pair in ((STOCK, REUSE), ("x86_64/reload--6.1--REFUSED.json", "x86_64/reload--6.12--LOADS.json")):
+        left, right = map(real, pair)
+        for step in range(len(left.recording)):
+            for ask in (False, True):
+                text = comparison.compare_html(left, right, step, ask, note="<note>")
+                check_markup(text)
+                assert text.count('<div class="side">') == 2 and "&lt;note&gt;" in text
+        check_markup(twin.compare_twin_html(left, right))
+
+
+def test_two_real_kernels_are_told_apart_by_their_verdicts():
+    text = unescape(comparison.compare_html(real(STOCK), real(REUSE), 7))
+    assert "≠ Different outcomes." in text and "Reload refused: ENOENT (−2)" in text and "Loaded and patched." in text
+    assert "6.12 as it is" in text and "6.12 + reuse" in text
+    assert "= The same outcome." in unescape(comparison.compare_html(real(STOCK), real(REUSE), 0))
+
+
+def test_a_kernel_that_oopsed_stands_at_its_last_step_while_the_other_goes_on():
+    gone, well = real("ppc64le/edge--6.12-stock--OOPS.json"), real("ppc64le/edge--6.12-reuse--LOADS.json")
+    last = len(gone.recording) - 1
+    well.recording.steps.append(Step("rmmod nfsd_demo", 0))
+    well = History(well.recording, well.files)
+    text = unescape(comparison.compare_html(gone, well, last + 1))
+    assert "≠ One kernel is gone." in text and f"(ended at step {last + 1})" in text and "Oops" in text
+    assert "(ended)" in twin.compare_twin_html(gone, well)
+
+
+def test_the_stub_past_the_end_stands_outside_the_frame_with_a_word():
+    history = real("ppc64le/sibling-moved--6.12-stock--STUBS.json")
+    before, after = (stubtable.stubs_pane(history, step) for step in (4, 7))
+    assert "past the end" not in before
+    frame, _, behind = after.partition('<div class="past">')
+    assert frame.count("load 3") == 0 and "load 3" in behind and "past the end: 40 bytes" in behind
+    assert "6 of 6 slots used, 1 past the end" in frame
+
+
+def test_a_stale_slot_says_whose_code_stands_there_now_if_a_call_still_goes_there():
+    assert "lockd_demo is there now" in stubtable.stubs_pane(real(STOCK), 3)
+    assert "lockd_demo is there now" not in stubtable.stubs_pane(real(STOCK), 4)
+
+
+def test_the_outcome_of_a_step_is_not_in_the_stub_table_while_it_is_asked():
+    shown, hidden = stubtable.stubs_pane(real(STOCK), 4), stubtable.stubs_pane(real(STOCK), 4, ask=True)
+    assert "load 2" in shown and "load 2" not in hidden and "8 of 11 slots used" in hidden
+
+
+def test_a_table_of_stubs_is_told_in_words_too():
+    history = real(STOCK)
+    table = history.stubs("livepatch_nfsd_demo", 7)
+    assert stubtable.in_words(table) == (
+        "Stub table of livepatch_nfsd_demo, 11 slots: 5 to the kernel, 7 stale; 1 stub past the end."
+    )
+    assert 'role="img"' in stubtable.strip(table)
+
+
+def test_a_picture_stays_small_enough_to_be_sent_at_every_step():
+    for path in REAL:
+        history = real(path)
+        for step in range(0, len(history.recording), 7):
+            assert len(html.explorer_html(history.recording, step, history=history)) < 60_000
+
+
+def test_a_trace_is_cut_but_what_follows_it_is_not():
+    lines = real(STOCK).recording[7].lines
+    shown = html.without_trace(lines)
+    assert len(lines) > 30 and len(shown) <= html.MAX_NEW_LINES
+    assert shown[0].startswith("WARNING") and "stub_for_addr" in shown[0] and shown[-1] == lines[-1]
+
+
+# -- instructions -------------------------------------------------------------------------------------------------------------
+
+WORDS = [0x60000000, 0xE8410018, 0x480001C5, 0x48000001, 0x4BFFFFF1, 0x48000114, 0x3C4C0002, 0x38427F00, 0x3842FF00]
+
+
+@pytest.mark.parametrize("word", WORDS, ids=hex)
+def test_the_words_we_know_read_as_capstone_reads_them(word):
+    capstone = pytest.importorskip("capstone")
+    engine = capstone.Cs(capstone.CS_ARCH_PPC, capstone.CS_MODE_64 | capstone.CS_MODE_LITTLE_ENDIAN)
+    address = 0xC008000000130000
+    _, _, mnemonic, operands = next(engine.disasm_lite(word.to_bytes(4, "little"), address))
+    ours, _, rest = disassembly.instruction(word, address).partition(" ")
+    numbers = [int(n, 0) & 0xFFFFFFFF for n in re.findall(r"-?(?:0x[0-9a-f]+|\b\d+)", rest)]
+    theirs = [int(n, 0) & 0xFFFFFFFF for n in re.findall(r"-?(?:0x[0-9a-f]+|\b\d+)", operands)]
+    assert ours == mnemonic and numbers == theirs
+
+
+def test_the_words_we_know_read_as_objdump_reads_them(tmp_path):
+    objdump = shutil.which("powerpc64le-linux-gnu-objdump")
+    if not objdump:
+        pytest.skip("no powerpc64le-linux-gnu-objdump here (binutils-powerpc64le-linux-gnu)")
+    (tmp_path / "words").write_bytes(b"".join(word.to_bytes(4, "little") for word in WORDS))
+    flags = ["-D", "-b", "binary", "-m", "powerpc:common64", "-EL", "-M", "power9,raw"]
+    out = subprocess.run([objdump, *flags, tmp_path / "words"], capture_output=True, text=True, check=True).stdout
+    theirs = re.findall(r"^ *([0-9a-f]+):\t(?:[0-9a-f]{2} ){4}\t(\S+)(?:\s+(\S+))?", out, re.M)
+    assert len(theirs) == len(WORDS)
+    for (place, mnemonic, operands), word in zip(theirs, WORDS, strict=True):
+        ours = disassembly.instruction(word, int(place, 16)).split()
+        if mnemonic in ("nop", "ori"):
+            assert ours == ["nop"]
+        elif mnemonic in ("b", "bl"):
+            assert ours[0] == mnemonic and int(ours[1], 16) & 0xFFFFFFFF == int(operands, 16) & 0xFFFFFFFF
+        else:
+            assert ours == [mnemonic, operands]
+
+
+def test_without_capstone_the_words_of_this_story_still_have_names(monkeypatch):
+    monkeypatch.setattr(disassembly, "_engine", lambda: None)
+    history = real("ppc64le/reload--6.1-stock--REFUSED.json")
+    text = unescape(disassembly.call_html(history, history.failing(3), 3))
+    for words in ("nop", "bl 0xc008000000130218", "ld r2,24(r1)", "stub 5 → demo_dup, load 1", "→ refuse"):
+        assert words in text
+    assert disassembly.instruction(0x7C0802A6) == ".long 0x7c0802a6"
+
+
+def test_with_capstone_other_words_are_read_too():
+    pytest.importorskip("capstone")
+    assert disassembly.instruction(0x7C0802A6).startswith("mflr")
+
+
 # -- properties ---------------------------------------------------------------------------------------------------------------
 
 
@@ -180,6 +307,40 @@ def test_hostile_names_come_out_as_text(step):
         assert "<script" not in text.lower()
         check_markup(text)
     assert "&lt;script&gt;" in html.explorer_html(recording, step)
+
+
+def hostile_ppc64le() -> Recording:
+    """The same on ppc64le, with a table of stubs whose functions and module are scripts."""
+    recording = hostile()
+    recording.kernel = {"arch": "ppc64le", "release": "6.1.0", "variant": EVIL}
+    for step in recording.steps[1:]:
+        for row in step.modules:
+            row["base"] = 0xC008000000000000 + (row["base"] & 0xFFFFFFF)
+        base = next(row["base"] for row in step.modules if row["name"] == EVIL)
+        step.sections = {EVIL: {EVIL: base, ".stubs": base + 0x100}}
+        step.sites = {f"{EVIL}:{EVIL}+0x0": bytes.fromhex("01010048180041e8")}
+        entries = [
+            {"index": 0, "funcdata": "0xc0000000000460e0", "symbol": EVIL},
+            {"index": 1, "funcdata": hex(base + 0x100000), "symbol": f"{EVIL} [{EVIL}t]"},
+        ]
+        step.stubs = {EVIL: {"num_stubs": 1, "used": 1, "past_end_used": 1, "entries": entries}}
+    return recording
+
+
+@pytest.mark.parametrize("step", range(4))
+def test_hostile_names_in_stubs_and_instructions_come_out_as_text(step):
+    recording = hostile_ppc64le()
+    history = History(recording)
+    for text in (
+        html.explorer_html(recording, step),
+        comparison.compare_html(history, history, step, note=EVIL, before=EVIL),
+        twin.twin_html(recording),
+        twin.compare_twin_html(history, history),
+    ):
+        assert "<script" not in text.lower()
+        check_markup(text)
+    if step:
+        assert "past the end" in html.explorer_html(recording, step) and EVIL not in stubtable.stubs_pane(history, step)
 
 
 def test_a_hostile_release_does_not_break_the_picture():
@@ -294,7 +455,7 @@ def test_an_error_in_a_callback_shows_where_the_verdict_stands(explore, monkeypa
     def broken(*_, **__):
         raise RuntimeError("the bridge is <out>")
 
-    monkeypatch.setattr("klpteach.views.explorer.simulate", broken)
+    monkeypatch.setattr("klpteach.views.tellings.simulate", broken)
     shown.story.value = "retry"
     shown.release.value = "5.3"
     assert "the bridge is <out>" in line_of(shown) or "RuntimeError" in shown.picture.value
@@ -342,7 +503,8 @@ def test_the_answer_is_asked_first_and_then_compared(explore):
 
 def test_a_recording_has_no_controls_for_what_it_cannot_change(explore):
     shown = explore(recording=simulate("retry"))
-    assert len(shown.view.children) == 3 and shown.slider.max == 5
+    assert shown.arch not in shown.view.children and shown.left.view not in shown.view.children
+    assert shown.slider.max == 5
     shown.step = 4
     assert "step" in shown.slider.description.lower() and "Reload refused" in line_of(shown)
 
@@ -351,6 +513,105 @@ def test_a_display_holds_the_widget_and_its_twins(explore):
     bundle = explore()._repr_mimebundle_()
     assert set(bundle) == {"application/vnd.jupyter.widget-view+json", "text/html", "text/plain"}
     assert bundle["text/plain"].count("\n") == 4
+
+
+def test_comparing_shows_two_kernels_at_the_same_step_and_keeps_it(explore):
+    shown = explore("reload", "6.1")
+    shown.step = 3
+    shown.compare.value = True
+    text = unescape(shown.picture.value)
+    assert shown.step == 3 and "≠ Different outcomes." in text and "6.1 as it is" in text and "6.12 as it is" in text
+    assert shown.right.view.layout.display is None
+    shown.compare.value = False
+    assert "Reload refused" in line_of(shown) and shown.other is None and shown.right.view.layout.display == "none"
+
+
+def test_a_proposal_on_the_right_leaves_the_left_alone(explore):
+    shown = explore("reload", "6.1", compare=("6.1", ["deny-removal"]))
+    assert shown.compare.value and shown.right.boxes["deny-removal"].value and not shown.boxes["deny-removal"].value
+    left = shown.history
+    shown.right.boxes["deny-removal"].value = False
+    shown.right.boxes["clear-checked"].value = True
+    assert shown.history is left and shown.other.recording.proposals == ["clear-checked"]
+    assert "Right: clear, checked (6.3), on" in unescape(shown.picture.value)
+
+
+def test_an_impossible_mix_on_the_right_is_taken_back_there(explore):
+    shown = explore("reload", "6.1", compare=("6.1", ["clear-checked"]))
+    shown.right.boxes["clear-relocations"].value = True
+    assert not shown.right.boxes["clear-relocations"].value
+    assert policy.why_impossible("clear-relocations", ["clear-checked"]) in unescape(shown.picture.value)
+
+
+def test_another_machine_has_its_own_proposals_and_says_what_went_off(explore):
+    shown = explore("reload", "6.1", ["clear-checked"])
+    shown.arch.value = "ppc64le"
+    assert shown.recording.arch == "ppc64le" and not shown.boxes["clear-checked"].value
+    assert "Not on this machine: clear, checked (6.3)" in line_of(shown)
+    visible = [name for name, box in shown.boxes.items() if box.layout.display != "none"]
+    assert visible == policy.available("ppc64le")
+    shown.arch.value = "x86_64"
+    assert shown.recording.arch == "x86_64" and "reuse-stub" in shown.boxes
+    assert shown.boxes["reuse-stub"].layout.display == "none"
+
+
+def test_the_right_kernel_has_the_proposals_of_the_machine_when_it_is_opened(explore):
+    shown = explore("reload", "6.1")
+    shown.arch.value = "ppc64le"
+    shown.compare.value = True
+    visible = [name for name, box in shown.right.boxes.items() if box.layout.display != "none"]
+    assert visible == policy.available("ppc64le") and shown.other.recording.arch == "ppc64le"
+
+
+def test_a_story_that_the_other_machine_does_not_have_gives_way_to_the_reload(explore):
+    shown = explore("sections", "6.12", arch="ppc64le")
+    shown.arch.value = "x86_64"
+    assert shown.story.value == "reload" and shown.recording.scenario == "reload"
+
+
+def test_a_story_without_modules_for_this_kernel_says_so_and_the_choice_goes_back(explore):
+    shown = explore("reload", "6.1", arch="ppc64le")
+    shown.story.value = "edge"
+    assert "livepatch_edge.ko, not built for 6.1" in shown.picture.value and shown.story.value == "reload"
+    shown.next.click()
+    assert shown.step == 1 and shown.recording.scenario == "reload"
+
+
+def test_the_model_on_ppc64le_shows_stubs_and_instructions(explore):
+    shown = explore("reload", "6.1", arch="ppc64le")
+    shown.step = 3
+    text = unescape(shown.picture.value)
+    assert "Reload refused: ENOEXEC (−8)." in text and "ld r2,24(r1)" in text and "slots used" in text
+
+
+def test_two_recordings_can_be_compared_without_a_model(explore):
+    shown = explore(recording=real(STOCK).recording, compare=real(REUSE).recording)
+    shown.step = 7
+    assert "≠ Different outcomes." in shown.picture.value
+    bundle = shown._repr_mimebundle_()
+    assert "6.12 + reuse" in bundle["text/html"] and "<style" not in bundle["text/html"]
+    assert bundle["text/plain"].count("\n\n") == 1
+
+
+def test_the_style_is_sent_once_and_not_with_every_step(explore):
+    shown = explore("reload")
+    shown.next.click()
+    assert "<style" not in shown.picture.value
+    assert sum("<style" in getattr(child, "value", "") for child in shown.view.children if child.comm) == 1
+
+
+def test_the_height_of_the_picture_never_changes(explore):
+    shown = explore("reload")
+    heights = {shown.picture.layout.height}
+    for change in (
+        lambda: shown.next.click(),
+        lambda: setattr(shown.compare, "value", True),
+        lambda: shown.back.click(),
+    ):
+        change()
+        heights.add(shown.picture.layout.height)
+    shown.arch.value = "ppc64le"
+    assert heights | {shown.picture.layout.height} == {"780px"}
 
 
 # -- figures ------------------------------------------------------------------------------------------------------------------

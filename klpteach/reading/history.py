@@ -17,9 +17,11 @@ from .. import klp, messages
 from ..data import ko_dir
 from ..errors import KlpteachError
 from ..recording import Recording
+from .calls import call_at, function_address
 from .lifetimes import Lifetimes, Load, release_numbers
-from .signs import is_look, nonzero_line, patch_line, patch_of
+from .signs import is_look, nonzero_line, nop_line, patch_line, patch_of
 from .sitestates import State, site_states
+from .stubtables import StubTable, stub_tables
 from .sums import Sum, placed_by_val, sum_at
 
 if TYPE_CHECKING:
@@ -69,6 +71,7 @@ class History:
         self.files: Mapping[str, ModuleFile] = module_files(recording) if files is None else files
         self.release = release_numbers(recording.release)
         self._states: dict[str, list[State]] = {}
+        self._stubs: dict[str, list[StubTable | None]] = {}
         lifetimes = Lifetimes(recording, self.files)
         self.loads = lifetimes.loads
         self.loads = [lifetimes.placed(placed_by_val(self, load)) for load in self.loads]
@@ -153,7 +156,11 @@ class History:
         return next((state for state in reversed(self.states(key)[: step + 1]) if state.value is not None), None)
 
     def failing(self, step: int) -> str | None:
-        """The site at which a load was refused: the first of its type that is not zero, by the kernel's order."""
+        """The site at which a load was refused: on x86_64 the first of its type that is not zero, by the kernel's order;
+        on ppc64le the one that the kernel names.
+        """
+        if nop_line(self.recording[step]):
+            return self._without_nop(step)
         found = nonzero_line(self.recording[step])
         refused = patch_line(self.recording[step], messages.INIT_FAILED)
         if not found or not refused:
@@ -165,6 +172,36 @@ class History:
             if mine and state and any(state.value or b""):
                 return key
         return None
+
+    def _without_nop(self, step: int) -> str | None:
+        """The site of the call that the kernel complained about: the word after it is at symbol + offset."""
+        said = nop_line(self.recording[step])
+        start = function_address(self, said.patch, said.symbol, step) if said else None
+        if said is None or start is None:
+            return None
+        place = start + said.offset - 4
+        found = ((key, call_at(self, key, step)) for key in self.sites_in(said.patch))
+        return next((key for key, call in found if call and call.address == place), None)
+
+    # -- stubs (ppc64le) ----------------------------------------------------------------------------------------------
+
+    def stubs(self, module: str, step: int) -> StubTable | None:
+        """A module's table of stubs after a step, None where there is none or nobody looked."""
+        if module not in self._stubs:
+            self._stubs[module] = stub_tables(self, module)
+        return self._stubs[module][step]
+
+    def stubs_before(self, module: str, step: int) -> StubTable | None:
+        """The table at the last look before a step, of the same load of the module."""
+        load = self.load_at(module, step)
+        looks = range(step - 1, load.first - 1, -1) if load else ()
+        return next((table for i in looks if (table := self.stubs(module, i))), None)
+
+    @cached_property
+    def with_stubs(self) -> list[str]:
+        """The livepatches that have a table of stubs."""
+        names = dict.fromkeys(name for step in self.recording for name in step.stubs or {})
+        return [name for name in names if self.sites_in(name) or name in self.objects]
 
     def sum_at(self, key: str, step: int) -> Sum | None:
         """S + A - P for a site as of a step, see sums.sum_at()."""

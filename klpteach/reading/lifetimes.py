@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from .. import messages
-from ..memory import PAGE, page_align
+from ..memory import PAGE
 from ..recording import Recording, Step
 from .signs import patch_line
 
 if TYPE_CHECKING:
     from ..elf import ModuleFile
 
+PAGES = {"ppc64le": 0x10000}  # CONFIG_PPC_64K_PAGES; elsewhere 4 KiB
 # Addresses that /sys/module/NAME/sections still lists although the memory is given back (or never was core memory).
 _NOT_CORE = re.compile(r"\.init\.|\.symtab$|\.strtab$|\.data\.\.percpu$|\.exit\.data$|\.modinfo$|__versions$")
 
@@ -59,6 +60,7 @@ class Lifetimes:
 
     def __init__(self, recording: Recording, files: Mapping[str, ModuleFile]) -> None:
         self.recording, self.files = recording, files
+        self.page = PAGES.get(recording.arch, PAGE)
         self.one_block = release_numbers(recording.release) < (6, 4)
         self.loads: list[Load] = []
         self.open: dict[str, int] = {}  # module -> index in loads
@@ -134,7 +136,7 @@ class Lifetimes:
     def _extents(self, load: Load, placement: Mapping[str, int]) -> tuple[Extent, ...]:
         if load.base is None:
             return ()
-        size = max(load.size or PAGE, 1)
+        size = max(load.size or self.page, 1)
         if self.one_block:
             return (Extent(load.base, load.base + size),)
         addresses = (
@@ -142,7 +144,7 @@ class Lifetimes:
             or {address: 1 for kind, address in placement.items() if not kind.startswith("init")}
             or {load.base: size}
         )
-        return _cluster({load.base: 1, **addresses}, size)
+        return _cluster({load.base: 1, **addresses}, size, self.page)
 
     def _section_addresses(self, load: Load) -> dict[int, int]:
         """Address -> size (1 where the file is not at hand) of the sections that stay, at the first look."""
@@ -172,7 +174,7 @@ def release_numbers(release: str) -> tuple[int, ...]:
     return tuple(int(part) for part in re.findall(r"\d+", release)[:2])
 
 
-def _cluster(addresses: Mapping[int, int], size: int) -> tuple[Extent, ...]:
+def _cluster(addresses: Mapping[int, int], size: int, page: int = PAGE) -> tuple[Extent, ...]:
     """Mappings from section addresses and sizes; separate ones have a guard page between them.
 
     >>> [(hex(e.start), hex(e.end)) for e in _cluster({0x1000: 0x1c0, 0x3000: 0x10, 0x3010: 1}, 0x2000)]
@@ -180,7 +182,7 @@ def _cluster(addresses: Mapping[int, int], size: int) -> tuple[Extent, ...]:
     """
     found: list[Extent] = []
     for start in sorted(addresses):
-        first, end = start & -PAGE, page_align(start + max(addresses[start], 1))
+        first, end = start & -page, (start + max(addresses[start], 1) + page - 1) & -page
         if found and first <= found[-1].end:
             found[-1] = Extent(found[-1].start, max(found[-1].end, end))
         else:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from .. import messages
 from ..recording import Step, hexa
 from .history import History
-from .signs import nonzero_line, patch_line
+from .signs import no_stub_left, nonzero_line, nop_line, patch_line
+from .stubwords import no_nop, no_slot, wasted
 from .words import count
 
 _PLAIN: tuple[tuple[messages.Message, str], ...] = (
@@ -20,6 +21,13 @@ _PLAIN: tuple[tuple[messages.Message, str], ...] = (
     (messages.VMLINUX_SYMBOL, "A relocation section for a module uses {name}, a symbol of the kernel itself."),
     (messages.OVERFLOW, "The sum {val} does not fit into the bytes of a relocation of type {type}."),
     (messages.UNKNOWN_RELA, "It has a relocation of type {type}, which this kernel does not know."),
+    (messages.UNKNOWN_ADD, "It has a relocation of type {type}, which this kernel does not know."),
+    (messages.NO_STUBS, "{module} has no .stubs section, and every module on ppc64le needs one."),
+    (messages.REL24_RANGE, "A call in {module} would have to reach further than 32 MiB."),
+    (messages.REL32_RANGE, "A 32-bit distance in {module} does not reach its target."),
+    (messages.STUB_RANGE, "A stub of {module} would be too far from its TOC."),
+    (messages.BLACKLISTED, "The administrator does not want {module} to be loaded."),
+    (messages.TOO_LATE, "{patch} is enabled and can no longer patch it, and this proposal makes that a condition."),
     (messages.TARGET_ABSENT, "Its target {target} is not loaded, and this proposal makes that a condition."),
 )
 
@@ -29,6 +37,10 @@ def why_refused(history: History, index: int) -> str:
     step = history.recording[index]
     if nonzero_line(step):
         return _nonzero(history, index)
+    if nop_line(step):
+        return _no_nop(history, index)
+    if no_stub_left(step):
+        return no_slot(history, index)
     own = _init_failed(history, index) if step.errno is not None else ""  # a program's exit says nothing of init()
     return own or _from_dmesg(step)
 
@@ -48,6 +60,13 @@ def _nonzero(history: History, index: int) -> str:
     return f"{said}: they are from load {state.load}. {_same_place(history, index, module, state.load)}"
 
 
+def _no_nop(history: History, index: int) -> str:
+    key, failed = history.failing(index), patch_line(history.recording[index], messages.INIT_FAILED)
+    state = history.last_look(key, index) if key else None
+    moved = _same_place(history, index, failed[0][1], state.load) if failed and state and state.load else ""
+    return " ".join(filter(None, (no_nop(history, index), moved, wasted(history, index))))
+
+
 def _same_place(history: History, index: int, module: str, number: int) -> str:
     now, old = history.attempt_at(module, index), history.load(module, number)
     if now is None or old is None or now.base is None or old.base is None:
@@ -56,7 +75,8 @@ def _same_place(history: History, index: int, module: str, number: int) -> str:
         return (
             f"{module} came back to the same address: the old bytes were even the right ones, and still it is refused."
         )
-    return f"{module} would now be at {hexa(now.base)}, not at {hexa(old.base)}: the old bytes point elsewhere."
+    what = "the old call leads" if history.recording.arch == "ppc64le" else "the old bytes point"
+    return f"{module} would now be at {hexa(now.base)}, not at {hexa(old.base)}: {what} elsewhere."
 
 
 def _init_failed(history: History, index: int) -> str:
@@ -71,7 +91,8 @@ def _init_failed(history: History, index: int) -> str:
     if "stale" in kinds:
         tail = f" {count(kinds.count('stale'))} stay behind, stale: no rmmod was needed for that."
     elif "file" in kinds or "cleared" in kinds:
-        tail = " The sites are zero again."
+        again = "as in the file" if history.recording.arch == "ppc64le" else "zero"
+        tail = f" The sites are {again} again."
     return f"Its own init() failed. livepatch had patched {module} before; it was undone.{tail}"
 
 
@@ -81,7 +102,5 @@ def _from_dmesg(step: Step) -> str:
             fields = message.match(line)
             if fields:
                 return words.format(**fields)
-        if "Expected nop after call" in line:
-            return "After a call the kernel expects a nop and finds the instruction that an earlier load had put there."
     bad = [text for level, text in step.dmesg if level is None or level <= 4]
     return f"The kernel says: {bad[-1]}" if bad else ""

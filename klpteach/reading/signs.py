@@ -2,10 +2,36 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from .. import messages
 from ..recording import Step
 
 LOOKS = ("boot", "cat", "lsmod", "modinfo", "busybox", "fill", "stk", "vmi", "uname", "ls", "dmesg")
+
+
+@dataclass(frozen=True)
+class NopLine:
+    """What restore_r2() printed (ppc64le): the word it found where it wants a nop, and where that is."""
+
+    patch: str
+    got: int
+    symbol: str
+    offset: int
+
+
+def nop_line(step: Step) -> NopLine | None:
+    """The kernel's line about the word after a call, None where it printed none."""
+    found = next(filter(None, map(messages.EXPECTED_NOP.match, step.lines)), None)
+    symbol, _, rest = (found or {}).get("where", "").partition("+")
+    if not found or not rest:
+        return None
+    return NopLine(found["module"], int(found["insn"], 16), symbol, int(rest.partition("/")[0], 16))
+
+
+def no_stub_left(step: Step) -> bool:
+    """Whether stub_for_addr() warned: every slot of .stubs is taken (ppc64le)."""
+    return any(messages.STUB_WARNING.match(line) for line in step.lines)
 
 
 def is_look(command: str) -> bool:

@@ -5,13 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from ..arch.x86_64 import HOWTO
+from ..arch.x86_64 import HOWTO, Howto
 from ..klp import Site
 from .lifetimes import Load
 from .signs import nonzero_line, patch_of
 
 if TYPE_CHECKING:
     from .history import History
+
+
+R_PPC64_ADDR64 = 38
+_PPC64LE = {R_PPC64_ADDR64: Howto("R_PPC64_ADDR64", 8)}  # a call has no bytes of its own to compare: see calls
 
 
 @dataclass(frozen=True)
@@ -33,15 +37,16 @@ class Sum:
 def sum_at(history: History, key: str, step: int) -> Sum | None:
     """S + A - P for a site as of a step: of the load that was refused in it, else of the latest that wrote the site.
 
-    None where the module file, the symbol or the section's address is not known, and on other architectures.
+    None where the module file, the symbol or the section's address is not known, and for a call on ppc64le.
     """
     site = history.sites.get(key)
-    if site is None or history.recording.arch != "x86_64" or site.type not in HOWTO:
+    howto = _howto(history, site.type) if site else None
+    if site is None or howto is None:
         return None
-    place = _section(history, patch_of(key), site.section, step)
+    place = section_address(history, patch_of(key), site.section, step)
     if place is None:
         return None
-    howto, P, P_step = HOWTO[site.type], place[0] + site.offset, place[1]
+    P, P_step = place[0] + site.offset, place[1]
     symbol = _symbol(history, key, site, step, P)
     if symbol is None:
         return None
@@ -49,6 +54,10 @@ def sum_at(history: History, key: str, step: int) -> Sum | None:
     value = howto.value(S, site.addend, P) & ((1 << 8 * howto.width) - 1)
     stored = value.to_bytes(howto.width, "little")
     return Sum(site, S, site.addend, P, howto.relative, value, stored, S_step, P_step, from_val)
+
+
+def _howto(history: History, kind: int) -> Howto | None:
+    return (_PPC64LE if history.recording.arch == "ppc64le" else HOWTO).get(kind)
 
 
 def placed_by_val(history: History, load: Load) -> Load:
@@ -76,8 +85,8 @@ def _looks(history: History, module: str, step: int) -> range:
     return range(step, load.first - 1, -1) if load else range(0)
 
 
-def _section(history: History, module: str, section: str, step: int) -> tuple[int, int] | None:
-    """The address of a section, and the step where it was seen."""
+def section_address(history: History, module: str, section: str, step: int) -> tuple[int, int] | None:
+    """The address of a section, and the step where it was seen: that step, or an earlier one of the same load."""
     for i in _looks(history, module, step):
         address = (history.recording[i].sections or {}).get(module, {}).get(section)
         if address:

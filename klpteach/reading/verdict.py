@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .. import messages
-from ..recording import Recording, hexa
+from ..recording import Recording
+from .calls import is_call
+from .company import asked_for, came_along, unpatched_by
 from .history import History
 from .reasons import why_refused
-from .signs import is_look, patch_line, patch_of
-from .words import count, errno_words, every
+from .signs import is_look, no_stub_left, patch_line, patch_of
+from .stepfacts import StepFacts
+from .stubwords import after_load, in_the_search, new_past_end, overrun
+from .words import count, errno_words, every, listed
 
 SYMBOLS = {
     "works": "✓",
@@ -20,6 +24,8 @@ SYMBOLS = {
     "stale": "!",
     "exists": "!",
     "foreign": "!",
+    "overrun": "!",
+    "unpatched": "!",
     "info": "·",
     "unknown": "?",
 }
@@ -52,22 +58,13 @@ def verdict(recording: Recording, step: int, history: History | None = None) -> 
     return _Judge(history or History(recording), step).judge()
 
 
-class _Judge:
-    """One step and its history; each method judges one kind of command."""
-
-    def __init__(self, history: History, index: int) -> None:
-        self.history, self.index = history, index
-        self.step = history.recording[index]
-        self.seen = history.seen(index)  # looking changes nothing, so a later look tells the outcome too
-        self.words = [*self.step.command.split(), "", ""]
+class _Judge(StepFacts):
+    """Each method judges one kind of command."""
 
     def judge(self) -> Verdict:
         step, verb = self.step, self.words[0]
         if step.oops:
-            first = f"{step.lines[0]}." if step.lines else ""
-            return Verdict(
-                "oops", "Oops: the kernel itself failed.", f"{first} The command was killed; locks it held stay held."
-            )
+            return Verdict("oops", "Oops: the kernel itself failed.", self._oops())
         if step.quiet:
             because = "Nothing was recorded after this command; its dmesg lines stand in the next step."
             return Verdict("unknown", "Nobody looked.", because)
@@ -84,6 +81,15 @@ class _Judge:
         }
         return known.get(verb, self._other)()
 
+    def _oops(self) -> str:
+        first = f"{self.step.lines[0]}." if self.step.lines else ""
+        if not in_the_search(self.history, self.index):
+            return f"{first} The command was killed; locks it held stay held."
+        return (
+            f"{first} No slot of .stubs is free, and stub_for_addr() reads on behind the table, into a page that is not "
+            "there. The command was killed with klp_mutex held: no module can be loaded any more, no livepatch disabled."
+        )
+
     # -- loading ------------------------------------------------------------------------------------------------------
 
     def _load(self) -> Verdict:
@@ -91,10 +97,13 @@ class _Judge:
             return self._other()
         if self.step.refused:
             return self._refused()
-        tried = self.history.attempts_in(self.index)
-        if not tried:
+        main = asked_for(self.history, self.index)
+        if main is None:
             return Verdict("info", "Already there.", "Nothing had to be loaded.")
-        module = tried[-1].module
+        judged, with_it = self._loaded(main.module), came_along(self.history, self.index)
+        return replace(judged, because=f"{judged.because} {with_it}".strip())
+
+    def _loaded(self, module: str) -> Verdict:
         patches = {patch for patch, target in patch_line(self.step, messages.APPLYING) if target == module}
         if patches:
             return self._patched_again(module, patches)
@@ -104,7 +113,7 @@ class _Judge:
     def _refused(self) -> Verdict:
         step, because = self.step, why_refused(self.history, self.index)
         again = any(load.number > 1 for load in self.history.attempts_in(self.index))
-        name = "Reload refused" if again and step.errno == -8 else "Refused"
+        name = "Reload refused" if again and (step.errno == -8 or no_stub_left(step)) else "Refused"
         if step.errno is None:
             said = (step.out or "").strip().split("\n")[-1]
             return Verdict("refused", f"{name}.", because or f"The program said: {said}")
@@ -112,7 +121,7 @@ class _Judge:
             headline = f"Already loaded: {errno_words(-17)}."
             return Verdict("exists", headline, "A module of this name is there. Nothing changed.")
         headline = f"{name}: {errno_words(step.errno)}."
-        return Verdict("refused", headline, because or "The kernel gave no reason in its log.")
+        return Verdict("refused", headline, because or self._program() or "The kernel gave no reason in its log.")
 
     def _patched_again(self, module: str, patches: set[str]) -> Verdict:
         keys = [key for key in self.history.sites_for(module) if patch_of(key) in patches]
@@ -125,6 +134,12 @@ class _Judge:
         else:
             written = sum(self._kind(key) == "written" for key in keys)
             why = f"The sites were as in the file, so {every(written)} could be written."
+        behind = new_past_end(self.history, self.index)
+        if behind:
+            many = count(sum(len(table.past_end) for table in behind), "stub")
+            because = f"{module} is there{self._where(module)}, and patched. {overrun(behind)}"
+            return Verdict("overrun", f"Loaded, but {many} past the end of the table.", because)
+        why = f"{why} {after_load(self.history, self.index, patches)}".rstrip()
         return Verdict("works", "Loaded and patched.", f"{module} is there{self._where(module)}. {why}")
 
     def _livepatch(self, patch: str) -> Verdict:
@@ -139,30 +154,30 @@ class _Judge:
         wait = f"{' and '.join(waiting)} {are} not loaded: {left} stay as in the file." if waiting else ""
         if not written:
             return Verdict("works", "Livepatch loaded, and it waits.", wait)
-        targets = " and ".join(sorted({self.history.target(key) or "its target" for key in written}))
-        done = f"{count(len(written))} in its own text and data now hold addresses in {targets}. {wait}"
+        targets = listed(sorted({self.history.target(key) or "its target" for key in written}))
+        hold = "holds" if len(written) == 1 else "hold"
+        calls = sum(is_call(self.history, key) for key in written)
+        what = "calls and addresses" if 0 < calls < len(written) else "addresses"
+        what = (
+            (what if len(written) > 1 else "an address")
+            if calls < len(written)
+            else "a call"
+            if calls == 1
+            else "calls"
+        )
+        done = f"{count(len(written))} in its own text and data now {hold} {what} {targets}. {wait}"
         return Verdict("works", "Livepatch loaded and applied.", done.rstrip())
 
     def _plain_load(self, module: str) -> Verdict:
-        left = self._of_kind(module, "stale")
+        left, idle = self._of_kind(module, "stale"), unpatched_by(self.history.recording[self.seen], module)
+        if idle:
+            because = f"{', '.join(idle)} is enabled and names {module}, but does not patch what comes after it."
+            return Verdict("unpatched", "Loaded, and it runs unpatched.", because)
         if not left:
             return Verdict("works", "Loaded.", f"{module} is there{self._where(module)}.")
         owners = ", ".join(sorted(set(map(patch_of, left))))
         because = f"{owners} is disabled, so nobody looked at its {count(len(left))} from {self._writer(left)}."
         return Verdict("works", "Loaded, not patched.", f"{because} They stay stale.")
-
-    def _where(self, module: str) -> str:
-        """at 0x…, and whether that is where it was before."""
-        loads = [load for load in self.history.loads if load.module == module]
-        now = self.history.attempt_at(module, self.index)
-        earlier = [load for load in loads if load.first < self.index and not load.refused]
-        if now is None or now.base is None:
-            return ""
-        if not earlier or earlier[-1].base is None:
-            return f" at {hexa(now.base)}"
-        before = earlier[-1].base
-        same = "the same address as before" if before == now.base else f"no longer at {hexa(before)}"
-        return f" at {hexa(now.base)}, {same}"
 
     # -- removing -----------------------------------------------------------------------------------------------------
 
@@ -181,7 +196,8 @@ class _Judge:
                 f"{'was' if len(foreign) == 1 else 'were'} left alone. {count(len(cleared))} cleared.",
             )
         if cleared:
-            because = f"{count(len(cleared))} that pointed to {module} are zero again, as in the file."
+            because = f"{count(len(cleared))} that pointed to {module} {self._again(len(cleared))}"
+            because += self._stubs_stay(cleared)
             return Verdict("cleared", "Removed and cleared.", because)
         if self._of_kind(module, "unknown"):
             return Verdict("unknown", "Removed.", "The sites were not looked at.")
@@ -198,7 +214,11 @@ class _Judge:
         if any(messages.MISMATCH.match(line) for line in self.step.lines):
             because = "A site did not hold the value that was expected, and the kernel went no further there:"
             return Verdict("foreign", "Removed; clearing stopped halfway.", f"{because} {share} in {owners} {still}")
-        because = f"{share.capitalize()} in {owners} that point to {module} {still}"
+        still = (
+            f"{'points' if len(stale) == 1 else 'point'} to {module} still {'holds' if len(stale) == 1 else 'hold'} "
+        )
+        because = f"{share.capitalize()} in {owners} that {still}what {self._writer(stale)} wrote."
+        because += self._stubs_stay(stale)
         return Verdict("stale", "Removed, and stale bytes stay.", because)
 
     def _not_removed(self, module: str) -> Verdict:
@@ -250,15 +270,3 @@ class _Judge:
             return Verdict("info", "Done.")
         headline = f"Refused: {errno_words(self.step.errno)}." if self.step.errno else "Refused."
         return Verdict("refused", headline, (self.step.out or "").strip())
-
-    # -- sites --------------------------------------------------------------------------------------------------------
-
-    def _kind(self, key: str) -> str:
-        return self.history.states(key)[self.seen].kind
-
-    def _of_kind(self, module: str, kind: str) -> list[str]:
-        """The sites for a module that are in this state."""
-        return [key for key in self.history.sites_for(module) if self._kind(key) == kind]
-
-    def _writer(self, stale: list[str]) -> str:
-        return f"load {self.history.states(stale[0])[self.seen].load}"

@@ -37,3 +37,25 @@ def count(number: int, thing: str = "site") -> str:
 def every(number: int) -> str:
     """all 10 sites, both sites, the one site."""
     return {1: "the one site", 2: "both sites"}.get(number, f"all {number} sites")
+
+
+def listed(names: list[str]) -> str:
+    """Names in a sentence.
+
+    >>> listed(["a"]), listed(["a", "b"]), listed(["a", "b", "c"])
+    ('a', 'a and b', 'a, b and c')
+    """
+    return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
+
+
+def held_words(sites: int, calls: int) -> str:
+    """What sites hold, `calls` of them calls, with the word that comes before the target.
+
+    >>> held_words(1, 1), held_words(3, 0), held_words(8, 3)
+    ('a call into', 'addresses in', 'calls and addresses in')
+    """
+    if calls == sites:
+        return "a call into" if calls == 1 else "calls into"
+    if sites == 1:
+        return "an address in"
+    return "calls and addresses in" if calls else "addresses in"

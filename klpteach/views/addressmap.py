@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
+from weakref import WeakKeyDictionary
 
 from .. import messages
+from ..memory import PAGE
 from ..reading.history import History
 from ..reading.lifetimes import Load
 from ..reading.signs import is_look, patch_line, patch_of
@@ -71,8 +74,18 @@ def _role(history: History, module: str) -> str:
     return "target" if module in patched or history.sites_for(module) else "other"
 
 
+_arrows: WeakKeyDictionary[History, dict[int, list[Arrow]]] = WeakKeyDictionary()  # a row is asked for many times
+
+
 def pointers(history: History, step: int) -> list[Arrow]:
     """The arrows of a row: site states, counted by livepatch, target load and kind."""
+    known = _arrows.setdefault(history, {})
+    if step not in known:
+        known[step] = _pointers(history, step)
+    return known[step]
+
+
+def _pointers(history: History, step: int) -> list[Arrow]:
     groups: Counter[tuple[str, str, int, str]] = Counter()
     for key in history.sites:
         state, target = history.states(key)[step], history.target(key)
@@ -83,7 +96,8 @@ def pointers(history: History, step: int) -> list[Arrow]:
     for (patch, target, number, kind), sites in groups.items():
         source, aim = history.load_at(patch, step), history.load(target, number)
         if source and aim and source.extents and aim.extents:
-            stale = "nonzero: refused" if (patch, target) in refused else f"stale, from load {number}"
+            nonzero = (patch, target) in refused and history.recording.arch == "x86_64"
+            stale = "nonzero: refused" if nonzero else f"stale, from load {number}"
             words = {"written": "written", "kept": "point here", "stale": stale}[kind]
             found.append(Arrow(source, aim, kind, f"{count(sites)} {words}"))
     return found
@@ -145,12 +159,12 @@ class Axis:
 
     LONG, GAP = 16, 2.0  # pages: a longer mapping grows slowly, a wider gap is cut
 
-    def __init__(self, extents: Iterable[tuple[int, int]], left: float, right: float) -> None:
+    def __init__(self, extents: Iterable[tuple[int, int]], left: float, right: float, page: int = PAGE) -> None:
         spans = sorted(set(extents))
         self.points = sorted({edge for span in spans for edge in span}) or [0, 1]
         weights, cuts = [], []
         for start, end in pairwise(self.points):
-            pages, used = (end - start) / 0x1000, any(a <= start and end <= b for a, b in spans)
+            pages, used = (end - start) / page, any(a <= start and end <= b for a, b in spans)
             weights.append(self._weight(pages, used))
             cuts.append(not used and pages > self.GAP)
         scale, x = (right - left) / (sum(weights) or 1), left
@@ -167,7 +181,8 @@ class Axis:
 
     def x(self, address: int) -> float:
         """The place of an address; outside of all mappings the nearer end of the axis."""
-        for (start, end), (left, right) in zip(pairwise(self.points), pairwise(self._xs), strict=False):
-            if start <= address <= end:
-                return left + (right - left) * (address - start) / (end - start)
-        return self._xs[0] if address < self.points[0] else self._xs[-1]
+        after = bisect_right(self.points, address)
+        if after in (0, len(self.points)):
+            return self._xs[max(after - 1, 0)]
+        (start, end), (left, right) = self.points[after - 1 : after + 1], self._xs[after - 1 : after + 1]
+        return left + (right - left) * (address - start) / (end - start)

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator
 from html import escape
 
 from ..klp import parse_symbol
+from ..reading.calls import is_call, words_of
 from ..reading.history import History
 from ..reading.signs import patch_of
 from ..reading.sitestates import State
@@ -13,13 +14,14 @@ from ..reading.sums import Sum
 from ..reading.words import count
 from ..recording import hexa
 from .addressmap import events, shorten
+from .disassembly import call_html, short
 from .style import LETTERS, MEANING
 
 MAX_COLUMNS, MAX_SITES = 3, 5
 _NOT_SEEN = ("absent", "unknown")
 
 
-def columns(history: History, step: int) -> list[int]:
+def columns(history: History, step: int, limit: int = MAX_COLUMNS) -> list[int]:
     """Steps with a column: at which a site was there and looked at; the latest, and always the current one."""
 
     def states(index: int) -> list[State]:
@@ -27,15 +29,17 @@ def columns(history: History, step: int) -> list[int]:
 
     past = [i for i in sorted({*events(history.recording), step}) if i <= step]
     useful = [i for i in past if i == step or any(state.kind not in _NOT_SEEN for state in states(i))]
-    if len(useful) > MAX_COLUMNS:  # the latest, and the one at which the bytes were last changed
+    if len(useful) > limit:  # the latest, and the one at which the bytes were last changed
         changed = [i for i in useful[:-1] if any(state.changed for state in states(i))]
+        if limit == 2 and any(state.changed for state in states(step)):
+            changed = useful[:-1]  # what was there just before says most
         kept = {step, *changed[-1:]}
-        kept |= set([i for i in useful if i not in kept][-(MAX_COLUMNS - len(kept)) :])
+        kept |= set([i for i in useful if i not in kept][len(kept) - limit or len(useful) :])
         useful = sorted(kept)
     return useful
 
 
-def chosen_sites(history: History, step: int) -> list[str]:
+def chosen_sites(history: History, step: int, limit: int = MAX_SITES) -> list[str]:
     """The sites worth a row: the failing one, foreign ones, one of each livepatch, of each type and state, then in order."""
     seen = history.seen(step)
     keys = [key for key in history.sites if any(s.kind not in _NOT_SEEN for s in history.states(key)[: seen + 1])]
@@ -46,11 +50,13 @@ def chosen_sites(history: History, step: int) -> list[str]:
         kind = (owner, history.target(key), site.type if site else 0, state.kind)
         new_owner, new_kind = owner not in kinds, kind not in kinds
         kinds.update((owner, kind))
-        return (key != history.failing(step), state.kind != "foreign", not new_owner, not new_kind)
+        alone = state.changed and not every_changed and (is_call(history, key) or history.recording.arch == "x86_64")
+        return (key != history.failing(step), state.kind != "foreign", not alone, not new_owner, not new_kind)
 
+    every_changed = all(history.states(key)[seen].changed for key in alive)
     kinds: set[object] = set()
     ranked = sorted([(rank(key), number, key) for number, key in enumerate(alive)])
-    chosen = [key for _, _, key in ranked[:MAX_SITES]]
+    chosen = [key for _, _, key in ranked[:limit]]
     return chosen[:1] + [key for key in alive if key in chosen[1:]]
 
 
@@ -84,8 +90,19 @@ def symbol_label(history: History, key: str) -> str:
     return f"{kind} → {symbol.name if symbol else site.symbol}{position}"
 
 
-def _cell(state: State, css: str = "") -> str:
-    value = f"<code>{grouped(state.value)}</code>" if state.value is not None else ""
+def _value(value: bytes, call: bool) -> str:
+    """Bytes as they are; for a call each word with its instruction beside it."""
+    if not call:
+        return f"<code>{grouped(value)}</code>"
+    lines = (
+        f'{value[4 * i : 4 * i + 4].hex(" ")}<span class="op">{escape(short(word))}</span>'
+        for i, word in enumerate(words_of(value))
+    )
+    return f"<code>{'<br>'.join(lines)}</code>"
+
+
+def _cell(state: State, css: str = "", call: bool = False) -> str:
+    value = _value(state.value, call) if state.value is not None else ""
     title = MEANING[state.kind].format(n=state.load or "an earlier time")
     return f'<td class="{state.kind}{css}" title="{title}">{value}<i>{letter(state)}</i></td>'
 
@@ -99,15 +116,27 @@ def heading(history: History, index: int) -> str:
     return f"{index + 1} {'disable' if verb == 'echo' else escape(verb)}{mark}{later}"
 
 
-def bytes_pane(history: History, step: int, ask: bool = False) -> str:
-    """The table of sites over time, its legend, and the sum of the first row."""
-    keys = chosen_sites(history, step - 1 if ask and step else step)
+def bytes_pane(
+    history: History,
+    step: int,
+    ask: bool = False,
+    *,
+    max_sites: int = MAX_SITES,
+    max_columns: int = MAX_COLUMNS,
+    file: bool = True,
+    how: bool = True,
+) -> str:
+    """The table of sites over time, its legend, and the sum (or the instructions) of the first row.
+
+    file: a column with the module file's bytes. how: the sum.
+    """
+    keys = chosen_sites(history, step - 1 if ask and step else step, max_sites)
     if not keys:
         looked = any(earlier.sites is not None for earlier in history.recording.steps[: history.seen(step) + 1])
         said = "No livepatch with relocation sites is loaded." if looked else "The sites were not looked at up to here."
         return f"<h4>Relocation sites</h4><p><small>{said}</small></p>"
-    shown = [i for i in columns(history, step) if not (ask and i == step)]
-    with_file = any(history.file_bytes(key) is not None for key in keys)
+    shown = [i for i in columns(history, step, max_columns) if not (ask and i == step)]
+    with_file = file and any(history.file_bytes(key) is not None for key in keys)
     owners = list(dict.fromkeys(map(patch_of, keys)))
     head = "".join(f'<th scope="col"{" class=cur" if i == step else ""}>{heading(history, i)}</th>' for i in shown)
     if ask:
@@ -126,7 +155,7 @@ def bytes_pane(history: History, step: int, ask: bool = False) -> str:
         f'<h4>{some} in {named}, over time</h4><table><thead><tr><th scope="col">site</th>'
         f"{'<th scope=col class=fc>file</th>' if with_file else ''}{head}</tr></thead>"
         f"<tbody>{body}</tbody></table>"
-        f'{"" if ask else sum_html(history, keys[0], step)}<p style="margin:4px 0 0"><small>{meanings}</small></p>'
+        f'{"" if ask or not how else how_html(history, keys[0], step)}<p style="margin:4px 0 0"><small>{meanings}</small></p>'
     )
 
 
@@ -134,13 +163,23 @@ def _site_row(
     history: History, key: str, states: list[State], selected: bool, with_file: bool, with_owner: bool
 ) -> str:
     patch, _, place = key.partition(":")
-    name = f"<code>{escape(place)}</code><br><small>{escape(shorten(symbol_label(history, key), 26))}</small>"
+    name = f'<code title="{escape(place)}">{escape(shorten(place, 17))}</code><br><small>{escape(shorten(symbol_label(history, key), 26))}</small>'
     if with_owner:
         name += f"<br><small>{escape(shorten(patch, 22))}</small>"
-    cells, in_file = "".join(map(_cell, states)), history.file_bytes(key)
+    call = is_call(history, key)
+    cells, in_file = "".join(_cell(state, call=call) for state in states), history.file_bytes(key, 8 if call else None)
     if with_file:
-        cells = ('<td class="fc"></td>' if in_file is None else _cell(State("file", in_file), " fc")) + cells
+        cells = ('<td class="fc"></td>' if in_file is None else _cell(State("file", in_file), " fc", call)) + cells
     return f'<tr{" class=sel" if selected else ""}><th scope="row">{name}</th>{cells}'
+
+
+def how_html(history: History, key: str, step: int) -> str:
+    """How the bytes of a site come about: the instructions of a call on ppc64le, the sum of any other site."""
+    asm = call_html(history, key, step)
+    if not asm:
+        return sum_html(history, key, step)
+    label = f"{escape(key.partition(':')[2])}: {escape(symbol_label(history, key))}"
+    return f'<div class="sum"><em>{label}</em>{asm}</div>'
 
 
 def sum_html(history: History, key: str, step: int) -> str:

@@ -16,13 +16,15 @@ from ..reading.words import count
 from ..recording import Recording
 from .bytestable import bytes_pane
 from .mapdrawing import map_svg
+from .stubtable import stubs_pane
 from .style import TONE, style
 
 if TYPE_CHECKING:
     from ..elf import ModuleFile
 
+_MAP_TITLE = "Module address space, time runs down"
 _MAP_LEGEND = "hatched: freed &nbsp; dashed: refused, would have been there &nbsp; arrows: where the sites point"
-MAX_OLD_LINES = 2
+MAX_OLD_LINES, MAX_NEW_LINES = 2, 9
 
 
 def explorer_html(
@@ -34,10 +36,12 @@ def explorer_html(
     note: str = "",
     before: str = "",
     history: History | None = None,
+    styled: bool = True,
 ) -> str:
     """One step of a recording as HTML: verdict, map, bytes, dmesg.
 
     step counts from 0. ask hides the step's outcome. note and before are lines of the controls (plain text) in the verdict.
+    styled: with its <style>; a page that changes often has that once, in its own place (a browser restyles all for it).
     Errors: IndexError for a step that is not there.
     """
     history = history or History(recording, module_files)
@@ -46,28 +50,64 @@ def explorer_html(
     line = (
         question_html(recording, step, note) if ask else verdict_html(verdict(recording, step, history), note, before)
     )
+    css = style(live=True) if styled else ""
+    return f'{css}<div class="kx">{line}{panes_html(history, step, ask)}</div>'
+
+
+def panes_html(history: History, step: int, ask: bool = False) -> str:
+    """Map, bytes, the table of stubs where there is one, and dmesg below at full width."""
+    stubs = stubs_pane(history, step, ask)
+    sites = (
+        bytes_pane(history, step, ask, max_sites=3, max_columns=2, file=False)
+        if stubs
+        else bytes_pane(history, step, ask)
+    )
+    table = f'<div class="pane table">{stubs}</div>' if stubs else ""
     return (
-        f'{style(live=True)}<div class="kx">{line}<div class="panes">'
-        f'<div class="pane"><h4>Module address space, time runs down</h4>'
-        f"{map_svg(history, step, ask)}<small>{_MAP_LEGEND}</small></div>"
-        f'<div class="pane">{bytes_pane(history, step, ask)}</div>'
-        f'<div class="pane wide">{dmesg_pane(recording, step, ask)}</div></div></div>'
+        f'<div class="panes{" with-stubs" if stubs else ""}">{map_pane(history, step, ask)}<div class="pane">{sites}</div>'
+        f"{table}"
+        f'<div class="pane wide">{dmesg_pane(history.recording, step, ask)}</div></div>'
     )
 
 
-def error_html(message: str) -> str:
+def map_pane(history: History, step: int, ask: bool = False) -> str:
+    """The address map with its heading and legend."""
+    drawn = map_svg(history, step, ask)
+    return f'<div class="pane map"><h4>{_MAP_TITLE}</h4>{drawn}<small>{_MAP_LEGEND}</small></div>'
+
+
+def error_html(message: str, styled: bool = True) -> str:
     """A message where the verdict stands, for what went wrong in the controls themselves."""
     line = f'<div class="v bad" role="alert"><strong>! </strong><span>{escape(message)}</span></div>'
-    return f'{style(live=True)}<div class="kx">{line}</div>'
+    return f'{style(live=True) if styled else ""}<div class="kx">{line}</div>'
 
 
-def dmesg_pane(recording: Recording, step: int, ask: bool = False) -> str:
+def without_trace(lines: list[str]) -> list[str]:
+    """Long output of one step cut to what says something: of a trace its first line, where it was (NIP), and what follows.
+
+    >>> without_trace(["BUG: x", *"abcdefghijk", "---[ end trace 0 ]---", "livepatch: y"])
+    ['BUG: x', '… 12 lines of the trace', 'livepatch: y']
+    """
+    if len(lines) <= MAX_NEW_LINES:
+        return lines
+    end = next((i for i in range(len(lines) - 1, 2, -1) if lines[i].startswith("---[ end trace")), None)
+    if end is None:
+        half = MAX_NEW_LINES - 2
+        return [*lines[:half], f"… {count(len(lines) - half - 1, 'line')}", lines[-1]]
+    start = int(lines[0].startswith("------------[ cut here"))
+    oops = not lines[start].startswith("WARNING")
+    nip = [line for line in lines[start:end] if oops and line.startswith(("NIP [", "RIP:"))][:1]
+    rest = [line for line in lines[end + 1 :] if line.strip()][:4]
+    return [lines[start], *nip, f"… {count(end - start - len(nip), 'line')} of the trace", *rest]
+
+
+def dmesg_pane(recording: Recording, step: int, ask: bool = False, max_old: int = MAX_OLD_LINES) -> str:
     """The kernel's lines up to now, this step's marked by ► and weight; earlier ones beyond a few are counted."""
     now, earlier = recording[step], [line for before in recording.steps[:step] for line in before.lines]
-    old = [f"  {line}" for line in earlier[-MAX_OLD_LINES:]]
-    if len(earlier) > MAX_OLD_LINES:
-        old.insert(0, f"  … {count(len(earlier) - MAX_OLD_LINES, 'earlier line')}")
-    new, out = ["?"] if ask else now.lines, []
+    old = [f"  {line}" for line in earlier[len(earlier) - max_old :]] if max_old else []
+    if len(earlier) > max_old:
+        old.insert(0, f"  … {count(len(earlier) - max_old, 'earlier line')}")
+    new, out = ["?"] if ask else without_trace(now.lines), []
     if not new:
         out.append("► (no new line)")
     if now.out and not ask:

@@ -6,8 +6,9 @@ import hashlib
 from collections.abc import Mapping
 from html import escape
 
+from ..memory import PAGE
 from ..reading.history import History
-from ..reading.lifetimes import Load
+from ..reading.lifetimes import PAGES, Load
 from ..reading.verdict import verdict
 from ..reading.words import count
 from ..recording import hexa
@@ -21,25 +22,38 @@ _CHAR = 8.1  # px of a bold 13 px letter, on the safe side
 class _Map:
     """Draws one map; `out` collects SVG elements from back to front."""
 
-    def __init__(self, history: History, step: int, ask: bool, live: bool) -> None:
+    def __init__(
+        self, history: History, step: int, ask: bool, live: bool, max_height: int = MAX_HEIGHT, least: int = 2
+    ) -> None:
         self.history, self.recording, self.step, self.ask, self.live = history, history.recording, step, ask, live
         self.past, self.future, self.hidden = window(self.recording, step)
-        self.axis = Axis([extent for load in history.loads for extent in load.extents], LEFT, RIGHT)
+        self.max_height, self.least = max_height, least
+        if least == 1:  # a narrow map: what is now, not what will be
+            self.future = []
+        self.axis = Axis(self._spans(), LEFT, RIGHT, PAGES.get(self.recording.arch, PAGE))
         digest = hashlib.sha256(
-            f"{self.recording.scenario} {self.recording.release} {self.recording.proposals} {step} {ask}".encode()
+            f"{self.recording.kernel} {self.recording.scenario} {self.recording.proposals} {step} {ask} {max_height}".encode()
         )
         self.id = f"kx{digest.hexdigest()[:8]}"
         self.out: list[str] = []
         self._fit()
 
+    def _spans(self) -> list[tuple[int, int]]:
+        """Where the modules of the rows in sight are, and what they point to; the axis stays as it is while the rows do."""
+        rows = [*self.past, *self.future]
+        shown = {box.load for i in rows for box in boxes(self.history, i, self.history.seen(i))}
+        return [(extent.start, extent.end) for load in shown for extent in load.extents]
+
     def _fit(self) -> None:
         """Leave out the earliest rows until the current one is in sight without scrolling."""
         heights = [self._row(index, 0) for index in self.past]
         self.out.clear()
-        while len(heights) > 2 and sum(heights) + 24 * len(self.future) > MAX_HEIGHT:
+        while len(heights) > self.least and sum(heights) + 24 * len(self.future) > self.max_height:
             heights.pop(0)
             self.past.pop(0)
             self.hidden += 1
+        if self.least == 1:
+            self.axis = Axis(self._spans(), LEFT, RIGHT, PAGES.get(self.recording.arch, PAGE))
 
     def svg(self) -> str:
         y = top = self._axis_labels()
@@ -88,6 +102,8 @@ class _Map:
                 self._text(x, 12 + 13 * line, hexa(address), "m ax")
         for x in self.axis.breaks if self._starts() else ():
             self._text(x, 12 + 13 * lines, "≈", "ax b", "middle")
+        if self.hidden and self.axis.breaks:
+            lines += 1  # below the marks of the gaps
         if self.hidden:
             self._text(LEFT, 28 + 13 * (lines - 1) + 4, f"… {count(self.hidden, 'earlier step')}", "soft ax")
             lines += 1
@@ -223,9 +239,14 @@ class _Map:
         return next(same, y - 34) + 26
 
 
-def map_svg(history: History, step: int, ask: bool = False, live: bool = True) -> str:
-    """The address map as an SVG element; with live=False in fixed colours, for an image."""
-    return _Map(history, step, ask, live).svg()
+def map_svg(
+    history: History, step: int, ask: bool = False, live: bool = True, *, max_height: int = MAX_HEIGHT, least: int = 2
+) -> str:
+    """The address map as an SVG element; with live=False in fixed colours, for an image.
+
+    max_height: of its rows, in px; earlier rows are left out, but never fewer than `least` shown.
+    """
+    return _Map(history, step, ask, live, max_height, least).svg()
 
 
 def alt_text(history: History, step: int, ask: bool = False) -> str:

@@ -32,6 +32,14 @@ MEANING = {
     "absent": "livepatch not loaded",
     "unknown": "not looked at",
 }
+STUB_LETTERS = {"kernel": "K", "written": "w", "kept": "k", "stale": "S", "free": "·"}
+STUB_MEANING = {
+    "kernel": "to the kernel's own functions",
+    "written": "made by this step",
+    "kept": "its target is loaded",
+    "stale": "stale, to load n",
+    "free": "free",
+}
 TONE = {
     "works": "good",
     "cleared": "good",
@@ -41,6 +49,8 @@ TONE = {
     "stale": "warn",
     "exists": "warn",
     "foreign": "warn",
+    "overrun": "warn",
+    "unpatched": "warn",
     "info": "calm",
     "unknown": "calm",
 }
@@ -113,9 +123,30 @@ _CSS = """
 .kx .panes{{display:grid;grid-template-columns:minmax(0,1fr) minmax(0,1.2fr)}}
 .kx .pane{{padding:10px 14px;min-width:0;overflow-x:auto}}
 .kx .pane+.pane{{border-left:1px solid {line}}}
-.kx .wide{{grid-column:1/3;border-left:0!important;border-top:1px solid {line};background:{pane}}}
-@container (max-width:1080px){{.kx .fc{{display:none}} .kx td i{{display:block;text-align:right;line-height:1.1}}}}
+.kx .wide{{grid-column:1/-1;border-left:0!important;border-top:1px solid {line};background:{pane}}}
+.kx .with-stubs .map{{grid-row:1/3}}
+.kx .with-stubs .table{{border-top:1px solid {line}}}
+.kx .with-stubs svg{{max-width:470px}}
+@container (min-width:1160px){{.kx .with-stubs{{grid-template-columns:minmax(0,.9fr) minmax(0,1.2fr) minmax(0,1fr)}}
+    .kx .with-stubs .map{{grid-row:auto}} .kx .with-stubs .table{{border-top:0}}}}
+@container (max-width:1080px){{.kx .fc{{display:none}} .kx td i{{display:block;text-align:right;line-height:1.1}}
+    .kx .with-stubs td i{{display:inline}}}}
 @container (max-width:700px){{.kx .panes{{display:block}}}}
+.kx .sides{{display:grid;grid-template-columns:minmax(0,1fr) minmax(0,1fr)}}
+.kx .side{{min-width:0;display:grid;grid-row:span 5;grid-template-rows:subgrid;grid-template-columns:minmax(0,1fr)}}
+.kx .side+.side{{border-left:2px solid {line}}}
+.kx .side>h3{{margin:0;padding:6px 16px;font-size:14px;font-weight:600;background:{pane};border-bottom:1px solid {line}}}
+.kx .side .v{{font-size:14px;min-height:64px;padding:8px 16px}}
+.kx .side .v strong{{font-size:15.5px}}
+.kx .side .pane{{border-left:0!important;padding:6px 14px}}
+.kx .side .wide{{grid-column:1/-1}}
+.kx .side svg{{max-width:470px}}
+@container (max-width:1079px){{.kx .sides{{display:block}} .kx .side+.side{{border-left:0;border-top:3px double {soft}}}
+    .kx .side{{grid-template-rows:none;grid-template-columns:minmax(0,1fr) minmax(0,1fr)}}
+    .kx .side .v,.kx .side>h3{{grid-column:1/-1}} .kx .side .sum{{display:none}} .kx .side .v{{min-height:46px}}}}
+@container (max-width:700px){{.kx .side{{display:block}}}}
+.kx .same{{padding:7px 16px;border-bottom:1px solid {line};font-size:14px}}
+.kx .same b{{color:{blue-ink}}}
 .kx h4{{margin:0 0 6px;font-size:13px;font-weight:600;color:{soft}}}
 .kx code,.kx .dm,.kx .sum{{font-family:var(--jp-code-font-family,ui-monospace,monospace);font-size:12px;color:inherit;
     background:none;padding:0}}
@@ -137,6 +168,32 @@ _CSS = """
 .kx td.stale{{border:2px dashed {verm};background:{verm-tint}}}
 .kx td.cleared{{border:2px double {green};}}
 .kx td.foreign{{border:2px dotted {purple};background:{purple-tint}}}
+.kx td .op{{color:{soft};font-size:11px;margin-left:6px}}
+.kx .asm{{border-spacing:0;font-size:12px}}
+.kx .asm td{{border:0;padding:0 12px 0 0;font-family:inherit;white-space:normal;line-height:1.3}}
+.kx .asm td:nth-child(-n+2){{white-space:nowrap}}
+@container (max-width:860px){{.kx .with-stubs{{grid-template-columns:minmax(0,.8fr) minmax(0,1.2fr)}}
+    .kx .pane{{padding:8px 10px}} .kx td .op{{display:none}} .kx .asm,.kx .asm td{{font-size:11px}}
+    .kx .asm td{{padding-right:8px}} .kx .sum{{padding:6px 8px}}}}
+.kx .strip,.kx .strip .end{{display:flex;flex-wrap:wrap;align-items:center;gap:2px;margin:0 0 6px}}
+.kx .strip .end{{flex-wrap:nowrap;margin:0}}
+.kx .strip b{{width:17px;height:19px;font-size:11px;line-height:19px;text-align:center;border-radius:2px;font-weight:600;
+    border:1px solid {line};box-sizing:content-box}}
+.kx .strip .bar{{width:3px;height:27px;background:{fg};margin:0 3px}}
+.kx .stubs{{border:2px solid {soft};border-radius:4px;display:inline-block;max-width:100%;overflow-x:auto}}
+.kx .stubs table,.kx .past table{{border-spacing:2px;font-size:12px}}
+.kx .stubs td,.kx .stubs th,.kx .past td,.kx .past th{{padding:1px 6px}}
+.kx .stubs td.calls,.kx .past td.calls,.kx td.fold{{border:0;color:{soft}}}
+.kx .past{{margin:5px 0 0;padding:2px 0 2px 8px;border-left:3px dashed {verm}}}
+.kx .past p{{margin:0;font-size:12px;font-weight:600;color:{verm-ink}}}
+.kx .s-kernel{{color:{soft}}}
+.kx .s-same{{border-color:transparent!important;color:{soft}}}
+.kx .asm code,.kx .sum code{{white-space:nowrap}}
+.kx .s-free,.kx .s-unknown{{border-style:dotted!important;color:{soft}}}
+.kx .s-written{{border-color:{green}!important;background:{green-tint}}}
+.kx .s-kept{{border-color:{soft}!important}}
+.kx .s-stale{{border:1.5px dashed {verm}!important;
+    background:repeating-linear-gradient(45deg,{verm-tint} 0 5px,transparent 5px 9px)}}
 .kx .sum{{margin:8px 0 6px;padding:7px 10px;background:{pane};border-radius:5px;line-height:1.6;overflow-wrap:anywhere}}
 .kx .sum em{{font-style:normal;color:{soft};font-family:var(--jp-ui-font-family,system-ui,sans-serif)}}
 .kx .dm{{line-height:1.5}}
@@ -165,4 +222,4 @@ def _scope(rule: str) -> str:
     return ",".join(f".kx svg {one.strip()}" for one in selector.split(",")) + "{" + body
 
 
-assert set(TONE) == set(SYMBOLS) and set(LETTERS) == set(MEANING)
+assert set(TONE) == set(SYMBOLS) and set(LETTERS) == set(MEANING) and set(STUB_LETTERS) == set(STUB_MEANING)

@@ -104,12 +104,13 @@ def vm_run(args: argparse.Namespace) -> int:
 def vm_record(args: argparse.Namespace) -> int:
     from ..data import data_dir, ko_dir
     from ..evidence import EVIDENCE
+    from ..proposalstories import ON_ANY_KERNEL
     from ..recording import Recording
     from ..scenarios import SCENARIOS, get
     from .exports import write_exports
     from .record import record
 
-    names = [*SCENARIOS, *EVIDENCE] if args.all else args.scenario
+    names = [*SCENARIOS, *EVIDENCE, *ON_ANY_KERNEL] if args.all else args.scenario
     if not names:
         raise HostError("name stories to record, or --all.")
     folder = Path(args.out) if args.out else data_dir() / "recordings" / "x86_64"

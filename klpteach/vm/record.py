@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,13 +37,21 @@ def record(scenario: Scenario, release: str, watch: Callable[[str], None] | None
 def files_of(commands: Iterable[str], folder: Path) -> list[ModuleFile]:
     """The module files that a story loads, and those whose sites are looked at. Errors: ModuleFormatError."""
     words = [line.lstrip("~").split() for line in commands]
-    names = [w[1] for w in words if w[0] == "insmod"] + ["poke_demo.ko"] * any(w[0] == "poke" for w in words)
+    names = [loaded_file(w) for w in words if w[0] in LOADS] + ["poke_demo.ko"] * any(w[0] == "poke" for w in words)
     files = {name: open_ko(folder, name) for name in dict.fromkeys(names)}
     for file in list(files.values()):
         plain = f"{file.name}.ko"
         if (folder / plain).exists():
             files.setdefault(plain, open_ko(folder, plain))
     return list(files.values())
+
+
+LOADS = ("insmod", "modprobe")
+
+
+def loaded_file(words: Sequence[str]) -> str:
+    """The file that insmod FILE.ko or modprobe NAME loads."""
+    return words[1] if words[0] == "insmod" else f"{words[1]}.ko"
 
 
 def from_guest(scenario: Scenario, kernel: FetchedKernel, guest: Guest, modules: Iterable[ModuleFile]) -> Recording:
@@ -92,7 +100,7 @@ def outcome(recording: Recording) -> str:
     """One word for a file's name: OOPS, REFUSED if the story's last load was refused, else LOADS."""
     if any(step.oops for step in recording):
         return "OOPS"
-    loads = [step for step in recording if step.command.startswith("insmod") and step.errno is not None]
+    loads = [step for step in recording if step.command.startswith(LOADS) and step.errno is not None]
     return "REFUSED" if loads and loads[-1].errno else "LOADS"
 
 
@@ -184,7 +192,7 @@ def _placement(
 ) -> dict[str, dict[str, int]] | None:
     """Module -> region -> address for the load that this command has tried, whether or not it was refused."""
     words = raw["command"].split()
-    file = modules.get(words[1]) if words[0] == "insmod" else None
+    file = modules.get(loaded_file(words)) if words[0] in LOADS else None
     found = [SECTION_LINE.match(text) for level, text in records(raw["kmsg"]) if is_placement(level, text)]
     addresses = {match[2]: int(match[1], 16) for match in found if match}
     if file is None or not addresses:

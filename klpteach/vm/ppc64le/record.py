@@ -18,7 +18,7 @@ from ...scenarios import Scenario, commands_for
 from ..host import HostError
 from ..initramfs import initramfs
 from ..qemu import Guest, boot
-from ..record import SECTION_LINE, files_of, is_placement, records, step_of, with_quiet_lines
+from ..record import LOADS, SECTION_LINE, files_of, is_placement, loaded_file, records, step_of, with_quiet_lines
 from .build import RECORDED_CONFIG, BuiltKernel, build_kernel
 from .stories import KERNELS, KERNELS_OF, PSERIES, STORIES
 
@@ -174,7 +174,7 @@ def _placement(
 ) -> dict[str, dict[str, int]] | None:
     """Module -> region -> address of the load that this command tried; a region begins with its lowest section."""
     words = raw["command"].split()
-    file = files.get(words[1]) if words[0] == "insmod" else None
+    file = files.get(loaded_file(words)) if words[0] in LOADS else None
     lines = [text for level, text in records(raw["kmsg"]) if is_placement(level, text)]
     addresses = {m[2]: int(m[1], 16) for m in map(SECTION_LINE.match, lines) if m}
     if file is None or not addresses:
@@ -200,7 +200,7 @@ def outcome(recording: Recording) -> str:
     """The word in a recording's name: OOPS, STUBS (the table ran out), REFUSED (the last load was), else LOADS."""
     if any(step.oops for step in recording):
         return "OOPS"
-    loads = [step for step in recording if step.command.startswith("insmod ") and step.errno is not None]
+    loads = [step for step in recording if step.command.startswith(LOADS) and step.errno is not None]
     if any("stub_for_addr" in line for step in recording for line in step.lines):
         return "STUBS"
     return "REFUSED" if loads[-1].refused else "LOADS"

@@ -1,0 +1,175 @@
+"""A livepatch's table of stubs on ppc64le, slot by slot and along time: which function each leads to, of which load.
+
+A call out of a module goes through a stub, 40 bytes in the module's own .stubs section. The table has a fixed number of
+slots, and a slot is never given back: what it led to may be gone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ..klp import parse_symbol
+from ..recording import hexa
+from .calls import call_at
+from .lifetimes import Load
+
+if TYPE_CHECKING:
+    from .history import History
+
+MODULES = 0xC008000000000000  # ppc64le: below are the kernel's own functions, from here on modules
+
+
+@dataclass(frozen=True)
+class Slot:
+    """One entry of .stubs after a step.
+
+    state: "free"; "kernel" (leads to the kernel's own code); "written" (by this step); "kept" (leads to a load that is
+    there); "stale" (leads to where a load was). load: number of the load of `module`. calls: the sites that use it.
+    there_now: another module that stands at that address now. past_end: behind the last slot of the table.
+    """
+
+    index: int
+    address: int
+    state: str
+    function: str = ""
+    module: str = ""
+    load: int | None = None
+    calls: tuple[str, ...] = ()
+    there_now: str = ""
+    past_end: bool = False
+
+
+@dataclass(frozen=True)
+class StubTable:
+    """The table of one module after a step: `num` slots, of which `used` are not free; the slots behind the end follow."""
+
+    module: str
+    num: int
+    used: int
+    slots: tuple[Slot, ...]
+
+    @property
+    def past_end(self) -> tuple[Slot, ...]:
+        return tuple(slot for slot in self.slots if slot.past_end)
+
+    @property
+    def stale(self) -> tuple[Slot, ...]:
+        return tuple(slot for slot in self.slots if slot.state == "stale")
+
+
+def stub_tables(history: History, module: str) -> list[StubTable | None]:
+    """A module's table after each step, None where nobody looked.
+
+    Source: arch/powerpc/kernel/module_64.c, struct ppc64_stub_entry and stub_for_addr().
+    """
+    walk = _Walk(history, module)
+    return [walk.step(index) for index in range(len(history.recording))]
+
+
+class _Walk:
+    """One table through all steps; remembers since when each slot holds what it holds, and what that was called then."""
+
+    def __init__(self, history: History, module: str) -> None:
+        self.history, self.module = history, module
+        self.patch_load: int | None = None
+        self.since: dict[int, tuple[int, int]] = {}  # slot -> address, step
+        self.names: dict[tuple[str, int, int], str] = {}  # module, its load, offset into it -> function
+
+    def step(self, index: int) -> StubTable | None:
+        load = self.history.load_at(self.module, index)
+        raw = (self.history.recording[index].stubs or {}).get(self.module)
+        if load is None or raw is None:
+            return None
+        if load.number != self.patch_load:
+            self.patch_load, self.since = load.number, {}
+        entries = list(_entries(raw))
+        for entry in entries:
+            self._notice(index, *entry)
+        users = self._users(index)
+        slots = tuple(
+            self._slot(index, number, address, label, users.get(number, ()), raw["num_stubs"])
+            for number, address, label in entries
+        )
+        return StubTable(self.module, raw["num_stubs"], raw["used"], slots)
+
+    def _notice(self, index: int, number: int, address: int, label: str) -> None:
+        if self.since.get(number, (0, 0))[0] != address:
+            self.since[number] = (address, index)
+        owner = self._owner(number) if address else None
+        name, _, module = label.partition(" [")
+        if owner and owner.base is not None and module.rstrip("]") == owner.module:
+            self.names.setdefault((owner.module, owner.number, address - owner.base), name)
+
+    def _owner(self, number: int) -> Load | None:
+        """The load that a slot was written for: the latest one that was there, or was tried, when the slot was written."""
+        address, since = self.since[number]
+        for load in reversed(self.history.loads):
+            inside = any(extent.start <= address < extent.end for extent in load.extents)
+            if inside and (load.at(since) or (load.refused and load.first <= since)):
+                return load
+        return None
+
+    def _users(self, index: int) -> dict[int, tuple[str, ...]]:
+        """Slot -> the sites whose branch goes there."""
+        found: dict[int, tuple[str, ...]] = {}
+        for key in self.history.sites_in(self.module):
+            call = call_at(self.history, key, index)
+            if call and call.slot is not None:
+                found[call.slot] = (*found.get(call.slot, ()), key)
+        return found
+
+    def _slot(self, index: int, number: int, address: int, label: str, calls: tuple[str, ...], num: int) -> Slot:
+        behind = number >= num
+        if not address:
+            return Slot(number, 0, "free", calls=calls, past_end=behind)
+        owner, fresh = self._owner(number), self.since[number][1] == index and index > 0
+        if owner is None:
+            if address < MODULES:
+                return Slot(number, address, "kernel", label or hexa(address), calls=calls, past_end=behind)
+            return Slot(number, address, "stale", hexa(address), calls=calls, past_end=behind)
+        name = self._name(owner, address, calls)
+        here = self.history.load_at(owner.module, index)
+        if here and here.base == owner.base and self._same_file(here, owner):
+            owner = here  # it came back to the same place, so the old stub leads to it again
+        state = "stale" if not owner.at(index) else "written" if fresh else "kept"
+        now = self._there_now(address, index) if state == "stale" else ""
+        return Slot(number, address, state, name, owner.module, owner.number, calls, now, behind)
+
+    def _same_file(self, one: Load, other: Load) -> bool:
+        first, second = (self.history.recording[load.first].command for load in (one, other))
+        return first == second
+
+    def _name(self, owner: Load, address: int, calls: tuple[str, ...]) -> str:
+        """The function: as it was labelled while the load was there, as a call's relocation names it, as in another load."""
+        offset = address - (owner.base or 0)
+        known = self.names.get((owner.module, owner.number, offset)) or self._by_relocation(owner.module, calls)
+        if known:
+            self.names[owner.module, owner.number, offset] = known
+            return known
+        others = (name for (module, _, at), name in self.names.items() if (module, at) == (owner.module, offset))
+        return next(others, hexa(address))
+
+    def _by_relocation(self, module: str, calls: tuple[str, ...]) -> str | None:
+        sites = [site for key in calls if (site := self.history.sites[key]) and site.object == module]
+        symbols = [symbol.name for site in sites if (symbol := parse_symbol(site.symbol))]
+        return next(iter(symbols), None)
+
+    def _there_now(self, address: int, index: int) -> str:
+        here = (load for load in self.history.loads if load.at(index))
+        return next((load.module for load in here if any(e.start <= address < e.end for e in load.extents)), "")
+
+
+def _entries(raw: dict[str, Any]) -> Iterator[tuple[int, int, str]]:
+    """(index, address, label) of the slots, and behind the end only of as many as the recorder took for stubs."""
+    behind = raw.get("past_end_used", 0)
+    for entry in raw["entries"]:
+        address = entry["funcdata"]
+        address = int(address, 16) if isinstance(address, str) else int(address)
+        if entry["index"] >= raw["num_stubs"]:
+            if not address or not behind:
+                continue
+            behind -= 1
+        label = entry.get("symbol") or ""
+        yield entry["index"], address, "" if label.startswith("(") else label

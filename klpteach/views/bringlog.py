@@ -1,0 +1,97 @@
+"""Bring your own dmesg: paste lines, and read what each that the model knows says."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import Any
+
+from ..errors import KlpteachError
+from ..explain import Explanation, explain
+from ..lessons.reply import Reply, framed
+
+_LONGEST = 200_000  # characters
+_MOST = 100  # lines that are explained
+_NOTHING = (
+    "No line here is one that the module loader or livepatch prints. Paste whole lines, as dmesg shows them; "
+    "the other lines of the log may stay."
+)
+
+
+def explain_dmesg(text: str) -> Explained:
+    """Explain every line of a log that the model knows; the others are passed over.
+
+    Errors: KlpteachError for what is no text, or for more than 200,000 characters.
+
+    >>> explain_dmesg("[ 12.3] livepatch: symbol 'nfsd_open' not found in symbol table")
+    livepatch: symbol 'nfsd_open' not found in symbol table
+        The object has no symbol nfsd_open: another build of the module, or a wrong name.
+    """
+    if not isinstance(text, str):
+        raise KlpteachError(f"a {type(text).__name__} is no text; paste the lines of dmesg in quotes.")
+    if len(text) > _LONGEST:
+        raise KlpteachError(
+            f"{len(text)} characters are more than {_LONGEST}. Try: dmesg | grep -E 'livepatch|module' | tail -100"
+        )
+    return Explained(explain(text)[:_MOST])
+
+
+class Explained:
+    """The explanations, in the order of the lines."""
+
+    def __init__(self, found: list[Explanation]) -> None:
+        self.found = found
+
+    def __repr__(self) -> str:
+        return "\n".join("\n    ".join([one.line, *one.says]) for one in self.found) or _NOTHING
+
+    def _repr_html_(self) -> str:
+        if not self.found:
+            return Reply("?", "Nothing known.", _NOTHING)._repr_html_()
+        return "".join(_html(one) for one in self.found)
+
+
+def _html(one: Explanation) -> str:
+    items = "".join(f"<li>{escape(sentence)}</li>" for sentence in one.says)
+    return framed(
+        f"<pre style='white-space:pre-wrap'>{escape(one.line)}</pre><ul>{items}</ul><small>{escape(one.source)}</small>"
+    )
+
+
+def paste(text: str = "") -> Paste:
+    """A field to paste dmesg lines into. Where widgets are dead: kt.explain_dmesg(\"…\")."""
+    return Paste(text)
+
+
+class Paste:
+    """The field, a button and the output; what is pasted stays when something goes wrong."""
+
+    def __init__(self, text: str = "") -> None:
+        import ipywidgets as w
+
+        self.field = w.Textarea(
+            text,
+            description="dmesg",  # its name, also for who cannot see it
+            placeholder="paste lines of dmesg here",
+            layout=w.Layout(width="95%", height="120px"),
+        )
+        self.button = w.Button(description="Explain", button_style="primary", tooltip="What the lines say")
+        self.output = w.HTML(explain_dmesg(text)._repr_html_() if text else "")
+        self.button.on_click(self._explain)
+        self.view = w.VBox([self.field, self.button, self.output])
+
+    def _explain(self, _: Any) -> None:
+        try:
+            self.output.value = explain_dmesg(self.field.value)._repr_html_()
+        except Exception as error:  # a callback's error would vanish in the kernel's log
+            self.output.value = Reply("✗", "This cannot be explained.", str(error))._repr_html_()
+
+    def __repr__(self) -> str:
+        return 'Paste dmesg lines: kt.explain_dmesg("…")' + (
+            f"\n{explain_dmesg(self.field.value)!r}" if self.field.value else ""
+        )
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
+        bundle = self.view._repr_mimebundle_()
+        data = dict(bundle[0] if isinstance(bundle, tuple) else bundle or {})
+        html = '<p>A field to paste lines of dmesg into. Without buttons: <code>kt.explain_dmesg("…")</code></p>'
+        return data | {"text/html": html + self.output.value, "text/plain": repr(self)}

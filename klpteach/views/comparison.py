@@ -1,0 +1,96 @@
+"""Two kernels side by side at the same step of the same story: the explorer's compare view, as strings."""
+
+from __future__ import annotations
+
+from html import escape
+
+from ..reading.history import History
+from ..reading.verdict import verdict
+from ..recording import Recording
+from .bytestable import bytes_pane
+from .html import dmesg_pane, question_html, verdict_html
+from .mapdrawing import map_svg
+from .stubtable import chosen_table, strip, title
+from .style import style
+
+MAP_HEIGHT, SITES, COLUMNS = 190, 2, 2
+
+
+def compare_html(
+    left: History,
+    right: History,
+    step: int,
+    ask: bool = False,
+    *,
+    note: str = "",
+    before: str = "",
+    styled: bool = True,
+) -> str:
+    """One step of two recordings of the same story as HTML. A recording that ended earlier (an oops) shows its last step.
+
+    step counts from 0. Errors: IndexError for a step that neither has.
+    """
+    if not 0 <= step < max(len(left.recording), len(right.recording)):
+        raise IndexError(f"step {step} of recordings with {len(left.recording)} and {len(right.recording)} steps")
+    said = f'<span class="note">{escape(note)}</span>' if note else ""
+    guess = f'<span class="note">{escape(before)}</span>' if before else ""
+    head = f'<div class="same" role="status">{guess}{_same(left, right, step, ask)}{said}</div>'
+    sides = "".join(f'<div class="side">{_side(history, step, ask)}</div>' for history in (left, right))
+    css = style(live=True) if styled else ""
+    return f'{css}<div class="kx">{head}<div class="sides">{sides}</div></div>'
+
+
+def kernel_label(recording: Recording) -> str:
+    """Which kernel a recording is of, in a few words.
+
+    >>> from klpteach.scenarios import simulate
+    >>> kernel_label(simulate("reload")), kernel_label(simulate("reload", "6.12", ["deny-removal"]))
+    ('6.1 as it is', '6.12 + deny removal')
+    """
+    from ..policy import PROPOSALS
+
+    labels = [PROPOSALS[name].label if name in PROPOSALS else name for name in recording.proposals]
+    variant = recording.kernel.get("variant", "stock")
+    labels += [variant] if variant not in ("stock", "model") else []
+    return " + ".join([recording.release, *labels]) if labels else f"{recording.release} as it is"
+
+
+def outcome(history: History, step: int) -> tuple[str, str]:
+    """Kind and headline of a step's verdict, of the last step where the recording ended before."""
+    judged = verdict(history.recording, min(step, len(history.recording) - 1), history)
+    return judged.kind, judged.headline
+
+
+def _same(left: History, right: History, step: int, ask: bool) -> str:
+    steps = max(left.recording, right.recording, key=len)
+    where = f"Step {step + 1} of {len(steps)}: <code>{escape(steps[step].command)}</code>."
+    if ask:
+        return f"<b>? What will happen on each?</b> {where} Choose for the left one, then press Show."
+    if max(len(left.recording), len(right.recording)) > step >= min(len(left.recording), len(right.recording)):
+        return f"<b>≠ One kernel is gone.</b> {where}"
+    same = outcome(left, step) == outcome(right, step)
+    return f"<b>{'= The same outcome.' if same else '≠ Different outcomes.'}</b> {where}"
+
+
+def _side(history: History, step: int, ask: bool) -> str:
+    recording, over = history.recording, step >= len(history.recording)
+    at = min(step, len(recording) - 1)
+    stubs = _stubs(history, at, ask)
+    sites = bytes_pane(history, at, ask, max_sites=SITES, max_columns=COLUMNS, file=False, how=not stubs)
+    line = question_html(recording, at) if ask else verdict_html(verdict(recording, at, history))
+    ended = f" (ended at step {at + 1})" if over else ""
+    return (
+        f"<h3>{escape(kernel_label(recording))}{ended}</h3>{line}"
+        f'<div class="pane map">{map_svg(history, at, ask, max_height=MAP_HEIGHT, least=1)}</div>'
+        f'<div class="pane">{stubs}{sites}</div>'
+        f'<div class="pane wide">{dmesg_pane(recording, at, ask, max_old=0)}</div>'
+    )
+
+
+def _stubs(history: History, step: int, ask: bool) -> str:
+    """The table of stubs as one row of cells."""
+    name = chosen_table(history, step)
+    table = history.stubs(name, history.seen(step)) if name else None
+    if name and (ask or table is None):
+        table = history.stubs_before(name, step)
+    return f"<h4>{title(table)}</h4>{strip(table)}" if table else ""

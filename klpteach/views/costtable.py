@@ -1,0 +1,39 @@
+"""What each way out comes to in each story, as a small table for a slide; read off by outcome_of(), not by name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import pandas as pd
+
+from ..outcome import KINDS, outcome_of
+from ..recording import Recording
+from ..scenarios import simulate
+
+WORDS = {
+    "oops": "oops",
+    "corrupt": "memory corrupted",
+    "unpatched": "runs unpatched",
+    "refused": "refused",
+    "pinned": "cannot be removed",
+    "loads-more": "loads more modules",
+    "works": "works",
+}
+
+
+def costs(stories: Mapping[str, str], kernels: Mapping[str, tuple[str, Iterable[str]]]) -> pd.DataFrame:
+    """One row a kernel (label -> release, proposals), one column a story (heading -> name); letter and words in a cell.
+
+    >>> costs({"reload": "reload"}, {"6.1": ("6.1", ()), "RFC": ("6.1", ["clear-relocations"])})["reload"].tolist()
+    ['R refused', 'W works']
+    """
+    rows = {
+        label: [_cell(simulate(story, release, list(proposals))) for story in stories.values()]
+        for label, (release, proposals) in kernels.items()
+    }
+    return pd.DataFrame.from_dict(rows, orient="index", columns=list(stories))
+
+
+def _cell(recording: Recording) -> str:
+    kind = outcome_of(recording).kind
+    return f"{KINDS[kind]} {WORDS[kind]}"

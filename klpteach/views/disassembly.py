@@ -1,0 +1,118 @@
+"""The two words of a call on ppc64le as instructions, before and after a step.
+
+The words that this story is about are decoded here, as objdump prints them; any other is given to capstone where it is
+installed (`pip install klpteach[disasm]`), and stays a number where it is not.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from html import escape
+from typing import Any
+
+from ..reading.calls import NOP, Call, branch_target, call_at
+from ..reading.history import History
+from ..reading.signs import nop_line
+from ..reading.stubwords import goes_to
+from ..recording import hexa
+
+
+def instruction(word: int, address: int = 0) -> str:
+    """A ppc64le instruction in words, as objdump -d writes it.
+
+    word: its 32 bits; address: where it is, for a branch's target. A word that nobody knows comes out as .long.
+    Source: Power ISA v3.0B, D-, DS- and I-form.
+
+    >>> instruction(0x60000000), instruction(0xe8410018), instruction(0x480001c5, 0xc00800000013007c)
+    ('nop', 'ld r2,24(r1)', 'bl 0xc008000000130240')
+    """
+    return _known(word, address) or _capstone(word, address) or f".long 0x{word:08x}"
+
+
+def _known(word: int, address: int) -> str | None:
+    if word == NOP:
+        return "nop"
+    target = branch_target(word, address)
+    if target is not None:
+        return f"{'bl' if word & 1 else 'b'} {hexa(target)}"
+    opcode, rt, ra, low = word >> 26, word >> 21 & 31, word >> 16 & 31, word & 0xFFFF
+    signed = low - 0x10000 if low & 0x8000 else low
+    if opcode == 58 and low & 3 == 0 and rt == 2:
+        return f"ld r2,{signed}(r{ra})"
+    if opcode in (14, 15) and rt == 2 and ra:
+        return f"{'addi' if opcode == 14 else 'addis'} r2,r{ra},{signed}"
+    return None
+
+
+@lru_cache(maxsize=1)
+def _engine() -> Any:
+    try:
+        import capstone
+    except ImportError:
+        return None
+    return capstone.Cs(capstone.CS_ARCH_PPC, capstone.CS_MODE_64 | capstone.CS_MODE_LITTLE_ENDIAN)
+
+
+def _capstone(word: int, address: int) -> str | None:
+    engine = _engine()
+    if engine is None:
+        return None
+    for _, _, mnemonic, operands in engine.disasm_lite(word.to_bytes(4, "little"), address):
+        return f"{mnemonic} {operands}".strip()
+    return None
+
+
+def short(word: int) -> str:
+    """A word's instruction in a few letters, for beside its bytes.
+
+    >>> short(0x480001c5), short(0xe8410018), short(0x60000000)
+    ('bl', 'ld r2', 'nop')
+    """
+    known = _known(word, 0) or ""
+    return known.partition(",")[0] if known.startswith("ld") else known.partition(" ")[0]
+
+
+def call_html(history: History, key: str, step: int) -> str:
+    """One call site in the module file, before this step and after it: address, word, instruction. "" where it is no call."""
+    seen = history.seen(step)
+    now = call_at(history, key, seen)
+    if now is None:
+        return ""
+    blocks, before = [], _before(history, key, seen)
+    in_file = history.file_bytes(key, 4 * len(now.words))
+    plain = call_at(history, key, seen, in_file) if in_file else None
+    if plain and plain.words != now.words and (before is None or before[1].words == now.words):
+        blocks.append(_block("in the file", plain, ""))
+    if before and before[1].words != now.words:
+        blocks.append(_block("before this step", before[1], goes_to(history, key, before[0])))
+    same = ", unchanged by this step" if before and before[1].words == now.words else ""
+    blocks.append(_block(f"now{same}", now, goes_to(history, key, seen)))
+    return f'<table class="asm"><tbody>{"".join(blocks)}</tbody></table>{_refusal(history, key, step, now)}'
+
+
+def _before(history: History, key: str, seen: int) -> tuple[int, Call] | None:
+    for i in range(seen - 1, -1, -1):
+        call = call_at(history, key, i)
+        if call:
+            return i, call
+    return None
+
+
+def _block(title: str, call: Call, leads: str) -> str:
+    rows = [f'<tr><td colspan="3"><em>{escape(title)}</em></td></tr>']
+    for number, word in enumerate(call.words):
+        address = call.address + 4 * number
+        text = escape(instruction(word, address))
+        if number == 0 and leads:
+            text += f"<br><em>{escape(leads)}</em>"
+        rows.append(f"<tr><td>{hexa(address)}</td><td>{word:08x}</td><td>{text}</td></tr>")
+    return "".join(rows)
+
+
+def _refusal(history: History, key: str, step: int, now: Call) -> str:
+    said = nop_line(history.recording[step])
+    if said is None or key != history.failing(step):
+        return ""
+    place, want, got = hexa(now.address + 4), instruction(NOP), escape(instruction(said.got, now.address + 4))
+    found = f"It finds</em> <code>{got}</code> <em>→ refuse</em>"
+    return f"<em>The kernel wants</em> {want} <em>at</em> {place}<em>. {found}"

@@ -1,0 +1,176 @@
+"""A module in memory: its sections page by page, as layout_sections() puts them, and the livepatch's sites among them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.patches import Rectangle
+
+from ..elf import ModuleFile
+from ..elf_h import SHF_EXECINSTR, SHF_WRITE
+from ..image import layout_sections, section_flags
+from ..kernel import Kernel
+from ..klp import sites
+from ..policy import behaviour
+from ..reading.words import count
+from ..recording import hexa
+from .figure_base import INK, PALE, SIZE, SOFT, Drawing, canvas, fits
+from .style import BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION
+
+MOST_ROWS = 14
+_KINDS = {
+    "code": (BLUE, "#cfe3f1", "x"),
+    "read-only data": (GREEN, "#cfeae0", "r"),
+    "read-only after init": (SKY, "#dff1fb", "a"),
+    "data": (ORANGE, "#faeccb", "w"),
+    "init, freed later": (PURPLE, "#f3e2ec", "i"),
+}
+
+
+def layout(file: ModuleFile, release: str = "6.1", placement: Mapping[str, int] | None = None) -> Drawing:
+    """Draw where a release puts a module's sections: a row a page (more pages a row for a large module).
+
+    placement: region -> address, as Step.placement has it; without it the model loads the module alone, and the
+    addresses are those it got, or would have got where the load is refused. Errors: KlpteachError for an unknown release.
+    """
+    rows = layout_rows(file, release, placement)
+    step = _step(rows)
+    lines = _lines(rows, step)
+    figure, axes = canvas(1.4 + 0.62 * len(lines))
+    for number, start in enumerate(lines):
+        _page(axes, number, start, step, bool(number) and start - lines[number - 1] > step)
+        _sections(axes, number, start, step, rows)
+    _legend(axes, len(lines), {row["kind"] for row in rows}, any(row["sites"] for row in rows))
+    axes.set_xlim(-0.24, 1.01)
+    axes.set_ylim(len(lines) + 0.8, -0.3)
+    shown = [{key: value for key, value in row.items() if key != "offsets"} for row in rows]
+    return Drawing(figure, layout_alt(file, rows, step), shown)
+
+
+def layout_rows(
+    file: ModuleFile, release: str = "6.1", placement: Mapping[str, int] | None = None
+) -> list[dict[str, Any]]:
+    """A dict for every section in memory: section, kind, region, address, end, size, sites (offsets of livepatch sites).
+
+    >>> from klpteach.data import sample
+    >>> first = layout_rows(ModuleFile.open(sample("nfsd_demo.ko")))[0]
+    >>> first["section"], first["kind"], hexa(first["address"])
+    ('.text', 'code', '0xffffffffc0201000')
+    """
+    laid = layout_sections(file, behaviour(release).separate_memory)
+    bases = placement or _placed(file, release)
+    waiting: dict[str, list[int]] = {}
+    for site in sites(file):
+        waiting.setdefault(site.section, []).append(site.offset)
+    rows = []
+    for index, (region, offset) in laid.places.items():
+        size, name = int(file.shdrs["size"][index]), file.section_names[index]
+        if size:
+            address = bases.get(region, 0) + offset
+            rows.append({"section": name, "kind": _kind(file, index, region), "region": region, "address": address,
+                         "end": address + size, "size": size, "sites": len(waiting.get(name, ())),
+                         "offsets": tuple(waiting.get(name, ()))})  # fmt: skip
+    return sorted(rows, key=lambda row: (row["address"], row["end"]))
+
+
+def layout_alt(file: ModuleFile, rows: list[dict[str, Any]], step: int) -> str:
+    """The figure in words."""
+    said = [f"{file.name} in memory, {count(step, 'byte')} a row, {count(len(rows), 'section')}."]
+    for kind in _KINDS:
+        mine = [row for row in rows if row["kind"] == kind]
+        if mine:
+            parts = ", ".join(
+                f"{row['section']} at {hexa(row['address'])} ({count(row['size'], 'byte')}"
+                + (f", {count(row['sites'], 'livepatch site')})" if row["sites"] else ")")
+                for row in mine[:6]
+            )
+            more = f" and {len(mine) - 6} more" if len(mine) > 6 else ""
+            said.append(f"{kind[0].upper()}{kind[1:]}: {parts}{more}.")
+    return " ".join(said)
+
+
+def _placed(file: ModuleFile, release: str) -> Mapping[str, int]:
+    step = Kernel(file.arch, release).insmod(file)
+    return (step.placement or {}).get(file.name, {})
+
+
+def _kind(file: ModuleFile, index: int, region: str) -> str:
+    flags = section_flags(file, index)
+    if region.startswith("init"):
+        return "init, freed later"
+    if flags & SHF_EXECINSTR:
+        return "code"
+    if "ro_after_init" in region or file.section_names[index] in (".data..ro_after_init", "__jump_table"):
+        return "read-only after init"
+    return "data" if flags & SHF_WRITE else "read-only data"
+
+
+def _step(rows: list[dict[str, Any]]) -> int:
+    """Bytes a row: a page, or as many pages (a power of two) as it takes to stay within a screen."""
+    step = 0x1000
+    while len(_lines(rows, step)) > MOST_ROWS:
+        step *= 2
+    return step
+
+
+def _lines(rows: list[dict[str, Any]], step: int) -> list[int]:
+    starts = {start for row in rows for start in range(row["address"] & -step, row["end"], step)}
+    return sorted(starts)
+
+
+def _page(axes: Axes, number: int, start: int, step: int, gap: bool) -> None:
+    axes.add_patch(Rectangle((0, number), 1, 0.72, facecolor="#fafafa", edgecolor=PALE, linewidth=1, zorder=0))
+    axes.text(-0.01, number + 0.36, hexa(start), family="monospace", size=SIZE - 1, ha="right", va="center", color=INK)
+    if gap:
+        axes.text(-0.12, number - 0.14, "…", size=SIZE, ha="center", va="center", color=SOFT)
+
+
+def _sections(axes: Axes, number: int, start: int, step: int, rows: list[dict[str, Any]]) -> None:
+    """The boxes of one line; names that do not fit in their boxes stand after the last one."""
+    left_out, right = [], 0.0
+    for row in rows:
+        low, high = max(row["address"], start), min(row["end"], start + step)
+        if low < high:
+            left_out += [] if _section(axes, number, start, step, row) else [row["section"]]
+            right = max((high - start) / step, right)
+    room, names = (1 - right) * _INCHES - 0.3, left_out
+    while names and not fits("  ".join(names), room, SIZE - 1):
+        names = names[:-1]
+    more = [f"+{len(left_out) - len(names)}"] if names and len(names) < len(left_out) else []
+    if names:
+        axes.text(
+            right + 0.014, number + 0.36, "  ".join(names + more), size=SIZE - 1, va="center", color=SOFT, zorder=4
+        )
+
+
+def _section(axes: Axes, number: int, start: int, step: int, row: dict[str, Any]) -> bool:
+    """One box; whether its name had room in it."""
+    low, high = max(row["address"], start), min(row["end"], start + step)
+    left, width = (low - start) / step, max((high - low) / step, 0.0035)
+    edge, face, letter = _KINDS[row["kind"]]
+    axes.add_patch(Rectangle((left, number), width, 0.72, facecolor=face, edgecolor=edge, linewidth=1.6, zorder=2))
+    label = f"{letter}  {row['section']}"
+    text = next((t for t in (label, row["section"], letter) if fits(t, width * _INCHES - 0.1, SIZE - 1)), "")
+    axes.text(left + width / 2, number + 0.36, text, size=SIZE - 1, ha="center", va="center", zorder=4, color=INK)
+    for offset in row["offsets"]:
+        at = row["address"] + offset
+        if low <= at < high:
+            axes.plot((at - start) / step, number + 0.78, marker="^", color=VERMILION, markersize=8, zorder=5)
+    return row["section"] in text
+
+
+_INCHES = 9.4  # what a line is wide
+
+
+def _legend(axes: Axes, lines: int, kinds: set[str], with_sites: bool) -> None:
+    x = 0.0
+    for kind, (edge, face, letter) in _KINDS.items():
+        if kind in kinds:
+            axes.add_patch(Rectangle((x, lines + 0.2), 0.02, 0.36, facecolor=face, edgecolor=edge, linewidth=1.6))
+            axes.text(x + 0.026, lines + 0.38, f"{letter} {kind}", size=SIZE - 1, va="center", color=SOFT)
+            x += 0.055 + 0.0115 * (len(kind) + 2)
+    if with_sites:
+        axes.plot(-0.225, lines + 0.38, marker="^", color=VERMILION, markersize=9)
+        axes.text(-0.21, lines + 0.38, "livepatch site", size=SIZE - 1, va="center", color=SOFT)

@@ -1,0 +1,95 @@
+"""What came when, 2015 to 2026: kernel releases, mails and meetings, from data/timeline.csv, in two columns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from textwrap import wrap
+from typing import Any
+
+from matplotlib.axes import Axes
+
+from ..thread import Event, read_timeline
+from .figure_base import INK, PALE, SIZE, SOFT, Drawing, canvas
+from .style import BLUE, ORANGE, VERMILION
+
+_KINDS = {"kernel": ("K", "s", BLUE), "mail": ("M", "o", ORANGE), "elsewhere": ("E", "D", VERMILION)}
+_LETTERS = 41  # a line of text beside a mark
+
+
+def timeline(events: Sequence[Event] | None = None) -> Drawing:
+    """Draw the events, oldest first, down the left column and on in the right one. Distances are not to scale."""
+    rows = timeline_rows(events)
+    half = (len(rows) + 1) // 2
+    columns = (rows[:half], rows[half:])
+    height = max(sum(_height(row) for row in column) for column in columns)
+    figure, axes = canvas(1.0 + 0.31 * height)
+    for number, column in enumerate(columns):
+        _column(axes, 0.5 * number, column)
+    x = 0.095
+    for kind, (letter, marker, colour) in _KINDS.items():
+        axes.plot(
+            x, height + 0.9, marker=marker, color="white", markeredgecolor=colour, markeredgewidth=2.5, markersize=17
+        )
+        axes.text(x, height + 0.9, letter, size=SIZE - 3, weight="bold", ha="center", va="center", color=INK)
+        axes.text(x + 0.02, height + 0.9, {"kernel": "in a kernel release"}.get(kind, kind), size=SIZE - 1, va="center", color=SOFT)  # fmt: skip
+        x += 0.22
+    axes.set_xlim(0, 1)
+    axes.set_ylim(height + 1.5, -0.6)
+    return Drawing(figure, timeline_alt(rows), rows)
+
+
+def timeline_rows(events: Sequence[Event] | None = None) -> list[dict[str, Any]]:
+    """A dict an event: date, kind (kernel, mail, elsewhere), what, version, commit, person.
+
+    >>> [row["version"] for row in timeline_rows() if row["commit"] == "eda9cec4c9a1"]
+    ['4.15']
+    """
+    return [
+        {"date": e.date, "kind": _kind(e), "what": e.what, "version": e.version, "commit": e.commit, "person": e.person}
+        for e in (read_timeline() if events is None else events)
+    ]
+
+
+def timeline_alt(rows: Sequence[dict[str, Any]]) -> str:
+    """The figure in words."""
+    said = [
+        f"Timeline, {rows[0]['date'][:4]} to {rows[-1]['date'][:4]}, {len(rows)} events."
+        if rows
+        else "Timeline without events."
+    ]
+    said += [f"{row['date']}: {_text(row)}." for row in rows]
+    return " ".join(said)
+
+
+def _kind(event: Event) -> str:
+    if event.version or event.commit:
+        return "kernel"
+    return "mail" if event.source.startswith("mail") else "elsewhere"
+
+
+def _text(row: dict[str, Any]) -> str:
+    version = f"{row['version']}: " if row["version"] else ""
+    return f"{version}{row['what']}" + (f" ({row['person']})" if row["person"] else "")
+
+
+def _lines(row: dict[str, Any]) -> list[str]:
+    return wrap(_text(row), _LETTERS)
+
+
+def _height(row: dict[str, Any]) -> float:
+    return max(len(_lines(row)), 1) * 0.86 + 0.55
+
+
+def _column(axes: Axes, left: float, rows: Sequence[dict[str, Any]]) -> None:
+    y, rail = 0.0, left + 0.095
+    for row in rows:
+        letter, marker, colour = _KINDS[row["kind"]]
+        axes.text(rail - 0.018, y, row["date"], size=SIZE - 1, ha="right", va="center", color=SOFT)
+        axes.plot(
+            rail, y, marker=marker, color="white", markeredgecolor=colour, markeredgewidth=2.5, markersize=17, zorder=3
+        )
+        axes.text(rail, y, letter, size=SIZE - 3, weight="bold", ha="center", va="center", color=INK, zorder=4)
+        for number, line in enumerate(_lines(row)):
+            axes.text(rail + 0.02, y + 0.86 * number, line, size=SIZE - 1, va="center", color=INK)
+        y += _height(row)
+    axes.plot([rail, rail], [0, max(y - 0.9, 0)], color=PALE, linewidth=2, zorder=0)

@@ -1,0 +1,48 @@
+"""What klpteach.explain says of ppc64le lines: every line comes from a recording of a real kernel."""
+
+import re
+
+import pytest
+from test_history import PPC64LE, RECORDINGS
+
+from klpteach import messages
+from klpteach.explain import explain
+from klpteach.recording import Recording
+
+KNOWN = re.compile(r"^(module_64: |livepatch: |WARNING: .*stub_for_addr|BUG: )")
+
+
+@pytest.mark.parametrize("path", PPC64LE, ids=lambda path: path.stem)
+def test_every_line_of_a_real_ppc64le_kernel_about_modules_is_known(path):
+    for step in Recording.load(path):
+        wanted = [line for line in step.lines if KNOWN.match(line)]
+        assert [found.line for found in explain("\n".join(wanted), ko="/nowhere")] == [line.rstrip() for line in wanted]
+
+
+def test_the_line_about_the_nop_names_the_relocation_of_the_real_call():
+    step = Recording.load(RECORDINGS / "ppc64le/reload--6.1-stock--REFUSED.json")[3]
+    said = " ".join(explain("\n".join(step.lines), RECORDINGS.parent / "ko" / "ppc64le-6.1")[0].says)
+    assert "livepatch_nfsd_demo.ko: .text+0xb0 → .klp.sym.nfsd_demo.demo_dup,2" in said
+    assert "lp_demo_show+0x68" in said and "tolerate-r2" in said
+
+
+def test_a_word_that_no_kernel_wrote_is_told_from_the_restore():
+    line = Recording.load(RECORDINGS / "ppc64le/no-nop--6.1-stock--REFUSED.json")[1].lines
+    said = " ".join(next(e for e in explain("\n".join(line), "/nowhere") if e.message == "EXPECTED_NOP").says)
+    assert "38600001 is not the restore either" in said and "tolerate-r2" not in said
+
+
+def test_the_relocations_behind_an_x86_line_are_of_x86_files():
+    line = messages.NONZERO(type=10, loc=messages.Pointer(1), val=2).render()
+    assert "REL24" not in " ".join(explain(line)[0].says)
+    for says in explain(line):
+        assert "ppc64le" not in " ".join(says.says)
+
+
+def test_no_field_of_a_message_is_left_out_of_a_sentence():
+    """Every sentence can be filled from the fields that its own message has."""
+    for name, message in messages.ALL.items():
+        fields = re.findall(r"\{(\w+)", message.format)
+        line = re.sub(r"\{(\w+)[^}]*\}", lambda m: {"err": "-2", "insn": "e8410018"}.get(m[1], "1"), message.format)
+        for found in explain(line, "/nowhere"):
+            assert not any("{" in sentence for sentence in found.says), (name, fields)
