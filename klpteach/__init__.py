@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .conformance import replay as replay
+    from .costs import read_costs as read_costs
     from .data import sample as sample
+    from .dossier import about_proposal as about_proposal
     from .elf import ModuleFile as ModuleFile
     from .errors import KlpteachError as KlpteachError
     from .errors import LoadRefused as LoadRefused
@@ -18,16 +20,35 @@ if TYPE_CHECKING:
     from .errors import PolicyError as PolicyError
     from .errors import RecordingError as RecordingError
     from .errors import ScenarioError as ScenarioError
+    from .fleet import Customer as Customer
+    from .fleet import Fleet as Fleet
+    from .fleet import run_fleet as run_fleet
     from .image import load_image as load_image
     from .kernel import Kernel as Kernel
-    from .lessons import check_fix as check_fix
-    from .lessons import check_seed as check_seed
-    from .lessons import predict as predict
-    from .lessons import self_check as self_check
+    from .lessons.desk import check as check
+    from .lessons.desk import exercise as exercise
+    from .lessons.desk import predict as predict
+    from .lessons.desk import progress as progress
+    from .lessons.desk import worked as worked
+    from .lessons.nb00 import check_fix as check_fix
+    from .lessons.nb05 import check_seed as check_seed
+    from .lessons.selfcheck import self_check as self_check
+    from .modprobe import Machine as Machine
+    from .outcome import outcome_of as outcome_of
     from .recording import Recording as Recording
     from .recording import Step as Step
     from .scenarios import simulate as simulate
+    from .scenarios import stories as stories
+    from .thread import read_thread as read_thread
+    from .thread import read_timeline as read_timeline
+    from .tryreal import try_real as try_real
+    from .views.bringlog import explain_dmesg as explain_dmesg
+    from .views.bringlog import paste as paste
+    from .views.bringown import bring as bring
+    from .views.consequencesfigure import consequences_picture as consequences_picture
+    from .views.consequencestable import consequences_grid as consequences_grid
     from .views.explorer import explore as explore
+    from .views.talk import Talk as Talk
 
 __version__ = "0.1.0"
 
@@ -39,9 +60,24 @@ _WHERE = {
     "Step": "recording",
     "replay": "conformance",
     "sample": "data",
-    "simulate": "scenarios",
+    **dict.fromkeys(("simulate", "stories"), "scenarios"),
+    "outcome_of": "outcome",
+    "Machine": "modprobe",
+    "read_costs": "costs",
+    "about_proposal": "dossier",
+    **dict.fromkeys(("read_thread", "read_timeline"), "thread"),
+    "consequences_picture": "views.consequencesfigure",
+    "consequences_grid": "views.consequencestable",
     "explore": "views.explorer",
-    **dict.fromkeys(("predict", "check_fix", "check_seed", "self_check"), "lessons"),
+    **dict.fromkeys(("Customer", "Fleet", "run_fleet"), "fleet"),
+    "Talk": "views.talk",
+    **dict.fromkeys(("predict", "exercise", "check", "worked", "progress"), "lessons.desk"),
+    "try_real": "tryreal",
+    "bring": "views.bringown",
+    **dict.fromkeys(("explain_dmesg", "paste"), "views.bringlog"),
+    "check_fix": "lessons.nb00",
+    "check_seed": "lessons.nb05",
+    "self_check": "lessons.selfcheck",
     **dict.fromkeys(
         ("KlpteachError", "LoadRefused", "ModuleFormatError", "PolicyError", "RecordingError", "ScenarioError"),
         "errors",

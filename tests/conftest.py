@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,8 @@ from klpteach import ModuleFile
 
 ROOT = Path(__file__).resolve().parents[1]
 KO = ROOT / "data" / "ko"
+_ANSWERS = tempfile.TemporaryDirectory(prefix="klpteach-")  # doctests answer questions too; a reader's answers stay as they are
+os.environ["KLPTEACH_PROGRESS"] = f"{_ANSWERS.name}/progress.json"
 SHARED = ROOT.parent / "shared" / "recordings"
 
 

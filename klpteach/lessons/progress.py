@@ -1,0 +1,174 @@
+"""What the reader has answered, in a small file, and as a text to copy out and in where nothing is kept (Binder).
+
+The file is $KLPTEACH_PROGRESS, else klpteach/progress.json in the user's state folder. It never fails a cell: where it
+cannot be written, answers live as long as the kernel does, and one line says so.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import tempfile
+import zlib
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from ..errors import KlpteachError
+
+_PREFIX, _LONGEST = "klp1", 100_000
+
+
+@dataclass
+class Attempt:
+    """What happened with one problem: digests of the wrong answers, whether it was solved, whether its answer was shown."""
+
+    wrong: list[str] = field(default_factory=list)
+    solved: bool = False
+    looked: bool = False
+
+
+@dataclass
+class Progress:
+    """Committed predictions (name -> choices, the first one first) and attempts ("name:seed" -> Attempt)."""
+
+    predictions: dict[str, list[str]] = field(default_factory=dict)
+    attempts: dict[str, Attempt] = field(default_factory=dict)
+
+    def attempt(self, name: str, seed: int) -> Attempt:
+        return self.attempts.setdefault(f"{name}:{seed}", Attempt())
+
+    def merge(self, other: Progress) -> None:
+        """Take in what another progress has and this one has not."""
+        for name, choices in other.predictions.items():
+            mine = self.predictions.setdefault(name, [])
+            mine += [choice for choice in choices if choice not in mine]
+        for key, attempt in other.attempts.items():
+            mine_too = self.attempts.setdefault(key, Attempt())
+            mine_too.solved |= attempt.solved
+            mine_too.looked |= attempt.looked
+            mine_too.wrong += [digest for digest in attempt.wrong if digest not in mine_too.wrong]
+
+    def to_json(self) -> dict[str, Any]:
+        attempts = {key: [a.wrong, int(a.solved), int(a.looked)] for key, a in self.attempts.items()}
+        return {"predictions": self.predictions, "attempts": attempts}
+
+    @classmethod
+    def from_json(cls, raw: Any) -> Progress:
+        """Errors: ValueError, TypeError, KeyError, AttributeError for anything that to_json() did not make."""
+        predictions = {str(name): [str(c) for c in choices] for name, choices in raw["predictions"].items()}
+        attempts = {
+            str(key): Attempt([str(d) for d in w], bool(s), bool(k)) for key, (w, s, k) in raw["attempts"].items()
+        }
+        return cls(predictions, attempts)
+
+
+_kept = Progress()  # where no file can be written
+_told: set[str] = set()
+
+
+def progress_path() -> Path:
+    """Where answers are kept: $KLPTEACH_PROGRESS, else in $XDG_STATE_HOME, else in ~/.local/state."""
+    given = os.environ.get("KLPTEACH_PROGRESS")
+    if given:
+        return Path(given)
+    state = os.environ.get("XDG_STATE_HOME") or os.path.join(os.path.expanduser("~"), ".local", "state")
+    return Path(state) / "klpteach" / "progress.json"
+
+
+def recall() -> Progress:
+    """What has been answered so far. A damaged file is set aside as progress.json.damaged, and told once."""
+    path, found = progress_path(), Progress()
+    try:
+        found = Progress.from_json(json.loads(path.read_text(encoding="utf-8")))
+    except OSError:
+        pass
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        _set_aside(path)
+    found.merge(_kept)
+    return found
+
+
+def keep(progress: Progress) -> None:
+    """Write it, whole or not at all. Never raises: where it cannot be written, it is kept until the kernel stops."""
+    path = progress_path()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            json.dump(progress.to_json(), file, indent=1)
+        os.replace(draft, path)
+    except OSError as error:
+        _kept.merge(progress)
+        _tell_once(
+            f"Your answers are kept until this kernel stops: {path} cannot be written ({error.strerror}). "
+            "kt.progress() shows them as a text to copy out."
+        )
+
+
+def forget() -> None:
+    """Start anew."""
+    _kept.predictions.clear()
+    _kept.attempts.clear()
+    keep(Progress())
+
+
+def to_text(progress: Progress) -> str:
+    """Progress as one short line of letters that survives copying, with a checksum.
+
+    >>> from_text(to_text(Progress({"reload": ["loads"]}))).predictions
+    {'reload': ['loads']}
+    """
+    packed = zlib.compress(json.dumps(progress.to_json(), separators=(",", ":")).encode(), 9)
+    body = base64.urlsafe_b64encode(packed).decode().rstrip("=")
+    return f"{_PREFIX}.{body}.{_checksum(body)}"
+
+
+def from_text(text: str) -> Progress:
+    """The progress that a copied line holds; blanks and line ends in it do not matter. Errors: KlpteachError.
+
+    >>> from_text("klp1.abc.00000000")
+    Traceback (most recent call last):
+    klpteach.errors.KlpteachError: This is not a whole progress text: ...
+    """
+    parts = "".join(str(text).split()).split(".")
+    if len(parts) != 3 or parts[0] != _PREFIX or _checksum(parts[1]) != parts[2]:
+        raise KlpteachError(
+            "This is not a whole progress text: its checksum does not fit. Copy the line from "
+            f"{_PREFIX}. to its last letter, as kt.progress() shows it."
+        )
+    try:
+        packed = base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4))
+        return Progress.from_json(json.loads(zlib.decompressobj().decompress(packed, _LONGEST)))
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, zlib.error):
+        raise KlpteachError(
+            "This progress text was made by another version of the course; it cannot be read."
+        ) from None
+
+
+def digest(answer: Any) -> str:
+    """A short name for an answer, so that the same wrong answer counts once however often its cell runs."""
+    code = getattr(answer, "__code__", None)
+    said = repr((code.co_code, code.co_consts, code.co_names)) if code else repr(answer)
+    return sha256(said.encode("utf-8", "replace")).hexdigest()[:6]
+
+
+def _checksum(body: str) -> str:
+    return f"{zlib.crc32(body.encode('utf-8', 'replace')):08x}"
+
+
+def _set_aside(path: Path) -> None:
+    damaged = path.with_name(path.name + ".damaged")
+    try:
+        os.replace(path, damaged)
+    except OSError:
+        return
+    _tell_once(f"{path} was damaged; it is now {damaged.name}, and your progress begins anew.")
+
+
+def _tell_once(line: str) -> None:
+    if line not in _told:
+        _told.add(line)
+        print(line)

@@ -1,0 +1,38 @@
+"""A question with its options: the reader commits, and only then hears what the model says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from ..errors import KlpteachError
+from .reply import Reply
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question with options (key -> label), the model's answer as a key, and what to say to each choice.
+
+    answer is computed when it is first needed, by the model or from a recording. feedback names the thought behind a
+    choice. says: answer key -> its sentence after "Right:", without a full stop; where it is missing the label is taken.
+
+    >>> cold = Question("Is it cold?", {"y": "Yes", "n": "No"}, lambda: "y", {"y": "It is.", "n": "Not today."})
+    >>> cold.reply("n")
+    ✗ The kernel's answer: Yes. Not today.
+    """
+
+    ask: str
+    options: Mapping[str, str]
+    answer: Callable[[], str]
+    feedback: Mapping[str, str]
+    says: Mapping[str, str] = field(default_factory=dict)
+
+    def reply(self, choice: str) -> Reply:
+        """The answer, and what it says about a choice. Errors: KlpteachError for a choice that is not there."""
+        if choice not in self.options:
+            raise KlpteachError(f"no choice {choice!r} here; there are {', '.join(self.options)}.")
+        answer = self.answer()
+        says = self.says.get(answer, self.options[answer]).removesuffix(".")
+        if choice == answer:
+            return Reply("✓", f"Right: {says}.", self.feedback[choice])
+        return Reply("✗", f"The kernel's answer: {says}.", self.feedback[choice])

@@ -1,0 +1,248 @@
+"""Bring your own: modules, dmesg lines, a real kernel. What a reader gives is hostile; what the model says is the recording's."""
+
+import random
+from datetime import UTC, datetime
+
+import pytest
+from test_views import check_markup
+
+import klpteach as kt
+from klpteach.elfwrite import tiny_module
+from klpteach.recording import Recording
+from klpteach.survives import survives
+from klpteach.tryreal import recorded
+from klpteach.views import bringlog, bringown
+from klpteach.views.bringwidget import BringWidget
+
+PATCH, TARGET = kt.sample("livepatch_nfsd_demo.ko"), kt.sample("nfsd_demo.ko")
+NOW = datetime(2019, 8, 14, tzinfo=UTC)
+
+
+def upload(path, name=None):
+    """What an ipywidgets FileUpload holds for a file."""
+    return {
+        "name": name or path.name,
+        "type": "",
+        "size": path.stat().st_size,
+        "content": memoryview(path.read_bytes()),
+    }
+
+
+# -- modules ------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "source",
+    [PATCH, str(PATCH), PATCH.read_bytes(), bytearray(PATCH.read_bytes()), kt.ModuleFile.open(PATCH), upload(PATCH), (upload(PATCH),)],
+    ids=["path", "text", "bytes", "bytearray", "file", "upload", "uploads"],
+)  # fmt: skip
+def test_a_livepatch_comes_in_many_shapes(source):
+    mine = kt.bring(source)
+    assert mine.waiting == {"nfsd_demo": 10} and {o.release for o in mine.outcomes} >= {"5.3", "6.1", "6.3", "6.12"}
+
+
+@pytest.mark.parametrize("release", ["6.1", "6.12"])
+def test_the_verdict_is_what_a_real_kernel_did(release):
+    real = Recording.load(recorded("reload", release))
+    mine = kt.bring(kt.sample("livepatch_nfsd_demo.ko", release=release), kt.sample("nfsd_demo.ko", release=release))
+    outcome = next(o for o in mine.outcomes if o.release == release)
+    assert not outcome.stand_in
+    assert [step.errno for step in outcome.recording] == [step.errno for step in real]
+    assert ("refused" in repr(mine).split(f" {release} ")[1].splitlines()[0]) == bool(real[-1].errno)
+
+
+def test_what_is_shown_is_what_the_command_line_computes():
+    mine = kt.bring(PATCH, TARGET)
+    theirs = survives(kt.ModuleFile.open(PATCH), {"nfsd_demo": kt.ModuleFile.open(TARGET)})
+    assert [o.failed is None for o in mine.outcomes] == [o.failed is None for o in theirs]
+    assert len(mine.verdicts) == len(theirs) and len(mine.sites) == 10 and ".text" in set(mine.sections["name"])
+
+
+def test_two_files_find_their_places_by_what_is_in_them():
+    assert kt.bring(target=[upload(TARGET), upload(PATCH)]).targets.keys() == {"nfsd_demo"}
+
+
+def test_the_explorer_tells_the_readers_own_reload_with_its_sums():
+    shown = kt.bring(upload(PATCH, "mine (1).ko"), TARGET).explore("6.1")
+    assert [step.errno for step in shown.recording] == [0, 0, 0, -8]
+    shown.step = 3
+    assert "S + A" in shown.picture.value and "Reload refused" in shown.picture.value
+
+
+def test_a_ppc64le_livepatch_says_how_often_it_can_be_moved():
+    mine = kt.bring(kt.sample("livepatch_nfsd_demo.ko", "ppc64le", "6.12"))
+    assert "at other places 1 time, then" in repr(mine)
+
+
+@pytest.mark.parametrize(
+    ("bad", "says"),
+    [
+        (b"", "0 bytes"),
+        (b"\x7fELF" + bytes(200), "ELF"),
+        (b"MZ" + bytes(200), "ELF"),
+        ("/no/such/file.ko", "cannot be read"),
+        (7, "no module file"),
+        (TARGET, "not a livepatch"),
+        ([PATCH, PATCH], "One livepatch"),
+        ([PATCH] * 21, "21 files"),
+    ],
+)
+def test_bad_input_is_one_clear_error(bad, says):
+    with pytest.raises(kt.KlpteachError, match=says) as caught:
+        kt.bring(bad)
+    assert "\n" not in str(caught.value) and "Traceback" not in str(caught.value)
+
+
+def test_a_target_that_it_does_not_patch_is_named():
+    with pytest.raises(kt.KlpteachError, match=r"does not patch lockd_demo; it patches nfsd_demo"):
+        kt.bring(PATCH, kt.sample("lockd_demo.ko"))
+
+
+def test_a_file_beyond_the_limit_is_refused_before_it_is_read(monkeypatch):
+    monkeypatch.setattr(bringown, "MAX_BYTES", 100)
+    with pytest.raises(kt.KlpteachError, match="strip -g"):
+        kt.bring(PATCH.read_bytes())
+
+
+def test_damaged_livepatches_end_in_a_verdict_or_in_one_error():
+    rng, data = random.Random(7), PATCH.read_bytes()
+    endings = set()
+    for _ in range(60):
+        broken = bytearray(data)
+        for _ in range(rng.choice((1, 4, 40))):
+            broken[rng.randrange(len(broken))] = rng.randrange(256)
+        try:
+            endings.add("verdict" if check_markup(kt.bring(bytes(broken))._repr_html_()) is None else "")
+        except kt.KlpteachError:
+            endings.add("error")
+    assert endings == {"verdict", "error"}
+
+
+EVIL = "<script>alert(1)</script>"
+
+
+def test_hostile_names_come_out_as_text():
+    with pytest.raises(kt.KlpteachError) as caught:
+        kt.bring(tiny_module(EVIL, {".text": bytes(16)}))
+    assert "<" not in str(caught.value)
+    widget = BringWidget()
+    widget.livepatch.value = ({**upload(PATCH, "<b>x"), "content": memoryview(b"no module"), "last_modified": NOW},)
+    widget.look.click()
+    assert "<b>x" not in widget.output.value and "&lt;b&gt;x" in widget.output.value
+
+
+# -- the widget ---------------------------------------------------------------------------------------------------------------
+
+
+def given(widget, livepatch, *targets):
+    row = lambda path: {**upload(path), "last_modified": NOW}
+    widget.livepatch.value = (row(livepatch),)
+    widget.targets.value = tuple(row(path) for path in targets)
+    widget.look.click()
+    return widget
+
+
+def test_uploading_and_looking_shows_the_verdict_and_the_explorer():
+    widget = given(kt.bring(), PATCH, TARGET)
+    assert "✗ refused: ENOEXEC" in widget.output.value and len(widget.story.children) == 1
+    before = widget.story.children[0]
+    widget.release.value = "6.12"
+    assert widget.story.children[0] is not before
+
+
+def test_an_error_stands_in_the_output_and_what_was_shown_stays():
+    widget = given(kt.bring(), PATCH)
+    widget.livepatch.value = ({**upload(TARGET), "last_modified": NOW},)
+    widget.look.click()
+    assert "not a livepatch" in widget.output.value and "livepatch_nfsd_demo" in widget.output.value
+    assert len(widget.livepatch.value) == 1 and len(widget.story.children) == 1
+
+
+def test_looking_without_a_file_asks_for_one():
+    widget = kt.bring()
+    widget.look.click()
+    assert "Upload a livepatch first" in widget.output.value and widget.brought is None
+
+
+def test_the_saved_output_says_what_to_call_where_buttons_are_dead():
+    data = kt.bring()._repr_mimebundle_()
+    assert "kt.bring(" in data["text/html"] and "kt.bring(" in data["text/plain"]
+
+
+# -- dmesg --------------------------------------------------------------------------------------------------------------------
+
+
+def test_every_line_of_a_real_refusal_is_explained():
+    lines = Recording.load(recorded("reload", "6.1"))[3].lines
+    said = kt.explain_dmesg("\n".join(f"[  12.345678] {line}" for line in lines))
+    assert [one.line for one in said.found] == lines and all(one.says for one in said.found)
+    check_markup(said._repr_html_())
+
+
+def test_lines_nobody_knows_are_passed_over_and_it_is_said():
+    assert "No line here" in repr(kt.explain_dmesg("eth0: link up\n\n")) and "?" in kt.explain_dmesg("")._repr_html_()
+
+
+@pytest.mark.parametrize("text", [None, 7, b"livepatch:", "x" * (bringlog._LONGEST + 1)])
+def test_what_is_no_text_or_too_long_is_one_error(text):
+    with pytest.raises(kt.KlpteachError):
+        kt.explain_dmesg(text)
+
+
+def test_hostile_lines_come_out_as_text():
+    said = kt.explain_dmesg(f"livepatch: symbol '{EVIL}' not found in symbol table")
+    assert said.found and "<script" not in said._repr_html_()
+
+
+def test_pasting_explains_and_keeps_what_was_pasted():
+    field = kt.paste()
+    field.field.value = "livepatch: symbol 'nfsd_open' not found in symbol table"
+    field.button.click()
+    assert "no symbol nfsd_open" in field.output.value
+    field.field.value = "x" * (bringlog._LONGEST + 1)
+    field.button.click()
+    assert "cannot be explained" in field.output.value and len(field.field.value) > bringlog._LONGEST
+
+
+# -- a real kernel ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("story", "kernel", "arch"),
+    [
+        ("reload", "6.1", "x86_64"),
+        ("moved", "6.12", "x86_64"),
+        ("same-address", "6.12", "ppc64le"),
+        ("moved", "6.1", "ppc64le"),
+    ],
+)
+def test_the_models_lines_stand_beside_the_real_kernels_and_agree(story, kernel, arch):
+    tried = kt.try_real(story, kernel, arch)
+    assert tried.differences == [] and tried.where.startswith("Recorded on")
+    real = Recording.load(recorded(story, kernel, arch))
+    for line in (line for step in real for line in step.lines):
+        assert f"both   {line}" in repr(tried)
+    check_markup(tried._repr_html_())
+
+
+def test_a_difference_is_told_and_shown_line_by_line():
+    from dataclasses import replace
+
+    tried = kt.try_real("reload")
+    tried.model[3].dmesg[1] = (4, "livepatch: <b>something else</b>")
+    other = replace(tried, differences=tried.model.compare(tried.real))
+    assert "1 differences" in other.headline.replace(
+        "1 difference,", "1 differences,"
+    ) and "model  livepatch: <b>" in repr(other)
+    assert "<b>something" not in other._repr_html_()
+
+
+def test_without_a_kernel_the_recording_is_shown_and_the_reason_said(monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    tried = kt.try_real("reload", live=True)
+    assert "Not run now:" in tried.headline and "Recorded on" in tried.headline
+
+
+def test_a_story_that_nobody_recorded_names_the_kernels_that_have_one():
+    with pytest.raises(kt.KlpteachError, match=r"6\.1, 6\.12"):
+        kt.try_real("reload", "5.3")

@@ -1,0 +1,316 @@
+"""Questions and exercises: the model answers, every wrong choice is told why, and what was answered is kept."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import klpteach as kt
+from klpteach.lessons import Exercise, Problem, Question, checks
+from klpteach.lessons import progress as book
+from klpteach.lessons.rooms import find_exercise, find_question, rooms
+from klpteach.lessons.sheet import progress_rows
+
+ROOMS = list(rooms())
+QUESTIONS = [pytest.param(name, question, id=name) for room in ROOMS for name, question in room.questions.items()]
+EXERCISES = [pytest.param(name, one, id=name) for room in ROOMS for name, one in room.exercises.items()]
+SEEDS = (1, 2, 3, 7, 2026)
+
+
+@pytest.fixture(autouse=True)
+def blank(tmp_path, monkeypatch):
+    """A reader who has answered nothing yet."""
+    monkeypatch.setenv("KLPTEACH_PROGRESS", str(tmp_path / "progress.json"))
+    monkeypatch.setattr(book, "_kept", book.Progress())
+    monkeypatch.setattr(book, "_told", set())
+    return tmp_path / "progress.json"
+
+
+# -- every room ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("name", "question"), QUESTIONS)
+def test_the_answer_of_a_question_is_one_of_its_options_and_every_choice_is_told_why(name, question):
+    answer = question.answer()
+    assert answer in question.options and len(question.options) >= 2
+    assert question.feedback.keys() == question.options.keys() and set(question.says) <= {*question.options, "panics"}
+    for choice in question.options:
+        reply = kt.predict(name, choice)
+        assert reply.mark == ("✓" if choice == answer else "✗")
+        assert len(reply.text.split()) >= 5, "a bare right or wrong teaches nothing"
+
+
+@pytest.mark.parametrize(("name", "one"), EXERCISES)
+@pytest.mark.parametrize("seed", SEEDS)
+def test_the_answer_of_an_exercise_is_right_and_nonsense_is_wrong(name, one, seed):
+    problem = one.problem(seed)
+    answer = problem.answer[0] if name == "fix" else problem.answer
+    assert problem.reply(answer).mark == "✓"
+    for nonsense in ("no such thing", -12345, [], None, object(), lambda *_: None):
+        reply = kt.check(name, nonsense, seed)
+        assert reply.mark in "✗?" and len(repr(reply)) > 10
+    for wrong, _ in problem.slips:
+        assert problem.reply(wrong).mark == "✗", f"the slip {wrong!r} is the right answer"
+
+
+@pytest.mark.parametrize(("name", "one"), EXERCISES)
+def test_an_exercise_has_hints_a_way_and_the_same_problem_for_the_same_seed(name, one):
+    from klpteach.lessons.exercise import _made
+
+    problem = one.problem(3)
+    _made.cache_clear()
+    again = one.problem(3)
+    assert (problem.ask, problem.steps, problem.hints) == (again.ask, again.steps, again.hints)
+    assert problem.hints and problem.steps
+    asked = {one.problem(seed).ask for seed in range(1, 13)}
+    assert len(asked) >= 4 if one.seeded else len(asked) == 1
+
+
+def test_no_two_rooms_use_the_same_name():
+    names = [name for room in ROOMS for name in (*room.questions, *room.exercises)]
+    assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize(("name", "one"), EXERCISES)
+def test_what_the_reader_sees_is_balanced_html_and_the_same_in_words(name, one):
+    from test_views import check_markup
+
+    for sheet in (kt.exercise(name, 5), kt.worked(name, 5), kt.check(name), kt.check(name, "<script>")):
+        check_markup(sheet._repr_html_())
+        assert "<script" not in sheet._repr_html_() and repr(sheet)
+
+
+# -- predict, commit, reveal --------------------------------------------------------------------------------------------------
+
+
+def test_a_wrong_prediction_names_the_thought_behind_it():
+    assert "The check never compares" in repr(kt.predict("same-address", "loads"))
+
+
+def test_an_unknown_question_or_choice_names_what_there_is():
+    with pytest.raises(kt.KlpteachError, match="same-address"):
+        kt.predict("same-adress")
+    with pytest.raises(kt.KlpteachError, match="loads, refused"):
+        kt.predict("same-address", "maybe")
+
+
+def test_what_was_committed_is_shown_again_when_the_cell_runs_again():
+    fresh = kt.predict("reload")
+    assert fresh.choice is None and fresh.box.children[2].disabled
+    kt.predict("reload", "loads")
+    again = kt.predict("reload")
+    assert again.choice == "loads" and "You committed to" in repr(again)
+    assert again.box.children[1].value == "loads" and "It loads, and is patched again" in again.box.children[3].value
+
+
+def test_a_click_commits_and_the_first_commitment_is_the_one_that_counts():
+    asked = kt.predict("reload")
+    asked.box.children[1].value = "panics"
+    asked.box.children[2].click()
+    assert "it is refused" in asked.box.children[3].value
+    kt.predict("reload", "refused")
+    assert book.recall().predictions == {"reload": ["panics", "refused"]}
+    row = next(progress_rows(ROOMS, book.recall()))
+    assert (row.notebook, row.predicted, row.right, row.questions) == ("00", 1, 0, 1)
+
+
+def test_the_saved_output_of_a_question_does_not_depend_on_what_somebody_answered():
+    before = kt.predict("init-fails")._repr_mimebundle_()["text/html"]
+    kt.predict("init-fails", "loads")
+    assert kt.predict("init-fails")._repr_mimebundle_()["text/html"] == before
+
+
+def test_an_error_behind_the_button_is_shown_and_not_lost():
+    def broken():
+        raise RuntimeError("<b>no model</b>")
+
+    from klpteach.views.prediction import Prediction
+
+    asked = Prediction("x", Question("?", {"a": "A"}, broken, {"a": "because"}))
+    asked.box.children[1].value = "a"
+    asked.box.children[2].click()
+    assert "This did not work" in asked.box.children[3].value and "<b>no" not in asked.box.children[3].value
+
+
+# -- exercises ----------------------------------------------------------------------------------------------------------------
+
+
+def test_a_second_wrong_answer_gets_a_stronger_hint_and_the_same_one_does_not_count_twice():
+    first = repr(kt.check("fix", "remove-check,"))
+    assert "?" in first, "an unknown name is asked back"
+    one = kt.check("fix", "deny-removal")
+    assert kt.check("fix", "deny-removal").text == one.text
+    two = kt.check("fix", "hard-dependencies")
+    assert two.mark == "✗" and "kt.worked" in two.text and "kt.worked" not in one.text
+
+
+def test_dots_ask_for_an_answer_and_are_not_one():
+    assert kt.check("fix", ...).mark == kt.check("fix").mark == kt.check_fix(...).mark == "?"
+    assert not book.recall().attempts
+
+
+def test_solving_is_kept_and_shown_with_the_problem():
+    assert "solved" not in kt.exercise("same-base").text
+    seed, matters = find_exercise("same-base").problem().answer
+    assert kt.check_seed(seed).mark == "?"
+    assert kt.check_seed(seed, matters=not matters).mark == "✗"
+    assert kt.check_seed(seed, matters=matters).mark == "✓"
+    assert "solved" in kt.exercise("same-base").text
+
+
+def test_a_readers_function_that_fails_is_told_and_not_raised():
+    judge = checks.function_on([((8, 2), 4)], "half")
+    assert judge(lambda a, b: a // 0) == "half(8, 2) ends in ZeroDivisionError: integer division or modulo by zero"
+    assert judge(lambda a, b: a // b) is None and "without calling" in judge(4)
+
+
+def test_a_seed_is_a_whole_number():
+    with pytest.raises(kt.KlpteachError, match="whole number"):
+        kt.exercise("fix", seed="one")
+
+
+def test_one_problem_can_be_asked_in_many_shapes():
+    problem = Problem("?", 0x1F, ("look",), ("hint",), slips=[(0xF1, "Turned round.")])
+    assert [problem.reply(a).mark for a in (31, "0x1f", "1f", 31.0)] == ["✓"] * 4
+    assert problem.reply("0xf1").text == "Turned round." and problem.reply(True).mark == "✗"
+
+
+def test_a_seed_is_the_same_problem_on_every_python():
+    assert Exercise("t", lambda rng: Problem(str(rng.random()), 0, (), ())).problem(4).ask == "0.47079008418656165"
+
+
+def test_pandas_and_numpy_answers_are_taken_as_their_values():
+    import numpy as np
+    import pandas as pd
+
+    assert checks.same(np.int64(5), 5) and checks.same(pd.Series({"a": 1}).to_dict(), {"a": 1})
+    assert checks.same(pd.Series([1, 2]), [1, 2]) and not checks.same(pd.Series([1]), [2])
+
+
+@given(st.permutations("abcdefg"))
+def test_an_order_is_right_only_where_every_place_is(letters):
+    said = checks.in_order("abcdefg")("".join(letters))
+    assert (said is None) == (list(letters) == list("abcdefg"))
+
+
+# -- progress -----------------------------------------------------------------------------------------------------------------
+
+
+def answered():
+    kt.predict("reload", "loads")
+    kt.check("fix", "clear-checked")
+    return kt.progress().text.splitlines()[-1]
+
+
+def test_progress_survives_copying_out_and_in(blank):
+    line = answered()
+    blank.unlink()
+    assert book.recall() == book.Progress()
+    kt.progress(f"  {line[:30]}\n {line[30:]} \n")
+    assert book.recall().predictions == {"reload": ["loads"]} and book.recall().attempts["fix:1"].solved
+
+
+@given(st.data())
+def test_a_progress_text_with_one_letter_changed_is_refused(data):
+    line = book.to_text(book.Progress({"reload": ["loads"]}))
+    at = data.draw(st.integers(0, len(line) - 1))
+    other = data.draw(st.sampled_from([c for c in "abzAZ019-_." if c != line[at]]))
+    with pytest.raises(kt.KlpteachError, match="checksum"):
+        book.from_text(line[:at] + other + line[at + 1 :])
+
+
+@given(st.text())
+def test_any_other_text_is_one_clear_error(text):
+    with pytest.raises(kt.KlpteachError):
+        book.from_text(text)
+
+
+def test_a_well_summed_text_of_something_else_is_refused():
+    import base64
+    import zlib
+
+    body = base64.urlsafe_b64encode(zlib.compress(b'{"predictions": 7}')).decode().rstrip("=")
+    with pytest.raises(kt.KlpteachError, match="another version"):
+        book.from_text(f"klp1.{body}.{zlib.crc32(body.encode()):08x}")
+
+
+def test_where_nothing_can_be_written_answers_live_on_in_memory_and_it_is_said_once(tmp_path, monkeypatch, capsys):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("KLPTEACH_PROGRESS", str(tmp_path / "file" / "below" / "progress.json"))
+    kt.predict("reload", "loads")
+    kt.predict("same-address", "loads")
+    assert book.recall().predictions == {"reload": ["loads"], "same-address": ["loads"]}
+    assert capsys.readouterr().out.count("cannot be written") == 1
+
+
+@pytest.mark.parametrize("damage", ["", "{", "[]", '{"predictions": {"a": 1}, "attempts": {}}', "\x00", "[" * 100_000])
+def test_a_damaged_file_is_set_aside_and_told(blank, damage, capsys):
+    blank.write_text(damage)
+    assert book.recall() == book.Progress()
+    assert "damaged" in capsys.readouterr().out and blank.with_name("progress.json.damaged").exists()
+    kt.predict("reload", "loads")
+    assert json.loads(blank.read_text())["predictions"] == {"reload": ["loads"]}
+
+
+def test_names_of_another_version_in_the_file_hurt_nobody(blank):
+    blank.write_text(
+        json.dumps({"predictions": {"gone": ["x"], "reload": ["gone"]}, "attempts": {"gone:1": [[], 1, 0]}})
+    )
+    assert kt.predict("reload").choice is None and "start here" in repr(kt.progress())
+
+
+def test_forgetting_starts_anew():
+    answered()
+    kt.progress(forget=True)
+    assert book.recall() == book.Progress()
+
+
+def test_the_file_stands_in_the_state_folder_unless_told_otherwise(monkeypatch, tmp_path):
+    monkeypatch.delenv("KLPTEACH_PROGRESS")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    assert book.progress_path() == tmp_path / "klpteach" / "progress.json"
+
+
+def test_committing_needs_no_widget_and_no_pandas():
+    code = "import sys, klpteach as kt; kt.predict('reload', 'loads'); kt.check('fix', 'deny-removal'); kt.progress(); kt.worked('fix'); print(*sys.modules)"
+    said = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=dict(os.environ), check=True
+    )
+    assert not {"ipywidgets", "pandas", "matplotlib"} & set(said.stdout.split())
+
+
+def test_questions_are_found_by_name_across_rooms():
+    assert find_question("reload").ask.startswith("nfsd_demo is loaded")
+
+
+# -- glossary -----------------------------------------------------------------------------------------------------------------
+
+NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
+TERMS = re.findall(r"^### (.*)$", (NOTEBOOKS / "glossary.md").read_text(), re.M)
+
+
+def test_a_glossary_anchor_is_the_same_on_every_site():
+    """GitHub makes anchors small, JupyterLab leaves them; both put - for a blank: so small letters, and words only."""
+    assert len(TERMS) == len(set(TERMS)) > 40
+    headings = re.findall(r"^#+ (.*)$", (NOTEBOOKS / "glossary.md").read_text(), re.M)
+    assert len({heading.lower() for heading in headings}) == len(headings), "GitHub numbers an anchor that comes twice"
+    assert all(re.fullmatch(r"[a-z0-9]+( [a-z0-9]+)*", term) for term in TERMS)
+
+
+def test_every_link_into_the_glossary_has_its_term():
+    anchors = {term.replace(" ", "-") for term in TERMS}
+    text = "".join(path.read_text() for path in [*NOTEBOOKS.glob("*.ipynb"), NOTEBOOKS / "glossary.md"])
+    assert set(re.findall(r"glossary\.md#([\w-]+)", text)) <= anchors
+
+
+def test_the_glossary_keeps_the_courses_words():
+    text = (NOTEBOOKS / "glossary.md").read_text()
+    assert not re.search(r"\b(simply|just|obviously|of course|trivial(ly)?)\b", text, re.I)
+    for address in re.findall(r"0x[0-9a-f]{9,}", text):
+        assert len(address) == 18, address
