@@ -100,7 +100,7 @@ QUESTIONS = {
         "Somebody wants to undo the relocation while nfsd_demo is away, so that the next load of 6.1 is content. Which word belongs behind the call?",
         {
             "zero": "0x00000000, as on x86_64",
-            "nop": "0x60000000, the nop of the file",
+            "nop": "0x60000000, a nop",
             "either": "Either will do: both mean that nothing is there",
         },
         what_must_be_put_back,
@@ -109,7 +109,7 @@ QUESTIONS = {
             "nop": "To undo means to give back what the file had. That is zeros on x86_64, and a nop here.",
             "either": "The loader compares the whole word with one value.",
         },
-        {"nop": "0x60000000, a nop", "zero": "0x00000000", "either": "either", "neither": "neither"},
+        {"nop": "0x60000000, a nop", "zero": "0x00000000", "either": "either"},
     ),
     "four-moves": Question(
         "Linux 6.12 has the fix. Now nfsd_demo is reloaded four times, each time at a new address. The table of stubs has 11 slots; 8 are used after the first load, 3 of them for nfsd_demo. How many of the four reloads succeed?",
@@ -194,7 +194,7 @@ def _restore(rng: random.Random) -> Problem:
     return Problem(
         ask=f"Write `restore_r2(call, after)` as Linux {release} does it: `call` is the word at the call, `after` the word behind "
         "it. Give back the word that stands behind the call in the end, or -8 where the kernel refuses. It is tried on what the "
-        f"sample livepatches bring, at their first load and at a reload:\n\n    {_call(first)}",
+        f"sample livepatches bring, at their first load and at a reload:\n\n    {_call(first)}\n    {_call(tests[0])}",
         answer=_answer(release),
         shown=_code(release),
         form="the function itself: restore_r2, without brackets",
@@ -225,7 +225,7 @@ def _restore(rng: random.Random) -> Problem:
 
 def _call(case: Case) -> str:
     (call, after), result = case
-    return f"restore_r2({call:#010x}, {after:#010x})  ->  {result:#010x}"
+    return f"restore_r2({call:#010x}, {after:#010x})  ->  {result if result < 0 else f'{result:#010x}'}"
 
 
 def _code(release: str) -> str:

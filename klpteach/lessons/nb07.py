@@ -3,31 +3,19 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-from ..consequences import read_consequences
-from ..corrupt import CORRUPTIONS
-from ..errors import PolicyError
 from ..kernel import Kernel
 from ..reading.differences import first_difference
 from ..recording import Step
 from ..refusal import EAGAIN, EEXIST, ENOEXEC
 from ..scenarios import TARGET, simulate
 from .exercise import Exercise, Problem
+from .ownpolicy import let_in, own_policy
 from .question import Question
 from .reply import Reply
-from .ways import (
-    NINE,
-    asked,
-    caught_by_the_check,
-    columns_without_a_flaw,
-    damaged,
-    object_after_refusal,
-    tried,
-    verdict_on,
-)
+from .ways import columns_without_a_flaw, object_after_refusal
 
 TITLE = "three ways out"
 MOST = 12  # commands that a reader may give
@@ -68,7 +56,7 @@ QUESTIONS = {
         {"both": "On both", "x86_64": "On x86_64 only", "neither": "On neither"},
         where_it_helps,
         {
-            "both": "That commit is a check of x86_64. The nop behind a call is another check, in other code, and older.",
+            "both": "That commit is a check of x86_64. The nop behind a call is another check, in other code.",
             "x86_64": "ppc64le refuses by a check of its own; to remove the one leaves the other.",
             "neither": "On x86_64 nothing else looks at the place: the values are written over what is there, and they are right.",
         },
@@ -217,126 +205,8 @@ def _last(steps: list[Step]) -> str:
     return f"`{bad.command}` gives {bad.errno} ({says}). A good nfsd_demo.ko was not refused with −8."
 
 
-# -- a corrupt module must be caught ------------------------------------------------------------------------------------------
-
-
-def _let_in(rng: random.Random) -> Problem:
-    caught = caught_by_the_check()
-    others = [defect for defect in damaged() if defect not in caught]
-    chosen = rng.sample(caught, rng.choice((1, 2, 3)))
-    chosen += rng.sample(others, 5 - len(chosen))
-    rng.shuffle(chosen)
-    right = frozenset(defect for defect in chosen if defect in caught)
-    listed = "\n".join(f"    {defect:<22} {_plain(defect)}" for defect in chosen)
-    return Problem(
-        ask="Five damaged files, livepatch_nfsd_demo+NAME.ko, are loaded on 6.1 (x86_64) while nfsd_demo is there. Some are "
-        f"refused by the check for zeros and by nothing else. Which?\n\n{listed}",
-        answer=right,
-        form='a set of names, {"…", "…"}',
-        hints=(
-            "Only the check for zeros looks at the bytes at the place. Names, sections and symbols are judged by others.",
-            "`klpteach.lessons.ways.load_damaged(NAME, ['remove-check'])` loads one of them on a kernel without the check.",
-        ),
-        steps=tuple(f"{defect}: {_fate(defect)}" for defect in chosen),
-        judge=lambda answer: _judge_let_in(answer, chosen, right),
-        because="Each of these writes to a wrong place, or twice. Nobody else looks at the place.",
-    )
-
-
-_PLAIN = {
-    "nonzero-last-site": "bytes under the last livepatch relocation are not zero",
-    "overflow": "a type that no kernel address fits",
-    "overflow-nonzero": "such a type, at a place that is not zero",
-}
-
-
-def _plain(defect: str) -> str:
-    return _PLAIN.get(defect) or CORRUPTIONS[defect][0].partition(":")[0].partition(", the bug")[0]
-
-
-def _fate(defect: str) -> str:
-    with_check, without = damaged()[defect]
-    if not with_check.errno:
-        return "let in by 6.1 as well"
-    return "let in without the check" if not without.errno else f"refused by both: {without.lines[-1]}"
-
-
-def _judge_let_in(answer: Any, chosen: list[str], right: frozenset[str]) -> Reply | str | None:
-    given = {answer} if isinstance(answer, str) else set(answer)
-    strange = sorted(str(name) for name in given if name not in chosen)
-    if strange:
-        return Reply("?", f"{strange[0]} is not in the list.", f"There are {', '.join(chosen)}.")
-    extra = next((name for name in chosen if name in given - right), None)
-    if extra:
-        return f"`{extra}` is {_fate(extra)}."
-    return None if given == right else f"{len(right - given)} more."
-
-
-# -- a policy of one's own ----------------------------------------------------------------------------------------------------
-
-
-def _policy(rng: random.Random) -> Problem:
-    arch = rng.choice(("x86_64", "ppc64le"))
-    solution, keys = _stories(rng, arch)
-    listed = "\n".join(f"    {key:<14} {asked(key).asks}{_wished(key)}" for key in keys)
-    return Problem(
-        ask=f"Make a policy for Linux 6.1 on {arch} under which each of these stories ends with all loaded and nothing "
-        f"refused, held or unpatched. Give switches of `Behaviour`, or names of proposals. The model runs them all.\n\n{listed}",
-        answer=solution,
-        shown=repr(list(solution)),
-        form='switches, {"clear": "checked", "pin_targets": False}, or names, ["deny-removal"]',
-        hints=(
-            "Start with the story that the fewest ways out survive: notebook 07's picture, or `kt.consequences_grid()`, names them.",
-            f"`{keys[-1]}` is the hard one. Which columns have a W there, and in the other rows, too?",
-        ),
-        steps=(
-            "Go through the rows, and strike every column that does not end as wished.",
-            f"What is left, among others: {' with '.join(solution)}. You may have found another; the model's word counts.",
-        ),
-        judge=lambda policy: judge_policy(policy, keys, arch),
-        because="Every story ended as wished. What it would cost to write is another question.",
-    )
-
-
-def _wished(key: str) -> str:
-    return ": must be refused" if asked(key).wish == "refused" else ""
-
-
-MUST = {"x86_64": "corrupted", "ppc64le": "moved"}  # what the easy ways out do not survive
-POOL = (*NINE, "many-moves", "target-later", "one-in-use", "race", "spanning")
-
-
-def _stories(rng: random.Random, arch: str) -> tuple[tuple[str, ...], list[str]]:
-    """A choice that works, and four stories, the hardest last: one that must be there, one that the released kernel fails."""
-    passed, must = _passed(arch), MUST[arch]
-    solution = rng.choice([chosen for chosen in passed if {"reload", must} <= passed[chosen]])
-    fails = {key: sum(key not in good for good in passed.values()) for key in POOL}
-    mine = [key for key in POOL if key in passed[solution] and key != must]
-    first = rng.choice([key for key in mine if key not in passed[()]])
-    keys = [must, first, *rng.sample([key for key in mine if key != first], 2)]
-    return solution, sorted(keys, key=lambda key: fails[key])
-
-
-def _passed(arch: str) -> Mapping[tuple[str, ...], set[str]]:
-    """Choice of proposals -> the stories that ended as wished on 6.1, as data/consequences.csv has them."""
-    found: dict[tuple[str, ...], set[str]] = {}
-    for row in read_consequences():
-        if (row.arch, row.release) == (arch, "6.1"):
-            found.setdefault(row.chosen, set()).update([row.question] if row.as_wished else [])
-    return found
-
-
-def judge_policy(policy: Any, keys: list[str], arch: str = "x86_64") -> Reply | str | None:
-    """Run the stories under a reader's policy: None where all came out as wished."""
-    names = [policy] if isinstance(policy, str) else policy
-    try:
-        return verdict_on(tried(keys, arch, "6.1", names))
-    except PolicyError as error:
-        return Reply("?", "There is no such kernel.", str(error))
-
-
 EXERCISES = {
     "defeat-denial": Exercise("a way round denied removal", _defeat),
-    "let-in": Exercise("what only the check catches", _let_in),
-    "own-policy": Exercise("a policy of your own", _policy),
+    "let-in": Exercise("what only the check catches", let_in),
+    "own-policy": Exercise("your own policy", own_policy),
 }

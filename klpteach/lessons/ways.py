@@ -110,8 +110,11 @@ def run(story: Scenario, arch: str, release: str, policy: Policy) -> Recording:
 
 
 def asked(key: str) -> Question:
-    """A row of the table of consequences by its key."""
-    return next(question for question in QUESTIONS if question.key == key)
+    """A row of the table of consequences by its key. Errors: KlpteachError, which lists the keys."""
+    found = next((question for question in QUESTIONS if question.key == key), None)
+    if found is None:
+        raise KlpteachError(f"unknown story {key!r}; there are {', '.join(question.key for question in QUESTIONS)}.")
+    return found
 
 
 def tried(keys: Iterable[str], arch: str, release: str, policy: Policy) -> list[tuple[Question, Outcome]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..arch.stubs import MAGIC
+from ..errors import KlpteachError
 from ..kernel import Kernel
 from ..klp import parse_symbol, sites
 from ..reading.calls import R_PPC64_REL24, STUB_SIZE, Call, call_at, words_of
@@ -24,7 +25,7 @@ def words_of_a_call(recording: Recording, site: str) -> WordTable:
     >>> from klpteach.scenarios import simulate
     >>> table = words_of_a_call(simulate("reload", arch="ppc64le"), "livepatch_nfsd_demo:.text+0xb0")
     >>> table.rows[0][2], table.rows[1][2]
-    ('`60000000` nop', '`e8410018` ld r2,24(r1)')
+    ('`0x60000000` nop', '`0xe8410018` ld r2,24(r1)')
     """
     history = History(recording)
     rows = list(_rows_of_a_call(history, site))
@@ -48,7 +49,7 @@ def _rows_of_a_call(history: History, site: str) -> Iterator[tuple[str, str, str
 
 
 def _two_words(call: int, after: int) -> tuple[str, str]:
-    return f"`{call:08x}` {instruction(call).split()[0]}", f"`{after:08x}` {instruction(after)}"
+    return f"`{call:#010x}` {instruction(call).split()[0]}", f"`{after:#010x}` {instruction(after)}"
 
 
 def _with_state(history: History, call: Call, leads: str, index: int) -> str:
@@ -73,27 +74,29 @@ _SAYS = (
 def a_stub(slot: int, release: str = "6.1") -> WordTable:
     """The 40 bytes of a slot in the sample livepatch's .stubs, after the livepatch was loaded for nfsd_demo.
 
-    Source: arch/powerpc/kernel/module_64.c, struct ppc64_stub_entry. Errors: IndexError for a slot that is not there.
+    Source: arch/powerpc/kernel/module_64.c, struct ppc64_stub_entry. Errors: KlpteachError for a slot that is not there.
 
     >>> a_stub(6).rows[2][1:3]
-    ('`f8410018`', '`std r2,24(r1)`')
+    ('`0xf8410018`', '`std r2,24(r1)`')
     """
     kernel = Kernel("ppc64le", release)
     step = [kernel.insmod("nfsd_demo.ko"), kernel.insmod(f"{LIVEPATCH}.ko")][-1]
     module = kernel.find_module(LIVEPATCH)
     raw = module.bytes_at(".stubs", slot * STUB_SIZE, STUB_SIZE) if module else None
-    entry = (step.stubs or {})[LIVEPATCH]["entries"][slot]
-    if module is None or raw is None:
-        raise IndexError(slot)
+    entries = (step.stubs or {})[LIVEPATCH]["entries"]
+    if raw is None or not 0 <= slot < len(entries):
+        raise KlpteachError(
+            f"slot {slot}: the table of {LIVEPATCH} has {len(entries)} slots. Try 0 to {len(entries) - 1}."
+        )
     start = (step.sections or {})[LIVEPATCH][".stubs"] + slot * STUB_SIZE
     words = words_of(raw[:28])
     rows = [
-        (f"+{4 * n}", f"`{word:08x}`", f"`{_stub_instruction(word)}`" if word else "", says)
+        (f"+{4 * n}", f"`{word:#010x}`", f"`{_stub_instruction(word)}`" if word else "", says)
         for n, (word, says) in enumerate(zip(words, _SAYS, strict=True))
     ]
-    rows.append(("+28", f"`{MAGIC:08x}`", "", "a mark: the letters “stub”"))
+    rows.append(("+28", f"`{MAGIC:#010x}`", "", "a mark: the letters “stub”"))
     address = int.from_bytes(raw[32:], "little")
-    rows.append(("+32", "", f"`{hexa(address)}`", f"the address of `{entry['symbol']}`"))
+    rows.append(("+32", "", f"`{hexa(address)}`", f"the address of `{entries[slot]['symbol']}`"))
     return WordTable(("at", "word", "instruction", "says"), rows, f"Slot {slot} of .stubs, at `{hexa(start)}`")
 
 

@@ -1,8 +1,8 @@
-"""The tables of notebook 07: who was for and against a way out, what obj->mod holds, and what a way out adds to the kernel."""
+"""The tables of notebook 07: who was for and against a way out, and what obj->mod holds after a refusal."""
 
 from __future__ import annotations
 
-from ..costs import read_costs
+from ..errors import KlpteachError
 from ..lessons.ways import object_after_refusal
 from ..policy import PROPOSALS
 from ..thread import Statement, positions
@@ -14,9 +14,14 @@ _FOR, _AGAINST = "for", "against"
 def both_camps(*proposals: str) -> WordTable:
     """For and against each way out, as data/thread.csv has them: a row a proposal, each voice with its month.
 
+    Errors: KlpteachError for a name that is no proposal.
+
     >>> both_camps("deny-removal").rows[0][0]
     'deny removal'
     """
+    strange = next((name for name in proposals if name not in PROPOSALS), None)
+    if strange:
+        raise KlpteachError(f"unknown proposal {strange!r}; there are {', '.join(PROPOSALS)}.")
     rows = [(PROPOSALS[name].label, _voices(name, _FOR), _voices(name, _AGAINST)) for name in proposals]
     return WordTable(("way out", "for", "against"), rows)
 
@@ -41,17 +46,3 @@ def after_refusal(*releases: str) -> WordTable:
         name, there = object_after_refusal(release)
         rows.append((release, name or "NULL", "yes" if there else "no"))
     return WordTable(("kernel", "obj->mod names", "is nfsd_demo loaded?"), rows)
-
-
-def size_of_ways() -> WordTable:
-    """How many lines each way out adds and takes away, where somebody wrote it (data/costs.csv).
-
-    >>> [row[1:3] for row in size_of_ways().rows if row[0] == "clear, checked (6.3)"]
-    [('+126', '−50')]
-    """
-    rows = [
-        (PROPOSALS[cost.proposals[0]].label, f"+{cost.added}", f"−{cost.removed}" if cost.removed else "", cost.item)
-        for cost in read_costs()
-        if not cost.tier and cost.added and cost.proposals[0] in ("clear-relocations", "clear-checked", "tolerate-r2")
-    ]
-    return WordTable(("way out", "lines added", "taken away", "what was counted"), rows)
