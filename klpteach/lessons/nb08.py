@@ -246,7 +246,7 @@ def _slips(there: Shop, answer: Mapping[str, int]) -> list[tuple[dict[str, int],
 
 
 def _judge(given: object, there: Shop, answer: Mapping[str, int]) -> str | None:
-    said = plain(given)
+    said = plain(given.to_dict() if hasattr(given, "to_dict") else given)  # a Series: its index are the customers
     if not isinstance(said, Mapping) or set(said) != set(answer):
         return f"Give a number for each of {', '.join(answer)}."
     if same(said, dict(answer)):

@@ -28,4 +28,5 @@ def positions_on(*proposals: str, people: Collection[str] = (), since: str = "",
 def _row(s: Statement) -> tuple[str, ...]:
     quote = f"“{s.quote}”" if s.quote else ""
     where = f"{s.where} `{s.message_id}`" if s.message_id else s.where
-    return (s.date, s.person, s.proposal, s.position, s.says, quote, where)
+    date, person = s.date.replace("-", "\u2011"), s.person.replace(" ", "\u00a0")  # neither is broken between two lines
+    return (date, person, s.proposal, s.position, s.says, quote, where)

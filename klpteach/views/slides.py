@@ -202,17 +202,22 @@ class Live(Slide):
         self.compare.add_class("klp-compare")
         self.compare.layout.display = None if len(self.kernels) > 1 else "none"
         self.more = w.Checkbox(False, description="All controls", indent=False, layout=w.Layout(width="auto"))
-        self.compare.observe(lambda _: self._switched(), "value")
+        self.compare.observe(lambda _: self._switched(keep=True), "value")
         self.more.observe(lambda change: setattr(tools.layout, "display", None if change["new"] else "none"), "value")
         return [self.row(self.kernel.view, self.compare, self.more), tools, picture]
 
-    def _switched(self) -> None:
+    def _switched(self, keep: bool = False) -> None:
+        """Tell the story on the chosen kernel. The step stays where two kernels are compared, or when keep says so."""
         base, chosen = next(iter(self.kernels.values())), self.kernels[self.kernel.value]
-        with self.explorer.picture.hold_sync():  # one new picture, not one a checkbox
-            self.explorer.compare.value = bool(self.compare.value)
-            switch(self.explorer.left, *(base if self.compare.value else chosen))
-            if self.compare.value:
-                switch(self.explorer.right, *chosen)
+        explorer, both = self.explorer, bool(self.compare.value)
+        step = explorer.step
+        with explorer.picture.hold_sync():  # one new picture, not one a checkbox
+            explorer.compare.value = both
+            switch(explorer.left, *(base if both else chosen))
+            if both:
+                switch(explorer.right, *chosen)
+            if both or keep:
+                explorer.step = min(step, explorer.steps - 1)
 
     def move(self, by: int) -> bool:
         target = self.explorer.step + by

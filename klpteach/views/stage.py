@@ -22,10 +22,10 @@ HEIGHTS = (
 
 _CSS = """
 .klp-slide{--z:1;zoom:var(--z);min-height:calc(100vh/var(--z) - 24px);box-sizing:border-box;padding:6px 18px 0;
-    overflow:hidden;border-top:3px solid #0072B2}
+    overflow:auto;border-top:3px solid #0072B2}
 .klp-slide.klp-opening{min-height:calc(86vh/var(--z))}
 .klp-slide.klp-live{height:calc(100vh/var(--z) - 8px)}
-.klp-live>.klp-picture{flex:1 1 0;min-height:0}
+.klp-live>.klp-picture{flex:1 1 0;min-height:380px}
 .klp-live .kx .dm .old{display:none}
 .klp-slide .klp-head h2{font-size:30px;line-height:1.2;margin:0 0 2px;font-weight:650}
 .klp-slide .klp-head p{font-size:20px;line-height:1.3;margin:0 0 4px}

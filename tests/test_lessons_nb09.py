@@ -1,0 +1,127 @@
+"""Notebook 09: logs and fixes, against real kernels and the committed table of consequences."""
+
+import random
+
+import pytest
+
+import klpteach as kt
+from klpteach.consequences import read_consequences
+from klpteach.errors import PolicyError
+from klpteach.fleet import Fleet, run_fleet
+from klpteach.lessons import designs, logs, nb09
+from klpteach.lessons.rooms import find_exercise
+from klpteach.recording import Recording
+from klpteach.views import decision_tables as tables
+from klpteach.views.bartable import BarTable
+from klpteach.views.onrecord import evidence
+
+SEEDS = range(20)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_the_first_sign_and_its_cause_are_accepted_and_the_refusal_is_not(seed):
+    problem = find_exercise("log-of-6.12").problem(seed)
+    letter, line = problem.answer
+    assert (
+        kt.check("log-of-6.12", (letter, line), seed).mark
+        == kt.check("log-of-6.12", [letter.upper(), line], seed).mark
+        == "✓"
+    )
+    other = "abcde"[("abcde".index(letter) + 1) % 5]
+    for wrong in ((letter, line + 1), (other, line), letter, ("z", line), None):
+        reply = kt.check("log-of-6.12", wrong, seed)
+        assert reply.mark == "✗" and len(reply.text) > 20, wrong
+    assert "ordinary" in kt.check("log-of-6.12", ("z", 1), seed).text or line
+
+
+def test_whoever_names_the_refusing_line_hears_that_something_came_before():
+    found = next(log for log in map(logs.log, map(random.Random, SEEDS)) if log.cause == "b")
+    assert "left by something before" in nb09._judge_log(("b", found.refusal), found)
+
+
+def test_seeds_tell_of_every_cause_and_never_of_the_2019_bug():
+    asked = [find_exercise("log-of-6.12").problem(seed) for seed in range(40)]
+    assert {problem.answer[0] for problem in asked} == set(logs.CAUSES)
+    assert len({problem.ask for problem in asked}) > 20
+    assert all("Skipping" not in problem.ask for problem in asked)
+
+
+@pytest.mark.parametrize(
+    ("name", "arch", "cause", "sign"),
+    [("callback-fails--6.12--REFUSED", "x86_64", "a", "callback failed"),
+     ("foreign-write--6.12--REFUSED", "x86_64", "b", "does not match"),
+     ("moved--6.12-stock--STUBS", "ppc64le", "c", "stub_for_addr"),
+     ("half-way--6.12--REFUSED", "x86_64", "d", "not found in symbol table"),
+     ("corrupted--6.12--REFUSED", "x86_64", "e", "nonzero")],
+)  # fmt: skip
+def test_the_first_sign_of_a_real_log_is_the_one_that_the_exercise_teaches(name, arch, cause, sign):
+    real = logs.Log(tuple(logs._shown(evidence(name, arch))), cause)
+    assert sign in real.lines[real.first_sign - 1]
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_customers_fix_is_accepted_and_the_kernel_as_released_is_not_enough(seed):
+    problem = find_exercise("design").problem(seed)
+    assert problem.reply(problem.answer).mark == problem.reply(tuple(problem.answer)).mark == "✓"
+    wanted = designs.wishes(random.Random(f"a fix for a customer:{seed}"))
+    assert designs.unmet(wanted, ()) and not designs.unmet(wanted, tuple(problem.answer))
+    bad = [
+        mix
+        for mix in designs._table(wanted.arch, wanted.release)
+        if mix and tuple(mix.split("+")) not in designs.satisfying(wanted)
+    ]
+    reply = kt.check("design", bad[0].split("+"), seed)
+    assert reply.mark == "✗" and "stories come out as wished, but not these" in reply.text
+
+
+def test_seeds_give_customers_on_every_kernel_with_other_wishes():
+    wanted = [designs.wishes(random.Random(f"a fix for a customer:{seed}")) for seed in range(40)]
+    assert {(one.arch, one.release) for one in wanted} == set(designs.KERNELS)
+    assert len(set(wanted)) > 30 and any("corrupted" in one.stories for one in wanted)
+    asked = [find_exercise("design").problem(seed).ask for seed in (1, 2, 1)]
+    assert asked[0] == asked[2] != asked[1]
+
+
+def test_an_impossible_or_empty_mix_is_answered_with_its_reason():
+    for answer, words in ((["clear-checked", "clear-relocations"], "cannot be combined"), ([], "at least one"), (7, "at least one"), ("typo", "unknown proposal")):  # fmt: skip
+        assert words in kt.check("design", answer, 1).text
+    with pytest.raises(PolicyError):
+        designs.tried(("half-loaded", "split-per-object"), "x86_64", "6.1")
+
+
+def test_a_mix_of_one_is_what_the_committed_table_says():
+    for mix in ((), ("clear-relocations",), ("deny-removal",)):
+        committed = [
+            r for r in read_consequences() if (r.arch, r.release, r.proposals) == ("x86_64", "6.12", "+".join(mix))
+        ]
+        assert list(designs.tried(mix, "x86_64", "6.12")) == committed
+
+
+def test_a_recording_is_named_only_for_a_kernel_that_behaves_so():
+    assert designs.seen((), "x86_64", "6.1", "reload").name == "reload--6.1--REFUSED.json"
+    assert designs.seen(("clear-checked",), "x86_64", "6.1", "reload") is None
+    assert designs.seen(("reuse-stub",), "ppc64le", "6.12", "many-moves").name == "moved-40--6.12-reuse--LOADS.json"
+    for kernel in designs.KERNELS:
+        for key in designs.ASKS:
+            if kernel[0] in designs.ASKS[key].story and (path := designs.seen((), *kernel, key)):
+                found = Recording.load(path)
+                assert (found.arch, found.release) == kernel
+
+
+def test_the_answers_about_6_12_are_those_of_real_kernels():
+    assert [step.errno for step in evidence("half-way--6.12--REFUSED")][2:] == [-22, int(nb09.second_try_on_6_12())]
+    assert evidence("edge--6.12-stock--OOPS", "ppc64le")[-1].oops and nb09.third_move() == "oops"
+    assert nb09.release_of_the_fix() == "6.3" and not evidence("reload--6.12--LOADS")[3].errno
+
+
+def test_forty_moves_are_counted_from_recordings():
+    rows = {row[0]: row[1] for row in tables.forty_moves().rows}
+    assert rows["6.12 unmodified"] == "1 of 40" and rows["6.12 with reuse"] == "40 of 40"
+
+
+def test_the_years_bars_are_the_tallies_and_a_name_is_escaped():
+    tallies = run_fleet(Fleet(machines=100, days=30, mixes=((), ("deny-removal",))))
+    table = tables.year(tallies, ["refused removals"])
+    assert [row[1] for row in table.rows] == [[100 * tally.per_machine("refused_removals")] for tally in tallies]
+    html = BarTable([("<b>", "solid")], [("<i>", [0.0]), ("x", [3.0])])._repr_html_()
+    assert "<i>" not in html and "<b>" not in html and html.count("width:100.0%") == 1
