@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import klpteach as kt
@@ -225,6 +225,7 @@ def test_a_progress_text_with_one_letter_changed_is_refused(data):
         book.from_text(line[:at] + other + line[at + 1 :])
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_any_other_text_is_one_clear_error(text):
     with pytest.raises(kt.KlpteachError):

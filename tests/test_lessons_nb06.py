@@ -8,7 +8,7 @@ import klpteach as kt
 from klpteach.lessons import nb06, restore
 from klpteach.lessons.rooms import find_exercise, find_question
 from klpteach.reading.calls import words_of
-from klpteach.views import calltables
+from klpteach.views.course import calltables
 
 SEEDS = range(20)
 OBJDUMP = "powerpc64le-linux-gnu-objdump"

@@ -13,7 +13,7 @@ from klpteach.lessons import nb07, ownpolicy, ways
 from klpteach.lessons.loading import recorded as recorded_x86_64
 from klpteach.lessons.restore import recorded as recorded_ppc64le
 from klpteach.lessons.rooms import find_exercise, find_question
-from klpteach.views import waystables
+from klpteach.views.course import waystables
 
 SEEDS = range(20)
 

@@ -11,9 +11,9 @@ from klpteach.fleet import Fleet, run_fleet
 from klpteach.lessons import designs, logs, nb09
 from klpteach.lessons.rooms import find_exercise
 from klpteach.recording import Recording
-from klpteach.views import decision_tables as tables
-from klpteach.views.bartable import BarTable
-from klpteach.views.onrecord import evidence
+from klpteach.views.course import decision_tables as tables
+from klpteach.views.course.bartable import BarTable
+from klpteach.views.course.onrecord import evidence
 
 SEEDS = range(20)
 

@@ -7,10 +7,10 @@ from typing import Any
 
 from ..recording import Recording, hexa
 from ..scenarios import GONE, PATCH, TARGET, Scenario, simulate
+from ..views.course.dsform import DSForm
+from ..views.course.onrecord import evidence
+from ..views.course.valtable import BOOTS, first_site, place, reason, symbol_values, val_is
 from ..views.disassembly import instruction
-from ..views.dsform import DSForm
-from ..views.onrecord import evidence
-from ..views.valtable import BOOTS, first_site, place, reason, symbol_values, val_is
 from .exercise import Exercise, Problem
 from .question import Question
 

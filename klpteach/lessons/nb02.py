@@ -11,7 +11,7 @@ from ..data import data_dir, sample
 from ..elf import ModuleFile
 from ..klp import livepatch_sections, section_object, sites
 from ..scenarios import PATCH, TARGET, Scenario, simulate
-from ..views.relaentry import rela_sections_of
+from ..views.course.relaentry import rela_sections_of
 from .checks import same
 from .exercise import Exercise, Problem
 from .question import Question

@@ -10,7 +10,7 @@ from ..reading.history import History
 from ..reading.signs import nop_line
 from ..recording import Recording
 from ..scenarios import TARGET, simulate
-from ..views.dsform import DSForm
+from ..views.course.dsform import DSForm
 from .checks import function_on
 from .exercise import Exercise, Problem
 from .question import Question

@@ -14,7 +14,7 @@ from ..reading.calls import NOP, R_PPC64_REL24, words_of
 from ..reading.history import History
 from ..recording import Recording, Step
 from ..scenarios import GONE, TARGET, Scenario, simulate
-from ..views.dsform import DSForm
+from ..views.course.dsform import DSForm
 
 PPC, LIVEPATCH = "ppc64le", "livepatch_nfsd_demo"
 BRANCH = 0x48000001  # `bl .` as it stands in the file

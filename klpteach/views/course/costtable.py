@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping
 
 import pandas as pd
 
-from ..outcome import KINDS, outcome_of
-from ..recording import Recording
-from ..scenarios import simulate
+from ...outcome import KINDS, outcome_of
+from ...recording import Recording
+from ...scenarios import simulate
 
 WORDS = {
     "oops": "oops",

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
-from .. import kmod, messages
-from ..arch.x86_64 import HOWTO
-from ..errors import KlpteachError
-from ..recording import Step, hexa
-from ..refusal import errno_name
-from .disassembly import instruction
+from ... import kmod, messages
+from ...arch.x86_64 import HOWTO
+from ...errors import KlpteachError
+from ...recording import Step, hexa
+from ...refusal import errno_name
+from ..disassembly import instruction
 from .wordtable import WordTable
 
 # As quoted in <alpine.LSU.2.21.1908141256150.16696@pobox.suse.cz>, 14 August 2019: the x86_64 lines, and ppc64le's first line.

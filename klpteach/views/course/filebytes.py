@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from html import escape
 
-from ..elf import WIDTHS, ModuleFile
-from ..elf_h import SHF_RELA_LIVEPATCH
-from ..errors import KlpteachError
-from ..klp import parse_symbol
-from .style import BLUE, VERMILION
+from ...elf import WIDTHS, ModuleFile
+from ...elf_h import SHF_RELA_LIVEPATCH
+from ...errors import KlpteachError
+from ...klp import parse_symbol
+from ..style import BLUE, VERMILION
 
 ROW = 16
 _MARKS = {True: ("[", "]"), False: ("(", ")")}  # livepatch relocation or ordinary one: told by shape, colour only adds

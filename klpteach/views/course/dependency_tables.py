@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from ..costs import read_costs
-from ..lessons.manymodules import NEEDS, needed_by
-from ..lessons.nb08 import Shop, shop
-from ..outcome import KINDS, WORDS, outcome_of
-from ..policy import PROPOSALS
-from ..recording import Recording, Step
-from ..scenarios import simulate, stories
+from ...costs import read_costs
+from ...lessons.manymodules import NEEDS, needed_by
+from ...lessons.nb08 import Shop, shop
+from ...outcome import KINDS, WORDS, outcome_of
+from ...policy import PROPOSALS
+from ...recording import Recording, Step
+from ...scenarios import simulate, stories
 from .wordtable import WordTable
 
 if TYPE_CHECKING:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ..lessons.sequence import coming_and_going
-from ..recording import hexa
-from ..scenarios import simulate
-from . import figure_events
-from .figure_base import Drawing
+from ...lessons.sequence import coming_and_going
+from ...recording import hexa
+from ...scenarios import simulate
+from .. import figure_events
+from ..figure_base import Drawing
 
 
 def order(release: str = "6.1") -> Drawing:

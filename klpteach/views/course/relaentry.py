@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ..elf import RELA, ModuleFile
-from ..elf_h import SHF_ALLOC, SHF_INFO_LINK, SHF_RELA_LIVEPATCH, SHN_LIVEPATCH, SHN_UNDEF
-from ..errors import KlpteachError
+from ...elf import RELA, ModuleFile
+from ...elf_h import SHF_ALLOC, SHF_INFO_LINK, SHF_RELA_LIVEPATCH, SHN_LIVEPATCH, SHN_UNDEF
+from ...errors import KlpteachError
 from .wordtable import WordTable
 
 FLAGS = ((SHF_ALLOC, "SHF_ALLOC"), (SHF_INFO_LINK, "SHF_INFO_LINK"), (SHF_RELA_LIVEPATCH, "SHF_RELA_LIVEPATCH"))

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from textwrap import fill
 
-from ..lessons.manymodules import FORTY, IN_USE, LIVEPATCH, loaded, needed_by
+from ...lessons.manymodules import FORTY, IN_USE, LIVEPATCH, loaded, needed_by
 
 _BOX = "display:inline-block;font-family:monospace;font-size:90%;padding:1px 6px;margin:2px"
 _EDGE = {"●": "2px solid", "+": "1px solid", "·": "1px dotted", "L": "3px double"}

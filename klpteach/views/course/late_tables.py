@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from ..elf import ModuleFile
-from ..elf_h import SHN_UNDEF
-from ..lessons.klparch import NATIVE, RELOCATE, REPLACE, play
+from ...elf import ModuleFile
+from ...elf_h import SHN_UNDEF
+from ...lessons.klparch import NATIVE, RELOCATE, REPLACE, play
 from .byterows import ByteRows, Cell
 
 

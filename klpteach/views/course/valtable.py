@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from .. import messages
-from ..data import data_dir
-from ..elf import ModuleFile
-from ..klp import Site, sites
-from ..messages import Pointer
-from ..recording import Recording, Step, hexa
-from ..scenarios import simulate
+from ... import messages
+from ...data import data_dir
+from ...elf import ModuleFile
+from ...klp import Site, sites
+from ...messages import Pointer
+from ...recording import Recording, Step, hexa
+from ...scenarios import simulate
 from .onrecord import evidence
 from .reportlines import message_of
 from .wordtable import WordTable

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from ..consequences import Consequence
-from ..fleet import Tally
-from ..lessons.designs import ASKS, KERNELS, Mix, seen, tried
-from ..outcome import KINDS, MEANINGS
-from ..policy import PROPOSALS
-from ..recording import Recording
-from ..scenarios import TARGET
-from ..thread import read_timeline
+from ...consequences import Consequence
+from ...fleet import Tally
+from ...lessons.designs import ASKS, KERNELS, Mix, seen, tried
+from ...outcome import KINDS, MEANINGS
+from ...policy import PROPOSALS
+from ...recording import Recording
+from ...scenarios import TARGET
+from ...thread import read_timeline
+from ..fleettable import COLUMNS, FLEXIBILITY
 from .bartable import BarTable
-from .fleettable import COLUMNS, FLEXIBILITY
 from .onrecord import evidence
 from .wordtable import WordTable
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..arch.stubs import MAGIC
-from ..errors import KlpteachError
-from ..kernel import Kernel
-from ..klp import parse_symbol, sites
-from ..reading.calls import R_PPC64_REL24, STUB_SIZE, Call, call_at, words_of
-from ..reading.history import History
-from ..reading.stubwords import goes_to
-from ..recording import Recording, hexa
-from .disassembly import instruction
-from .style import STUB_LETTERS
+from ...arch.stubs import MAGIC
+from ...errors import KlpteachError
+from ...kernel import Kernel
+from ...klp import parse_symbol, sites
+from ...reading.calls import R_PPC64_REL24, STUB_SIZE, Call, call_at, words_of
+from ...reading.history import History
+from ...reading.stubwords import goes_to
+from ...recording import Recording, hexa
+from ..disassembly import instruction
+from ..style import STUB_LETTERS
 from .wordtable import WordTable
 
 LIVEPATCH = "livepatch_nfsd_demo"
