@@ -14,9 +14,9 @@ import time
 from collections.abc import Callable
 
 from klpteach.fleet import Fleet
-from klpteach.fleetdays import calendar
-from klpteach.fleetstates import StateTable
-from klpteach.fleetwalk import Walk
+from klpteach.fleet.days import calendar
+from klpteach.fleet.states import StateTable
+from klpteach.fleet.walk import Walk
 
 GOAL_SECONDS, GOAL_MB = 5.0, 1024.0
 

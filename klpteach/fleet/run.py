@@ -1,7 +1,7 @@
 """A fleet: customers, their machines, a year. What does each proposal cost whom?
 
 Every number in Fleet and in CUSTOMERS is an assumption, ours, to be replaced by yours: nobody has measured them. What a
-machine does with them is not assumed: the model of the kernel decides, command by command (fleetstates.py).
+machine does with them is not assumed: the model of the kernel decides, command by command (states.py).
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 
-from . import arch
-from .errors import ScenarioError
-from .fleetevents import Cast
-from .policy import available, behaviour
+from .. import arch
+from ..errors import ScenarioError
+from ..policy import available, behaviour
+from .events import Cast
 
 Progress = Callable[[int, int], object]  # days simulated so far, days in all
 Mix = tuple[str, ...]
@@ -20,6 +20,7 @@ MONTH = 30.0  # days
 CAST = Cast()
 LEFT_OUT: Mapping[str, str] = {
     "races": "Events follow each other. What can go wrong between two of them, the trouble of split-per-object, is not here.",
+    "places": "On ppc64le it matters where a target lands. Here it goes round a few places (Cast.places), each no other's; no allocator decides.",
     "size": "Two targets stand for the dozens that a cumulative livepatch has; two editions take turns.",
     "price of a module": "A module that nobody asked for counts as a day, not as attack surface, memory or support calls.",
     "stale bytes": "Nothing follows a stale pointer. Machine-days with stale bytes are a risk that has no price here.",
@@ -192,8 +193,8 @@ def run_fleet(fleet: Fleet | None = None, progress: Progress | None = None) -> l
     >>> stock.refused_loads > 0, checked.refused_loads
     (True, 0)
     """
-    from .fleetdays import calendar
-    from .fleetwalk import Walk
+    from .days import calendar
+    from .walk import Walk
 
     fleet = fleet or Fleet()
     year, tallies, total = calendar(fleet), [], fleet.days * len(fleet.mixes)

@@ -6,22 +6,35 @@ in afterwards is recognised by what can decide its future. A state and an event 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
 
-from .fleetevents import Cast, Effects, Event, perform
-from .fleetprints import Condition, condition, fingerprint
-from .kernel import Kernel
-from .recording import Step
-
-RESTING = 100  # kernels
+from ..data import open_ko
+from ..elf import ModuleFile
+from ..kernel import Kernel
+from .events import Cast, Effects, Event, perform
+from .prints import Condition, condition, fingerprint
+from .saved import Shelf
 
 
 class Unwatched(Kernel):
-    """A kernel whose steps keep the command's errno and nothing else: nobody looks at its memory in between."""
+    """A kernel whose steps keep errno and dmesg only, and whose module files are opened once for all of them."""
 
-    def _snapshot(self, step: Step) -> None:
-        pass
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.looking = False
+
+    def open_file(self, file: str | os.PathLike[str] | ModuleFile) -> ModuleFile:
+        return file if isinstance(file, ModuleFile) else _opened(self.ko, str(file))
+
+
+@lru_cache(maxsize=64)
+def _opened(folder: Path, filename: str) -> ModuleFile:
+    return open_ko(folder, filename)
 
 
 @dataclass(frozen=True)
@@ -50,10 +63,10 @@ class StateTable:
         self.conditions: list[Condition] = []
         self.edges: dict[tuple[int, Event], Edge] = {}
         self.commands = 0  # how many the model has run
-        self._parents: list[tuple[int, Event] | None] = []
         self._numbers: dict[Hashable, int] = {}
-        self._resting: dict[int, list[Kernel]] = {}  # kernels that stand in a state, to go on from
-        self._number(self.boot(), None)
+        self._shelf = Shelf()
+        self._saved: list[bytes] = []  # a kernel in each state, to go on from
+        self._number(self.boot())
 
     def boot(self) -> Kernel:
         """A fresh kernel of this table's release and proposals."""
@@ -69,45 +82,20 @@ class StateTable:
     def _explore(self, state: int, event: Event) -> Edge:
         if self.conditions[state].hangs:
             return Edge(state, Effects())  # klp_mutex is held for ever: no command comes back
-        kernel = self._kernel_at(state)
+        kernel = self._shelf.take(self._saved[state])
         effects = self._perform(kernel, event)
-        return Edge(self._number(kernel, key=(state, event)), effects)
-
-    def _kernel_at(self, state: int) -> Kernel:
-        """A kernel in that state: one that rests there, or a new one taken along the way on which the state was found."""
-        if resting := self._resting.get(state):
-            return resting.pop()
-        kernel = self.boot()
-        for event in self._way_to(state):
-            self._perform(kernel, event)
-        return kernel
-
-    def _rest(self, state: int, kernel: Kernel) -> None:
-        """Keep the kernel where it stands, up to RESTING of them: each holds the memory of its modules."""
-        self._resting.setdefault(state, []).append(kernel)
-        if sum(map(len, self._resting.values())) > RESTING:
-            fullest = max(self._resting, key=lambda at: len(self._resting[at]))
-            self._resting[fullest].pop(0)
-
-    def _way_to(self, state: int) -> list[Event]:
-        way = []
-        while (parent := self._parents[state]) is not None:
-            state, event = parent
-            way.append(event)
-        return way[::-1]
+        return Edge(self._number(kernel), effects)
 
     def _perform(self, kernel: Kernel, event: Event) -> Effects:
-        before = len(kernel.recording.steps)
         effects = perform(kernel, event, self.cast)
-        self.commands += len(kernel.recording.steps) - before
+        self.commands += len(kernel.recording.steps)
+        kernel.recording.steps.clear()
         return effects
 
-    def _number(self, kernel: Kernel, key: tuple[int, Event] | None) -> int:
+    def _number(self, kernel: Kernel) -> int:
+        """The number of the state that a kernel is in; in a new one it is put aside."""
         known = self._numbers.setdefault(fingerprint(kernel), len(self.conditions))
         if known == len(self.conditions):
             self.conditions.append(condition(kernel, self.cast))
-            self._parents.append(key)
-        if not kernel.wrecked:
-            kernel.recording.steps.clear()
-            self._rest(known, kernel)
+            self._saved.append(b"" if kernel.wrecked else self._shelf.put(kernel))
         return known

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import fields
 from functools import lru_cache
 from typing import NamedTuple
 
-from .elf import ModuleFile
-from .fleetevents import Cast, livepatches
-from .kernel import Kernel
-from .klp import Site, sites
-from .livepatch.structs import KlpObject, KlpPatch
-from .module import LIVE, Module
+import numpy as np
 
-STUB_SIZE, R_PPC64_REL24 = 40, 10  # sizeof(struct ppc64_stub_entry); a call
+from ..arch.base import Array
+from ..arch.ppc64howto import LI_MASK, REL24
+from ..arch.ppc64le import stub_table
+from ..arch.stubs import StubTable
+from ..elf import ModuleFile
+from ..kernel import Kernel
+from ..klp import Site, sites
+from ..livepatch.structs import KlpFunc, KlpObject, KlpPatch
+from ..module import LIVE, Module
+from .events import Cast, livepatches
 
 
 class Condition(NamedTuple):
@@ -37,8 +40,8 @@ class Condition(NamedTuple):
 def fingerprint(kernel: Kernel) -> Hashable:
     """All that can decide what the kernel answers later, and nothing else: two histories that agree here have one future.
 
-    Addresses are left out on x86_64, where no outcome depends on them. On ppc64le they stay, with every livepatch's stubs
-    and calls: whether a call finds its stub again depends on where its target was before.
+    Addresses are left out on x86_64, where no outcome depends on them. On ppc64le those of the targets stay, with every
+    livepatch's stubs and calls: whether a call finds its stub again depends on where its target was before.
     """
     if kernel.wrecked:
         return "hangs"
@@ -59,11 +62,16 @@ def _module(mod: Module) -> Hashable:
 
 def written(mod: Module) -> tuple[str, ...]:
     """Keys of the livepatch sites whose bytes are not the file's."""
-    return tuple(site.key for site, kept in _site_bytes(mod.file) if _now(mod, site) != kept)
+    return tuple(site.key for site in _written(mod))
 
 
-def _now(mod: Module, site: Site) -> bytes | None:
-    return mod.bytes_at(site.section, site.offset, site.width)
+def _written(mod: Module) -> Iterator[Site]:
+    """The livepatch sites whose bytes are not the file's."""
+    for section, found in _site_bytes(mod.file).items():
+        body = mod.image.bytes_of(section).tobytes()
+        for site, kept in found:
+            if body[site.offset : site.offset + site.width] != kept:
+                yield site
 
 
 def _patch(patch: KlpPatch) -> Hashable:
@@ -74,41 +82,59 @@ def _object(obj: KlpObject) -> Hashable:
     return (*_switches(obj), obj.loaded, tuple(_switches(func) for func in obj.funcs))
 
 
-def _switches(struct: KlpPatch | KlpObject | object) -> tuple[Hashable, ...]:
+def _switches(struct: KlpPatch | KlpObject | KlpFunc) -> tuple[Hashable, ...]:
     """The fields that are flags or names: everything in such a struct but addresses and pointers."""
-    values = (getattr(struct, f.name) for f in fields(struct))  # type: ignore[arg-type]
+    values = (getattr(struct, f.name) for f in fields(struct))
     return tuple(value for value in values if value is None or isinstance(value, bool | str))
 
 
 @lru_cache(maxsize=64)
-def _site_bytes(file: ModuleFile) -> list[tuple[Site, bytes]]:
-    """Every livepatch site, with the bytes that the file has there."""
+def _site_bytes(file: ModuleFile) -> dict[int, list[tuple[Site, bytes]]]:
+    """Section -> its livepatch sites, with the bytes that the file has there."""
     index = {name: number for number, name in reversed(list(enumerate(file.section_names)))}
-    return [
-        (site, bytes(file.section_bytes(index[site.section])[site.offset : site.offset + site.width]))
-        for site in sites(file)
-        if site.section in index
-    ]
+    found: dict[int, list[tuple[Site, bytes]]] = {}
+    for site in sites(file):
+        if site.section in index:
+            body = file.section_bytes(index[site.section])
+            there = bytes(body[site.offset : site.offset + site.width])
+            found.setdefault(index[site.section], []).append((site, there))
+    return found
 
 
 def _addresses(kernel: Kernel) -> Hashable:
-    """Where every mapping stands, and what the livepatches' calls have left behind."""
-    regions = tuple((region.start, region.owner, region.kind) for region in kernel.memory)
-    return (regions, tuple(_calls(mod) for mod in kernel.modules if mod.file.is_livepatch))
+    """Where every target is put, and what the livepatches' calls have left behind."""
+    there = tuple(sorted((name, *sorted(place.items())) for name, place in kernel.placement.items()))
+    return (there, tuple(sorted(_calls(mod, kernel.rules.stubs) for mod in kernel.modules if mod.file.is_livepatch)))
 
 
-def _calls(mod: Module) -> bytes:
-    """The table of stubs with the slot behind its end, which a search looks at too, and both words of every call site."""
-    digest = hashlib.blake2b(mod.name.encode(), digest_size=16)
-    names = mod.file.section_names
-    if ".stubs" in names:
-        region, offset = mod.image.layout.places[names.index(".stubs")]
-        size = int(mod.file.shdrs["size"][names.index(".stubs")])
-        digest.update(mod.image.memory[region][offset : offset + size + STUB_SIZE].tobytes())
-    for site, _ in _site_bytes(mod.file.on_disk):
-        if site.type == R_PPC64_REL24:
-            digest.update(mod.bytes_at(site.section, site.offset, 8) or b"")
-    return digest.digest()
+def _calls(mod: Module, stubs: str) -> tuple[str, int, bytes]:
+    """A livepatch's stubs with the slot behind the last, which a search looks at too, and both words of every call site.
+
+    A search finds an address wherever it stands, and a call that is written anew forgets where it went. So the order of the
+    stubs and the targets of the calls decide nothing, unless a call keeps its stub (proposal reuse-stub).
+    """
+    table: StubTable = stub_table(mod.image)
+    behind = table.funcdata[table.slots : table.slots + 1].tobytes()
+    addresses, words = table.funcdata[: table.slots], _call_words(mod)
+    if stubs == "search":
+        addresses, words = np.sort(addresses), words & np.array([~LI_MASK & 0xFFFFFFFF, 0xFFFFFFFF], "<u4")
+    return mod.name, table.used, addresses.tobytes() + behind + words.tobytes()
+
+
+def _call_words(mod: Module) -> Array:
+    """One row a call site: the call and the word after it."""
+    found = []
+    for section, offset in _call_sites(mod.file.on_disk):
+        body = mod.image.bytes_of(section)[offset : offset + 8]
+        found.append(np.pad(body, (0, 8 - len(body))))
+    return np.array(found, "u1").reshape(-1).view("<u4").reshape(-1, 2)
+
+
+@lru_cache(maxsize=64)
+def _call_sites(file: ModuleFile) -> list[tuple[int, int]]:
+    """(section, offset) of every call that livepatch writes."""
+    index = {name: number for number, name in reversed(list(enumerate(file.section_names)))}
+    return [(index[s.section], s.offset) for s in sites(file) if s.type == REL24 and s.section in index]
 
 
 # -- what a state means ---------------------------------------------------------------------------------------------------
@@ -141,4 +167,4 @@ def _mask(cast: Cast, names: Iterable[str]) -> int:
 
 def written_for(mod: Module) -> set[str]:
     """The objects for which a livepatch has bytes written that are not its file's."""
-    return {site.object for site, kept in _site_bytes(mod.file) if _now(mod, site) != kept}
+    return {site.object for site in _written(mod)}

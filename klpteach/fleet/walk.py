@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from .fleet import Fleet, Mix, Tally
-from .fleetdays import Kind, Year, kinds
-from .fleetevents import Effects, Event
-from .fleetstates import StateTable
+from .days import Kind, Year, kinds
+from .events import Effects, Event
+from .run import Fleet, Mix, Tally
+from .states import StateTable
 
 Array = np.ndarray[Any, np.dtype[Any]]
 UNKNOWN = -1
@@ -189,8 +189,9 @@ class Walk:
         """Every care_days somebody looks: livepatches are withdrawn, what is missing is loaded, and the livepatch again."""
         if not self._somebody(self.looks().down):
             return
-        looked_at = np.arange(day % self.fleet.care_days, self.fleet.machines, self.fleet.care_days)
-        machines = looked_at[self.looks().down[self.state[looked_at], self.wanted[looked_at]]]
+        first, step = day % self.fleet.care_days, self.fleet.care_days
+        down = np.repeat(self.looks().down, 3)  # by place, as _place() counts
+        machines = first + step * np.flatnonzero(down[self.place[first::step]])
         if not len(machines):
             return
         self.repairs += len(machines)

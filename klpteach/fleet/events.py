@@ -6,26 +6,30 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from .kernel import Kernel
-from .module import LIVE
-from .recording import Step
-from .refusal import ENODEV
+from ..kernel import Kernel
+from ..layout import ONE_BLOCK, SEPARATE
+from ..module import LIVE
+from ..recording import Step
+from ..refusal import ENODEV
+
+ROOM = 0x1000000  # bytes from one place to the next; a sixteenth for each kind of memory
 
 
 @dataclass(frozen=True)
 class Cast:
-    """Which of the course's modules play: two targets, two editions of a cumulative livepatch, a hotfix, bystanders.
+    """Which of the course's modules play: two targets, two editions of a cumulative livepatch, a hotfix.
 
     The two editions take turns all year. damage is a name of klpteach.corrupt.CORRUPTIONS: what a damaged hotfix has.
-    bystanders: while a target is away the next of them takes its place and stays; when the last has come all leave. The
-    more there are, the more places a target has been at: on ppc64le each costs stubs (and the model time).
+    places: how many addresses each target goes round. It comes back to where it was, unless another module has taken that
+    place; then it goes on to the next. On ppc64le each place costs stubs. Simplified: in a kernel the allocator decides,
+    and a machine that runs long may have more places than you give it here.
     """
 
     targets: tuple[str, ...] = ("nfsd_demo", "lockd_demo")
     editions: tuple[str, str] = ("livepatch_cumul1", "livepatch_cumul2")
     hotfix: str = "livepatch_stacked"
     damage: str = "offset-off-by-8"
-    bystanders: tuple[str, ...] = ("filler64k",)
+    places: int = 2
 
     def bit(self, target: str) -> int:
         """The target's bit in the masks of Condition."""
@@ -38,7 +42,7 @@ class Cast:
 class Event(NamedTuple):
     """Something that happens to a machine. failing: targets whose init() says -ENODEV, since their hardware is not there.
 
-    kind: "start", "start-moved" (a bystander takes the freed place first), "fail" (a start that fails by itself), "stop",
+    kind: "start", "start-moved" (another module has taken its place), "fail" (a start that fails by itself), "stop",
     "edition", "hotfix", "damaged", "withdraw" (disable and remove every livepatch: the way out of a refused reload).
     """
 
@@ -68,12 +72,8 @@ def commands(kernel: Kernel, event: Event, cast: Cast) -> Iterator[str]:
     live, installed = mod is not None and mod.state == LIVE, event.module in livepatches(kernel)
     start = f"modprobe {event.module}" if mod is None else f"insmod {event.module}.ko"  # half-loaded: let it go on
     match event.kind:
-        case "start" | "fail" if not live:
+        case "start" | "start-moved" | "fail" if not live:
             yield start
-        case "start-moved" if not live:
-            away = [name for name in cast.bystanders if kernel.find_module(name) is None]
-            yield from (f"insmod {away[0]}.ko", start)
-            yield from (f"rmmod {name}" for name in cast.bystanders if len(away) == 1)
         case "stop" if live:
             yield f"rmmod {event.module}"
         case "hotfix" if not installed:
@@ -87,6 +87,24 @@ def commands(kernel: Kernel, event: Event, cast: Cast) -> Iterator[str]:
             for name in [name for name, in_force in livepatches(kernel).items() if in_force][::-1]:
                 yield f"echo 0 > /sys/kernel/livepatch/{name}/enabled"
             yield from _remove_idle(kernel)
+
+
+def places(kernel: Kernel, target: str, cast: Cast) -> list[dict[str, int]]:
+    """The places that a target goes round: kind of memory -> address. Far from where the other modules are put."""
+    first = cast.targets.index(target) * cast.places + 1
+    starts = [kernel.cpu.modules_start + number * ROOM for number in range(first, first + cast.places)]
+    kinds = (*ONE_BLOCK, *SEPARATE)
+    return [{kind: start + number * ROOM // 16 for number, kind in enumerate(kinds)} for start in starts]
+
+
+def _place(kernel: Kernel, event: Event, cast: Cast) -> None:
+    """Say where the targets will be put: each where it was before, unless the event moves it."""
+    if not kernel.placement:
+        kernel.placement = {target: places(kernel, target, cast)[0] for target in cast.targets}
+    if event.kind == "start-moved" and kernel.find_module(event.module) is None:
+        there = places(kernel, event.module, cast)
+        after = there.index(dict(kernel.placement[event.module])) + 1
+        kernel.placement = {**kernel.placement, event.module: there[after % len(there)]}
 
 
 def livepatches(kernel: Kernel) -> dict[str, bool]:
@@ -106,6 +124,7 @@ def _remove_idle(kernel: Kernel) -> Iterator[str]:
 def perform(kernel: Kernel, event: Event, cast: Cast) -> Effects:
     """Run an event's commands on a kernel and count what it answered."""
     failing = set(event.failing) | ({event.module} if event.kind == "fail" else set())
+    _place(kernel, event, cast)
     usual = dict(kernel.init_errno)
     kernel.init_errno.update({f"{name}.ko": ENODEV for name in failing})
     before, total = _targets(kernel, cast), Effects()
@@ -141,5 +160,5 @@ def _answer(step: Step, event: Event, cast: Cast) -> Effects:
     if verb == "rmmod":
         return Effects(refused_removals=int(cast.is_target(name)))
     if not cast.is_target(name):
-        return Effects(refused_livepatches=int(name not in cast.bystanders))
+        return Effects(refused_livepatches=1)
     return Effects(refused_loads=int(not (step.errno == ENODEV and (event.kind == "fail" or name in event.failing))))
