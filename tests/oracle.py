@@ -26,6 +26,8 @@ from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import SymbolTableSection
 
 from klpteach.elf import RELA, SHDR, SYM
+from klpteach.vm.host import cache_dir, need, need_room
+from klpteach.vm.host import run as run_in_host
 
 KO = Path(__file__).resolve().parents[1] / "data" / "ko"
 SAMPLES = sorted(KO.glob("x86_64-*/*.ko"))
@@ -288,3 +290,30 @@ def _chosen(package: Path) -> dict[str, bytes]:
     if process.returncode or len(wanted) != 2 or len(sample) != SAMPLE_SIZE:
         raise Unavailable(f"{package.name} has not the modules that were expected")
     return wanted | dict(sample.values())
+
+
+# -- the kernel's own source ----------------------------------------------------------------------------------------------
+
+SELFTESTS = "tools/testing/selftests/livepatch"
+PARTS = (f"{SELFTESTS}/*.sh", "arch/powerpc/kernel/module_64.c", "arch/powerpc/include/*", "lib/sort.c")
+
+
+@lru_cache
+def kernel_source() -> Path:
+    """The parts of Debian's linux-source-6.1 that tests ask, unpacked once into the cache. Errors: HostError."""
+    folder = cache_dir() / "source-parts-6.1"
+    if folder.exists():
+        return folder
+    need("apt-get", "dpkg-deb", "tar")
+    need_room(folder.parent, 500)
+    part = folder.with_suffix(".part")
+    subprocess.run(["rm", "-rf", part], check=True)
+    part.mkdir(parents=True)
+    run_in_host(
+        "apt-get", "-qq", "-o", "APT::Sandbox::User=root", "download", "linux-source-6.1", cwd=part, timeout=300
+    )
+    unpack = 'dpkg-deb --fsys-tarfile *.deb | tar -xO ./usr/src/linux-source-6.1.tar.xz | tar -xJ --strip-components=1 --wildcards "$@"'
+    run_in_host("sh", "-c", unpack, "sh", *(f"*/{pattern}" for pattern in PARTS), cwd=part, timeout=300)
+    next(part.glob("*.deb")).unlink()
+    part.rename(folder)
+    return folder

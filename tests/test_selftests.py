@@ -8,42 +8,25 @@ from __future__ import annotations
 
 import re
 import struct
-import subprocess
 from collections.abc import Callable, Iterator
-from functools import lru_cache
 from pathlib import Path
 
 import pytest
+from oracle import SELFTESTS, kernel_source
 
 from klpteach import Kernel, ModuleFile, kmod, messages
 from klpteach.elfwrite import tiny_module
-from klpteach.vm.host import HostError, cache_dir, need, need_room, run
+from klpteach.vm.host import HostError
 
 SCRIPTS = ("test-callbacks.sh", "test-livepatch.sh", "test-state.sh")
-FOLDER = "tools/testing/selftests/livepatch"
 
 
 # -- the scripts --------------------------------------------------------------------------------------------------------------
 
 
-@lru_cache
 def scripts() -> Path:
-    """The folder of the scripts, unpacked from the source package once. Errors: HostError."""
-    folder = cache_dir() / "selftests-6.1"
-    if (folder / FOLDER / SCRIPTS[-1]).exists():
-        return folder / FOLDER
-    need("apt-get", "dpkg-deb", "tar")
-    need_room(folder.parent, 500)
-    part = folder.with_suffix(".part")
-    subprocess.run(["rm", "-rf", part], check=True)
-    part.mkdir(parents=True)
-    run("apt-get", "-qq", "-o", "APT::Sandbox::User=root", "download", "linux-source-6.1", cwd=part, timeout=300)
-    deb = next(part.glob("*.deb"))
-    unpack = 'dpkg-deb --fsys-tarfile "$1" | tar -xO ./usr/src/linux-source-6.1.tar.xz | tar -xJ --strip-components=1 --wildcards "*/$2/*.sh"'
-    run("sh", "-c", unpack, "sh", deb.name, FOLDER, cwd=part, timeout=300)
-    deb.unlink()
-    part.rename(folder)
-    return folder / FOLDER
+    """The folder of the scripts. Errors: HostError."""
+    return kernel_source() / SELFTESTS
 
 
 def blocks(text: str) -> Iterator[tuple[str, list[str], list[str]]]:
