@@ -1,6 +1,8 @@
 # make lab    set everything up and open JupyterLab on the course
-# make test   set everything up and check everything
-# More: make live, make notebooks, make fuzz, make bench, make record, make modules, make constraints, make clean
+# make test   set everything up and check everything but browsers
+# make talk   the talk, live; make slides: the talk as static slides in build/slides
+# More: make test-browser, make test-hub, make test-binder, make live, make notebooks, make fuzz, make bench, make bench-browser,
+#       make record, make modules, make constraints, make clean
 
 VENV    := .venv
 BIN     := $(VENV)/bin
@@ -30,10 +32,35 @@ $(VENV)/.lab: pyproject.toml constraints.txt
 	$(call install,lab)
 
 $(VENV)/.test: pyproject.toml constraints.txt
-	$(call install,lab$(comma)test)
+	$(call install,lab$(comma)test$(comma)binder)
+	@touch $(VENV)/.lab
+
+$(VENV)/.browser: pyproject.toml constraints.txt
+	$(call install,lab$(comma)test$(comma)browser)
+	@touch $(VENV)/.lab
+
+$(VENV)/.hub: pyproject.toml constraints.txt
+	$(call install,lab$(comma)test$(comma)hub)
 	@touch $(VENV)/.lab
 
 comma := ,
+
+# What npm has and PyPI has not, by name and version, into a folder that git ignores.
+NPM := build/npm
+REVEAL := reveal.js@4.6.1
+AXE := axe-core@4.14.1
+PROXY := configurable-http-proxy@5.3.0
+define npm
+	@command -v npm >/dev/null || { echo "npm is missing. Try: apt-get install npm"; exit 1; }
+	@mkdir -p $(NPM) && npm install --silent --no-audit --no-fund --ignore-scripts --prefix $(NPM) $(1)
+	@touch $@
+endef
+
+$(NPM)/.browser: Makefile
+	$(call npm,$(REVEAL) $(AXE))
+
+$(NPM)/.hub: Makefile
+	$(call npm,$(PROXY))
 
 lab: $(VENV)/.lab
 	@echo "The course opens at the address that ends in 00-start-here.ipynb below; Ctrl-C ends it."
@@ -45,6 +72,33 @@ test: $(VENV)/.test tools
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/pytest $(PYTEST_ARGS)
+
+# JupyterLab, Voila and the slides in the distribution's Chromium; what is not here is skipped, with the reason.
+test-browser: $(VENV)/.browser
+	@tests/tools.sh browser
+	@$(MAKE) -s $(NPM)/.browser || echo "without npm's packages some of these tests are skipped"
+	$(BIN)/pytest tests/browser $(PYTEST_ARGS)
+
+# A JupyterHub on this machine and ten users who run notebook 05 at once.
+test-hub: $(VENV)/.hub
+	@tests/tools.sh browser
+	@$(MAKE) -s $(NPM)/.hub || echo "without npm's proxy this test is skipped"
+	$(BIN)/pytest tests/hub -s $(PYTEST_ARGS)
+
+# What Binder installs, installed by pip, and the course run with it.
+test-binder: $(VENV)/.test
+	KLPTEACH_BINDER=1 $(BIN)/pytest tests/test_binder.py $(PYTEST_ARGS)
+
+# The talk, live: Enter goes on. The template asks the network for nothing.
+talk: $(VENV)/.browser
+	@echo "The talk opens at the address below; Ctrl-C ends it."
+	JUPYTER_PATH=notebooks/slides $(BIN)/voila notebooks/talk.ipynb --template=klpteach --Voila.ip=127.0.0.1 --port=$(PORT) \
+		$(if $(or $(DISPLAY),$(WAYLAND_DISPLAY),$(BROWSER)),,--no-browser) $(VOILA_ARGS)
+
+# The talk as static slides: no kernel, no network. CUT=20 builds the short one.
+CUT := 40
+slides: $(VENV)/.browser $(NPM)/.browser
+	$(BIN)/python notebooks/slides/build.py build/slides --cut $(CUT)
 
 # Programs from the distribution that some tests ask: installed where that is possible, else those tests are skipped and say so.
 tools:
@@ -66,6 +120,12 @@ bench: $(VENV)/.test
 	$(BIN)/pip --version >/dev/null 2>&1 && $(BIN)/pip install -q -c constraints.txt -e '.[lab,test,bench]' || VIRTUAL_ENV=$(VENV) uv pip install -q -e '.[lab,test,bench]'
 	$(BIN)/python benchmarks/bench.py
 
+# From a click to the changed picture, in JupyterLab and Chromium, beside three other ways to make a widget.
+bench-browser: $(VENV)/.browser
+	@tests/tools.sh browser
+	$(BIN)/pip --version >/dev/null 2>&1 && $(BIN)/pip install -q -c constraints.txt -e '.[lab,test,browser,bench]' || VIRTUAL_ENV=$(VENV) uv pip install -q -e '.[lab,test,browser,bench]'
+	$(BIN)/python benchmarks/browser.py --json build/browser.json
+
 # What real kernels do, recorded anew: needs qemu-system-x86, gcc, apt; about 15 minutes.
 record: $(VENV)/.test
 	$(BIN)/python -m klpteach vm record --all
@@ -75,9 +135,10 @@ modules:
 
 # Holds names and versions only, no addresses.
 constraints:
-	uv pip compile -q pyproject.toml --extra lab --extra test --universal --no-annotate --no-header -o constraints.txt
+	uv pip compile -q pyproject.toml $(EXTRAS:%=--extra %) --universal --no-annotate --no-header -o constraints.txt
+EXTRAS := lab test disasm browser binder hub
 
 clean:
-	rm -rf $(VENV) .hypothesis .mypy_cache .ruff_cache
+	rm -rf $(VENV) build .hypothesis .mypy_cache .ruff_cache
 
-.PHONY: lab test tools live notebooks fuzz bench record modules constraints clean
+.PHONY: lab test test-browser test-hub test-binder talk slides tools live notebooks fuzz bench bench-browser record modules constraints clean

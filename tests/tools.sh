@@ -1,14 +1,18 @@
 #!/usr/bin/env bash
-# Install what some tests need from the distribution: binutils (GNU ld, readelf), also for ppc64le; with "live" also QEMU
-# and a compiler.
+# Install what some tests need from the distribution: binutils (GNU ld, readelf), also for ppc64le, and a compiler; with
+# "live" also QEMU; with "browser" Chromium and npm.
 # Never fails: without them the tests that want them are skipped, with the reason.
 set -u
 missing=()
 command -v ld >/dev/null && command -v readelf >/dev/null || missing+=(binutils)
 command -v powerpc64le-linux-gnu-ld >/dev/null || missing+=(binutils-powerpc64le-linux-gnu)
+command -v gcc >/dev/null && echo 'int main(void){return 0;}' | gcc -static -x c -o /dev/null - 2>/dev/null || missing+=(gcc libc6-dev)
 if [ "${1:-}" = live ]; then
     command -v qemu-system-x86_64 >/dev/null || missing+=(qemu-system-x86)
-    command -v gcc >/dev/null && echo 'int main(void){return 0;}' | gcc -static -x c -o /dev/null - 2>/dev/null || missing+=(gcc libc6-dev)
+fi
+if [ "${1:-}" = browser ]; then
+    command -v chromium >/dev/null || command -v chromium-browser >/dev/null || missing+=(chromium)
+    command -v npm >/dev/null || missing+=(npm)
 fi
 [ ${#missing[@]} -eq 0 ] && exit 0
 if ! command -v apt-get >/dev/null || [ "$(id -u)" -ne 0 ]; then

@@ -77,8 +77,3 @@ class Talk:
         if target is not None:
             target.first.focus()
         return target
-
-
-def all_stills(talk: Any) -> dict[str, list[str]]:
-    """Every slide's still pages by its title: what the static slides are made of."""
-    return {title: slide.stills() for title, slide in talk.slides.items()}
