@@ -6,8 +6,6 @@ with it. Back (Shift+Tab from Next) goes the same way back.
 
 from __future__ import annotations
 
-from typing import Any
-
 import ipywidgets as w
 
 from ..lessons.rooms import find_question
