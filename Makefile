@@ -32,7 +32,7 @@ $(VENV)/.lab: pyproject.toml constraints.txt
 	$(call install,lab)
 
 $(VENV)/.test: pyproject.toml constraints.txt
-	$(call install,lab$(comma)test$(comma)binder)
+	$(call install,lab$(comma)test$(comma)binder$(comma)disasm)
 	@touch $(VENV)/.lab
 
 $(VENV)/.browser: pyproject.toml constraints.txt

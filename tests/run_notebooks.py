@@ -28,6 +28,7 @@ def executed(path: Path) -> Any:
         timeout=120,
         kernel_name="python3",
         record_timing=False,
+        coalesce_streams=True,  # a slow machine flushes one print in two pieces
         resources={"metadata": {"path": str(path.parent)}},
     )
     with tempfile.TemporaryDirectory() as fresh:  # what somebody has answered must not be seen in what is committed
