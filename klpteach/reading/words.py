@@ -46,16 +46,3 @@ def listed(names: list[str]) -> str:
     ('a', 'a and b', 'a, b and c')
     """
     return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
-
-
-def held_words(sites: int, calls: int) -> str:
-    """What sites hold, `calls` of them calls, with the word that comes before the target.
-
-    >>> held_words(1, 1), held_words(3, 0), held_words(8, 3)
-    ('a call into', 'addresses in', 'calls and addresses in')
-    """
-    if calls == sites:
-        return "a call into" if calls == 1 else "calls into"
-    if sites == 1:
-        return "an address in"
-    return "calls and addresses in" if calls else "addresses in"
