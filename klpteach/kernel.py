@@ -79,7 +79,8 @@ class Kernel:
         self.dynamic_debug = False
         self.module_sig = "MODULE_SIG" in self.cpu.config  # and nothing is signed
         self.hash_pointers = True
-        self.percpu_base = 0x0000607F80000000
+        # Per-CPU data of a module: an offset behind the kernel's own (recording percpu--6.12); it must fit 32 bits signed.
+        self.percpu_base = 0x39000
         self.wrecked = False  # after an oops with klp_mutex held
         self.vmlinux: dict[str, list[int]] = {}  # symbols of the kernel itself, where a story needs them
         self._exports = exports(self.ko)

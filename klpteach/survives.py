@@ -73,7 +73,8 @@ def survives(livepatch: ModuleFile, targets: dict[str, ModuleFile] | None = None
     """
     if not livepatch.is_livepatch or not livepatch.klp:
         raise KlpteachError(
-            f"{livepatch.filename} is not a livepatch: its modinfo does not say livepatch, or it has no struct klp_patch."
+            f"{livepatch.filename} is not a livepatch: its modinfo does not say livepatch, or it has no struct klp_patch. "
+            "Try: give it as the target of a livepatch."
         )
     names = list(dict.fromkeys(obj.name for obj in livepatch.klp.objects if obj.name))
     return [_reload(livepatch, name, (targets or {}).get(name), release) for name in names for release in RELEASES]

@@ -1,9 +1,13 @@
 """Bring your own: modules, dmesg lines, a real kernel. What a reader gives is hostile; what the model says is the recording's."""
 
 import random
+import re
+import shutil
+import subprocess
 from datetime import UTC, datetime
 
 import pytest
+from oracle import Unavailable, debian_modules
 from test_views import check_markup
 
 import klpteach as kt
@@ -82,7 +86,7 @@ def test_a_ppc64le_livepatch_says_how_often_it_can_be_moved():
         (b"MZ" + bytes(200), "ELF"),
         ("/no/such/file.ko", "cannot be read"),
         (7, "no module file"),
-        (TARGET, "not a livepatch"),
+        ([TARGET, TARGET], "One livepatch"),
         ([PATCH, PATCH], "One livepatch"),
         ([PATCH] * 21, "21 files"),
     ],
@@ -91,6 +95,27 @@ def test_bad_input_is_one_clear_error(bad, says):
     with pytest.raises(kt.KlpteachError, match=says) as caught:
         kt.bring(bad)
     assert "\n" not in str(caught.value) and "Traceback" not in str(caught.value)
+
+
+@pytest.mark.skipif(not shutil.which("readelf"), reason="readelf (binutils) is not installed")
+@pytest.mark.parametrize("arch", ["x86_64", "ppc64le"])
+def test_a_module_alone_gets_its_own_tables_and_readelf_counts_the_same(arch):
+    path = kt.sample("nfsd_demo.ko", arch)
+    mine = kt.bring(path)
+    assert "is not a livepatch" in repr(mine) and repr(mine).count("✓ works") == 4
+    said = subprocess.run(["readelf", "-rW", path], capture_output=True, text=True, check=True).stdout
+    counts = dict(re.findall(r"section '\.rela(\S+)' at offset \S+ contains (\d+) entr", said))
+    assert mine.by_target == {name: int(number) for name, number in counts.items()}
+
+
+def test_debians_own_nfsd_can_be_brought_alone_and_loads_again_on_every_release():
+    """It has per-CPU data, which a module refers to with 32 bits: a wrong base for that would refuse it."""
+    try:
+        folder = debian_modules()
+    except Unavailable as reason:
+        pytest.skip(str(reason))
+    mine = kt.bring(folder / "nfsd.ko")
+    assert all(errnos == [0, 0, 0] for errnos in mine.reloads.values()), mine.reloads
 
 
 def test_a_target_that_it_does_not_patch_is_named():
@@ -122,8 +147,11 @@ EVIL = "<script>alert(1)</script>"
 
 
 def test_hostile_names_come_out_as_text():
+    alone = kt.bring(tiny_module(EVIL, {".text": bytes(16)}))._repr_html_()
+    check_markup(alone)
+    assert EVIL not in alone and "&lt;script&gt;" in alone
     with pytest.raises(kt.KlpteachError) as caught:
-        kt.bring(tiny_module(EVIL, {".text": bytes(16)}))
+        kt.bring([tiny_module(EVIL, {".text": bytes(16)})] * 2)
     assert "<" not in str(caught.value)
     widget = BringWidget()
     widget.livepatch.value = ({**upload(PATCH, "<b>x"), "content": memoryview(b"no module"), "last_modified": NOW},)
@@ -161,7 +189,7 @@ def test_an_error_stands_in_the_output_and_what_was_shown_stays():
 def test_looking_without_a_file_asks_for_one():
     widget = kt.bring()
     widget.look.click()
-    assert "Upload a livepatch first" in widget.output.value and widget.brought is None
+    assert "Upload a module first" in widget.output.value and widget.brought is None
 
 
 def test_the_saved_output_says_what_to_call_where_buttons_are_dead():

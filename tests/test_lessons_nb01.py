@@ -8,9 +8,9 @@ from test_lessons import blank  # noqa: F401  (a reader who has answered nothing
 
 import klpteach as kt
 from klpteach.lessons import nb01
+from klpteach.onrecord import evidence
 from klpteach.recording import hexa
 from klpteach.views.course import dsform, reportlines, valtable
-from klpteach.views.course.onrecord import evidence
 
 SEEDS = range(1, 21)
 symbol = nb01.EXERCISES["symbol-behind-a-log"]

@@ -12,8 +12,8 @@ from test_lessons import blank  # noqa: F401  (a reader who has answered nothing
 import klpteach as kt
 from klpteach.klp import livepatch_sections
 from klpteach.lessons import nb02
+from klpteach.onrecord import evidence
 from klpteach.views.course import filebytes, relaentry
-from klpteach.views.course.onrecord import evidence
 
 SEEDS = range(1, 21)
 count = nb02.EXERCISES["count-by-object"]

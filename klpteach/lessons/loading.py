@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from ..arch.x86_64 import HOWTO
-from ..data import data_dir, sample
+from ..data import sample
 from ..elf import ModuleFile
 from ..elf_h import SHN_UNDEF
 from ..image import Image, load_image
 from ..kernel import Kernel
+from ..onrecord import evidence
 from ..reading.history import History
 from ..reading.sums import Sum, sum_at
 from ..recording import Recording
@@ -53,8 +54,8 @@ def written(recording: Recording, step: int) -> list[Written]:
 
 @lru_cache(maxsize=8)
 def recorded(name: str) -> Recording:
-    """A recording of a real x86_64 kernel, by the name of its file. Errors: RecordingError, KlpteachError."""
-    return Recording.load(data_dir() / "recordings" / "x86_64" / f"{name}.json")
+    """A recording of a real x86_64 kernel, by the name of its file. Errors: RecordingError."""
+    return evidence(name)
 
 
 @lru_cache(maxsize=1)

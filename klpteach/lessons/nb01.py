@@ -5,10 +5,10 @@ from __future__ import annotations
 import random
 from typing import Any
 
+from ..onrecord import evidence
 from ..recording import Recording, hexa
 from ..scenarios import GONE, PATCH, TARGET, Scenario, simulate
 from ..views.course.dsform import DSForm
-from ..views.course.onrecord import evidence
 from ..views.course.valtable import BOOTS, first_site, place, reason, symbol_values, val_is
 from ..views.disassembly import instruction
 from .exercise import Exercise, Problem

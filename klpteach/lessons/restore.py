@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from functools import lru_cache
 
 from .. import klp
-from ..data import data_dir, sample
+from ..data import sample
 from ..elf import ModuleFile
 from ..kernel import Kernel
+from ..onrecord import evidence
 from ..reading.calls import NOP, R_PPC64_REL24, words_of
 from ..reading.history import History
 from ..recording import Recording, Step
@@ -24,8 +25,8 @@ Case = tuple[tuple[int, int], int]  # (the call, the word behind it) -> the word
 
 @lru_cache(maxsize=8)
 def recorded(name: str) -> Recording:
-    """A recording of a real ppc64le kernel, by the name of its file. Errors: RecordingError, KlpteachError."""
-    return Recording.load(data_dir() / "recordings" / PPC / f"{name}.json")
+    """A recording of a real ppc64le kernel, by the name of its file. Errors: RecordingError."""
+    return evidence(name, PPC)
 
 
 def calls_of(livepatch: str, release: str = "6.1") -> dict[str, tuple[int, int]]:

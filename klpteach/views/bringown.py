@@ -19,6 +19,7 @@ from ..reading.history import History
 from ..reading.words import count
 from ..refusal import errno_name
 from ..survives import Outcome, stand_in, survives
+from .bringplain import Ordinary
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,12 +31,13 @@ _LEFT = 'style="text-align:left;padding:2px 14px 2px 0"'  # Jupyter sets table c
 _TOO_MANY = 20
 
 
-def bring(livepatch: Any = None, target: Any = None) -> Brought | BringWidget:
+def bring(livepatch: Any = None, target: Any = None) -> Brought | Ordinary | BringWidget:
     """Look at your own livepatch, and at its target where you have that too; without a file: buttons to upload them.
 
     Each may be a path, the bytes of a file, a ModuleFile, or what an ipywidgets FileUpload holds; target also a list of
-    these. Without the target a stand-in with the symbols that the livepatch wants takes its place. Errors:
-    ModuleFormatError for what is no module file, KlpteachError for a module that is no livepatch.
+    these. Without the target a stand-in with the symbols that the livepatch wants takes its place. A module alone that
+    is no livepatch gets its own tables. Errors: ModuleFormatError for what is no module file, KlpteachError for files
+    that do not belong together.
 
     >>> from klpteach.data import sample
     >>> mine = bring(sample("livepatch_nfsd_demo.ko"))
@@ -49,6 +51,9 @@ def bring(livepatch: Any = None, target: Any = None) -> Brought | BringWidget:
     patches, targets = list(opened(livepatch)), list(opened(target))
     if not patches:  # in which place a file was put does not matter: a livepatch is known by what is in it
         patches, targets = [f for f in targets if f.is_livepatch], [f for f in targets if not f.is_livepatch]
+    alone = [*patches, *targets]
+    if len(alone) == 1 and not alone[0].is_livepatch:
+        return Ordinary(alone[0])
     if len(patches) != 1:
         raise KlpteachError(f"One livepatch is looked at at a time; there are {len(patches)} here.")
     return Brought(patches[0], {file.name: file for file in targets})

@@ -44,13 +44,16 @@ class BringWidget:
         """Show what is there; what was shown before stays where the new files are refused."""
         try:
             if not self.livepatch.value and not self.targets.value:
-                raise KlpteachError("Upload a livepatch first.")
-            found = bring(self.livepatch.value, self.targets.value)
-            assert isinstance(found, Brought)
+                raise KlpteachError("Upload a module first.")
+            found = bring(self.livepatch.value or None, self.targets.value or None)
+            assert not isinstance(found, BringWidget)  # there are files
         except Exception as error:  # a callback's error would vanish in the kernel's log
             said = str(error) if isinstance(error, KlpteachError) else f"{type(error).__name__}: {error}"
             kept = self.brought._repr_html_() if self.brought else ""
             self.output.value = f'<p role="alert"><strong>✗</strong> {escape(said)}</p>{kept}'
+            return
+        if not isinstance(found, Brought):  # no livepatch: its own tables, and below them what was looked at before
+            self.output.value = found._repr_html_() + (self.brought._repr_html_() if self.brought else "")
             return
         self.brought = found
         self.output.value = found._repr_html_()

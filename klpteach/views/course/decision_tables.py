@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from ...consequences import Consequence
 from ...fleet import Tally
 from ...lessons.designs import ASKS, KERNELS, Mix, seen, tried
+from ...onrecord import evidence
 from ...outcome import KINDS, MEANINGS
 from ...policy import PROPOSALS
 from ...recording import Recording
@@ -14,7 +15,6 @@ from ...scenarios import TARGET
 from ...thread import read_timeline
 from ..fleettable import COLUMNS, FLEXIBILITY
 from .bartable import BarTable
-from .onrecord import evidence
 from .wordtable import WordTable
 
 FORTY = ("6.1-stock", "6.1-clear", "6.1-tolerate", "6.1-reuse", "6.12-stock", "6.12-reuse")

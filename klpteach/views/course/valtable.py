@@ -9,9 +9,9 @@ from ...data import data_dir
 from ...elf import ModuleFile
 from ...klp import Site, sites
 from ...messages import Pointer
+from ...onrecord import evidence
 from ...recording import Recording, Step, hexa
 from ...scenarios import simulate
-from .onrecord import evidence
 from .reportlines import message_of
 from .wordtable import WordTable
 

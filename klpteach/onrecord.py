@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from ...data import data_dir
-from ...recording import Recording
+from .data import data_dir
+from .recording import Recording
 
 
 @lru_cache(maxsize=16)

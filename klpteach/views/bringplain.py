@@ -1,0 +1,93 @@
+"""A reader's module that is no livepatch: what the loader writes into it, and that nothing of it outlives rmmod."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from ..elf import ModuleFile
+from ..kernel import Kernel
+from ..policy import RELEASES
+from ..reading.words import count
+from ..refusal import errno_name
+from .course.wordtable import WordTable
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass
+class Ordinary:
+    """A module without livepatch relocations: `sections`, `relocations`, and a reload of it alone, by release.
+
+    >>> from klpteach.data import sample
+    >>> mine = Ordinary(ModuleFile.open(sample("nfsd_demo.ko")))
+    >>> mine.reloads["6.1"], mine.by_target[".text"] > 0
+    ([0, 0, 0], True)
+    """
+
+    file: ModuleFile
+
+    @property
+    def sections(self) -> pd.DataFrame:
+        return self.file.sections
+
+    @property
+    def relocations(self) -> pd.DataFrame:
+        return self.file.relocations
+
+    @cached_property
+    def by_target(self) -> dict[str, int]:
+        """Section -> how many relocations the loader writes into it, the most first."""
+        names = self.file.section_names
+        entries = Counter({i: len(self.file.rela(i)) for i in self.file.rela_sections})
+        targets = {i: int(self.file.shdrs["info"][i]) for i in entries}
+        return {names[targets[i]]: n for i, n in entries.most_common() if targets[i] < len(names)}
+
+    @cached_property
+    def reloads(self) -> dict[str, list[int | None]]:
+        """Release -> errno of insmod, rmmod, insmod in the model, with no livepatch about."""
+        return {release: self._reload(release) for release in RELEASES}
+
+    def _reload(self, release: str) -> list[int | None]:
+        kernel = Kernel(self.file.arch, release)
+        kernel.looking = False
+        loads = (self.file, None, self.file)
+        return [(kernel.insmod(load) if load else kernel.rmmod(self.file.name)).errno for load in loads]
+
+    @property
+    def headline(self) -> str:
+        total = count(sum(self.by_target.values()), "relocation")
+        return (
+            f"{self.file.name} ({self.file.arch}) is not a livepatch: {total} in {count(len(self.by_target), 'section')}, "
+            "all written by the loader into a fresh copy. Nothing of them outlives rmmod. "
+            'For the verdict on a livepatch, give both: kt.bring("livepatch.ko", "target.ko").'
+        )
+
+    def _tables(self) -> tuple[WordTable, WordTable]:
+        reloads = [(release, _said(errnos)) for release, errnos in self.reloads.items()]
+        written = [(name, str(number)) for name, number in self.by_target.items()]
+        return WordTable(("release", "a reload, no livepatch loaded"), reloads), WordTable(
+            ("section", "relocations"), written
+        )
+
+    def __repr__(self) -> str:
+        return "\n\n".join([self.headline, *map(repr, self._tables())])
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        reloads, written = self._tables()
+        fold = f"<details><summary>Relocations by section</summary>{written._repr_html_()}</details>"
+        return f"<p><strong>{escape(self.headline)}</strong></p>{reloads._repr_html_()}{fold}"
+
+
+def _said(errnos: list[int | None]) -> str:
+    if not any(errnos) and None not in errnos:
+        return "✓ works"
+    for command, errno in zip(("insmod", "rmmod", "the second insmod"), errnos, strict=True):
+        if errno:
+            return f"✗ {command} fails: {errno_name(errno)} ({errno})"
+    return "✗ oops"
