@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .conformance import replay as replay
     from .costs import read_costs as read_costs
-    from .data import sample as sample
     from .dossier import about_proposal as about_proposal
-    from .elf import ModuleFile as ModuleFile
     from .errors import KlpteachError as KlpteachError
     from .errors import LoadRefused as LoadRefused
     from .errors import ModuleFormatError as ModuleFormatError
     from .errors import PolicyError as PolicyError
     from .errors import RecordingError as RecordingError
     from .errors import ScenarioError as ScenarioError
+    from .files.elf import ModuleFile as ModuleFile
+    from .files.samples import sample as sample
     from .fleet import Customer as Customer
     from .fleet import Fleet as Fleet
     from .fleet import run_fleet as run_fleet
@@ -53,13 +53,13 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _WHERE = {
-    "ModuleFile": "elf",
+    "ModuleFile": "files.elf",
     "Kernel": "kernel",
     "load_image": "image",
     "Recording": "recording",
     "Step": "recording",
     "replay": "conformance",
-    "sample": "data",
+    "sample": "files.samples",
     **dict.fromkeys(("simulate", "stories"), "scenarios"),
     "outcome_of": "outcome",
     "Machine": "modprobe",

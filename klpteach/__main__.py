@@ -117,7 +117,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def inspect(args: argparse.Namespace) -> int:
-    from .elf import ModuleFile
+    from .files.elf import ModuleFile
 
     file = ModuleFile.open(args.file)
     report = _inspection(file, [ModuleFile.open(path) for path in args.target])
@@ -153,7 +153,7 @@ def _livepatch_lines(report: dict[str, Any]) -> Iterable[str]:
 
 
 def _inspection(file: Any, targets: list[Any]) -> dict[str, Any]:
-    from .klp import sites
+    from .files.klp import sites
 
     counts = Counter(
         {
@@ -197,7 +197,8 @@ def _reload_rows(file: Any, targets: dict[str, Any]) -> list[dict[str, Any]]:
     for outcome in survives(file, targets):
         failed = outcome.failed
         said = (
-            "works" + (f" at the same base; at others {outcome.moves}x, then {outcome.ending}" if outcome.ending else "")
+            "works"
+            + (f" at the same base; at others {outcome.moves}x, then {outcome.ending}" if outcome.ending else "")
             if failed is None
             else "oops"
             if failed.oops
@@ -223,7 +224,7 @@ def _reload_rows(file: Any, targets: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def relocate(args: argparse.Namespace) -> int:
-    from .elf import ModuleFile
+    from .files.elf import ModuleFile
     from .image import load_image
     from .recording import hexa
 

@@ -14,11 +14,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from . import kmod
-from .data import ko_dir, open_ko, plain_name
-from .elf import ModuleFile
 from .errors import RecordingError
+from .files.elf import ModuleFile
+from .files.klp import parse_symbol
+from .files.samples import ko_dir, open_ko, plain_name
 from .kernel import Kernel
-from .klp import parse_symbol
 from .layout import layout_sections
 from .module import Module, symbols_by_name
 from .policy import VARIANTS

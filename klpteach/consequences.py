@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from functools import lru_cache
 
-from .data import data_dir, ko_dir
 from .errors import KlpteachError
+from .files.samples import data_dir, ko_dir
 from .outcome import Outcome, outcome_of
 from .policy import PROPOSALS, possible
 from .scenarios import Scenario, get, has_files, simulate

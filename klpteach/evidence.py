@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Mapping
 
-from .corrupt import CORRUPTIONS
+from .files.corrupt import CORRUPTIONS
 from .scenarios import DISABLE, GONE, PATCH, TARGET, Scenario
 
 LIVEPATCH = "livepatch_nfsd_demo"
@@ -100,7 +100,7 @@ def _stories() -> Iterator[Scenario]:
 
 # -- ppc64le --------------------------------------------------------------------------------------------------------------
 
-# Defects of klpteach.corrupt that say something on ppc64le; the others need what only x86_64 has, or an oops.
+# Defects of klpteach.files.corrupt that say something on ppc64le; the others need what only x86_64 has, or an oops.
 DEFECTS = [kind for kind in CORRUPTIONS if kind not in ("marked", "section-not-alloc", "overflow-nonzero")]
 DEFECTS = [kind for kind in DEFECTS if not kind.startswith("function-")]
 

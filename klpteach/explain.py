@@ -10,12 +10,12 @@ from pathlib import Path
 
 from . import messages
 from .arch.x86_64 import HOWTO
-from .data import data_dir
-from .elf import ModuleFile
-from .elf_h import EM_PPC64, EM_X86_64
 from .errors import KlpteachError
 from .explainppc import PPC64LE, expected_nop
-from .klp import livepatch_sections, sites
+from .files.elf import ModuleFile
+from .files.elf_h import EM_PPC64, EM_X86_64
+from .files.klp import livepatch_sections, sites
+from .files.samples import data_dir
 from .recording import hexa
 from .refusal import errno_name
 

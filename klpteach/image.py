@@ -13,8 +13,9 @@ import numpy as np
 
 from . import arch, messages
 from .arch.base import Array, Log, Resolve
-from .elf import ModuleFile
-from .elf_h import (
+from .errors import LoadRefused
+from .files.elf import ModuleFile
+from .files.elf_h import (
     SHF_ALLOC,
     SHF_RELA_LIVEPATCH,
     SHF_RO_AFTER_INIT,
@@ -26,8 +27,7 @@ from .elf_h import (
     SHT_RELA,
     STB_WEAK,
 )
-from .errors import LoadRefused
-from .klp import parse_symbol, section_object
+from .files.klp import parse_symbol, section_object
 from .layout import Layout as Layout
 from .layout import layout_sections as layout_sections
 from .layout import section_flags as section_flags
@@ -159,7 +159,7 @@ def load_image(
     is asked for ftrace_caller and ftrace_regs_caller as well; where it says None, that stub is not made.
     Errors: LoadRefused with the errno and the lines printed (errno 0: the kernel oopses).
 
-    >>> from klpteach.data import sample
+    >>> from klpteach.files.samples import sample
     >>> image = load_image(ModuleFile.open(sample("nfsd_demo.ko")), 0xffffffffc0201000, lambda name: 0xffffffff81000000)
     >>> hex(image.sections[".text"][0])
     '0xffffffffc0201000'

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from . import arch as machines
-from . import klp, kmod, messages, modprobe, split
-from .data import INIT_ERRNO, exports, ko_dir, open_ko, plain_name
-from .elf import ModuleFile
+from . import kmod, messages, modprobe, split
 from .errors import ScenarioError
+from .files import klp
+from .files.elf import ModuleFile
+from .files.samples import INIT_ERRNO, exports, ko_dir, open_ko, plain_name
 from .livepatch.core import enabled_store, force_store
 from .livepatch.structs import PATCHED, KlpObject, KlpPatch, LivepatchState
 from .livepatch.transition import klp_try_complete_transition

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from . import arch
-from .elf import ModuleFile
-from .elf_h import SHF_ALLOC, SHF_EXECINSTR, SHF_RO_AFTER_INIT, SHF_WRITE, SHN_UNDEF
+from .files.elf import ModuleFile
+from .files.elf_h import SHF_ALLOC, SHF_EXECINSTR, SHF_RO_AFTER_INIT, SHF_WRITE, SHN_UNDEF
 from .memory import page_align
 
 NOT_KEPT = (".modinfo", "__versions", ".data..percpu")  # SHF_ALLOC on disk, but not laid out with the rest
@@ -59,7 +59,7 @@ def layout_sections(file: ModuleFile, separate_memory: bool) -> Layout:
     Source: layout_sections(), layout_symtab(); the offsets of one block are rounded to pages between the kinds
     (CONFIG_STRICT_MODULE_RWX), separate regions start at 0 each.
 
-    >>> from klpteach.data import sample
+    >>> from klpteach.files.samples import sample
     >>> ko = ModuleFile.open(sample("filler64k.ko"))
     >>> hex(layout_sections(ko, separate_memory=False).sizes["core"])
     '0x14000'

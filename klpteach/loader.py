@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from . import messages
-from .elf import ModuleFile
-from .elf_h import SHN_UNDEF
+from .files.elf import ModuleFile
+from .files.elf_h import SHN_UNDEF
 from .image import Image
 from .layout import layout_sections
 from .livepatch.core import check_targets, klp_enable_patch, klp_module_coming, klp_module_going

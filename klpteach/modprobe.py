@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .elf import ModuleFile
+from .files.elf import ModuleFile
 from .livepatch.core import klp_target_names
 from .loader import form_module
 from .module import HALF_LOADED

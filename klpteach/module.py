@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .elf import ModuleFile
-from .elf_h import SHF_ALLOC, SHF_EXECINSTR, SHF_WRITE, SHN_ABS, SHN_UNDEF, SHT_NOBITS, STB_WEAK
+from .files.elf import ModuleFile
+from .files.elf_h import SHF_ALLOC, SHF_EXECINSTR, SHF_WRITE, SHN_ABS, SHN_UNDEF, SHT_NOBITS, STB_WEAK
 from .image import Image
 from .layout import core_symbols, is_init, section_flags
 from .memory import Region

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from .data import data_dir
+from .files.samples import data_dir
 from .recording import Recording
 
 

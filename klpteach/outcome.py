@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
 
-from . import klp, messages
-from .data import ko_dir, open_ko, plain_name
-from .elf import WIDTHS, ModuleFile
+from . import messages
+from .files import klp
+from .files.elf import WIDTHS, ModuleFile
+from .files.samples import ko_dir, open_ko, plain_name
 from .livepatch.core import klp_target_names
 from .reading.signs import patch_line
 from .recording import Recording, Step

@@ -8,11 +8,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .data import ko_dir, plain_name
-from .elf import ModuleFile
 from .errors import ScenarioError
+from .files.elf import ModuleFile
+from .files.klp import sites
+from .files.samples import ko_dir, plain_name
 from .kernel import Kernel
-from .klp import sites
 from .modprobe import Machine
 from .recording import Recording
 from .refusal import ENODEV

@@ -14,10 +14,10 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from . import messages
-from .elf import ModuleFile
-from .elf_h import POINTER_TYPE, SHF_RELA_LIVEPATCH, SHT_RELA
-from .elfwrite import ElfImage, Rela, Section
-from .klp import KLP_OBJECT_SIZE, KLP_PATCH_OBJS, klp_patch_place, section_object
+from .files.elf import ModuleFile
+from .files.elf_h import POINTER_TYPE, SHF_RELA_LIVEPATCH, SHT_RELA
+from .files.klp import KLP_OBJECT_SIZE, KLP_PATCH_OBJS, klp_patch_place, section_object
+from .files.write import ElfImage, Rela, Section
 from .livepatch.core import enabled_store, klp_disable_patch
 from .livepatch.structs import KlpPatch
 from .loader import delete_module, do_init_module, form_module, load_module, unlink
@@ -37,7 +37,7 @@ THIS_MODULE_NAME = 24  # offsetof(struct module, name)
 def split_per_object(file: ModuleFile) -> dict[str, ModuleFile]:
     """Object (or "vmlinux") -> a livepatch file for that object only. One object: the file itself.
 
-    >>> from klpteach.data import sample
+    >>> from klpteach.files.samples import sample
     >>> parts = split_per_object(ModuleFile.open(sample("livepatch_cumul1.ko")))
     >>> {label: part.name for label, part in parts.items()}
     {'nfsd_demo': 'livepatch_cumul1__nfsd_demo', 'lockd_demo': 'livepatch_cumul1__lockd_demo'}

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from .elf import ModuleFile
-from .elf_h import EM_PPC64, POINTER_TYPE
-from .elfwrite import tiny_module
 from .errors import KlpteachError
+from .files.elf import ModuleFile
+from .files.elf_h import EM_PPC64, POINTER_TYPE
+from .files.klp import parse_symbol, sites
+from .files.write import tiny_module
 from .kernel import Kernel
-from .klp import parse_symbol, sites
 from .policy import RELEASES
 from .recording import Recording, Step
 from .refusal import errno_name
@@ -41,7 +41,7 @@ class Outcome:
 def stand_in(livepatch: ModuleFile, target: str) -> ModuleFile:
     """A module of that name with the functions and symbols that the livepatch wants to find in it.
 
-    >>> from klpteach.data import sample
+    >>> from klpteach.files.samples import sample
     >>> stand_in(ModuleFile.open(sample("livepatch_nfsd_demo.ko")), "nfsd_demo").name
     'nfsd_demo'
     """

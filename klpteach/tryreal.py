@@ -9,8 +9,8 @@ from html import escape
 from pathlib import Path
 
 from .conformance import replay
-from .data import data_dir
 from .errors import KlpteachError
+from .files.samples import data_dir
 from .recording import Difference, Recording, Step
 from .scenarios import get
 

@@ -12,7 +12,9 @@ from klpteach import ModuleFile
 
 ROOT = Path(__file__).resolve().parents[1]
 KO = ROOT / "data" / "ko"
-_ANSWERS = tempfile.TemporaryDirectory(prefix="klpteach-")  # doctests answer questions too; a reader's answers stay as they are
+_ANSWERS = tempfile.TemporaryDirectory(
+    prefix="klpteach-"
+)  # doctests answer questions too; a reader's answers stay as they are
 os.environ["KLPTEACH_PROGRESS"] = f"{_ANSWERS.name}/progress.json"
 SHARED = ROOT.parent / "shared" / "recordings"
 

@@ -11,7 +11,7 @@ from oracle import Unavailable, debian_modules
 from test_views import check_markup
 
 import klpteach as kt
-from klpteach.elfwrite import tiny_module
+from klpteach.files.write import tiny_module
 from klpteach.recording import Recording
 from klpteach.survives import survives
 from klpteach.tryreal import recorded

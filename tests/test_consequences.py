@@ -22,7 +22,7 @@ from klpteach.consequences import (
     to_csv,
 )
 from klpteach.consequencestext import grid, legend
-from klpteach.data import data_dir
+from klpteach.files.samples import data_dir
 from klpteach.outcome import KINDS, MEANINGS, WORDS, outcome_of
 from klpteach.policy import possible
 from klpteach.recording import Step

@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from klpteach.corrupt import CORRUPTIONS, corrupt, mutate
-from klpteach.elf_h import SHN_LIVEPATCH
-from klpteach.elfwrite import ElfImage, Rela, klp_convert, tiny_module
 from klpteach.errors import KlpteachError, ModuleFormatError
+from klpteach.files.corrupt import CORRUPTIONS, corrupt, mutate
+from klpteach.files.elf_h import SHN_LIVEPATCH
+from klpteach.files.write import ElfImage, Rela, klp_convert, tiny_module
 
 KO = Path(__file__).resolve().parents[1] / "data" / "ko"
 SAMPLES = sorted(KO.glob("x86_64-*/*.ko"))

@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from klpteach.data import ko_dir
 from klpteach.errors import KlpteachError, PolicyError, ScenarioError
+from klpteach.files.samples import ko_dir
 from klpteach.fleet import CUSTOMERS, LEFT_OUT, Customer, Fleet, Tally, assumptions, default_mixes, run_fleet
 from klpteach.fleet.days import Kind, calendar, kinds
 from klpteach.fleet.events import Cast, Event, perform

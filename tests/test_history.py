@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from klpteach.klp import parse_symbol
+from klpteach.files.klp import parse_symbol
 from klpteach.reading.calls import call_at, is_call
 from klpteach.reading.differences import first_difference
 from klpteach.reading.history import History, loads, module_files

@@ -8,8 +8,8 @@ import pytest
 from conftest import KO
 
 from klpteach import Kernel, ModuleFile, PolicyError, ScenarioError, simulate
-from klpteach.corrupt import corrupt
-from klpteach.klp import sites
+from klpteach.files.corrupt import corrupt
+from klpteach.files.klp import sites
 from klpteach.memory import AddressSpace
 from klpteach.policy import PROPOSALS, RELEASES, available
 from klpteach.scenarios import SCENARIOS, busy

@@ -10,7 +10,7 @@ import pytest
 from test_lessons import blank  # noqa: F401  (a reader who has answered nothing)
 
 import klpteach as kt
-from klpteach.klp import livepatch_sections
+from klpteach.files.klp import livepatch_sections
 from klpteach.lessons import nb02
 from klpteach.onrecord import evidence
 from klpteach.views.course import filebytes, relaentry
@@ -90,7 +90,7 @@ def test_every_place_that_waits_holds_zeros_in_the_file():
 
 
 def kt_sites(file):
-    from klpteach.klp import sites
+    from klpteach.files.klp import sites
 
     return list(sites(file))
 
@@ -141,7 +141,7 @@ def test_a_section_or_entry_that_is_not_there_is_named():
 
 
 def test_names_of_a_hostile_file_cannot_become_markup():
-    from klpteach.elfwrite import klp_convert, tiny_module
+    from klpteach.files.write import klp_convert, tiny_module
 
     evil = "<script>x"
     raw = tiny_module(

@@ -13,8 +13,8 @@ from elftools.elf.sections import SymbolTableSection
 from oracle import OF_LD, SAMPLES, Unavailable, debian_modules, first_difference, link, undefined_names
 
 from klpteach import Kernel, ModuleFile, load_image
+from klpteach.files.klp import Site, livepatch_sections, parse_symbol, sites
 from klpteach.image import Image
-from klpteach.klp import Site, livepatch_sections, parse_symbol, sites
 from klpteach.module import Module
 
 PERCPU = 0x30000  # as on x86_64: an offset from the start of a CPU's area

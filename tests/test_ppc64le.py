@@ -15,12 +15,12 @@ from klpteach import Kernel, LoadRefused, ModuleFile, Recording, load_image, sim
 from klpteach.arch import ppc64le, vectorised
 from klpteach.arch.heapsort import heapsort
 from klpteach.arch.loadercopy import count_relocs, sort_relocations
-from klpteach.arch.ppc64howto import HOWTO, LD_TOC, NOP, REL24
 from klpteach.arch.stubs import FTRACE_INSNS, MAGIC, STUB_INSNS, STUB_SIZE, branch_offset, ha
-from klpteach.elf import RELA
-from klpteach.elf_h import EM_PPC64
-from klpteach.elfwrite import tiny_module
 from klpteach.errors import ScenarioError
+from klpteach.files.elf import RELA
+from klpteach.files.elf_h import EM_PPC64
+from klpteach.files.relocation_types import HOWTO, LD_TOC, NOP, REL24
+from klpteach.files.write import tiny_module
 from klpteach.image import Image
 from klpteach.policy import behaviour
 

@@ -9,10 +9,10 @@ import pytest
 
 from klpteach import Kernel, ModuleFile, Recording, replay, simulate
 from klpteach.__main__ import main
-from klpteach.data import data_dir, sample
 from klpteach.dossier import GIVES, LEAVES_OPEN, about_proposal
 from klpteach.errors import PolicyError
-from klpteach.klp import sites
+from klpteach.files.klp import sites
+from klpteach.files.samples import data_dir, sample
 from klpteach.modprobe import Machine
 from klpteach.policy import PROPOSALS, available, behaviour, possible, why_impossible
 from klpteach.refusal import EAGAIN, EEXIST, EINVAL, ENODEV, ENOENT, ENOEXEC, EPERM

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from klpteach import messages
 from klpteach.arch import x86_64
 from klpteach.arch.x86_64 import HOWTO, apply_relocate_add, clear_relocate_add
-from klpteach.elf import RELA
+from klpteach.files.elf import RELA
 from klpteach.policy import behaviour
 from klpteach.refusal import Refused
 

@@ -25,9 +25,9 @@ import pytest
 from oracle import SAMPLES
 
 from klpteach import Kernel, LoadRefused, ModuleFile, ModuleFormatError, Step, load_image
-from klpteach import klp as klp_module
-from klpteach.corrupt import mutate
-from klpteach.elfwrite import ElfImage, tiny_module
+from klpteach.files import klp as klp_module
+from klpteach.files.corrupt import mutate
+from klpteach.files.write import ElfImage, tiny_module
 
 MUTATIONS = int(os.environ.get("KLPTEACH_MUTATIONS", "1500"))
 BATCHES = 15

@@ -15,7 +15,7 @@ import pytest
 from oracle import SELFTESTS, kernel_source
 
 from klpteach import Kernel, ModuleFile, kmod, messages
-from klpteach.elfwrite import tiny_module
+from klpteach.files.write import tiny_module
 from klpteach.vm.host import HostError
 
 SCRIPTS = ("test-callbacks.sh", "test-livepatch.sh", "test-state.sh")

@@ -11,8 +11,8 @@ import pytest
 
 from klpteach import thread
 from klpteach.costs import costs_of, read_costs, removable
-from klpteach.data import data_dir
 from klpteach.errors import KlpteachError
+from klpteach.files.samples import data_dir
 from klpteach.policy import PROPOSALS, RELEASES
 
 STATEMENTS, EVENTS = thread.read_thread(), thread.read_timeline()

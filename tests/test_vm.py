@@ -13,8 +13,8 @@ from conftest import KO, ROOT
 
 from klpteach import ModuleFile, Recording, replay
 from klpteach.__main__ import main
-from klpteach.data import open_ko
 from klpteach.evidence import EVIDENCE
+from klpteach.files.samples import open_ko
 from klpteach.proposalstories import ON_ANY_KERNEL
 from klpteach.scenarios import SCENARIOS
 from klpteach.vm.fetch import FetchedKernel
@@ -65,7 +65,9 @@ def test_a_recording_was_made_with_the_modules_that_are_here(path: Path) -> None
 
 def test_every_story_is_recorded_on_every_kernel() -> None:
     recorded = {tuple(path.stem.split("--")[:2]) for path in RECORDINGS}
-    assert recorded == {(name, release) for name in [*SCENARIOS, *EVIDENCE, *ON_ANY_KERNEL] for release in ("6.1", "6.12")}
+    assert recorded == {
+        (name, release) for name in [*SCENARIOS, *EVIDENCE, *ON_ANY_KERNEL] for release in ("6.1", "6.12")
+    }
 
 
 def test_all_recordings_together_stay_under_12_megabytes() -> None:

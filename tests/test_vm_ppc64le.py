@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from klpteach import klp, replay
+from klpteach import replay
 from klpteach.arch.loadercopy import LoaderCopy
 from klpteach.arch.ppc64le import Ppc64le
 from klpteach.arch.stubs import StubTable
-from klpteach.data import data_dir, ko_dir, open_ko
-from klpteach.elf import ModuleFile
+from klpteach.files import klp
+from klpteach.files.elf import ModuleFile
+from klpteach.files.samples import data_dir, ko_dir, open_ko
 from klpteach.layout import layout_sections
 from klpteach.recording import Recording, hexa
 from klpteach.vm.host import HostError

@@ -22,7 +22,7 @@ SRC = Path(__file__).resolve().parent
 ROOT = SRC.parents[1]
 sys.path.insert(0, str(ROOT))
 
-from klpteach.elfwrite import klp_convert  # noqa: E402  (the repository need not be installed)
+from klpteach.files.write import klp_convert  # noqa: E402  (the repository need not be installed)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import numpy as np
 from .. import messages
 
 if TYPE_CHECKING:
-    from ..elf import ModuleFile
+    from ..files.elf import ModuleFile
     from ..image import Image
     from ..policy import Behaviour
 

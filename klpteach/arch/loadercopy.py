@@ -9,8 +9,8 @@ from functools import lru_cache
 
 import numpy as np
 
-from ..elf import ModuleFile
-from ..elf_h import SHN_ABS, SHN_UNDEF, SHT_RELA
+from ..files.elf import ModuleFile
+from ..files.elf_h import SHN_ABS, SHN_UNDEF, SHT_RELA
 from .base import Array
 from .heapsort import heapsort
 from .stubs import STUB_SIZE
@@ -99,7 +99,7 @@ def get_stubs_size(file: ModuleFile, terminator: int = 1) -> int:
 def count_relocs(rela: Array) -> int:
     """Distinct (symbol, addend) of the calls of a sorted section; the kernel compares with the last one, which begins as 0, 0.
 
-    >>> from klpteach.elf import RELA
+    >>> from klpteach.files.elf import RELA
     >>> count_relocs(np.array([(0, 10, 7, 0), (8, 10, 7, 0), (4, 10, 5, 0), (2, 38, 5, 0)], RELA))
     2
     """

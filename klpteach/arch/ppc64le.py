@@ -11,13 +11,9 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from .. import messages
-from ..elf import ModuleFile
-from ..elf_h import SHN_ABS, SHN_LIVEPATCH, SHN_UNDEF
-from ..refusal import ENOENT, ENOEXEC, Refused
-from . import vectorised
-from .base import MASK64, Arch, Label, Log, Resolve
-from .loadercopy import LoaderCopy, frob, last_section
-from .ppc64howto import (
+from ..files.elf import ModuleFile
+from ..files.elf_h import SHN_ABS, SHN_LIVEPATCH, SHN_UNDEF
+from ..files.relocation_types import (
     ENTRY,
     HOWTO,
     LD_TOC,
@@ -30,6 +26,10 @@ from .ppc64howto import (
     local_entry_offset,
     signed,
 )
+from ..refusal import ENOENT, ENOEXEC, Refused
+from . import vectorised
+from .base import MASK64, Arch, Label, Log, Resolve
+from .loadercopy import LoaderCopy, frob, last_section
 from .stubs import MPROFILE, STUB_SIZE, StubTable, ha, oops
 
 if TYPE_CHECKING:

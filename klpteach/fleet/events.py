@@ -19,7 +19,7 @@ ROOM = 0x1000000  # bytes from one place to the next; a sixteenth for each kind 
 class Cast:
     """Which of the course's modules play: two targets, two editions of a cumulative livepatch, a hotfix.
 
-    The two editions take turns all year. damage is a name of klpteach.corrupt.CORRUPTIONS: what a damaged hotfix has.
+    The two editions take turns all year. damage is a name of klpteach.files.corrupt.CORRUPTIONS: what a damaged hotfix has.
     places: how many addresses each target goes round. It comes back to where it was, unless another module has taken that
     place; then it goes on to the next. On ppc64le each place costs stubs. Simplified: in a kernel the allocator decides,
     and a machine that runs long may have more places than you give it here.

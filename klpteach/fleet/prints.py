@@ -10,12 +10,12 @@ from typing import NamedTuple
 import numpy as np
 
 from ..arch.base import Array
-from ..arch.ppc64howto import LI_MASK, REL24
 from ..arch.ppc64le import stub_table
 from ..arch.stubs import StubTable
-from ..elf import ModuleFile
+from ..files.elf import ModuleFile
+from ..files.klp import Site, sites
+from ..files.relocation_types import LI_MASK, REL24
 from ..kernel import Kernel
-from ..klp import Site, sites
 from ..livepatch.structs import KlpFunc, KlpObject, KlpPatch
 from ..module import LIVE, Module
 from .events import Cast, livepatches

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..arch.base import Arch, Array
-from ..elf import ModuleFile
+from ..files.elf import ModuleFile
 from ..kernel import Kernel
 from ..layout import Layout
 from ..messages import Message

@@ -13,8 +13,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from ..data import open_ko
-from ..elf import ModuleFile
+from ..files.elf import ModuleFile
+from ..files.samples import open_ko
 from ..kernel import Kernel
 from .events import Cast, Effects, Event, perform
 from .prints import Condition, condition, fingerprint

@@ -13,7 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from ..consequences import ARCHES, QUESTIONS, RELEASES, Consequence, Question, consequence, read_consequences
-from ..data import data_dir, ko_dir
+from ..files.samples import data_dir, ko_dir
 from ..outcome import WORDS
 from ..policy import PROPOSALS, VARIANTS, Behaviour, behaviour
 from ..scenarios import get, has_files

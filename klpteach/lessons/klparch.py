@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..arch.x86_64 import apply_relocate_add
-from ..elf import RELA
+from ..files.elf import RELA
 from ..policy import Behaviour, behaviour
 from ..refusal import Refused
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from ..arch.x86_64 import HOWTO
-from ..data import sample
-from ..elf import ModuleFile
-from ..elf_h import SHN_UNDEF
+from ..files.elf import ModuleFile
+from ..files.elf_h import SHN_UNDEF
+from ..files.samples import sample
 from ..image import Image, load_image
 from ..kernel import Kernel
 from ..onrecord import evidence
@@ -118,7 +118,7 @@ INSTRUCTIONS = (("mov demo_counter,%edi", 0x15, 0x1B), ("call demo_scale", 0x1B,
 
 
 def loaded_text(defect: str = "", proposals: tuple[str, ...] = ()) -> tuple[int | None, list[str], bytes]:
-    """Load a livepatch, with a defect of klpteach.corrupt, beside its target on 6.1: errno, lines, its .text if it stays.
+    """Load a livepatch, with a defect of klpteach.files.corrupt, beside its target on 6.1: errno, lines, its .text if it stays.
 
     >>> loaded_text(DEFECT)[0], loaded_text(DEFECT, ("remove-check",))[0]
     (-8, 0)

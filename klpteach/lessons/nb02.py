@@ -7,9 +7,9 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from ..data import data_dir, sample
-from ..elf import ModuleFile
-from ..klp import livepatch_sections, section_object, sites
+from ..files.elf import ModuleFile
+from ..files.klp import livepatch_sections, section_object, sites
+from ..files.samples import data_dir, sample
 from ..scenarios import PATCH, TARGET, Scenario, simulate
 from ..views.course.relaentry import rela_sections_of
 from .checks import same

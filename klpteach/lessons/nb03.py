@@ -6,9 +6,9 @@ import random
 from functools import lru_cache
 
 from ..arch.x86_64 import HOWTO
-from ..data import sample
-from ..elf import ModuleFile
-from ..elf_h import SHF_EXECINSTR, SHF_WRITE
+from ..files.elf import ModuleFile
+from ..files.elf_h import SHF_EXECINSTR, SHF_WRITE
+from ..files.samples import sample
 from ..image import layout_sections, section_flags
 from ..recording import hexa
 from ..scenarios import simulate

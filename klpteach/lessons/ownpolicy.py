@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..consequences import read_consequences
-from ..corrupt import CORRUPTIONS
 from ..errors import PolicyError
+from ..files.corrupt import CORRUPTIONS
 from .exercise import Problem
 from .reply import Reply
 from .ways import NINE, asked, caught_by_the_check, damaged, tried, verdict_on

@@ -6,9 +6,9 @@ import random
 from collections.abc import Iterator
 from functools import lru_cache
 
-from .. import klp
-from ..data import sample
-from ..elf import ModuleFile
+from ..files import klp
+from ..files.elf import ModuleFile
+from ..files.samples import sample
 from ..kernel import Kernel
 from ..onrecord import evidence
 from ..reading.calls import NOP, R_PPC64_REL24, words_of

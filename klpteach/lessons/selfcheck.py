@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 
-from ..data import data_dir
+from ..files.samples import data_dir
 from ..scenarios import simulate
 from .reply import Reply
 

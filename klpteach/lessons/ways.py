@@ -7,8 +7,8 @@ from dataclasses import replace
 from functools import lru_cache
 
 from ..consequences import QUESTIONS, Consequence, Question, by_modprobe, consequence
-from ..corrupt import CORRUPTIONS
 from ..errors import KlpteachError, PolicyError
+from ..files.corrupt import CORRUPTIONS
 from ..kernel import Kernel
 from ..outcome import MEANINGS, Outcome, outcome_of
 from ..policy import Behaviour
@@ -142,7 +142,7 @@ def verdict_on(results: Iterable[tuple[Question, Outcome]]) -> str | None:
 
 
 def load_damaged(defect: str, proposals: Iterable[str] = (), release: str = "6.1") -> Step:
-    """Load the sample livepatch with a defect of klpteach.corrupt, its target being there."""
+    """Load the sample livepatch with a defect of klpteach.files.corrupt, its target being there."""
     kernel = Kernel(release=release, proposals=proposals)
     kernel.run(TARGET)
     return kernel.insmod(f"livepatch_nfsd_demo+{defect}.ko")

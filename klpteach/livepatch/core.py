@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from .. import messages
-from ..elf import ModuleFile
-from ..klp import KlpFuncInfo
+from ..files.elf import ModuleFile
+from ..files.klp import KlpFuncInfo
 from ..module import COMING, TRUE, Module
 from ..refusal import EBUSY, EINVAL, ENOENT, EPERM, Refused
 from .patch import klp_patch_object, klp_post_unpatch_callback, klp_pre_patch_callback, klp_unpatch_object, klp_unpin

@@ -6,8 +6,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from .. import messages
-from ..elf_h import SHF_ALLOC, SHN_LIVEPATCH
-from ..klp import livepatch_sections, parse_symbol, section_object
+from ..files.elf_h import SHF_ALLOC, SHN_LIVEPATCH
+from ..files.klp import livepatch_sections, parse_symbol, section_object
 from ..layout import section_flags
 from ..module import UNFORMED, Module
 from ..refusal import EINVAL, Oops, Refused

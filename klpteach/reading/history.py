@@ -13,9 +13,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .. import klp, messages
-from ..data import ko_dir
+from .. import messages
 from ..errors import KlpteachError
+from ..files import klp
+from ..files.samples import ko_dir
 from ..recording import Recording
 from .calls import call_at, function_address
 from .lifetimes import Lifetimes, Load, release_numbers
@@ -25,7 +26,7 @@ from .stubtables import StubTable, stub_tables
 from .sums import Sum, placed_by_val, sum_at
 
 if TYPE_CHECKING:
-    from ..elf import ModuleFile
+    from ..files.elf import ModuleFile
 
 
 def module_files(recording: Recording, folder: Path | None = None) -> dict[str, ModuleFile]:
@@ -33,7 +34,7 @@ def module_files(recording: Recording, folder: Path | None = None) -> dict[str, 
 
     folder: where they are; default: the course's own modules for that kernel. A file that differs is left out.
     """
-    from ..elf import ModuleFile
+    from ..files.elf import ModuleFile
 
     try:
         folder = folder or ko_dir(recording.arch, recording.release)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..klp import parse_symbol
+from ..files.klp import parse_symbol
 from ..recording import hexa
 from .calls import call_at
 from .lifetimes import Load

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ..arch.x86_64 import HOWTO, Howto
-from ..klp import Site
+from ..files.klp import Site
 from .lifetimes import Load
 from .signs import nonzero_line, patch_of
 

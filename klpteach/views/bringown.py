@@ -12,9 +12,9 @@ from html import escape
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
-from .. import klp
-from ..elf import MAX_BYTES, ModuleFile
 from ..errors import KlpteachError
+from ..files import klp
+from ..files.elf import MAX_BYTES, ModuleFile
 from ..reading.history import History
 from ..reading.words import count
 from ..refusal import errno_name
@@ -39,7 +39,7 @@ def bring(livepatch: Any = None, target: Any = None) -> Brought | Ordinary | Bri
     is no livepatch gets its own tables. Errors: ModuleFormatError for what is no module file, KlpteachError for files
     that do not belong together.
 
-    >>> from klpteach.data import sample
+    >>> from klpteach.files.samples import sample
     >>> mine = bring(sample("livepatch_nfsd_demo.ko"))
     >>> mine.waiting, [(o.release, o.failed is None) for o in mine.outcomes]
     ({'nfsd_demo': 10}, [('5.3', False), ('6.1', False), ('6.3', True), ('6.12', True)])
@@ -137,7 +137,7 @@ class Brought:
     @property
     def sites(self) -> pd.DataFrame:
         """Its livepatch relocations, one row each."""
-        from .tables import livepatch_sites
+        from ..files.tables import livepatch_sites
 
         return livepatch_sites(self.livepatch)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from ..elf import ModuleFile
+from ..files.elf import ModuleFile
 from ..kernel import Kernel
 from ..policy import RELEASES
 from ..reading.words import count
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class Ordinary:
     """A module without livepatch relocations: `sections`, `relocations`, and a reload of it alone, by release.
 
-    >>> from klpteach.data import sample
+    >>> from klpteach.files.samples import sample
     >>> mine = Ordinary(ModuleFile.open(sample("nfsd_demo.ko")))
     >>> mine.reloads["6.1"], mine.by_target[".text"] > 0
     ([0, 0, 0], True)

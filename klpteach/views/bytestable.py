@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from html import escape
 
-from ..klp import parse_symbol
+from ..files.klp import parse_symbol
 from ..reading.calls import is_call, words_of
 from ..reading.history import History
 from ..reading.signs import patch_of

@@ -8,11 +8,11 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
-from ..elf import ModuleFile
-from ..elf_h import SHF_EXECINSTR, SHF_WRITE
+from ..files.elf import ModuleFile
+from ..files.elf_h import SHF_EXECINSTR, SHF_WRITE
+from ..files.klp import sites
 from ..image import layout_sections, section_flags
 from ..kernel import Kernel
-from ..klp import sites
 from ..policy import behaviour
 from ..reading.words import count
 from ..recording import hexa
@@ -54,7 +54,7 @@ def layout_rows(
 ) -> list[dict[str, Any]]:
     """A dict for every section in memory: section, kind, region, address, end, size, sites (offsets of livepatch sites).
 
-    >>> from klpteach.data import sample
+    >>> from klpteach.files.samples import sample
     >>> first = layout_rows(ModuleFile.open(sample("nfsd_demo.ko")))[0]
     >>> first["section"], first["kind"], hexa(first["address"])
     ('.text', 'code', '0xffffffffc0201000')

@@ -20,7 +20,7 @@ from .stubtable import stubs_pane
 from .style import TONE, style
 
 if TYPE_CHECKING:
-    from ..elf import ModuleFile
+    from ..files.elf import ModuleFile
 
 _MAP_TITLE = "Module address space, time runs down"
 _MAP_LEGEND = "hatched: freed &nbsp; dashed: refused, would have been there &nbsp; arrows: where the sites point"

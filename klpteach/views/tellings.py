@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from ..data import ko_dir, plain_name
 from ..errors import ScenarioError
+from ..files.samples import ko_dir, plain_name
 from ..reading.history import History
 from ..scenarios import get, simulate, stories
 

@@ -20,7 +20,7 @@ from .mapdrawing import alt_text, map_svg
 from .stubtable import chosen_table, title
 
 if TYPE_CHECKING:
-    from ..elf import ModuleFile
+    from ..files.elf import ModuleFile
 
 _LEFT = 'style="text-align:left"'  # Jupyter sets table cells to the right
 

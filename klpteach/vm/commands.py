@@ -102,8 +102,8 @@ def vm_run(args: argparse.Namespace) -> int:
 
 
 def vm_record(args: argparse.Namespace) -> int:
-    from ..data import data_dir, ko_dir
     from ..evidence import EVIDENCE
+    from ..files.samples import data_dir, ko_dir
     from ..proposalstories import ON_ANY_KERNEL
     from ..recording import Recording
     from ..scenarios import SCENARIOS, get

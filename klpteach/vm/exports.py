@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from ..elf import ModuleFile
-from ..elf_h import SHN_UNDEF
+from ..files.elf import ModuleFile
+from ..files.elf_h import SHN_UNDEF
 from ..module import exported_names
 from ..recording import Recording
 

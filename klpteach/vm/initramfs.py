@@ -6,8 +6,8 @@ import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from .. import klp
-from ..elf import ModuleFile
+from ..files import klp
+from ..files.elf import ModuleFile
 from .host import cache_dir, need, run
 
 AGENT = Path(__file__).with_name("agent.c")

@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..data import ko_dir, open_ko
-from ..elf import ModuleFile
+from ..files.elf import ModuleFile
+from ..files.klp import parse_symbol
+from ..files.samples import ko_dir, open_ko
 from ..image import layout_sections
-from ..klp import parse_symbol
 from ..policy import RELEASES
 from ..recording import Recording, Step
 from ..scenarios import Scenario, commands_for

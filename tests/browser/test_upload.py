@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from klpteach import sample
-from klpteach.elfwrite import tiny_module
+from klpteach.files.write import tiny_module
 
 from .conftest import ROOT, notebook
 from .lab import LabPage

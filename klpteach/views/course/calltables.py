@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from ...arch.stubs import MAGIC
 from ...errors import KlpteachError
+from ...files.klp import parse_symbol, sites
 from ...kernel import Kernel
-from ...klp import parse_symbol, sites
 from ...reading.calls import R_PPC64_REL24, STUB_SIZE, Call, call_at, words_of
 from ...reading.history import History
 from ...reading.stubwords import goes_to

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from html import escape
 
-from ...elf import WIDTHS, ModuleFile
-from ...elf_h import SHF_RELA_LIVEPATCH
 from ...errors import KlpteachError
-from ...klp import parse_symbol
+from ...files.elf import WIDTHS, ModuleFile
+from ...files.elf_h import SHF_RELA_LIVEPATCH
+from ...files.klp import parse_symbol
 from ..style import BLUE, VERMILION
 
 ROW = 16
@@ -38,7 +38,7 @@ class Hole:
 def holes(file: ModuleFile, section: str) -> list[Hole]:
     """Every relocation of a section, by offset. Errors: KlpteachError for a section that is not there.
 
-    >>> from klpteach.data import sample
+    >>> from klpteach.files.samples import sample
     >>> ko = ModuleFile.open(sample("livepatch_nfsd_demo.ko"))
     >>> [hole.says for hole in holes(ko, ".text")][2]
     '[0x17] PC32 demo_counter − 4'
@@ -73,7 +73,7 @@ def _hole(file: ModuleFile, index: int, offset: int, kind: int, symbol: int, add
 class FileBytes:
     """A hex dump with its relocations beside it: [..] waits for livepatch, (..) is written when the module loads.
 
-    >>> from klpteach.data import sample
+    >>> from klpteach.files.samples import sample
     >>> print(FileBytes(ModuleFile.open(sample("livepatch_nfsd_demo.ko")), ".text.unlikely"))
     .text.unlikely of livepatch_nfsd_demo.ko: 26 bytes, as they are in the file
     0x0000  e8(00 00 00 00)b8 f4 01 00 00 89 3d[00 00 00 00] (0x1) PLT32 __fentry__ − 4   [0xc] PC32 demo_last − 4

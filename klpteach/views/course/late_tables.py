@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from ...elf import ModuleFile
-from ...elf_h import SHN_UNDEF
+from ...files.elf import ModuleFile
+from ...files.elf_h import SHN_UNDEF
 from ...lessons.klparch import NATIVE, RELOCATE, REPLACE, play
 from .byterows import ByteRows, Cell
 
@@ -15,7 +15,7 @@ from .byterows import ByteRows, Cell
 def positions(file: ModuleFile, name: str) -> pd.DataFrame:
     """Every symbol of that name in the order of the symbol table, with its sympos; references to elsewhere do not count.
 
-    >>> from klpteach.data import sample
+    >>> from klpteach.files.samples import sample
     >>> positions(ModuleFile.open(sample("nfsd_demo.ko")), "demo_dup").index.tolist()
     [1, 2]
     """

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from ...arch.x86_64 import HOWTO, fits_signed32, fits_unsigned32
-from ...elf import ModuleFile
+from ...files.elf import ModuleFile
 from ...lessons.loading import Written, damage, moved, written
 from ...recording import Recording, hexa
 from .byterows import ByteRows
@@ -66,7 +66,7 @@ def types(file: ModuleFile | None = None) -> pd.DataFrame:
 def moves(file: ModuleFile, by: int = 0x5000) -> pd.DataFrame:
     """How many relocations hold other bytes when the module is loaded `by` bytes further on.
 
-    >>> from klpteach.data import sample
+    >>> from klpteach.files.samples import sample
     >>> int(moves(ModuleFile.open(sample("nfsd_demo.ko"))).loc[("S + A − P", "in the module"), "changed"])
     0
     """

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ...elf import RELA, ModuleFile
-from ...elf_h import SHF_ALLOC, SHF_INFO_LINK, SHF_RELA_LIVEPATCH, SHN_LIVEPATCH, SHN_UNDEF
 from ...errors import KlpteachError
+from ...files.elf import RELA, ModuleFile
+from ...files.elf_h import SHF_ALLOC, SHF_INFO_LINK, SHF_RELA_LIVEPATCH, SHN_LIVEPATCH, SHN_UNDEF
 from .wordtable import WordTable
 
 FLAGS = ((SHF_ALLOC, "SHF_ALLOC"), (SHF_INFO_LINK, "SHF_INFO_LINK"), (SHF_RELA_LIVEPATCH, "SHF_RELA_LIVEPATCH"))
@@ -15,7 +15,7 @@ def rela_entry(file: ModuleFile, section: str, number: int = 0) -> WordTable:
 
     Source: the ELF specification, Elf64_Rela.
 
-    >>> from klpteach.data import sample
+    >>> from klpteach.files.samples import sample
     >>> rela_entry(ModuleFile.open(sample("livepatch_nfsd_demo.ko")), ".klp.rela.nfsd_demo..text").rows[1][1:]
     ('`02 00 00 00`', '2: `R_X86_64_PC32`')
     """
@@ -40,7 +40,7 @@ def rela_entry(file: ModuleFile, section: str, number: int = 0) -> WordTable:
 def rela_sections_of(file: ModuleFile, section: str) -> list[int]:
     """Indices of all relocation sections for one section: those whose sh_info is its index.
 
-    >>> from klpteach.data import sample
+    >>> from klpteach.files.samples import sample
     >>> rela_sections_of(ModuleFile.open(sample("livepatch_nfsd_demo.ko")), ".text")
     [4, 38]
     """
@@ -69,7 +69,7 @@ def who_writes(file: ModuleFile, section: str = ".text") -> WordTable:
 def foreign_symbols(file: ModuleFile) -> WordTable:
     """The symbols that this file does not define itself, and who gives them an address.
 
-    >>> from klpteach.data import sample
+    >>> from klpteach.files.samples import sample
     >>> foreign_symbols(ModuleFile.open(sample("livepatch_pos.ko"))).rows[-1][1:]
     ('`0xff20` SHN_LIVEPATCH', 'livepatch, from the kallsyms of nfsd_demo')
     """

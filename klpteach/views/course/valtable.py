@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ... import messages
-from ...data import data_dir
-from ...elf import ModuleFile
-from ...klp import Site, sites
+from ...files.elf import ModuleFile
+from ...files.klp import Site, sites
+from ...files.samples import data_dir
 from ...messages import Pointer
 from ...onrecord import evidence
 from ...recording import Recording, Step, hexa

@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ... import klp
-from ...data import data_dir, ko_dir
-from ...elf import ModuleFile
-from ...elf_h import SHF_ALLOC, SHF_EXECINSTR, SHF_WRITE, SHN_UNDEF, SHT_RELA
+from ...files import klp
+from ...files.elf import ModuleFile
+from ...files.elf_h import SHF_ALLOC, SHF_EXECINSTR, SHF_WRITE, SHN_UNDEF, SHT_RELA
+from ...files.samples import data_dir, ko_dir
 from ...recording import Recording, Step, hexa
 from ...scenarios import Scenario, commands_for
 from ..host import HostError

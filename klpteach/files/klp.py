@@ -129,8 +129,8 @@ class KlpObjectInfo:
 class KlpPatchInfo:
     """One struct klp_patch, as its author declared it.
 
-    >>> from klpteach.data import sample
-    >>> from klpteach.elf import ModuleFile
+    >>> from klpteach.files.samples import sample
+    >>> from klpteach.files.elf import ModuleFile
     >>> [obj.name for obj in ModuleFile.open(sample("livepatch_nfsd_demo.ko")).klp.objects]
     ['nfsd_demo']
     """

@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 from elftools.elf import enums
 
-from .. import klp
-from ..elf import RELA, ModuleFile
-from ..elf_h import SHN_ABS, SHN_COMMON, SHN_LIVEPATCH, SHN_UNDEF
 from ..recording import Recording, hexa
+from . import klp
+from .elf import RELA, ModuleFile
+from .elf_h import SHN_ABS, SHN_COMMON, SHN_LIVEPATCH, SHN_UNDEF
 
 _SECTION_TYPES = {number: name for name, number in enums.ENUM_SH_TYPE_BASE.items() if isinstance(number, int)}
 _SPECIAL = {SHN_UNDEF: "UNDEF", SHN_ABS: "ABS", SHN_COMMON: "COMMON", SHN_LIVEPATCH: "LIVEPATCH"}

@@ -19,17 +19,8 @@ from elftools.construct import ConstructError
 from elftools.elf import enums
 from elftools.elf.structs import ELFStructs
 
-from .elf_h import (
-    EM_PPC64,
-    EM_X86_64,
-    SHF_ALLOC,
-    SHF_RELA_LIVEPATCH,
-    SHT_NOBITS,
-    SHT_NULL,
-    SHT_RELA,
-    SHT_SYMTAB,
-)
-from .errors import ModuleFormatError
+from ..errors import ModuleFormatError
+from .elf_h import EM_PPC64, EM_X86_64, SHF_ALLOC, SHF_RELA_LIVEPATCH, SHT_NOBITS, SHT_NULL, SHT_RELA, SHT_SYMTAB
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -82,7 +73,7 @@ class ModuleFile:
     dtypes SHDR, SYM and RELA; `sections`, `symbols` and `relocations` are the same as pandas DataFrames.
     Source: kernel/module/main.c, elf_validity_check() and setup_load_info() (6.1).
 
-    >>> from klpteach.data import sample
+    >>> from klpteach.files.samples import sample
     >>> ko = ModuleFile.open(sample("livepatch_nfsd_demo.ko"))
     >>> ko.name, ko.arch, ko.is_livepatch
     ('livepatch_nfsd_demo', 'x86_64', True)
@@ -204,21 +195,21 @@ class ModuleFile:
     @property
     def sections(self) -> pd.DataFrame:
         """One row a section: name, type, flags, size (bytes), align, offset in the file."""
-        from .views.tables import sections
+        from .tables import sections
 
         return sections(self)
 
     @property
     def symbols(self) -> pd.DataFrame:
         """One row a symbol: name, section, value, size, bind, type."""
-        from .views.tables import symbols
+        from .tables import symbols
 
         return symbols(self)
 
     @property
     def relocations(self) -> pd.DataFrame:
         """One row a relocation: section it stands in, target section, offset, type, symbol, addend."""
-        from .views.tables import relocations
+        from .tables import relocations
 
         return relocations(self)
 

@@ -6,9 +6,9 @@ import os
 from functools import lru_cache
 from pathlib import Path
 
+from ..errors import KlpteachError
 from .corrupt import corrupt
 from .elf import ModuleFile
-from .errors import KlpteachError
 
 INIT_ERRNO = {"nfsd_demo_failinit.ko": -19}  # what a sample's own init() returns: no file tells, and code is not run
 
@@ -19,7 +19,7 @@ def data_dir() -> Path:
     The last is for an installed package: a notebook runs in the repository's notebooks/. Errors: KlpteachError.
     """
     given = os.environ.get("KLPTEACH_DATA")
-    beside, here = Path(__file__).resolve().parent.parent / "data", Path.cwd()
+    beside, here = Path(__file__).resolve().parents[2] / "data", Path.cwd()
     places = [Path(given)] if given else [beside, *(folder / "data" for folder in (here, *here.parents))]
     found = next((place for place in places if (place / "ko").is_dir()), None)
     if found is None:
@@ -53,7 +53,7 @@ def plain_name(filename: str) -> str:
 
 
 def open_ko(folder: Path, filename: str) -> ModuleFile:
-    """A module of a folder by name. NAME+DEFECT.ko is NAME.ko with a defect of klpteach.corrupt, made on the spot.
+    """A module of a folder by name. NAME+DEFECT.ko is NAME.ko with a defect of klpteach.files.corrupt, made on the spot.
 
     Errors: ModuleFormatError, KlpteachError for an unknown defect.
 

@@ -11,6 +11,7 @@ import struct
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from ..errors import ModuleFormatError
 from .elf_h import (
     EM_PPC64,
     EM_X86_64,
@@ -27,7 +28,6 @@ from .elf_h import (
     SHT_STRTAB,
     SHT_SYMTAB,
 )
-from .errors import ModuleFormatError
 
 STB_GLOBAL_NOTYPE = 1 << 4
 

@@ -7,9 +7,9 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 
+from ..errors import KlpteachError, ModuleFormatError
 from .elf_h import POINTER_TYPE, SHF_ALLOC, SHF_RELA_LIVEPATCH, SHN_ABS, SHN_UNDEF, SHT_RELA
-from .elfwrite import ElfImage, Rela, Section
-from .errors import KlpteachError, ModuleFormatError
+from .write import ElfImage, Rela, Section
 
 
 def _klp_sections(image: ElfImage) -> list[Section]:
