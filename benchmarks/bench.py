@@ -195,9 +195,9 @@ def vectorised_beside_the_loop() -> Row:
     import numpy as np
 
     from klpteach import ModuleFile
-    from klpteach.arch import x86_64
-    from klpteach.image import Image, layout_sections
-    from klpteach.policy import behaviour
+    from klpteach.model.arch import x86_64
+    from klpteach.model.image import Image, layout_sections
+    from klpteach.model.policy import behaviour
 
     file = ModuleFile.open(debian("nfsd.ko"))
     layout, rules = layout_sections(file, False), behaviour("6.1")
@@ -232,7 +232,7 @@ print(peak() - before)
 
 def memory_of_the_largest() -> Row:
     from klpteach import ModuleFile
-    from klpteach.image import layout_sections
+    from klpteach.model.image import layout_sections
 
     path = debian("amdgpu.ko")
     file, image = path.stat().st_size, sum(layout_sections(ModuleFile.open(path), False).sizes.values())

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from .fleet import Customer as Customer
     from .fleet import Fleet as Fleet
     from .fleet import run_fleet as run_fleet
-    from .image import load_image as load_image
-    from .kernel import Kernel as Kernel
     from .lessons.desk import check as check
     from .lessons.desk import exercise as exercise
     from .lessons.desk import predict as predict
@@ -33,10 +31,12 @@ if TYPE_CHECKING:
     from .lessons.nb00 import check_fix as check_fix
     from .lessons.nb05 import check_seed as check_seed
     from .lessons.selfcheck import self_check as self_check
-    from .modprobe import Machine as Machine
+    from .model.image import load_image as load_image
+    from .model.kernel import Kernel as Kernel
+    from .model.modprobe import Machine as Machine
+    from .model.recording import Recording as Recording
+    from .model.recording import Step as Step
     from .outcome import outcome_of as outcome_of
-    from .recording import Recording as Recording
-    from .recording import Step as Step
     from .scenarios import simulate as simulate
     from .scenarios import stories as stories
     from .thread import read_thread as read_thread
@@ -54,15 +54,15 @@ __version__ = "0.1.0"
 
 _WHERE = {
     "ModuleFile": "files.elf",
-    "Kernel": "kernel",
-    "load_image": "image",
-    "Recording": "recording",
-    "Step": "recording",
+    "Kernel": "model.kernel",
+    "load_image": "model.image",
+    "Recording": "model.recording",
+    "Step": "model.recording",
     "replay": "conformance",
     "sample": "files.samples",
     **dict.fromkeys(("simulate", "stories"), "scenarios"),
     "outcome_of": "outcome",
-    "Machine": "modprobe",
+    "Machine": "model.modprobe",
     "read_costs": "costs",
     "about_proposal": "dossier",
     **dict.fromkeys(("read_thread", "read_timeline"), "thread"),

@@ -190,7 +190,7 @@ def _inspection(file: Any, targets: list[Any]) -> dict[str, Any]:
 
 
 def _reload_rows(file: Any, targets: dict[str, Any]) -> list[dict[str, Any]]:
-    from .refusal import errno_name
+    from .model.errno import errno_name
     from .survives import survives
 
     rows = []
@@ -225,8 +225,8 @@ def _reload_rows(file: Any, targets: dict[str, Any]) -> list[dict[str, Any]]:
 
 def relocate(args: argparse.Namespace) -> int:
     from .files.elf import ModuleFile
-    from .image import load_image
-    from .recording import hexa
+    from .model.image import load_image
+    from .model.recording import hexa
 
     file = ModuleFile.open(args.file)
     symbols = _symbols(args.symbols)
@@ -288,9 +288,9 @@ def _symbols(path: str) -> dict[str, int]:
 
 
 def simulate(args: argparse.Namespace) -> int:
+    from .model.errno import errno_name
     from .outcome import WORDS, outcome_of
     from .reading.verdict import verdict
-    from .refusal import errno_name
     from .scenarios import simulate as run
 
     recording = run(args.scenario, args.release, args.proposal, args.arch)
@@ -326,7 +326,7 @@ def simulate(args: argparse.Namespace) -> int:
 
 def replay(args: argparse.Namespace) -> int:
     from .conformance import replay as run
-    from .recording import Recording
+    from .model.recording import Recording
 
     ours, differences = run(Recording.load(args.recording), args.ko)
     if args.json:

@@ -15,8 +15,8 @@ from functools import lru_cache
 
 from .errors import KlpteachError
 from .files.samples import data_dir, ko_dir
+from .model.policy import PROPOSALS, possible
 from .outcome import Outcome, outcome_of
-from .policy import PROPOSALS, possible
 from .scenarios import Scenario, get, has_files, simulate
 
 ARCHES, RELEASES = ("x86_64", "ppc64le"), ("6.1", "6.12")

@@ -8,7 +8,7 @@ from html import escape
 
 from .costs import Cost, costs_of
 from .errors import PolicyError
-from .policy import PROPOSALS, RELEASES, Behaviour, Proposal
+from .model.policy import PROPOSALS, RELEASES, Behaviour, Proposal
 from .thread import ONE_SIDED, Statement, positions
 
 # What speaks for each, in a sentence, at its strongest.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 from .files.samples import data_dir
-from .recording import Recording
+from .model.recording import Recording
 
 
 @lru_cache(maxsize=16)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from .modprobe import Machine
+from .model.modprobe import Machine
 from .scenarios import TARGET, Scenario
 
 CUMULATIVE = "livepatch_five"  # patches five modules

@@ -12,10 +12,10 @@ from .errors import ScenarioError
 from .files.elf import ModuleFile
 from .files.klp import sites
 from .files.samples import ko_dir, plain_name
-from .kernel import Kernel
-from .modprobe import Machine
-from .recording import Recording
-from .refusal import ENODEV
+from .model.errno import ENODEV
+from .model.kernel import Kernel
+from .model.modprobe import Machine
+from .model.recording import Recording
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,10 @@ from .files.elf import ModuleFile
 from .files.elf_h import EM_PPC64, POINTER_TYPE
 from .files.klp import parse_symbol, sites
 from .files.write import tiny_module
-from .kernel import Kernel
-from .policy import RELEASES
-from .recording import Recording, Step
-from .refusal import errno_name
+from .model.errno import errno_name
+from .model.kernel import Kernel
+from .model.policy import RELEASES
+from .model.recording import Recording, Step
 
 MANY = 40  # moves
 

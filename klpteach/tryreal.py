@@ -11,7 +11,7 @@ from pathlib import Path
 from .conformance import replay
 from .errors import KlpteachError
 from .files.samples import data_dir
-from .recording import Difference, Recording, Step
+from .model.recording import Difference, Recording, Step
 from .scenarios import get
 
 _LEFT = 'style="text-align:left;vertical-align:top"'  # Jupyter sets table cells to the right

@@ -5,9 +5,9 @@ import re
 import pytest
 from test_history import PPC64LE, RECORDINGS
 
-from klpteach import messages
 from klpteach.explain import explain
-from klpteach.recording import Recording
+from klpteach.model import messages
+from klpteach.model.recording import Recording
 
 KNOWN = re.compile(r"^(module_64: |livepatch: |WARNING: .*stub_for_addr|BUG: )")
 

@@ -10,7 +10,7 @@ import pytest
 import klpteach as kt
 from klpteach.costs import read_costs
 from klpteach.lessons.sequence import Event, coming_and_going
-from klpteach.recording import Recording, hexa
+from klpteach.model.recording import Recording, hexa
 from klpteach.thread import read_timeline
 from klpteach.tryreal import recorded
 from klpteach.views import figure_code, figure_events, figure_layout, figure_life, figure_timeline

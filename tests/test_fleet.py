@@ -16,8 +16,8 @@ from klpteach.fleet.events import Cast, Event, perform
 from klpteach.fleet.prints import condition, fingerprint, written
 from klpteach.fleet.states import StateTable
 from klpteach.fleet.walk import Walk
-from klpteach.kernel import Kernel
-from klpteach.policy import available
+from klpteach.model.kernel import Kernel
+from klpteach.model.policy import available
 
 CAST = Cast()
 MOVING = Cast(("nfsd_demo",), ("livepatch_nfsd_demo", "livepatch_cumul2"), places=4)

@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 
 from klpteach.files.klp import parse_symbol
+from klpteach.model.recording import Recording, Step
 from klpteach.reading.calls import call_at, is_call
 from klpteach.reading.differences import first_difference
 from klpteach.reading.history import History, loads, module_files
 from klpteach.reading.signs import is_look
 from klpteach.reading.verdict import SYMBOLS, verdict
-from klpteach.recording import Recording, Step
 from klpteach.scenarios import SCENARIOS, simulate
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -10,8 +10,8 @@ from conftest import KO
 from klpteach import Kernel, ModuleFile, PolicyError, ScenarioError, simulate
 from klpteach.files.corrupt import corrupt
 from klpteach.files.klp import sites
-from klpteach.memory import AddressSpace
-from klpteach.policy import PROPOSALS, RELEASES, available
+from klpteach.model.memory import AddressSpace
+from klpteach.model.policy import PROPOSALS, RELEASES, available
 from klpteach.scenarios import SCENARIOS, busy
 
 ENOENT, EAGAIN, EEXIST, ENODEV, EINVAL, ENOEXEC = -2, -11, -17, -19, -22, -8

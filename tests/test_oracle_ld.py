@@ -14,8 +14,8 @@ from oracle import OF_LD, SAMPLES, Unavailable, debian_modules, first_difference
 
 from klpteach import Kernel, ModuleFile, load_image
 from klpteach.files.klp import Site, livepatch_sections, parse_symbol, sites
-from klpteach.image import Image
-from klpteach.module import Module
+from klpteach.model.image import Image
+from klpteach.model.module import Module
 
 PERCPU = 0x30000  # as on x86_64: an offset from the start of a CPU's area
 NOT_KEPT = {".modinfo", "__versions", ".data..percpu"}

@@ -16,10 +16,10 @@ import pytest
 from oracle import KO, OF_LD, Unavailable, debian_modules, first_difference, link, undefined_names
 
 from klpteach import Kernel, ModuleFile, load_image
-from klpteach.arch.stubs import MPROFILE, STUB_SIZE, branch_offset
 from klpteach.files.klp import livepatch_sections, parse_symbol
 from klpteach.files.relocation_types import ENTRY, HOWTO, LD_TOC, REL24
-from klpteach.image import Image
+from klpteach.model.arch.stubs import MPROFILE, STUB_SIZE, branch_offset
+from klpteach.model.image import Image
 
 SAMPLES = sorted(KO.glob("ppc64le-*/*.ko"))
 BASE, OUTSIDE = 0xC008000001000000, 0xC008000002400000  # near enough that ld needs no stubs of its own

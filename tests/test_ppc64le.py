@@ -12,17 +12,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from klpteach import Kernel, LoadRefused, ModuleFile, Recording, load_image, simulate
-from klpteach.arch import ppc64le, vectorised
-from klpteach.arch.heapsort import heapsort
-from klpteach.arch.loadercopy import count_relocs, sort_relocations
-from klpteach.arch.stubs import FTRACE_INSNS, MAGIC, STUB_INSNS, STUB_SIZE, branch_offset, ha
 from klpteach.errors import ScenarioError
 from klpteach.files.elf import RELA
 from klpteach.files.elf_h import EM_PPC64
 from klpteach.files.relocation_types import HOWTO, LD_TOC, NOP, REL24
 from klpteach.files.write import tiny_module
-from klpteach.image import Image
-from klpteach.policy import behaviour
+from klpteach.model.arch import fast as vectorised
+from klpteach.model.arch import ppc64le
+from klpteach.model.arch.frob import count_relocs, sort_relocations
+from klpteach.model.arch.heapsort import heapsort
+from klpteach.model.arch.stubs import FTRACE_INSNS, MAGIC, STUB_INSNS, STUB_SIZE, branch_offset, ha
+from klpteach.model.image import Image
+from klpteach.model.policy import behaviour
 
 BASE, LP, BL = 0xC008000001000000, "livepatch_nfsd_demo", 0x48000001
 TARGET, PATCH, GONE = "nfsd_demo.ko", f"{LP}.ko", "nfsd_demo"

@@ -13,11 +13,11 @@ from klpteach.dossier import GIVES, LEAVES_OPEN, about_proposal
 from klpteach.errors import PolicyError
 from klpteach.files.klp import sites
 from klpteach.files.samples import data_dir, sample
-from klpteach.modprobe import Machine
-from klpteach.policy import PROPOSALS, available, behaviour, possible, why_impossible
-from klpteach.refusal import EAGAIN, EEXIST, EINVAL, ENODEV, ENOENT, ENOEXEC, EPERM
+from klpteach.model.errno import EAGAIN, EEXIST, EINVAL, ENODEV, ENOENT, ENOEXEC, EPERM
+from klpteach.model.modprobe import Machine
+from klpteach.model.policy import PROPOSALS, available, behaviour, possible, why_impossible
+from klpteach.model.split import split_per_object
 from klpteach.scenarios import SCENARIOS, Scenario, get, stories
-from klpteach.split import split_per_object
 
 LP = "livepatch_nfsd_demo"
 SITE_BYTES = "1122334455667788"

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from klpteach import messages
-from klpteach.arch import x86_64
-from klpteach.arch.x86_64 import HOWTO, apply_relocate_add, clear_relocate_add
 from klpteach.files.elf import RELA
-from klpteach.policy import behaviour
-from klpteach.refusal import Refused
+from klpteach.model import messages
+from klpteach.model.arch import x86_64
+from klpteach.model.arch.x86_64 import HOWTO, apply_relocate_add, clear_relocate_add
+from klpteach.model.errno import Refused
+from klpteach.model.policy import behaviour
 
 PLACE = 0xFFFFFFFFC0206000
 

@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 from oracle import SELFTESTS, kernel_source
 
-from klpteach import Kernel, ModuleFile, kmod, messages
+from klpteach import Kernel, ModuleFile
 from klpteach.files.write import tiny_module
+from klpteach.model import kmod, messages
 from klpteach.vm.host import HostError
 
 SCRIPTS = ("test-callbacks.sh", "test-livepatch.sh", "test-state.sh")

@@ -13,7 +13,7 @@ from klpteach import thread
 from klpteach.costs import costs_of, read_costs, removable
 from klpteach.errors import KlpteachError
 from klpteach.files.samples import data_dir
-from klpteach.policy import PROPOSALS, RELEASES
+from klpteach.model.policy import PROPOSALS, RELEASES
 
 STATEMENTS, EVENTS = thread.read_thread(), thread.read_timeline()
 MESSAGE_ID = re.compile(r"[\w.+-]+@[\w.-]+")

@@ -9,9 +9,9 @@ from html.parser import HTMLParser
 import pytest
 from test_history import REAL, real
 
-from klpteach import policy
+from klpteach.model import policy
+from klpteach.model.recording import Recording, Step, hexa
 from klpteach.reading.history import History
-from klpteach.recording import Recording, Step, hexa
 from klpteach.scenarios import SCENARIOS, simulate
 from klpteach.views import bytestable, comparison, disassembly, html, mapdrawing, stubtable, style, twin
 

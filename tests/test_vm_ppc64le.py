@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 
 from klpteach import replay
-from klpteach.arch.loadercopy import LoaderCopy
-from klpteach.arch.ppc64le import Ppc64le
-from klpteach.arch.stubs import StubTable
 from klpteach.files import klp
 from klpteach.files.elf import ModuleFile
 from klpteach.files.samples import data_dir, ko_dir, open_ko
-from klpteach.layout import layout_sections
-from klpteach.recording import Recording, hexa
+from klpteach.model.arch.frob import LoaderCopy
+from klpteach.model.arch.ppc64le import Ppc64le
+from klpteach.model.arch.stubs import StubTable
+from klpteach.model.layout import layout_sections
+from klpteach.model.recording import Recording, hexa
 from klpteach.vm.host import HostError
 from klpteach.vm.ppc64le import build, record
 from klpteach.vm.ppc64le.stories import STORIES

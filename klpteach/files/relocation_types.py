@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from .. import messages
-from ..arch.base import MASK64
+from ..model import messages
+from ..model.arch.base import MASK64
 
 NOP, LD_TOC = 0x60000000, 0xE8410018  # nop; ld r2,24(r1)
 LI_MASK = 0x03FFFFFC

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from ..kernel import Kernel
-from ..layout import ONE_BLOCK, SEPARATE
-from ..module import LIVE
-from ..recording import Step
-from ..refusal import ENODEV
+from ..model.errno import ENODEV
+from ..model.kernel import Kernel
+from ..model.layout import ONE_BLOCK, SEPARATE
+from ..model.module import LIVE
+from ..model.recording import Step
 
 ROOM = 0x1000000  # bytes from one place to the next; a sixteenth for each kind of memory
 

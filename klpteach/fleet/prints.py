@@ -9,15 +9,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..arch.base import Array
-from ..arch.ppc64le import stub_table
-from ..arch.stubs import StubTable
 from ..files.elf import ModuleFile
 from ..files.klp import Site, sites
 from ..files.relocation_types import LI_MASK, REL24
-from ..kernel import Kernel
-from ..livepatch.structs import KlpFunc, KlpObject, KlpPatch
-from ..module import LIVE, Module
+from ..model.arch.base import Array
+from ..model.arch.ppc64le import stub_table
+from ..model.arch.stubs import StubTable
+from ..model.kernel import Kernel
+from ..model.klp_structs import KlpFunc, KlpObject, KlpPatch
+from ..model.module import LIVE, Module
 from .events import Cast, livepatches
 
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 
-from .. import arch
 from ..errors import ScenarioError
-from ..policy import available, behaviour
+from ..model import arch
+from ..model.policy import available, behaviour
 from .events import Cast
 
 Progress = Callable[[int, int], object]  # days simulated so far, days in all

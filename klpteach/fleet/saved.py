@@ -14,13 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from ..arch.base import Arch, Array
 from ..files.elf import ModuleFile
-from ..kernel import Kernel
-from ..layout import Layout
-from ..messages import Message
-from ..policy import Behaviour
-from ..recording import Recording
+from ..model.arch.base import Arch, Array
+from ..model.kernel import Kernel
+from ..model.layout import Layout
+from ..model.messages import Message
+from ..model.policy import Behaviour
+from ..model.recording import Recording
 
 SHARED = (ModuleFile, Layout, Behaviour, Arch, Message, Recording, FunctionType, PurePath)
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from ..files.elf import ModuleFile
 from ..files.samples import open_ko
-from ..kernel import Kernel
+from ..model.kernel import Kernel
 from .events import Cast, Effects, Event, perform
 from .prints import Condition, condition, fingerprint
 from .saved import Shelf

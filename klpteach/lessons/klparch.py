@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..arch.x86_64 import apply_relocate_add
 from ..files.elf import RELA
-from ..policy import Behaviour, behaviour
-from ..refusal import Refused
+from ..model.arch.x86_64 import apply_relocate_add
+from ..model.errno import Refused
+from ..model.policy import Behaviour, behaviour
 
 CALL = bytes.fromhex("ff142500000000")  # call *ADDRESS: an absolute address in 32 bits (R_X86_64_32S, 3 bytes in)
 NATIVE = bytes.fromhex("fa660f1f440000")  # cli, and a nop of 6 bytes: what bare hardware runs instead

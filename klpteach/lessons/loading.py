@@ -7,16 +7,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
-from ..arch.x86_64 import HOWTO
 from ..files.elf import ModuleFile
 from ..files.elf_h import SHN_UNDEF
 from ..files.samples import sample
-from ..image import Image, load_image
-from ..kernel import Kernel
+from ..model.arch.x86_64 import HOWTO
+from ..model.image import Image, load_image
+from ..model.kernel import Kernel
+from ..model.recording import Recording
 from ..onrecord import evidence
 from ..reading.history import History
 from ..reading.sums import Sum, sum_at
-from ..recording import Recording
 
 LIVEPATCH, DEFECT = "livepatch_nfsd_demo", "offset-off-by-8"
 BASE = 0xFFFFFFFFC0201000

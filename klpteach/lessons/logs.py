@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-from ..recording import Recording
+from ..model.recording import Recording
 from ..scenarios import GONE, PATCH, TARGET, Scenario, simulate
 
 CAUSES: Mapping[str, str] = {

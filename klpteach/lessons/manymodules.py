@@ -14,7 +14,7 @@ from ..files.elf import ModuleFile
 from ..files.elf_h import EM_X86_64, POINTER_TYPE
 from ..files.klp import KLP_FUNC_SIZE, KLP_OBJECT_SIZE, KLP_PATCH_OBJS, KLP_PATCH_REPLACE
 from ..files.write import tiny_module
-from ..kernel import Kernel
+from ..model.kernel import Kernel
 
 _STATED = """
 act_pedit auth_rpcgss:sunrpc bluetooth:ecdh_generic,rfkill,crc16 bridge:llc,stp

@@ -6,7 +6,7 @@ import random
 from dataclasses import replace
 from typing import Any
 
-from ..policy import available, behaviour
+from ..model.policy import available, behaviour
 from ..scenarios import simulate
 from .exercise import Exercise, Problem
 from .question import Question

@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 from typing import Any
 
+from ..model.recording import Recording, hexa
 from ..onrecord import evidence
-from ..recording import Recording, hexa
 from ..scenarios import GONE, PATCH, TARGET, Scenario, simulate
 from ..views.course.dsform import DSForm
 from ..views.course.valtable import BOOTS, first_site, place, reason, symbol_values, val_is

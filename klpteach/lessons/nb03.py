@@ -5,12 +5,12 @@ from __future__ import annotations
 import random
 from functools import lru_cache
 
-from ..arch.x86_64 import HOWTO
 from ..files.elf import ModuleFile
 from ..files.elf_h import SHF_EXECINSTR, SHF_WRITE
 from ..files.samples import sample
-from ..image import layout_sections, section_flags
-from ..recording import hexa
+from ..model.arch.x86_64 import HOWTO
+from ..model.image import layout_sections, section_flags
+from ..model.recording import hexa
 from ..scenarios import simulate
 from .checks import function_on
 from .exercise import Exercise, Problem

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from functools import lru_cache
 
-from ..kernel import Kernel
+from ..model.kernel import Kernel
 from ..scenarios import simulate
 from . import klparch
 from .checks import in_order, shuffled

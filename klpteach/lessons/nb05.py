@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from ..recording import hexa
+from ..model.recording import hexa
 from ..scenarios import busy, simulate
 from .exercise import Exercise, Problem
 from .nb00 import SAYS, outcome

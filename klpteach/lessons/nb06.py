@@ -5,10 +5,10 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
+from ..model.recording import Recording
 from ..reading.calls import NOP, call_at
 from ..reading.history import History
 from ..reading.signs import nop_line
-from ..recording import Recording
 from ..scenarios import TARGET, simulate
 from ..views.course.dsform import DSForm
 from .checks import function_on

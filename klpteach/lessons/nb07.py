@@ -6,10 +6,10 @@ import random
 from functools import lru_cache
 from typing import Any
 
-from ..kernel import Kernel
+from ..model.errno import EAGAIN, EEXIST, ENOEXEC
+from ..model.kernel import Kernel
+from ..model.recording import Step
 from ..reading.differences import first_difference
-from ..recording import Step
-from ..refusal import EAGAIN, EEXIST, ENOEXEC
 from ..scenarios import TARGET, simulate
 from .exercise import Exercise, Problem
 from .ownpolicy import let_in, own_policy

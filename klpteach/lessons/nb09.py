@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from textwrap import fill
 
 from ..fleet import Fleet, run_fleet
-from ..policy import why_impossible
+from ..model.policy import why_impossible
 from ..scenarios import simulate
 from ..thread import read_timeline
 from .designs import ASKS, KERNELS, Wishes, satisfying, told, tried, unmet, wishes

@@ -9,11 +9,11 @@ from functools import lru_cache
 from ..files import klp
 from ..files.elf import ModuleFile
 from ..files.samples import sample
-from ..kernel import Kernel
+from ..model.kernel import Kernel
+from ..model.recording import Recording, Step
 from ..onrecord import evidence
 from ..reading.calls import NOP, R_PPC64_REL24, words_of
 from ..reading.history import History
-from ..recording import Recording, Step
 from ..scenarios import GONE, TARGET, Scenario, simulate
 from ..views.course.dsform import DSForm
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 
-from .. import messages
-from ..kernel import Kernel
+from ..model import messages
+from ..model.kernel import Kernel
 
 LOADER, LIVEPATCH, CALLBACK, MODULE = "module loader", "livepatch core", "livepatch's callbacks", "the module's code"
 

@@ -9,10 +9,10 @@ from functools import lru_cache
 from ..consequences import QUESTIONS, Consequence, Question, by_modprobe, consequence
 from ..errors import KlpteachError, PolicyError
 from ..files.corrupt import CORRUPTIONS
-from ..kernel import Kernel
+from ..model.kernel import Kernel
+from ..model.policy import Behaviour
+from ..model.recording import Recording, Step
 from ..outcome import MEANINGS, Outcome, outcome_of
-from ..policy import Behaviour
-from ..recording import Recording, Step
 from ..scenarios import TARGET, Scenario, commands_for, get, simulate
 
 NINE = ("reload", "moved", "init-fails", "half-way", "corrupted", "foreign-write", "disabled", "stacked", "cumulative")
@@ -91,7 +91,7 @@ def with_switches(rules: Behaviour, switches: Mapping[str, object], arch: str) -
 
 
 def run(story: Scenario, arch: str, release: str, policy: Policy) -> Recording:
-    """A story under a policy: names of proposals, or switches of klpteach.policy.Behaviour with their values.
+    """A story under a policy: names of proposals, or switches of klpteach.model.policy.Behaviour with their values.
 
     >>> [step.errno for step in run(get("reload"), "x86_64", "6.1", {"clear": "checked"})]
     [0, 0, 0, 0]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..recording import Step
+from ..model.recording import Step
 from .history import History
 from .lifetimes import Load
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..recording import Recording, Step
+from ..model.recording import Recording, Step
 
 
 def first_difference(old: Recording, new: Recording) -> int | None:

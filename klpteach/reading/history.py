@@ -13,11 +13,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .. import messages
 from ..errors import KlpteachError
 from ..files import klp
 from ..files.samples import ko_dir
-from ..recording import Recording
+from ..model import messages
+from ..model.recording import Recording
 from .calls import call_at, function_address
 from .lifetimes import Lifetimes, Load, release_numbers
 from .signs import is_look, nonzero_line, nop_line, patch_line, patch_of

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from .. import messages
-from ..memory import PAGE
-from ..recording import Recording, Step
+from ..model import messages
+from ..model.memory import PAGE
+from ..model.recording import Recording, Step
 from .signs import patch_line
 
 if TYPE_CHECKING:

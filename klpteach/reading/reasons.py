@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from .. import messages
-from ..recording import Step, hexa
+from ..model import messages
+from ..model.recording import Step, hexa
 from .history import History
 from .signs import no_stub_left, nonzero_line, nop_line, patch_line
 from .stubwords import no_nop, no_slot, wasted

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .. import messages
-from ..recording import Step
+from ..model import messages
+from ..model.recording import Step
 
 LOOKS = ("boot", "cat", "lsmod", "modinfo", "busybox", "fill", "stk", "vmi", "uname", "ls", "dmesg")
 

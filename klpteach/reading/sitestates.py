@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .. import messages
+from ..model import messages
 from .lifetimes import Load
 from .signs import patch_line, patch_of
 

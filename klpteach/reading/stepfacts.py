@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..recording import hexa
+from ..model.recording import hexa
 from .history import History
 from .signs import patch_of
 from .words import count

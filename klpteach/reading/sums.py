@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from ..arch.x86_64 import HOWTO, Howto
 from ..files.klp import Site
+from ..model.arch.x86_64 import HOWTO, Howto
 from .lifetimes import Load
 from .signs import nonzero_line, patch_of
 

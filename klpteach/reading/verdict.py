@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from .. import messages
-from ..recording import Recording
+from ..model import messages
+from ..model.recording import Recording
 from .calls import is_call
 from .company import asked_for, came_along, unpatched_by
 from .history import History

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 from ..errors import KlpteachError
 from ..files import klp
 from ..files.elf import MAX_BYTES, ModuleFile
+from ..model.errno import errno_name
 from ..reading.history import History
 from ..reading.words import count
-from ..refusal import errno_name
 from ..survives import Outcome, stand_in, survives
 from .bringplain import Ordinary
 

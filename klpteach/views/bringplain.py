@@ -8,10 +8,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from ..files.elf import ModuleFile
-from ..kernel import Kernel
-from ..policy import RELEASES
+from ..model.errno import errno_name
+from ..model.kernel import Kernel
+from ..model.policy import RELEASES
 from ..reading.words import count
-from ..refusal import errno_name
 from .course.wordtable import WordTable
 
 if TYPE_CHECKING:

@@ -6,13 +6,13 @@ from collections.abc import Collection, Iterator
 from html import escape
 
 from ..files.klp import parse_symbol
+from ..model.recording import hexa
 from ..reading.calls import is_call, words_of
 from ..reading.history import History
 from ..reading.signs import patch_of
 from ..reading.sitestates import State
 from ..reading.sums import Sum
 from ..reading.words import count
-from ..recording import hexa
 from .addressmap import events, shorten
 from .disassembly import call_html, short
 from .style import LETTERS, MEANING

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from html import escape
 
+from ..model.recording import Recording
 from ..reading.history import History
 from ..reading.verdict import verdict
-from ..recording import Recording
 from .bytestable import bytes_pane
 from .html import dmesg_pane, question_html, verdict_html
 from .mapdrawing import map_svg
@@ -47,7 +47,7 @@ def kernel_label(recording: Recording) -> str:
     >>> kernel_label(simulate("reload")), kernel_label(simulate("reload", "6.12", ["deny-removal"]))
     ('6.1 as it is', '6.12 + deny removal')
     """
-    from ..policy import PROPOSALS
+    from ..model.policy import PROPOSALS
 
     labels = [PROPOSALS[name].label if name in PROPOSALS else name for name in recording.proposals]
     variant = recording.kernel.get("variant", "stock")

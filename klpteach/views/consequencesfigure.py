@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from ..consequences import QUESTIONS, Consequence, read_consequences
+from ..model.policy import PROPOSALS
 from ..outcome import KINDS, MEANINGS, WORDS
-from ..policy import PROPOSALS
 from .figure_base import INK, SOFT, Drawing, canvas
 from .style import BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION, blend
 

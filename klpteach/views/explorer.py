@@ -12,11 +12,11 @@ from typing import Any
 
 import ipywidgets as w
 
-from .. import policy
 from ..errors import KlpteachError
+from ..model import policy
+from ..model.recording import Recording
 from ..reading.differences import first_difference, what_changed
 from ..reading.history import History
-from ..recording import Recording
 from ..scenarios import stories
 from . import comparison, html, twin
 from .controls import KernelChoice, StepChoice, dropdown, impossible

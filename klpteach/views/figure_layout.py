@@ -11,11 +11,11 @@ from matplotlib.patches import Rectangle
 from ..files.elf import ModuleFile
 from ..files.elf_h import SHF_EXECINSTR, SHF_WRITE
 from ..files.klp import sites
-from ..image import layout_sections, section_flags
-from ..kernel import Kernel
-from ..policy import behaviour
+from ..model.image import layout_sections, section_flags
+from ..model.kernel import Kernel
+from ..model.policy import behaviour
+from ..model.recording import hexa
 from ..reading.words import count
-from ..recording import hexa
 from .figure_base import INK, PALE, SIZE, SOFT, Drawing, canvas, fits
 from .style import BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION
 

@@ -8,9 +8,9 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
 from ..errors import RecordingError
+from ..model.recording import Recording, hexa
 from ..reading.history import History
 from ..reading.signs import patch_of
-from ..recording import Recording, hexa
 from .addressmap import events, shorten
 from .bytestable import symbol_label
 from .figure_base import INK, SIZE, SOFT, Drawing, canvas

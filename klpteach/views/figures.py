@@ -15,8 +15,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, Rectangle
 
+from ..model.recording import Recording, hexa
 from ..reading.history import History
-from ..recording import Recording, hexa
 from .addressmap import Arrow, Axis, Box, boxes, events, pointers, shorten
 from .style import BLUE, GREEN, ORANGE, PURPLE, VERMILION
 

@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from html import escape
 from typing import TYPE_CHECKING
 
+from ..model.recording import Recording
 from ..reading.history import History
 from ..reading.verdict import Verdict, verdict
 from ..reading.words import count
-from ..recording import Recording
 from .bytestable import bytes_pane
 from .mapdrawing import map_svg
 from .stubtable import stubs_pane

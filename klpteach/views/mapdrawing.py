@@ -6,12 +6,12 @@ import hashlib
 from collections.abc import Mapping
 from html import escape
 
-from ..memory import PAGE
+from ..model.memory import PAGE
+from ..model.recording import hexa
 from ..reading.history import History
 from ..reading.lifetimes import PAGES, Load
 from ..reading.verdict import verdict
 from ..reading.words import count
-from ..recording import hexa
 from .addressmap import Arrow, Axis, Box, boxes, in_words, pointers, shorten, window
 from .style import TONE, style
 

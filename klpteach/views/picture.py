@@ -5,7 +5,7 @@ from __future__ import annotations
 from base64 import b64encode
 from html import escape
 
-from ..recording import Recording
+from ..model.recording import Recording
 from . import figures
 
 

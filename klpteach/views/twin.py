@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping
 from html import escape
 from typing import TYPE_CHECKING
 
+from ..model.recording import Recording, hexa
 from ..reading.calls import call_at, is_call
 from ..reading.history import History
 from ..reading.stubwords import goes_to
 from ..reading.verdict import verdict
-from ..recording import Recording, hexa
 from .addressmap import events
 from .bytestable import chosen_sites, columns, grouped, heading, legend, letter, symbol_label
 from .comparison import kernel_label

@@ -11,7 +11,7 @@ from .fetch import PACKAGE, fetch
 from .host import HostError
 
 if TYPE_CHECKING:
-    from ..recording import Recording
+    from ..model.recording import Recording
 
 
 def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -104,8 +104,8 @@ def vm_run(args: argparse.Namespace) -> int:
 def vm_record(args: argparse.Namespace) -> int:
     from ..evidence import EVIDENCE
     from ..files.samples import data_dir, ko_dir
+    from ..model.recording import Recording
     from ..proposalstories import ON_ANY_KERNEL
-    from ..recording import Recording
     from ..scenarios import SCENARIOS, get
     from .exports import write_exports
     from .record import record

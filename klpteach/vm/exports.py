@@ -7,8 +7,8 @@ from pathlib import Path
 
 from ..files.elf import ModuleFile
 from ..files.elf_h import SHN_UNDEF
-from ..module import exported_names
-from ..recording import Recording
+from ..model.module import exported_names
+from ..model.recording import Recording
 
 HEADER = "# what Debian's {release} kernel exports of that these modules need; addresses with nokaslr where recorded\n"
 

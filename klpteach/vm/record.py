@@ -12,9 +12,9 @@ from typing import Any
 from ..files.elf import ModuleFile
 from ..files.klp import parse_symbol
 from ..files.samples import ko_dir, open_ko
-from ..image import layout_sections
-from ..policy import RELEASES
-from ..recording import Recording, Step
+from ..model.image import layout_sections
+from ..model.policy import RELEASES
+from ..model.recording import Recording, Step
 from ..scenarios import Scenario, commands_for
 from .fetch import FetchedKernel, fetch
 from .initramfs import initramfs

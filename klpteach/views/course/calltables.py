@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ...arch.stubs import MAGIC
 from ...errors import KlpteachError
 from ...files.klp import parse_symbol, sites
-from ...kernel import Kernel
+from ...model.arch.stubs import MAGIC
+from ...model.kernel import Kernel
+from ...model.recording import Recording, hexa
 from ...reading.calls import R_PPC64_REL24, STUB_SIZE, Call, call_at, words_of
 from ...reading.history import History
 from ...reading.stubwords import goes_to
-from ...recording import Recording, hexa
 from ..disassembly import instruction
 from ..style import STUB_LETTERS
 from .wordtable import WordTable

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 
 import pandas as pd
 
+from ...model.recording import Recording
 from ...outcome import KINDS, outcome_of
-from ...recording import Recording
 from ...scenarios import simulate
 
 WORDS = {

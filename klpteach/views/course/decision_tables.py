@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from ...consequences import Consequence
 from ...fleet import Tally
 from ...lessons.designs import ASKS, KERNELS, Mix, seen, tried
+from ...model.policy import PROPOSALS
+from ...model.recording import Recording
 from ...onrecord import evidence
 from ...outcome import KINDS, MEANINGS
-from ...policy import PROPOSALS
-from ...recording import Recording
 from ...scenarios import TARGET
 from ...thread import read_timeline
 from ..fleettable import COLUMNS, FLEXIBILITY

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from ...costs import read_costs
 from ...lessons.manymodules import NEEDS, needed_by
 from ...lessons.nb08 import Shop, shop
+from ...model.policy import PROPOSALS
+from ...model.recording import Recording, Step
 from ...outcome import KINDS, WORDS, outcome_of
-from ...policy import PROPOSALS
-from ...recording import Recording, Step
 from ...scenarios import simulate, stories
 from .wordtable import WordTable
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ...lessons.sequence import coming_and_going
-from ...recording import hexa
+from ...model.recording import hexa
 from ...scenarios import simulate
 from .. import figure_events
 from ..figure_base import Drawing

@@ -6,10 +6,10 @@ from typing import Any
 
 import pandas as pd
 
-from ...arch.x86_64 import HOWTO, fits_signed32, fits_unsigned32
 from ...files.elf import ModuleFile
 from ...lessons.loading import Written, damage, moved, written
-from ...recording import Recording, hexa
+from ...model.arch.x86_64 import HOWTO, fits_signed32, fits_unsigned32
+from ...model.recording import Recording, hexa
 from .byterows import ByteRows
 
 _RULE: dict[Any, str] = {

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
-from ... import kmod, messages
-from ...arch.x86_64 import HOWTO
 from ...errors import KlpteachError
-from ...recording import Step, hexa
-from ...refusal import errno_name
+from ...model import kmod, messages
+from ...model.arch.x86_64 import HOWTO
+from ...model.errno import errno_name
+from ...model.recording import Step, hexa
 from ..disassembly import instruction
 from .wordtable import WordTable
 
@@ -39,7 +39,7 @@ CALLS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
 
 
 def message_of(line: str) -> tuple[str, dict[str, str]]:
-    """Which message of klpteach.messages a dmesg line is, and its fields. Errors: KlpteachError for an unknown line.
+    """Which message of klpteach.model.messages a dmesg line is, and its fields. Errors: KlpteachError for an unknown line.
 
     >>> message_of(REPORT[1])
     ('INIT_FAILED', {'patch': 'livepatch_nfsd', 'module': 'nfsd', 'err': '-8'})

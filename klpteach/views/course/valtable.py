@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ... import messages
 from ...files.elf import ModuleFile
 from ...files.klp import Site, sites
 from ...files.samples import data_dir
-from ...messages import Pointer
+from ...model import messages
+from ...model.messages import Pointer
+from ...model.recording import Recording, Step, hexa
 from ...onrecord import evidence
-from ...recording import Recording, Step, hexa
 from ...scenarios import simulate
 from .reportlines import message_of
 from .wordtable import WordTable

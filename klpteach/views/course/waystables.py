@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ...errors import KlpteachError
 from ...lessons.ways import object_after_refusal
-from ...policy import PROPOSALS
+from ...model.policy import PROPOSALS
 from ...thread import Statement, positions
 from .wordtable import WordTable
 

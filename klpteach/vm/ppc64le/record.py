@@ -13,7 +13,7 @@ from ...files import klp
 from ...files.elf import ModuleFile
 from ...files.elf_h import SHF_ALLOC, SHF_EXECINSTR, SHF_WRITE, SHN_UNDEF, SHT_RELA
 from ...files.samples import data_dir, ko_dir
-from ...recording import Recording, Step, hexa
+from ...model.recording import Recording, Step, hexa
 from ...scenarios import Scenario, commands_for
 from ..host import HostError
 from ..initramfs import initramfs

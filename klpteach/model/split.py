@@ -1,6 +1,6 @@
 """Proposal split-per-object: from one livepatch file one file an object, each loaded and removed together with its target.
 
-Josh Poimboeuf, 2019-08-14; tried out by Petr Mladek, 2020-01-17. `kernel` is klpteach.kernel.Kernel.
+Josh Poimboeuf, 2019-08-14; tried out by Petr Mladek, 2020-01-17. `kernel` is klpteach.model.kernel.Kernel.
 Simplified: the parts keep the code of all objects; what is cut is the list of objects and the relocations. The requests
 to user space are function calls; what can come between them is told as events: `insmod TARGET.ko &`, then `wait TARGET`.
 """
@@ -13,16 +13,16 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from ..files.elf import ModuleFile
+from ..files.elf_h import POINTER_TYPE, SHF_RELA_LIVEPATCH, SHT_RELA
+from ..files.klp import KLP_OBJECT_SIZE, KLP_PATCH_OBJS, klp_patch_place, section_object
+from ..files.write import ElfImage, Rela, Section
 from . import messages
-from .files.elf import ModuleFile
-from .files.elf_h import POINTER_TYPE, SHF_RELA_LIVEPATCH, SHT_RELA
-from .files.klp import KLP_OBJECT_SIZE, KLP_PATCH_OBJS, klp_patch_place, section_object
-from .files.write import ElfImage, Rela, Section
+from .errno import EAGAIN, EEXIST, Refused
+from .klp_structs import KlpPatch
 from .livepatch.core import enabled_store, klp_disable_patch
-from .livepatch.structs import KlpPatch
 from .loader import delete_module, do_init_module, form_module, load_module, unlink
 from .module import COMING, GOING, LIVE, Module
-from .refusal import EAGAIN, EEXIST, Refused
 
 if TYPE_CHECKING:
     from .kernel import Kernel

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from .refusal import ENOMEM, Refused
+from .errno import ENOMEM, Refused
 
 PAGE = 0x1000
 # MODULES_VADDR with CONFIG_RANDOMIZE_BASE is 0xffffffffc0000000; the kernel itself takes the first 2 MiB and a page (nokaslr).

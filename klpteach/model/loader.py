@@ -1,21 +1,21 @@
 """Loading and removing a module, step by step in the kernel's order (kernel/module/main.c: load_module(), delete_module()).
 
-`kernel` is klpteach.kernel.Kernel. A refused load leaves by the way it came: what had been done is undone in reverse.
+`kernel` is klpteach.model.kernel.Kernel. A refused load leaves by the way it came: what had been done is undone in reverse.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ..files.elf import ModuleFile
+from ..files.elf_h import SHN_UNDEF
 from . import messages
-from .files.elf import ModuleFile
-from .files.elf_h import SHN_UNDEF
+from .errno import EAGAIN, EBUSY, EEXIST, ENOENT, ENOEXEC, EPERM, Refused
 from .image import Image
 from .layout import layout_sections
 from .livepatch.core import check_targets, klp_enable_patch, klp_module_coming, klp_module_going
 from .livepatch.relocs import klp_write_section_relocs
 from .module import COMING, GOING, HALF_LOADED, LIVE, Module
-from .refusal import EAGAIN, EBUSY, EEXIST, ENOENT, ENOEXEC, EPERM, Refused
 
 if TYPE_CHECKING:
     from .kernel import Kernel

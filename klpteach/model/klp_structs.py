@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ..module import Module
+from .module import Module
 
 PATCHED, UNPATCHED = (
     "patching",

@@ -11,11 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from . import arch, messages
-from .arch.base import Array, Log, Resolve
-from .errors import LoadRefused
-from .files.elf import ModuleFile
-from .files.elf_h import (
+from ..errors import LoadRefused
+from ..files.elf import ModuleFile
+from ..files.elf_h import (
     SHF_ALLOC,
     SHF_RELA_LIVEPATCH,
     SHF_RO_AFTER_INIT,
@@ -27,13 +25,15 @@ from .files.elf_h import (
     SHT_RELA,
     STB_WEAK,
 )
-from .files.klp import parse_symbol, section_object
+from ..files.klp import parse_symbol, section_object
+from . import arch, messages
+from .arch.base import Array, Log, Resolve
+from .errno import ENOENT, ENOEXEC, Oops, Refused
 from .layout import Layout as Layout
 from .layout import layout_sections as layout_sections
 from .layout import section_flags as section_flags
 from .memory import page_align
 from .policy import Behaviour, behaviour
-from .refusal import ENOENT, ENOEXEC, Oops, Refused
 
 
 class Image:

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
+from ..errors import PolicyError
 from . import messages
-from .errors import PolicyError
 
 
 @dataclass(frozen=True)

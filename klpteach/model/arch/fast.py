@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..files.elf import ModuleFile
-from ..files.elf_h import SHN_LIVEPATCH, SHN_UNDEF
-from ..files.relocation_types import ENTRY, HOWTO, LD_TOC, LI_MASK, NOP, REL24, fits_call, local_entry_offset
+from ...files.elf import ModuleFile
+from ...files.elf_h import SHN_LIVEPATCH, SHN_UNDEF
+from ...files.relocation_types import ENTRY, HOWTO, LD_TOC, LI_MASK, NOP, REL24, fits_call, local_entry_offset
 from .base import MASK64, Array
 from .stubs import FTRACE_INSNS, KERNEL_TOC, MAGIC, MPROFILE, STUB_INSNS, STUB_SIZE, StubTable
 

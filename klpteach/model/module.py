@@ -9,12 +9,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .files.elf import ModuleFile
-from .files.elf_h import SHF_ALLOC, SHF_EXECINSTR, SHF_WRITE, SHN_ABS, SHN_UNDEF, SHT_NOBITS, STB_WEAK
+from ..files.elf import ModuleFile
+from ..files.elf_h import SHF_ALLOC, SHF_EXECINSTR, SHF_WRITE, SHN_ABS, SHN_UNDEF, SHT_NOBITS, STB_WEAK
+from .errno import EINVAL, Refused
 from .image import Image
 from .layout import core_symbols, is_init, section_flags
 from .memory import Region
-from .refusal import EINVAL, Refused
 
 TRUE, FALSE = ("1", "Y", "y"), ("0", "N", "n")  # what kstrtobool() takes, as stories write it
 UNFORMED, COMING, LIVE, GOING = "Unformed", "Loading", "Live", "Unloading"  # the words of /proc/modules

@@ -12,21 +12,21 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from ..errors import ScenarioError
+from ..files import klp
+from ..files.elf import ModuleFile
+from ..files.samples import INIT_ERRNO, exports, ko_dir, open_ko, plain_name
 from . import arch as machines
 from . import kmod, messages, modprobe, split
-from .errors import ScenarioError
-from .files import klp
-from .files.elf import ModuleFile
-from .files.samples import INIT_ERRNO, exports, ko_dir, open_ko, plain_name
+from .errno import EAGAIN, EINVAL, ENOENT, Oops, Refused
+from .klp_structs import PATCHED, KlpObject, KlpPatch, LivepatchState
 from .livepatch.core import enabled_store, force_store
-from .livepatch.structs import PATCHED, KlpObject, KlpPatch, LivepatchState
 from .livepatch.transition import klp_try_complete_transition
 from .loader import delete_module, load_module
 from .memory import AddressSpace, Region
 from .module import COMING, LIVE, TRUE, UNFORMED, Module
 from .policy import behaviour
 from .recording import Recording, Step
-from .refusal import EAGAIN, EINVAL, ENOENT, Oops, Refused
 
 Callback = Callable[["Kernel"], int | None]
 _SITE = re.compile(r"(?P<module>[^:]+):(?P<section>.+)\+0x(?P<offset>[0-9a-f]+)$")
@@ -38,9 +38,9 @@ _PARAMETER = re.compile(r"/sys/module/([^/]+)/parameters/([^/]+)$")
 class Kernel:
     """A model of one running kernel, with its modules and livepatches.
 
-    arch: "x86_64" or "ppc64le". release: "5.3", "6.1", "6.3", "6.12". proposals: names of klpteach.policy.PROPOSALS. ko: folder for
+    arch: "x86_64" or "ppc64le". release: "5.3", "6.1", "6.3", "6.12". proposals: names of klpteach.model.policy.PROPOSALS. ko: folder for
     file names without a path (default: the course's own modules). callbacks: (patch, object, "pre_patch" …) -> function.
-    machine: what this machine lacks or forbids (klpteach.modprobe.Machine).
+    machine: what this machine lacks or forbids (klpteach.model.modprobe.Machine).
     Errors: PolicyError, ModuleFormatError, ScenarioError; what the kernel itself refuses is a Step with its errno.
 
     >>> kernel = Kernel(release="6.1")

@@ -9,8 +9,8 @@ from functools import lru_cache
 
 import numpy as np
 
-from ..files.elf import ModuleFile
-from ..files.elf_h import SHN_ABS, SHN_UNDEF, SHT_RELA
+from ...files.elf import ModuleFile
+from ...files.elf_h import SHN_ABS, SHN_UNDEF, SHT_RELA
 from .base import Array
 from .heapsort import heapsort
 from .stubs import STUB_SIZE

@@ -10,7 +10,7 @@ import numpy as np
 from .. import messages
 
 if TYPE_CHECKING:
-    from ..files.elf import ModuleFile
+    from ...files.elf import ModuleFile
     from ..image import Image
     from ..policy import Behaviour
 
@@ -27,7 +27,7 @@ class Arch:
     page is in bytes. modules_start and modules_end bound the area where modules live; kernel_text is where the kernel's
     own code stands. site_width: how many bytes a recorder looks at, None for the width of the relocation's field.
 
-    >>> from klpteach import arch
+    >>> from klpteach.model import arch
     >>> hex(arch.of("ppc64le").page), hex(arch.of("x86_64").page)
     ('0x10000', '0x1000')
     """

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .. import messages
-from ..refusal import EINVAL, Refused
-from .structs import KlpObject, KlpPatch
+from ..errno import EINVAL, Refused
+from ..klp_structs import KlpObject, KlpPatch
 
 if TYPE_CHECKING:
     from ..kernel import Kernel

@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .. import messages
+from ..klp_structs import PATCHED, UNPATCHED, KlpPatch
 from .patch import klp_post_unpatch_callback, klp_unpatch_object, klp_unpin
-from .structs import PATCHED, UNPATCHED, KlpPatch
 
 if TYPE_CHECKING:
     from ..kernel import Kernel

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from ...files.elf import ModuleFile
+from ...files.klp import KlpFuncInfo
 from .. import messages
-from ..files.elf import ModuleFile
-from ..files.klp import KlpFuncInfo
+from ..errno import EBUSY, EINVAL, ENOENT, EPERM, Refused
+from ..klp_structs import PATCHED, UNPATCHED, KlpFunc, KlpObject, KlpPatch
 from ..module import COMING, TRUE, Module
-from ..refusal import EBUSY, EINVAL, ENOENT, EPERM, Refused
 from .patch import klp_patch_object, klp_post_unpatch_callback, klp_pre_patch_callback, klp_unpatch_object, klp_unpin
 from .relocs import klp_clear_object_relocs, klp_init_object_loaded
-from .structs import PATCHED, UNPATCHED, KlpFunc, KlpObject, KlpPatch
 from .transition import (
     klp_complete_transition,
     klp_force_transition,

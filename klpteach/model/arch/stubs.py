@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import messages
-from ..refusal import ENOENT, Oops, Refused
+from ..errno import ENOENT, Oops, Refused
 from .base import MASK64, Array, Label, Log
 
 if TYPE_CHECKING:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from ...files.elf_h import SHF_ALLOC, SHN_LIVEPATCH
+from ...files.klp import livepatch_sections, parse_symbol, section_object
 from .. import messages
-from ..files.elf_h import SHF_ALLOC, SHN_LIVEPATCH
-from ..files.klp import livepatch_sections, parse_symbol, section_object
+from ..errno import EINVAL, Oops, Refused
+from ..klp_structs import KlpObject, KlpPatch
 from ..layout import section_flags
 from ..module import UNFORMED, Module
-from ..refusal import EINVAL, Oops, Refused
-from .structs import KlpObject, KlpPatch
 
 if TYPE_CHECKING:
     from ..kernel import Kernel

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .comparison import Difference as Difference
-from .comparison import compare_steps as compare_steps
-from .errors import RecordingError
+from ..errors import RecordingError
+from .compare import Difference as Difference
+from .compare import compare_steps as compare_steps
 
 SCHEMA = "klpteach-recording/1"
 _OPTIONAL = (

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .refusal import EAGAIN, EBUSY, EEXIST, EINVAL, ENODEV, ENOENT, ENOEXEC, EPERM
+from .errno import EAGAIN, EBUSY, EEXIST, EINVAL, ENODEV, ENOENT, ENOEXEC, EPERM
 
 if TYPE_CHECKING:
-    from .files.elf import ModuleFile
+    from ..files.elf import ModuleFile
     from .kernel import Kernel
     from .recording import Step
 
@@ -32,7 +32,7 @@ RMMOD = {EAGAIN: "Resource temporarily unavailable", EBUSY: "Device or resource 
 def insmod(step: Step, path: str) -> tuple[int, str]:
     """Exit status and words of insmod for a load's errno.
 
-    >>> from klpteach.recording import Step
+    >>> from klpteach.model.recording import Step
     >>> insmod(Step("insmod nfsd.ko", errno=-8), "nfsd.ko")
     (1, 'insmod: ERROR: could not insert module nfsd.ko: Invalid module format\\n')
     """

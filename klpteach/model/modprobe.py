@@ -1,6 +1,6 @@
 """What modprobe does before the kernel is asked: where a module's file is, what must be there first; and the machine.
 
-`kernel` is klpteach.kernel.Kernel. Sources: modprobe(8), modules.dep(5); kmod 30.
+`kernel` is klpteach.model.kernel.Kernel. Sources: modprobe(8), modules.dep(5); kmod 30.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .files.elf import ModuleFile
+from ..files.elf import ModuleFile
+from .errno import ENODEV, ENOENT, Refused
 from .livepatch.core import klp_target_names
 from .loader import form_module
 from .module import HALF_LOADED
-from .refusal import ENODEV, ENOENT, Refused
 
 if TYPE_CHECKING:
     from .kernel import Kernel

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .. import messages
+from ..errno import ENOEXEC, Refused
 from ..policy import Behaviour
-from ..refusal import ENOEXEC, Refused
 from .base import MASK64, Arch, Array, Log
 
 if TYPE_CHECKING:

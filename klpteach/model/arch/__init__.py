@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from ..errors import PolicyError
+from ...errors import PolicyError
 from .base import Arch
 
 NAMES = ("x86_64", "ppc64le")

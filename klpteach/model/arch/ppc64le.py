@@ -10,10 +10,9 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from .. import messages
-from ..files.elf import ModuleFile
-from ..files.elf_h import SHN_ABS, SHN_LIVEPATCH, SHN_UNDEF
-from ..files.relocation_types import (
+from ...files.elf import ModuleFile
+from ...files.elf_h import SHN_ABS, SHN_LIVEPATCH, SHN_UNDEF
+from ...files.relocation_types import (
     ENTRY,
     HOWTO,
     LD_TOC,
@@ -26,10 +25,11 @@ from ..files.relocation_types import (
     local_entry_offset,
     signed,
 )
-from ..refusal import ENOENT, ENOEXEC, Refused
-from . import vectorised
+from .. import messages
+from ..errno import ENOENT, ENOEXEC, Refused
+from . import fast as vectorised
 from .base import MASK64, Arch, Label, Log, Resolve
-from .loadercopy import LoaderCopy, frob, last_section
+from .frob import LoaderCopy, frob, last_section
 from .stubs import MPROFILE, STUB_SIZE, StubTable, ha, oops
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
+from ..files.elf import ModuleFile
+from ..files.elf_h import SHF_ALLOC, SHF_EXECINSTR, SHF_RO_AFTER_INIT, SHF_WRITE, SHN_UNDEF
 from . import arch
-from .files.elf import ModuleFile
-from .files.elf_h import SHF_ALLOC, SHF_EXECINSTR, SHF_RO_AFTER_INIT, SHF_WRITE, SHN_UNDEF
 from .memory import page_align
 
 NOT_KEPT = (".modinfo", "__versions", ".data..percpu")  # SHF_ALLOC on disk, but not laid out with the rest

@@ -1,1 +1,0 @@
-"""Livepatch, in the kernel's own rooms: structs, relocs, patch, transition, core. `kernel` is klpteach.kernel.Kernel."""
