@@ -33,7 +33,7 @@ EXPLORER = """import klpteach as kt
 e = kt.explore("reload", release="6.1")
 e"""
 OTHERS = """import ipywidgets as w, matplotlib.pyplot as plt
-from klpteach.scenarios import simulate
+from klpteach.scenarios.simulate import simulate
 from klpteach.views import figures
 from klpteach.views.figures import alt_text
 stories = {(): simulate("reload", "6.1"), ("clear-relocations",): simulate("reload", "6.1", ["clear-relocations"])}

@@ -9,7 +9,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .conformance import replay as replay
     from .costs import read_costs as read_costs
     from .dossier import about_proposal as about_proposal
     from .errors import KlpteachError as KlpteachError
@@ -37,8 +36,9 @@ if TYPE_CHECKING:
     from .model.recording import Recording as Recording
     from .model.recording import Step as Step
     from .outcome import outcome_of as outcome_of
-    from .scenarios import simulate as simulate
-    from .scenarios import stories as stories
+    from .scenarios.replay import replay as replay
+    from .scenarios.simulate import simulate as simulate
+    from .scenarios.simulate import stories as stories
     from .thread import read_thread as read_thread
     from .thread import read_timeline as read_timeline
     from .tryreal import try_real as try_real
@@ -58,9 +58,9 @@ _WHERE = {
     "load_image": "model.image",
     "Recording": "model.recording",
     "Step": "model.recording",
-    "replay": "conformance",
+    "replay": "scenarios.replay",
     "sample": "files.samples",
-    **dict.fromkeys(("simulate", "stories"), "scenarios"),
+    **dict.fromkeys(("simulate", "stories"), "scenarios.simulate"),
     "outcome_of": "outcome",
     "Machine": "model.modprobe",
     "read_costs": "costs",

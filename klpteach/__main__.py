@@ -191,7 +191,7 @@ def _inspection(file: Any, targets: list[Any]) -> dict[str, Any]:
 
 def _reload_rows(file: Any, targets: dict[str, Any]) -> list[dict[str, Any]]:
     from .model.errno import errno_name
-    from .survives import survives
+    from .scenarios.reload import survives
 
     rows = []
     for outcome in survives(file, targets):
@@ -291,7 +291,7 @@ def simulate(args: argparse.Namespace) -> int:
     from .model.errno import errno_name
     from .outcome import WORDS, outcome_of
     from .reading.verdict import verdict
-    from .scenarios import simulate as run
+    from .scenarios.simulate import simulate as run
 
     recording = run(args.scenario, args.release, args.proposal, args.arch)
     if args.out:
@@ -325,8 +325,8 @@ def simulate(args: argparse.Namespace) -> int:
 
 
 def replay(args: argparse.Namespace) -> int:
-    from .conformance import replay as run
     from .model.recording import Recording
+    from .scenarios.replay import replay as run
 
     ours, differences = run(Recording.load(args.recording), args.ko)
     if args.json:

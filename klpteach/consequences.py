@@ -17,7 +17,7 @@ from .errors import KlpteachError
 from .files.samples import data_dir, ko_dir
 from .model.policy import PROPOSALS, possible
 from .outcome import Outcome, outcome_of
-from .scenarios import Scenario, get, has_files, simulate
+from .scenarios.simulate import Scenario, get, has_files, simulate
 
 ARCHES, RELEASES = ("x86_64", "ppc64le"), ("6.1", "6.12")
 

@@ -82,7 +82,7 @@ class Outcome:
 def outcome_of(recording: Recording) -> Outcome:
     """Read what a story came to.
 
-    >>> from klpteach.scenarios import simulate
+    >>> from klpteach.scenarios.simulate import simulate
     >>> outcome_of(simulate("reload", "6.1")).kind, outcome_of(simulate("reload", "6.12")).kind
     ('refused', 'works')
     """

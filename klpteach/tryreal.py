@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
-from .conformance import replay
 from .errors import KlpteachError
 from .files.samples import data_dir
 from .model.recording import Difference, Recording, Step
-from .scenarios import get
+from .scenarios.replay import replay
+from .scenarios.simulate import get
 
 _LEFT = 'style="text-align:left;vertical-align:top"'  # Jupyter sets table cells to the right
 

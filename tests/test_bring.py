@@ -13,7 +13,7 @@ from test_views import check_markup
 import klpteach as kt
 from klpteach.files.write import tiny_module
 from klpteach.model.recording import Recording
-from klpteach.survives import survives
+from klpteach.scenarios.reload import survives
 from klpteach.tryreal import recorded
 from klpteach.views import bringlog, bringown
 from klpteach.views.bringwidget import BringWidget

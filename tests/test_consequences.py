@@ -26,7 +26,7 @@ from klpteach.files.samples import data_dir
 from klpteach.model.policy import possible
 from klpteach.model.recording import Step
 from klpteach.outcome import KINDS, MEANINGS, WORDS, outcome_of
-from klpteach.scenarios import get
+from klpteach.scenarios.simulate import get
 from klpteach.views.consequencesfigure import alt_text, consequences_picture, of_kernel
 from klpteach.views.consequencestable import consequences_grid, consequences_table, cost_of_choices
 

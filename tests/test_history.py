@@ -11,7 +11,7 @@ from klpteach.reading.differences import first_difference
 from klpteach.reading.history import History, loads, module_files
 from klpteach.reading.signs import is_look
 from klpteach.reading.verdict import SYMBOLS, verdict
-from klpteach.scenarios import SCENARIOS, simulate
+from klpteach.scenarios.simulate import SCENARIOS, simulate
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared" / "recordings"

@@ -9,7 +9,7 @@ from test_lessons import blank  # noqa: F401  (a reader who has answered nothing
 import klpteach as kt
 from klpteach.lessons import nb01
 from klpteach.model.recording import hexa
-from klpteach.onrecord import evidence
+from klpteach.scenarios.recorded import evidence
 from klpteach.views.course import dsform, reportlines, valtable
 
 SEEDS = range(1, 21)

@@ -12,7 +12,7 @@ from test_lessons import blank  # noqa: F401  (a reader who has answered nothing
 import klpteach as kt
 from klpteach.files.klp import livepatch_sections
 from klpteach.lessons import nb02
-from klpteach.onrecord import evidence
+from klpteach.scenarios.recorded import evidence
 from klpteach.views.course import filebytes, relaentry
 
 SEEDS = range(1, 21)

@@ -7,7 +7,7 @@ from klpteach.costs import read_costs
 from klpteach.lessons import nb08
 from klpteach.lessons.manymodules import FORTY, IN_USE, LIVEPATCH, NEEDS, ManyModules, cumulative, loaded, needed_by
 from klpteach.lessons.rooms import find_exercise
-from klpteach.onrecord import evidence
+from klpteach.scenarios.recorded import evidence
 from klpteach.views.course import dependency_tables as tables
 from klpteach.views.course.modulegrid import ModuleGrid, pulled_in
 from klpteach.views.course.positions import positions_on

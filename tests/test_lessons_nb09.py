@@ -11,7 +11,7 @@ from klpteach.fleet import Fleet, run_fleet
 from klpteach.lessons import designs, logs, nb09
 from klpteach.lessons.rooms import find_exercise
 from klpteach.model.recording import Recording
-from klpteach.onrecord import evidence
+from klpteach.scenarios.recorded import evidence
 from klpteach.views.course import decision_tables as tables
 from klpteach.views.course.bartable import BarTable
 

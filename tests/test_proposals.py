@@ -17,7 +17,7 @@ from klpteach.model.errno import EAGAIN, EEXIST, EINVAL, ENODEV, ENOENT, ENOEXEC
 from klpteach.model.modprobe import Machine
 from klpteach.model.policy import PROPOSALS, available, behaviour, possible, why_impossible
 from klpteach.model.split import split_per_object
-from klpteach.scenarios import SCENARIOS, Scenario, get, stories
+from klpteach.scenarios.simulate import SCENARIOS, Scenario, get, stories
 
 LP = "livepatch_nfsd_demo"
 SITE_BYTES = "1122334455667788"

@@ -12,7 +12,7 @@ from test_history import REAL, real
 from klpteach.model import policy
 from klpteach.model.recording import Recording, Step, hexa
 from klpteach.reading.history import History
-from klpteach.scenarios import SCENARIOS, simulate
+from klpteach.scenarios.simulate import SCENARIOS, simulate
 from klpteach.views import bytestable, comparison, disassembly, html, mapdrawing, stubtable, style, twin
 
 ADDRESS = re.compile("0x[0-9a-f]{16}")

@@ -13,10 +13,10 @@ from conftest import KO, ROOT
 
 from klpteach import ModuleFile, Recording, replay
 from klpteach.__main__ import main
-from klpteach.evidence import EVIDENCE
 from klpteach.files.samples import open_ko
-from klpteach.proposalstories import ON_ANY_KERNEL
-from klpteach.scenarios import SCENARIOS
+from klpteach.scenarios.evidence import EVIDENCE
+from klpteach.scenarios.proposals import ON_ANY_KERNEL
+from klpteach.scenarios.simulate import SCENARIOS
 from klpteach.vm.fetch import FetchedKernel
 from klpteach.vm.host import HostError, need, need_room
 from klpteach.vm.initramfs import cpio, site_list
@@ -178,7 +178,7 @@ def test_a_guest_that_never_boots_is_ended_and_its_console_told(tmp_path: Path) 
 
 @pytest.mark.skipif(not os.environ.get("KLPTEACH_LIVE"), reason="KLPTEACH_LIVE is not set: no real kernel is booted")
 def test_a_real_kernel_refuses_the_reload_and_the_model_agrees() -> None:
-    from klpteach.scenarios import get
+    from klpteach.scenarios.simulate import get
     from klpteach.vm.fetch import fetch
     from klpteach.vm.record import record
 

@@ -16,7 +16,7 @@ from ..consequences import ARCHES, QUESTIONS, RELEASES, Consequence, Question, c
 from ..files.samples import data_dir, ko_dir
 from ..model.policy import PROPOSALS, VARIANTS, Behaviour, behaviour
 from ..outcome import WORDS
-from ..scenarios import get, has_files
+from ..scenarios.simulate import get, has_files
 
 Mix = tuple[str, ...]
 KERNELS: tuple[tuple[str, str], ...] = tuple((arch, release) for arch in ARCHES for release in RELEASES)

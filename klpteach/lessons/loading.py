@@ -14,9 +14,9 @@ from ..model.arch.x86_64 import HOWTO
 from ..model.image import Image, load_image
 from ..model.kernel import Kernel
 from ..model.recording import Recording
-from ..onrecord import evidence
 from ..reading.history import History
 from ..reading.sums import Sum, sum_at
+from ..scenarios.recorded import evidence
 
 LIVEPATCH, DEFECT = "livepatch_nfsd_demo", "offset-off-by-8"
 BASE = 0xFFFFFFFFC0201000
@@ -42,7 +42,7 @@ class Written:
 def written(recording: Recording, step: int) -> list[Written]:
     """Every x86_64 livepatch site that holds something after a step (1 is the first), in the order of the file.
 
-    >>> from klpteach.scenarios import simulate
+    >>> from klpteach.scenarios.simulate import simulate
     >>> first = written(simulate("reload"), step=2)[0]
     >>> first.key, first.seen == first.sum.stored
     ('livepatch_nfsd_demo:.text+0x17', True)

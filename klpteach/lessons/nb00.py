@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..model.policy import available, behaviour
-from ..scenarios import simulate
+from ..scenarios.simulate import simulate
 from .exercise import Exercise, Problem
 from .question import Question
 from .reply import Reply

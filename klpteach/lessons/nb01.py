@@ -6,8 +6,8 @@ import random
 from typing import Any
 
 from ..model.recording import Recording, hexa
-from ..onrecord import evidence
-from ..scenarios import GONE, PATCH, TARGET, Scenario, simulate
+from ..scenarios.recorded import evidence
+from ..scenarios.simulate import GONE, PATCH, TARGET, Scenario, simulate
 from ..views.course.dsform import DSForm
 from ..views.course.valtable import BOOTS, first_site, place, reason, symbol_values, val_is
 from ..views.disassembly import instruction

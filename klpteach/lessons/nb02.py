@@ -10,7 +10,7 @@ from typing import Any
 from ..files.elf import ModuleFile
 from ..files.klp import livepatch_sections, section_object, sites
 from ..files.samples import data_dir, sample
-from ..scenarios import PATCH, TARGET, Scenario, simulate
+from ..scenarios.simulate import PATCH, TARGET, Scenario, simulate
 from ..views.course.relaentry import rela_sections_of
 from .checks import same
 from .exercise import Exercise, Problem

@@ -6,7 +6,7 @@ import random
 from functools import lru_cache
 
 from ..model.kernel import Kernel
-from ..scenarios import simulate
+from ..scenarios.simulate import simulate
 from . import klparch
 from .checks import in_order, shuffled
 from .exercise import Exercise, Problem

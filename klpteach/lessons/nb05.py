@@ -6,7 +6,7 @@ import random
 from typing import Any
 
 from ..model.recording import hexa
-from ..scenarios import busy, simulate
+from ..scenarios.simulate import busy, simulate
 from .exercise import Exercise, Problem
 from .nb00 import SAYS, outcome
 from .question import Question

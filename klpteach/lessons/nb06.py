@@ -9,7 +9,7 @@ from ..model.recording import Recording
 from ..reading.calls import NOP, call_at
 from ..reading.history import History
 from ..reading.signs import nop_line
-from ..scenarios import TARGET, simulate
+from ..scenarios.simulate import TARGET, simulate
 from ..views.course.dsform import DSForm
 from .checks import function_on
 from .exercise import Exercise, Problem

@@ -10,7 +10,7 @@ from ..model.errno import EAGAIN, EEXIST, ENOEXEC
 from ..model.kernel import Kernel
 from ..model.recording import Step
 from ..reading.differences import first_difference
-from ..scenarios import TARGET, simulate
+from ..scenarios.simulate import TARGET, simulate
 from .exercise import Exercise, Problem
 from .ownpolicy import let_in, own_policy
 from .question import Question

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from ..costs import removable
 from ..outcome import outcome_of
-from ..scenarios import simulate
+from ..scenarios.simulate import simulate
 from .checks import plain, same
 from .exercise import Exercise, Problem
 from .manymodules import FORTY, IN_USE, LIVEPATCH, loaded, needed_by

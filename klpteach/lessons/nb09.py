@@ -8,7 +8,7 @@ from textwrap import fill
 
 from ..fleet import Fleet, run_fleet
 from ..model.policy import why_impossible
-from ..scenarios import simulate
+from ..scenarios.simulate import simulate
 from ..thread import read_timeline
 from .designs import ASKS, KERNELS, Wishes, satisfying, told, tried, unmet, wishes
 from .exercise import Exercise, Problem

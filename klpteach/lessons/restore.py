@@ -11,10 +11,10 @@ from ..files.elf import ModuleFile
 from ..files.samples import sample
 from ..model.kernel import Kernel
 from ..model.recording import Recording, Step
-from ..onrecord import evidence
 from ..reading.calls import NOP, R_PPC64_REL24, words_of
 from ..reading.history import History
-from ..scenarios import GONE, TARGET, Scenario, simulate
+from ..scenarios.recorded import evidence
+from ..scenarios.simulate import GONE, TARGET, Scenario, simulate
 from ..views.course.dsform import DSForm
 
 PPC, LIVEPATCH = "ppc64le", "livepatch_nfsd_demo"

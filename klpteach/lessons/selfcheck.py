@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib.util import find_spec
 
 from ..files.samples import data_dir
-from ..scenarios import simulate
+from ..scenarios.simulate import simulate
 from .reply import Reply
 
 _NEEDED = {"elftools": "pyelftools", "numpy": "numpy", "pandas": "pandas", "matplotlib": "matplotlib", "ipywidgets": "ipywidgets"}  # fmt: skip

@@ -13,7 +13,7 @@ from ..model.kernel import Kernel
 from ..model.policy import Behaviour
 from ..model.recording import Recording, Step
 from ..outcome import MEANINGS, Outcome, outcome_of
-from ..scenarios import TARGET, Scenario, commands_for, get, simulate
+from ..scenarios.simulate import TARGET, Scenario, commands_for, get, simulate
 
 NINE = ("reload", "moved", "init-fails", "half-way", "corrupted", "foreign-write", "disabled", "stacked", "cumulative")
 WAYS: Mapping[str, tuple[tuple[str, ...], ...]] = {

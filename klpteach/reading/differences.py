@@ -10,7 +10,7 @@ def first_difference(old: Recording, new: Recording) -> int | None:
 
     Counts from 0; None where all steps come out the same.
 
-    >>> from klpteach.scenarios import simulate
+    >>> from klpteach.scenarios.simulate import simulate
     >>> first_difference(simulate("reload"), simulate("reload", proposals=["clear-checked"]))
     2
     """

@@ -57,7 +57,7 @@ def module_files(recording: Recording, folder: Path | None = None) -> dict[str, 
 def loads(recording: Recording, files: Mapping[str, ModuleFile] | None = None) -> list[Load]:
     """Every attempt to load a module, in order of time.
 
-    >>> from klpteach.scenarios import simulate
+    >>> from klpteach.scenarios.simulate import simulate
     >>> [(l.module, l.number, l.first, l.last, l.refused) for l in loads(simulate("reload"))]
     [('nfsd_demo', 1, 0, 1, False), ('livepatch_nfsd_demo', 1, 1, None, False), ('nfsd_demo', 2, 3, 3, True)]
     """

@@ -50,7 +50,7 @@ class Verdict:
 def verdict(recording: Recording, step: int, history: History | None = None) -> Verdict:
     """The verdict on one step of a recording.
 
-    >>> from klpteach.scenarios import simulate
+    >>> from klpteach.scenarios.simulate import simulate
     >>> judged = verdict(simulate("reload"), 2)
     >>> judged.symbol, judged.headline
     ('!', 'Removed, and stale bytes stay.')

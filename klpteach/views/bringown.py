@@ -18,7 +18,7 @@ from ..files.elf import MAX_BYTES, ModuleFile
 from ..model.errno import errno_name
 from ..reading.history import History
 from ..reading.words import count
-from ..survives import Outcome, stand_in, survives
+from ..scenarios.reload import Outcome, stand_in, survives
 from .bringplain import Ordinary
 
 if TYPE_CHECKING:

@@ -43,7 +43,7 @@ def compare_html(
 def kernel_label(recording: Recording) -> str:
     """Which kernel a recording is of, in a few words.
 
-    >>> from klpteach.scenarios import simulate
+    >>> from klpteach.scenarios.simulate import simulate
     >>> kernel_label(simulate("reload")), kernel_label(simulate("reload", "6.12", ["deny-removal"]))
     ('6.1 as it is', '6.12 + deny removal')
     """

@@ -17,7 +17,7 @@ from ..model import policy
 from ..model.recording import Recording
 from ..reading.differences import first_difference, what_changed
 from ..reading.history import History
-from ..scenarios import stories
+from ..scenarios.simulate import stories
 from . import comparison, html, twin
 from .controls import KernelChoice, StepChoice, dropdown, impossible
 from .style import style

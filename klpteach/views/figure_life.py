@@ -48,7 +48,7 @@ def life(recording: Recording, site: str | None = None, history: History | None 
 def life_rows(recording: Recording, key: str, history: History | None = None) -> list[dict[str, Any]]:
     """A dict a command: step, command, errno, bytes (None where not looked at), state, load, means.
 
-    >>> from klpteach.scenarios import simulate
+    >>> from klpteach.scenarios.simulate import simulate
     >>> rows = life_rows(simulate("reload"), "livepatch_nfsd_demo:.text+0x17")
     >>> [(row["step"], row["state"]) for row in rows]
     [(1, 'absent'), (2, 'written'), (3, 'stale'), (4, 'stale')]

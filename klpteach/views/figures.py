@@ -54,7 +54,7 @@ def rows(recording: Recording, history: History | None = None) -> list[dict[str,
 
     sites says in words how the sites of livepatches point into the range; "" where none does.
 
-    >>> from klpteach.scenarios import simulate
+    >>> from klpteach.scenarios.simulate import simulate
     >>> [(r["step"], r["what"]) for r in rows(simulate("reload")) if r["module"] == "nfsd_demo"]
     [(1, 'loaded'), (2, 'loaded'), (3, 'freed'), (4, 'refused')]
     """

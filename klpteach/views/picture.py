@@ -26,7 +26,7 @@ class Picture:
 def reuse(recording: Recording) -> Picture:
     """Address-space reuse across rmmod and reload, to be looked at: figures.reuse() with its alternative text.
 
-    >>> from klpteach.scenarios import simulate
+    >>> from klpteach.scenarios.simulate import simulate
     >>> "nfsd_demo refused at 0xffffffffc0201000" in repr(reuse(simulate("reload")))
     True
     """

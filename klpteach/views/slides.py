@@ -11,7 +11,7 @@ import ipywidgets as w
 from ..lessons.question import Question
 from ..lessons.reply import Reply, inline
 from ..reading.history import History
-from ..scenarios import simulate
+from ..scenarios.simulate import simulate
 from . import comparison, html
 from .explorer import Explorer
 from .prediction import Prediction

@@ -7,7 +7,7 @@ from functools import lru_cache
 from ..errors import ScenarioError
 from ..files.samples import ko_dir, plain_name
 from ..reading.history import History
-from ..scenarios import get, simulate, stories
+from ..scenarios.simulate import get, simulate, stories
 
 
 def titles(arch: str, also: str = "reload") -> list[tuple[str, str]]:

@@ -144,7 +144,7 @@ def plain_text(
 ) -> str:
     """The story for a terminal: a line a step, outcome first.
 
-    >>> from klpteach.scenarios import simulate
+    >>> from klpteach.scenarios.simulate import simulate
     >>> plain_text(simulate("reload")).splitlines()[3][:51]
     '3  rmmod nfsd_demo: ! Removed, and stale bytes stay'
     """

@@ -80,7 +80,7 @@ def vm_build(args: argparse.Namespace) -> int:
 
 
 def vm_run(args: argparse.Namespace) -> int:
-    from ..scenarios import get
+    from ..scenarios.simulate import get
     from .ppc64le import record as ppc64le
     from .ppc64le.stories import STORIES
     from .qemu import progress
@@ -102,11 +102,11 @@ def vm_run(args: argparse.Namespace) -> int:
 
 
 def vm_record(args: argparse.Namespace) -> int:
-    from ..evidence import EVIDENCE
     from ..files.samples import data_dir, ko_dir
     from ..model.recording import Recording
-    from ..proposalstories import ON_ANY_KERNEL
-    from ..scenarios import SCENARIOS, get
+    from ..scenarios.evidence import EVIDENCE
+    from ..scenarios.proposals import ON_ANY_KERNEL
+    from ..scenarios.simulate import SCENARIOS, get
     from .exports import write_exports
     from .record import record
 

@@ -15,7 +15,7 @@ from ..files.samples import ko_dir, open_ko
 from ..model.image import layout_sections
 from ..model.policy import RELEASES
 from ..model.recording import Recording, Step
-from ..scenarios import Scenario, commands_for
+from ..scenarios.simulate import Scenario, commands_for
 from .fetch import FetchedKernel, fetch
 from .initramfs import initramfs
 from .qemu import CMDLINE, Guest, boot

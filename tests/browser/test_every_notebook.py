@@ -11,7 +11,7 @@ import pytest
 
 from klpteach import simulate
 from klpteach.reading.verdict import SYMBOLS
-from klpteach.scenarios import stories
+from klpteach.scenarios.simulate import stories
 from klpteach.views.style import LETTERS
 
 from .conftest import ROOT, notebook

@@ -22,7 +22,7 @@ LIVEPATCH = "livepatch_nfsd_demo"
 def words_of_a_call(recording: Recording, site: str) -> WordTable:
     """The two words at a call site: in the file, and after each command that was looked at (ppc64le).
 
-    >>> from klpteach.scenarios import simulate
+    >>> from klpteach.scenarios.simulate import simulate
     >>> table = words_of_a_call(simulate("reload", arch="ppc64le"), "livepatch_nfsd_demo:.text+0xb0")
     >>> table.rows[0][2], table.rows[1][2]
     ('`0x60000000` nop', '`0xe8410018` ld r2,24(r1)')
@@ -117,7 +117,7 @@ def order_of_calls(recording: Recording) -> WordTable:
 
     Source: arch/powerpc/kernel/module_64.c, relacmp(): r_info, then r_addend, descending.
 
-    >>> from klpteach.scenarios import simulate
+    >>> from klpteach.scenarios.simulate import simulate
     >>> [row[1] for row in order_of_calls(simulate("reload", arch="ppc64le")).rows]
     ['`.text+0xb0`', '`.text+0x7c`', '`.text+0x9c`']
     """
@@ -149,7 +149,7 @@ def slots(recording: Recording, livepatch: str = LIVEPATCH) -> WordTable:
     K: the kernel's own function. w, k: the target that is there (just written, kept). S: a load that is gone. ·: free.
     What stands behind | is past the end of the table.
 
-    >>> from klpteach.scenarios import simulate
+    >>> from klpteach.scenarios.simulate import simulate
     >>> slots(simulate("moved", "6.12", arch="ppc64le")).rows[1][2:]
     ('11 of 11', '`KKKKKSSSwww|`')
     """

@@ -8,7 +8,7 @@ import pandas as pd
 
 from ...model.recording import Recording
 from ...outcome import KINDS, outcome_of
-from ...scenarios import simulate
+from ...scenarios.simulate import simulate
 
 WORDS = {
     "oops": "oops",

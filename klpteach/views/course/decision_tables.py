@@ -9,9 +9,9 @@ from ...fleet import Tally
 from ...lessons.designs import ASKS, KERNELS, Mix, seen, tried
 from ...model.policy import PROPOSALS
 from ...model.recording import Recording
-from ...onrecord import evidence
 from ...outcome import KINDS, MEANINGS
-from ...scenarios import TARGET
+from ...scenarios.recorded import evidence
+from ...scenarios.simulate import TARGET
 from ...thread import read_timeline
 from ..fleettable import COLUMNS, FLEXIBILITY
 from .bartable import BarTable

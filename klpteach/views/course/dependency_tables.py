@@ -11,7 +11,7 @@ from ...lessons.nb08 import Shop, shop
 from ...model.policy import PROPOSALS
 from ...model.recording import Recording, Step
 from ...outcome import KINDS, WORDS, outcome_of
-from ...scenarios import simulate, stories
+from ...scenarios.simulate import simulate, stories
 from .wordtable import WordTable
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from ...lessons.sequence import coming_and_going
 from ...model.recording import hexa
-from ...scenarios import simulate
+from ...scenarios.simulate import simulate
 from .. import figure_events
 from ..figure_base import Drawing
 

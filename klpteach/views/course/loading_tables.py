@@ -21,7 +21,7 @@ _RULE: dict[Any, str] = {
 def sums(recording: Recording, step: int, types: tuple[str, ...] = ()) -> pd.DataFrame:
     """S, A, P and the bytes in memory of every livepatch site after a step (1 is the first); types keeps some of them only.
 
-    >>> from klpteach.scenarios import simulate
+    >>> from klpteach.scenarios.simulate import simulate
     >>> sums(simulate("reload"), step=2).iloc[1]["bytes in memory"]
     'f0 af ff ff'
     """

@@ -10,8 +10,8 @@ from ...files.samples import data_dir
 from ...model import messages
 from ...model.messages import Pointer
 from ...model.recording import Recording, Step, hexa
-from ...onrecord import evidence
-from ...scenarios import simulate
+from ...scenarios.recorded import evidence
+from ...scenarios.simulate import simulate
 from .reportlines import message_of
 from .wordtable import WordTable
 

@@ -14,7 +14,7 @@ from ...files.elf import ModuleFile
 from ...files.elf_h import SHF_ALLOC, SHF_EXECINSTR, SHF_WRITE, SHN_UNDEF, SHT_RELA
 from ...files.samples import data_dir, ko_dir
 from ...model.recording import Recording, Step, hexa
-from ...scenarios import Scenario, commands_for
+from ...scenarios.simulate import Scenario, commands_for
 from ..host import HostError
 from ..initramfs import initramfs
 from ..qemu import Guest, boot

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ...evidence import PPC64LE_EVIDENCE
-from ...scenarios import SCENARIOS, Scenario
-from ...stubstories import STUB_STORIES
+from ...scenarios.evidence import PPC64LE_EVIDENCE
+from ...scenarios.simulate import SCENARIOS, Scenario
+from ...scenarios.stubs import STUB_STORIES
 from ..qemu import Machine
 from .variants import VARIANTS
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Mapping
 
-from .files.corrupt import CORRUPTIONS
-from .scenarios import DISABLE, GONE, PATCH, TARGET, Scenario
+from ..files.corrupt import CORRUPTIONS
+from .simulate import DISABLE, GONE, PATCH, TARGET, Scenario
 
 LIVEPATCH = "livepatch_nfsd_demo"
 ENDS_THE_KERNEL = ("section-not-alloc",)  # an oops: in stories of their own

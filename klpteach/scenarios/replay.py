@@ -13,17 +13,17 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from .errors import RecordingError
-from .files.elf import ModuleFile
-from .files.klp import parse_symbol
-from .files.samples import ko_dir, open_ko, plain_name
-from .model import kmod
-from .model.errno import EEXIST
-from .model.kernel import Kernel
-from .model.layout import layout_sections
-from .model.module import Module, symbols_by_name
-from .model.policy import VARIANTS
-from .model.recording import Difference, Recording, Step
+from ..errors import RecordingError
+from ..files.elf import ModuleFile
+from ..files.klp import parse_symbol
+from ..files.samples import ko_dir, open_ko, plain_name
+from ..model import kmod
+from ..model.errno import EEXIST
+from ..model.kernel import Kernel
+from ..model.layout import layout_sections
+from ..model.module import Module, symbols_by_name
+from ..model.policy import VARIANTS
+from ..model.recording import Difference, Recording, Step
 
 # Commands that only look: they change nothing, and what they print is compared only where the model knows it.
 _LOOKS = re.compile(r"(cat|busybox|lsmod|modinfo|stk|vmi|modprobe -r|uname|ls|dmesg)\b")

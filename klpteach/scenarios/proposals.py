@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from .model.modprobe import Machine
-from .scenarios import TARGET, Scenario
+from ..model.modprobe import Machine
+from .simulate import TARGET, Scenario
 
 CUMULATIVE = "livepatch_five"  # patches five modules
 

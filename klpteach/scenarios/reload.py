@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from .errors import KlpteachError
-from .files.elf import ModuleFile
-from .files.elf_h import EM_PPC64, POINTER_TYPE
-from .files.klp import parse_symbol, sites
-from .files.write import tiny_module
-from .model.errno import errno_name
-from .model.kernel import Kernel
-from .model.policy import RELEASES
-from .model.recording import Recording, Step
+from ..errors import KlpteachError
+from ..files.elf import ModuleFile
+from ..files.elf_h import EM_PPC64, POINTER_TYPE
+from ..files.klp import parse_symbol, sites
+from ..files.write import tiny_module
+from ..model.errno import errno_name
+from ..model.kernel import Kernel
+from ..model.policy import RELEASES
+from ..model.recording import Recording, Step
 
 MANY = 40  # moves
 

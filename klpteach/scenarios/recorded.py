@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from .files.samples import data_dir
-from .model.recording import Recording
+from ..files.samples import data_dir
+from ..model.recording import Recording
 
 
 @lru_cache(maxsize=16)

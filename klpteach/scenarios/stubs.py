@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from .scenarios import GONE, TARGET, Scenario
+from .simulate import GONE, TARGET, Scenario
 
 OTHERS = ("lockd_demo.ko", "filler4k.ko", "filler64k.ko", "filler1m.ko")
 ROOM = "insmod room_demo.ko"

@@ -8,14 +8,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .errors import ScenarioError
-from .files.elf import ModuleFile
-from .files.klp import sites
-from .files.samples import ko_dir, plain_name
-from .model.errno import ENODEV
-from .model.kernel import Kernel
-from .model.modprobe import Machine
-from .model.recording import Recording
+from ..errors import ScenarioError
+from ..files.elf import ModuleFile
+from ..files.klp import sites
+from ..files.samples import ko_dir, plain_name
+from ..model.errno import ENODEV
+from ..model.kernel import Kernel
+from ..model.modprobe import Machine
+from ..model.recording import Recording
 
 
 @dataclass(frozen=True)
@@ -143,8 +143,8 @@ def stories(arch: str = "x86_64", release: str | None = None) -> Mapping[str, Sc
     (True, False)
     """
     from .evidence import EVIDENCE  # these are made of Scenarios
-    from .proposalstories import PROPOSAL_STORIES
-    from .stubstories import STUB_STORIES
+    from .proposals import PROPOSAL_STORIES
+    from .stubs import STUB_STORIES
 
     if arch == "ppc64le":
         shared = {name: story for name, story in SCENARIOS.items() if name != "dependency"}
