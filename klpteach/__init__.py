@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from .model.modprobe import Machine as Machine
     from .model.recording import Recording as Recording
     from .model.recording import Step as Step
-    from .outcome import outcome_of as outcome_of
+    from .reading.outcome import outcome_of as outcome_of
     from .scenarios.replay import replay as replay
     from .scenarios.simulate import simulate as simulate
     from .scenarios.simulate import stories as stories
@@ -61,7 +61,7 @@ _WHERE = {
     "replay": "scenarios.replay",
     "sample": "files.samples",
     **dict.fromkeys(("simulate", "stories"), "scenarios.simulate"),
-    "outcome_of": "outcome",
+    "outcome_of": "reading.outcome",
     "Machine": "model.modprobe",
     "read_costs": "costs",
     "about_proposal": "dossier",

@@ -289,7 +289,7 @@ def _symbols(path: str) -> dict[str, int]:
 
 def simulate(args: argparse.Namespace) -> int:
     from .model.errno import errno_name
-    from .outcome import WORDS, outcome_of
+    from .reading.outcome import WORDS, outcome_of
     from .reading.verdict import verdict
     from .scenarios.simulate import simulate as run
 
@@ -337,7 +337,7 @@ def replay(args: argparse.Namespace) -> int:
 
 
 def explain(args: argparse.Namespace) -> int:
-    from .explain import explain as run
+    from .reading.dmesg import explain as run
 
     data = sys.stdin.buffer.read() if args.file == "-" else Path(args.file).read_bytes()
     found = run(data.decode("utf-8", "replace"), args.ko)

@@ -16,7 +16,7 @@ from functools import lru_cache
 from .errors import KlpteachError
 from .files.samples import data_dir, ko_dir
 from .model.policy import PROPOSALS, possible
-from .outcome import Outcome, outcome_of
+from .reading.outcome import Outcome, outcome_of
 from .scenarios.simulate import Scenario, get, has_files, simulate
 
 ARCHES, RELEASES = ("x86_64", "ppc64le"), ("6.1", "6.12")
@@ -72,7 +72,7 @@ MIXES: tuple[tuple[str, ...], ...] = (
 
 @dataclass(frozen=True)
 class Consequence:
-    """One cell of the table: where, which proposals, which question, and what it came to (see klpteach.outcome.Outcome).
+    """One cell of the table: where, which proposals, which question, and what it came to (see klpteach.reading.outcome.Outcome).
 
     proposals: names with + between, "" for the kernel as released. as_wished: whether the kind is the one wished for.
     """

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from .consequences import QUESTIONS, Consequence
-from .outcome import KINDS, MEANINGS
+from .reading.outcome import KINDS, MEANINGS
 
 BAD = "*"  # behind a letter: not what one would wish for
 WIDTH = 2 + max(len(question.asks) for question in QUESTIONS)

@@ -25,7 +25,7 @@ from klpteach.consequencestext import grid, legend
 from klpteach.files.samples import data_dir
 from klpteach.model.policy import possible
 from klpteach.model.recording import Step
-from klpteach.outcome import KINDS, MEANINGS, WORDS, outcome_of
+from klpteach.reading.outcome import KINDS, MEANINGS, WORDS, outcome_of
 from klpteach.scenarios.simulate import get
 from klpteach.views.consequencesfigure import alt_text, consequences_picture, of_kernel
 from klpteach.views.consequencestable import consequences_grid, consequences_table, cost_of_choices
@@ -119,9 +119,9 @@ def test_how_many_cells_were_held_against_a_recording(capsys) -> None:
 
 
 def test_the_reading_never_asks_for_a_proposal() -> None:
-    import klpteach.outcome
+    import klpteach.reading.outcome
 
-    text = Path(klpteach.outcome.__file__).read_text()
+    text = Path(klpteach.reading.outcome.__file__).read_text()
     assert "policy" not in text and "rules" not in text and "recording.proposals" not in text
     story = simulate("target-later", "6.12", ["no-late-patching"])
     story.proposals, story.kernel = [], {**story.kernel, "variant": "?"}

@@ -1,13 +1,13 @@
-"""What klpteach.explain says of ppc64le lines: every line comes from a recording of a real kernel."""
+"""What klpteach.reading.dmesg says of ppc64le lines: every line comes from a recording of a real kernel."""
 
 import re
 
 import pytest
 from test_history import PPC64LE, RECORDINGS
 
-from klpteach.explain import explain
 from klpteach.model import messages
 from klpteach.model.recording import Recording
+from klpteach.reading.dmesg import explain
 
 KNOWN = re.compile(r"^(module_64: |livepatch: |WARNING: .*stub_for_addr|BUG: )")
 

@@ -9,7 +9,7 @@ from klpteach.model.recording import Recording, Step
 from klpteach.reading.calls import call_at, is_call
 from klpteach.reading.differences import first_difference
 from klpteach.reading.history import History, loads, module_files
-from klpteach.reading.signs import is_look
+from klpteach.reading.steps import is_look
 from klpteach.reading.verdict import SYMBOLS, verdict
 from klpteach.scenarios.simulate import SCENARIOS, simulate
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from ..consequences import ARCHES, QUESTIONS, RELEASES, Consequence, Question, consequence, read_consequences
 from ..files.samples import data_dir, ko_dir
 from ..model.policy import PROPOSALS, VARIANTS, Behaviour, behaviour
-from ..outcome import WORDS
+from ..reading.outcome import WORDS
 from ..scenarios.simulate import get, has_files
 
 Mix = tuple[str, ...]

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from ..model.recording import Recording
 from ..reading.calls import NOP, call_at
 from ..reading.history import History
-from ..reading.signs import nop_line
+from ..reading.steps import nop_line
 from ..scenarios.simulate import TARGET, simulate
 from ..views.course.dsform import DSForm
 from .checks import function_on

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ..costs import removable
-from ..outcome import outcome_of
+from ..reading.outcome import outcome_of
 from ..scenarios.simulate import simulate
 from .checks import plain, same
 from .exercise import Exercise, Problem

@@ -12,7 +12,7 @@ from ..files.corrupt import CORRUPTIONS
 from ..model.kernel import Kernel
 from ..model.policy import Behaviour
 from ..model.recording import Recording, Step
-from ..outcome import MEANINGS, Outcome, outcome_of
+from ..reading.outcome import MEANINGS, Outcome, outcome_of
 from ..scenarios.simulate import TARGET, Scenario, commands_for, get, simulate
 
 NINE = ("reload", "moved", "init-fails", "half-way", "corrupted", "foreign-write", "disabled", "stacked", "cumulative")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ..model.recording import Step
 from .history import History
-from .lifetimes import Load
+from .loads import Load
 
 
 def asked_for(history: History, step: int) -> Load | None:

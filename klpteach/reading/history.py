@@ -19,10 +19,10 @@ from ..files.samples import ko_dir
 from ..model import messages
 from ..model.recording import Recording
 from .calls import call_at, function_address
-from .lifetimes import Lifetimes, Load, release_numbers
-from .signs import is_look, nonzero_line, nop_line, patch_line, patch_of
-from .sitestates import State, site_states
-from .stubtables import StubTable, stub_tables
+from .loads import Lifetimes, Load, release_numbers
+from .sites import State, site_states
+from .steps import is_look, nonzero_line, nop_line, patch_line, patch_of
+from .stubs import StubTable, stub_tables
 from .sums import Sum, placed_by_val, sum_at
 
 if TYPE_CHECKING:

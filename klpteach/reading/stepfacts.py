@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..model.recording import hexa
 from .history import History
-from .signs import patch_of
+from .steps import patch_of
 from .words import count
 
 

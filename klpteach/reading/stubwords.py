@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from .calls import NOP, RESTORE_R2, call_at
 from .history import History
-from .signs import nop_line
-from .stubtables import StubTable
+from .steps import nop_line
+from .stubs import StubTable
 from .words import count, errno_words
 
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from ..files.klp import Site
 from ..model.arch.x86_64 import HOWTO, Howto
-from .lifetimes import Load
-from .signs import nonzero_line, patch_of
+from .loads import Load
+from .steps import nonzero_line, patch_of
 
 if TYPE_CHECKING:
     from .history import History

@@ -10,8 +10,8 @@ from .calls import is_call
 from .company import asked_for, came_along, unpatched_by
 from .history import History
 from .reasons import why_refused
-from .signs import is_look, no_stub_left, patch_line, patch_of
 from .stepfacts import StepFacts
+from .steps import is_look, no_stub_left, patch_line, patch_of
 from .stubwords import after_load, in_the_search, new_past_end, overrun
 from .words import count, errno_words, every, listed
 

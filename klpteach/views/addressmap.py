@@ -13,8 +13,8 @@ from ..model import messages
 from ..model.memory import PAGE
 from ..model.recording import Recording, hexa
 from ..reading.history import History
-from ..reading.lifetimes import Load
-from ..reading.signs import is_look, patch_line, patch_of
+from ..reading.loads import Load
+from ..reading.steps import is_look, patch_line, patch_of
 from ..reading.words import count
 
 MAX_ROWS = 6

@@ -6,8 +6,8 @@ from html import escape
 from typing import Any
 
 from ..errors import KlpteachError
-from ..explain import Explanation, explain
 from ..lessons.reply import Reply, framed
+from ..reading.dmesg import Explanation, explain
 
 _LONGEST = 200_000  # characters
 _MOST = 100  # lines that are explained

@@ -9,8 +9,8 @@ from ..files.klp import parse_symbol
 from ..model.recording import hexa
 from ..reading.calls import is_call, words_of
 from ..reading.history import History
-from ..reading.signs import patch_of
-from ..reading.sitestates import State
+from ..reading.sites import State
+from ..reading.steps import patch_of
 from ..reading.sums import Sum
 from ..reading.words import count
 from .addressmap import events, shorten

@@ -11,7 +11,7 @@ from matplotlib.patches import Rectangle
 
 from ..consequences import QUESTIONS, Consequence, read_consequences
 from ..model.policy import PROPOSALS
-from ..outcome import KINDS, MEANINGS, WORDS
+from ..reading.outcome import KINDS, MEANINGS, WORDS
 from .figure_base import INK, SOFT, Drawing, canvas
 from .style import BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION, blend
 

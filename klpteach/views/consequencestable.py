@@ -9,7 +9,7 @@ import pandas as pd
 
 from ..consequences import QUESTIONS, Consequence, read_consequences
 from ..consequencestext import letter
-from ..outcome import WORDS
+from ..reading.outcome import WORDS
 
 ASKS = {question.key: question.asks for question in QUESTIONS}
 

@@ -13,7 +13,7 @@ from typing import Any
 from ..model.recording import hexa
 from ..reading.calls import NOP, Call, branch_target, call_at
 from ..reading.history import History
-from ..reading.signs import nop_line
+from ..reading.steps import nop_line
 from ..reading.stubwords import goes_to
 
 

@@ -10,7 +10,7 @@ from matplotlib.patches import Rectangle
 from ..errors import RecordingError
 from ..model.recording import Recording, hexa
 from ..reading.history import History
-from ..reading.signs import patch_of
+from ..reading.steps import patch_of
 from .addressmap import events, shorten
 from .bytestable import symbol_label
 from .figure_base import INK, SIZE, SOFT, Drawing, canvas

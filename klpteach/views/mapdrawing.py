@@ -9,7 +9,7 @@ from html import escape
 from ..model.memory import PAGE
 from ..model.recording import hexa
 from ..reading.history import History
-from ..reading.lifetimes import PAGES, Load
+from ..reading.loads import PAGES, Load
 from ..reading.verdict import verdict
 from ..reading.words import count
 from .addressmap import Arrow, Axis, Box, boxes, in_words, pointers, shorten, window

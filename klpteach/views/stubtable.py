@@ -7,7 +7,7 @@ from html import escape
 from itertools import groupby
 
 from ..reading.history import History
-from ..reading.stubtables import Slot, StubTable
+from ..reading.stubs import Slot, StubTable
 from ..reading.words import count
 from .addressmap import shorten
 from .style import STUB_LETTERS, STUB_MEANING

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 import pandas as pd
 
 from ...model.recording import Recording
-from ...outcome import KINDS, outcome_of
+from ...reading.outcome import KINDS, outcome_of
 from ...scenarios.simulate import simulate
 
 WORDS = {

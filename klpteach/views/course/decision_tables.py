@@ -9,7 +9,7 @@ from ...fleet import Tally
 from ...lessons.designs import ASKS, KERNELS, Mix, seen, tried
 from ...model.policy import PROPOSALS
 from ...model.recording import Recording
-from ...outcome import KINDS, MEANINGS
+from ...reading.outcome import KINDS, MEANINGS
 from ...scenarios.recorded import evidence
 from ...scenarios.simulate import TARGET
 from ...thread import read_timeline

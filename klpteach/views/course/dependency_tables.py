@@ -10,7 +10,7 @@ from ...lessons.manymodules import NEEDS, needed_by
 from ...lessons.nb08 import Shop, shop
 from ...model.policy import PROPOSALS
 from ...model.recording import Recording, Step
-from ...outcome import KINDS, WORDS, outcome_of
+from ...reading.outcome import KINDS, WORDS, outcome_of
 from ...scenarios.simulate import simulate, stories
 from .wordtable import WordTable
 

@@ -1,4 +1,4 @@
-"""What the lines of ppc64le say (arch/powerpc/kernel/module_64.c), for klpteach.explain."""
+"""What the lines of ppc64le say (arch/powerpc/kernel/module_64.c), for klpteach.reading.dmesg."""
 
 from __future__ import annotations
 

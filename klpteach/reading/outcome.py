@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
 
-from .files import klp
-from .files.elf import WIDTHS, ModuleFile
-from .files.samples import ko_dir, open_ko, plain_name
-from .model import messages
-from .model.errno import EAGAIN, errno_name
-from .model.livepatch.core import klp_target_names
-from .model.recording import Recording, Step
-from .reading.signs import patch_line
+from ..files import klp
+from ..files.elf import WIDTHS, ModuleFile
+from ..files.samples import ko_dir, open_ko, plain_name
+from ..model import messages
+from ..model.errno import EAGAIN, errno_name
+from ..model.livepatch.core import klp_target_names
+from ..model.recording import Recording, Step
+from .steps import patch_line
 
 # From worst to best; the letter stands for it where colour cannot.
 KINDS = {

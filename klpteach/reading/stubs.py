@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ..files.klp import parse_symbol
 from ..model.recording import hexa
 from .calls import call_at
-from .lifetimes import Load
+from .loads import Load
 
 if TYPE_CHECKING:
     from .history import History

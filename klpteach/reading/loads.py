@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from ..model import messages
 from ..model.memory import PAGE
 from ..model.recording import Recording, Step
-from .signs import patch_line
+from .steps import patch_line
 
 if TYPE_CHECKING:
     from ..files.elf import ModuleFile

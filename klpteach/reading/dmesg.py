@@ -8,16 +8,16 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from .errors import KlpteachError
-from .explainppc import PPC64LE, expected_nop
-from .files.elf import ModuleFile
-from .files.elf_h import EM_PPC64, EM_X86_64
-from .files.klp import livepatch_sections, sites
-from .files.samples import data_dir
-from .model import messages
-from .model.arch.x86_64 import HOWTO
-from .model.errno import errno_name
-from .model.recording import hexa
+from ..errors import KlpteachError
+from ..files.elf import ModuleFile
+from ..files.elf_h import EM_PPC64, EM_X86_64
+from ..files.klp import livepatch_sections, sites
+from ..files.samples import data_dir
+from ..model import messages
+from ..model.arch.x86_64 import HOWTO
+from ..model.errno import errno_name
+from ..model.recording import hexa
+from .dmesg_ppc64le import PPC64LE, expected_nop
 
 _PREFIX = re.compile(
     r"^(?:<\d+>)?(?:\w{3}\s+\d+ [\d:]+ \S+ )?(?:kernel: )?\s*(?:\[\s*[\d.]+\]\s*)?(?:\[\s*[TC]\d+\]\s*)?"

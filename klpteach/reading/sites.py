@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..model import messages
-from .lifetimes import Load
-from .signs import patch_line, patch_of
+from .loads import Load
+from .steps import patch_line, patch_of
 
 if TYPE_CHECKING:
     from .history import History
