@@ -9,8 +9,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .costs import read_costs as read_costs
-    from .dossier import about_proposal as about_proposal
+    from .discussion.costs import read_costs as read_costs
+    from .discussion.dossier import about_proposal as about_proposal
+    from .discussion.thread import read_thread as read_thread
+    from .discussion.thread import read_timeline as read_timeline
     from .errors import KlpteachError as KlpteachError
     from .errors import LoadRefused as LoadRefused
     from .errors import ModuleFormatError as ModuleFormatError
@@ -39,8 +41,6 @@ if TYPE_CHECKING:
     from .scenarios.replay import replay as replay
     from .scenarios.simulate import simulate as simulate
     from .scenarios.simulate import stories as stories
-    from .thread import read_thread as read_thread
-    from .thread import read_timeline as read_timeline
     from .tryreal import try_real as try_real
     from .views.bringlog import explain_dmesg as explain_dmesg
     from .views.bringlog import paste as paste
@@ -63,9 +63,9 @@ _WHERE = {
     **dict.fromkeys(("simulate", "stories"), "scenarios.simulate"),
     "outcome_of": "reading.outcome",
     "Machine": "model.modprobe",
-    "read_costs": "costs",
-    "about_proposal": "dossier",
-    **dict.fromkeys(("read_thread", "read_timeline"), "thread"),
+    "read_costs": "discussion.costs",
+    "about_proposal": "discussion.dossier",
+    **dict.fromkeys(("read_thread", "read_timeline"), "discussion.thread"),
     "consequences_picture": "views.consequencesfigure",
     "consequences_grid": "views.consequencestable",
     "explore": "views.explorer",

@@ -21,8 +21,8 @@ def add_parser(verbs: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Compute the table and print it. Exit status 0: that some cells are bad is no error."""
-    from .consequences import ARCHES, RELEASES, compute, to_csv
-    from .consequencestext import by_kernel, grid, legend
+    from .discussion.consequences import ARCHES, RELEASES, compute, to_csv
+    from .discussion.consequences_text import by_kernel, grid, legend
 
     rows = compute(args.arch or ARCHES, args.release or RELEASES)
     if args.csv:

@@ -10,7 +10,7 @@ import pytest
 
 from klpteach import Recording, replay, simulate
 from klpteach.__main__ import main
-from klpteach.consequences import (
+from klpteach.discussion.consequences import (
     ARCHES,
     QUESTIONS,
     RELEASES,
@@ -21,7 +21,7 @@ from klpteach.consequences import (
     read_consequences,
     to_csv,
 )
-from klpteach.consequencestext import grid, legend
+from klpteach.discussion.consequences_text import grid, legend
 from klpteach.files.samples import data_dir
 from klpteach.model.policy import possible
 from klpteach.model.recording import Step

@@ -8,10 +8,10 @@ from itertools import pairwise
 import pytest
 
 import klpteach as kt
-from klpteach.costs import read_costs
+from klpteach.discussion.costs import read_costs
+from klpteach.discussion.thread import read_timeline
 from klpteach.lessons.sequence import Event, coming_and_going
 from klpteach.model.recording import Recording, hexa
-from klpteach.thread import read_timeline
 from klpteach.tryreal import recorded
 from klpteach.views import figure_code, figure_events, figure_layout, figure_life, figure_timeline
 

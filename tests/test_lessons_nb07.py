@@ -6,8 +6,8 @@ import pytest
 from conftest import ROOT
 
 import klpteach as kt
-from klpteach.consequences import read_consequences
-from klpteach.costs import costs_of
+from klpteach.discussion.consequences import read_consequences
+from klpteach.discussion.costs import costs_of
 from klpteach.errors import PolicyError
 from klpteach.lessons import nb07, ownpolicy, ways
 from klpteach.lessons.loading import recorded as recorded_x86_64

@@ -3,7 +3,7 @@
 import pytest
 
 import klpteach as kt
-from klpteach.costs import read_costs
+from klpteach.discussion.costs import read_costs
 from klpteach.lessons import nb08
 from klpteach.lessons.manymodules import FORTY, IN_USE, LIVEPATCH, NEEDS, ManyModules, cumulative, loaded, needed_by
 from klpteach.lessons.rooms import find_exercise

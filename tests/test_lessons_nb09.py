@@ -5,7 +5,7 @@ import random
 import pytest
 
 import klpteach as kt
-from klpteach.consequences import read_consequences
+from klpteach.discussion.consequences import read_consequences
 from klpteach.errors import PolicyError
 from klpteach.fleet import Fleet, run_fleet
 from klpteach.lessons import designs, logs, nb09

@@ -9,7 +9,7 @@ import pytest
 
 from klpteach import Kernel, ModuleFile, Recording, replay, simulate
 from klpteach.__main__ import main
-from klpteach.dossier import GIVES, LEAVES_OPEN, about_proposal
+from klpteach.discussion.dossier import GIVES, LEAVES_OPEN, about_proposal
 from klpteach.errors import PolicyError
 from klpteach.files.klp import sites
 from klpteach.files.samples import data_dir, sample

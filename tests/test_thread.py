@@ -9,8 +9,8 @@ from itertools import pairwise
 
 import pytest
 
-from klpteach import thread
-from klpteach.costs import costs_of, read_costs, removable
+from klpteach.discussion import thread
+from klpteach.discussion.costs import costs_of, read_costs, removable
 from klpteach.errors import KlpteachError
 from klpteach.files.samples import data_dir
 from klpteach.model.policy import PROPOSALS, RELEASES

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
-from ..consequences import ARCHES, QUESTIONS, RELEASES, Consequence, Question, consequence, read_consequences
+from ..discussion.consequences import ARCHES, QUESTIONS, RELEASES, Consequence, Question, consequence, read_consequences
 from ..files.samples import data_dir, ko_dir
 from ..model.policy import PROPOSALS, VARIANTS, Behaviour, behaviour
 from ..reading.outcome import WORDS

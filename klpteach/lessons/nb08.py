@@ -6,7 +6,7 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ..costs import removable
+from ..discussion.costs import removable
 from ..reading.outcome import outcome_of
 from ..scenarios.simulate import simulate
 from .checks import plain, same

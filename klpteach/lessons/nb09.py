@@ -6,10 +6,10 @@ import random
 from collections.abc import Iterable
 from textwrap import fill
 
+from ..discussion.thread import read_timeline
 from ..fleet import Fleet, run_fleet
 from ..model.policy import why_impossible
 from ..scenarios.simulate import simulate
-from ..thread import read_timeline
 from .designs import ASKS, KERNELS, Wishes, satisfying, told, tried, unmet, wishes
 from .exercise import Exercise, Problem
 from .logs import CAUSES, Log, log

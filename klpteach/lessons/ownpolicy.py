@@ -6,7 +6,7 @@ import random
 from collections.abc import Mapping
 from typing import Any
 
-from ..consequences import read_consequences
+from ..discussion.consequences import read_consequences
 from ..errors import PolicyError
 from ..files.corrupt import CORRUPTIONS
 from .exercise import Problem

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import lru_cache
 
-from ..consequences import QUESTIONS, Consequence, Question, by_modprobe, consequence
+from ..discussion.consequences import QUESTIONS, Consequence, Question, by_modprobe, consequence
 from ..errors import KlpteachError, PolicyError
 from ..files.corrupt import CORRUPTIONS
 from ..model.kernel import Kernel

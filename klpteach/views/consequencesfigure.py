@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from ..consequences import QUESTIONS, Consequence, read_consequences
+from ..discussion.consequences import QUESTIONS, Consequence, read_consequences
 from ..model.policy import PROPOSALS
 from ..reading.outcome import KINDS, MEANINGS, WORDS
 from .figure_base import INK, SOFT, Drawing, canvas

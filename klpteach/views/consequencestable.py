@@ -7,8 +7,8 @@ from dataclasses import asdict
 
 import pandas as pd
 
-from ..consequences import QUESTIONS, Consequence, read_consequences
-from ..consequencestext import letter
+from ..discussion.consequences import QUESTIONS, Consequence, read_consequences
+from ..discussion.consequences_text import letter
 from ..reading.outcome import WORDS
 
 ASKS = {question.key: question.asks for question in QUESTIONS}

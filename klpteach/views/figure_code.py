@@ -8,7 +8,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
-from ..costs import Cost, read_costs
+from ..discussion.costs import Cost, read_costs
 from .figure_base import INK, SIZE, SOFT, Drawing, canvas
 from .style import BLUE, GREEN, ORANGE
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
-from ..thread import Event, read_timeline
+from ..discussion.thread import Event, read_timeline
 from .figure_base import INK, PALE, SIZE, SOFT, Drawing, canvas
 from .style import BLUE, ORANGE, VERMILION
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from ...consequences import Consequence
+from ...discussion.consequences import Consequence
+from ...discussion.thread import read_timeline
 from ...fleet import Tally
 from ...lessons.designs import ASKS, KERNELS, Mix, seen, tried
 from ...model.policy import PROPOSALS
@@ -12,7 +13,6 @@ from ...model.recording import Recording
 from ...reading.outcome import KINDS, MEANINGS
 from ...scenarios.recorded import evidence
 from ...scenarios.simulate import TARGET
-from ...thread import read_timeline
 from ..fleettable import COLUMNS, FLEXIBILITY
 from .bartable import BarTable
 from .wordtable import WordTable

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from ...costs import read_costs
+from ...discussion.costs import read_costs
 from ...lessons.manymodules import NEEDS, needed_by
 from ...lessons.nb08 import Shop, shop
 from ...model.policy import PROPOSALS

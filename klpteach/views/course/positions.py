@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from ...thread import Statement, read_thread
+from ...discussion.thread import Statement, read_thread
 from .wordtable import WordTable
 
 HEADS = ("when", "who", "about", "", "in short", "in their words", "where")

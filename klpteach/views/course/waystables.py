@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from ...discussion.thread import Statement, positions
 from ...errors import KlpteachError
 from ...lessons.ways import object_after_refusal
 from ...model.policy import PROPOSALS
-from ...thread import Statement, positions
 from .wordtable import WordTable
 
 _FOR, _AGAINST = "for", "against"

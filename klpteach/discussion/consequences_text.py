@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from ..reading.outcome import KINDS, MEANINGS
 from .consequences import QUESTIONS, Consequence
-from .reading.outcome import KINDS, MEANINGS
 
 BAD = "*"  # behind a letter: not what one would wish for
 WIDTH = 2 + max(len(question.asks) for question in QUESTIONS)
@@ -22,7 +22,7 @@ def by_kernel(rows: Iterable[Consequence]) -> list[list[Consequence]]:
 def grid(rows: Sequence[Consequence]) -> str:
     """One kernel as text: a line a question, a column a choice of proposals; * marks what nobody would wish for.
 
-    >>> from klpteach.consequences import read_consequences
+    >>> from klpteach.discussion.consequences import read_consequences
     >>> print(grid([row for row in read_consequences() if row.question == "reload"][:3]))
     x86_64 6.1
     1 as released

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from html import escape
 
+from ..errors import PolicyError
+from ..model.policy import PROPOSALS, RELEASES, Behaviour, Proposal
 from .costs import Cost, costs_of
-from .errors import PolicyError
-from .model.policy import PROPOSALS, RELEASES, Behaviour, Proposal
 from .thread import ONE_SIDED, Statement, positions
 
 # What speaks for each, in a sentence, at its strongest.

@@ -13,11 +13,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from functools import lru_cache
 
-from .errors import KlpteachError
-from .files.samples import data_dir, ko_dir
-from .model.policy import PROPOSALS, possible
-from .reading.outcome import Outcome, outcome_of
-from .scenarios.simulate import Scenario, get, has_files, simulate
+from ..errors import KlpteachError
+from ..files.samples import data_dir, ko_dir
+from ..model.policy import PROPOSALS, possible
+from ..reading.outcome import Outcome, outcome_of
+from ..scenarios.simulate import Scenario, get, has_files, simulate
 
 ARCHES, RELEASES = ("x86_64", "ppc64le"), ("6.1", "6.12")
 

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
-from .errors import KlpteachError
-from .files.samples import data_dir
+from ..errors import KlpteachError
+from ..files.samples import data_dir
 
 COLUMNS = ["proposals", "tier", "item", "file", "lines", "added", "removed", "code_removed", "kernel", "note"]
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import TypeVar
 
-from .errors import KlpteachError
-from .files.samples import data_dir
+from ..errors import KlpteachError
+from ..files.samples import data_dir
 
 POSITIONS = ("for", "against", "asks")
 # Proposals that only one side spoke about, as far as mails were found: why.
