@@ -13,7 +13,7 @@ from klpteach.files.samples import ko_dir
 from klpteach.fleet import CUSTOMERS, LEFT_OUT, Customer, Fleet, Tally, assumptions, default_mixes, run_fleet
 from klpteach.fleet.days import Kind, calendar, kinds
 from klpteach.fleet.events import Cast, Event, perform
-from klpteach.fleet.prints import condition, fingerprint, written
+from klpteach.fleet.fingerprint import condition, fingerprint, written
 from klpteach.fleet.states import StateTable
 from klpteach.fleet.walk import Walk
 from klpteach.model.kernel import Kernel

@@ -17,7 +17,7 @@ from ..files.elf import ModuleFile
 from ..files.samples import open_ko
 from ..model.kernel import Kernel
 from .events import Cast, Effects, Event, perform
-from .prints import Condition, condition, fingerprint
+from .fingerprint import Condition, condition, fingerprint
 from .saved import Shelf
 
 
