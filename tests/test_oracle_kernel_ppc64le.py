@@ -20,8 +20,8 @@ from oracle import KO, Unavailable, debian_modules, kernel_source
 
 from klpteach import ModuleFile, load_image
 from klpteach.model.arch.heapsort import heapsort
+from klpteach.vm.build import source_folder
 from klpteach.vm.host import HostError
-from klpteach.vm.ppc64le.build import source_folder
 
 HERE, SAMPLES = Path(__file__).parent, sorted(KO.glob("ppc64le-*/*.ko"))
 BASE, SIZE = 0x100000000000, 64 << 20  # where a user's process has room

@@ -19,10 +19,11 @@ from klpteach.model.arch.ppc64le import Ppc64le
 from klpteach.model.arch.stubs import StubTable
 from klpteach.model.layout import layout_sections
 from klpteach.model.recording import Recording, hexa
+from klpteach.vm import build
+from klpteach.vm import record_ppc64le as record
 from klpteach.vm.host import HostError
-from klpteach.vm.ppc64le import build, record
-from klpteach.vm.ppc64le.stories import STORIES
-from klpteach.vm.ppc64le.variants import MODULE_64, TOLERATE, VARIANTS, Edit, edited
+from klpteach.vm.kernels import STORIES
+from klpteach.vm.variants import MODULE_64, TOLERATE, VARIANTS, Edit, edited
 
 FOLDER = data_dir() / "recordings" / "ppc64le"
 RECORDINGS = sorted(FOLDER.glob("*.json"))

@@ -96,7 +96,7 @@ def fetch_headers(target: Target, folder: Path) -> None:
 
 def find_headers(name: str, cache: Path) -> Path:
     if not TARGETS[name].headers:
-        from klpteach.vm.ppc64le.build import build_tree  # builds a kernel where there is none: ten minutes
+        from klpteach.vm.build import build_tree  # builds a kernel where there is none: ten minutes
 
         return build_tree(name.partition("-")[2])
     folder = cache / "headers" / name.replace(".", "_")  # a dot would look like a suffix

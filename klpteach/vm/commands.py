@@ -69,9 +69,9 @@ def vm_fetch(args: argparse.Namespace) -> int:
 
 
 def vm_build(args: argparse.Namespace) -> int:
+    from .build import build_kernel
     from .initramfs import build_agent
-    from .ppc64le.build import build_kernel
-    from .ppc64le.stories import KERNELS
+    from .kernels import KERNELS
 
     print(f"the guest's first program: {build_agent(args.arch).name}; modules: make -C data/src")
     for release, variant in KERNELS if args.arch == "ppc64le" else ():
@@ -81,8 +81,8 @@ def vm_build(args: argparse.Namespace) -> int:
 
 def vm_run(args: argparse.Namespace) -> int:
     from ..scenarios.simulate import get
-    from .ppc64le import record as ppc64le
-    from .ppc64le.stories import STORIES
+    from . import record_ppc64le as ppc64le
+    from .kernels import STORIES
     from .qemu import progress
     from .record import outcome, record
 
@@ -122,7 +122,7 @@ def vm_record(args: argparse.Namespace) -> int:
         for release in args.kernel or PACKAGE:
             write_exports(ko_dir("x86_64", release), map(Recording.load, folder.glob(f"*--{release}--*.json")))
     if args.all and not args.kernel and not args.out:
-        from .ppc64le.record import record_all
+        from .record_ppc64le import record_all
 
         return 2 if record_all() else 0
     return 0

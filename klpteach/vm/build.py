@@ -14,8 +14,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from .. import host
-from ..host import HostError, cache_dir, need, need_room
+from . import host
+from .host import HostError, cache_dir, need, need_room
 from .variants import VARIANTS, edited
 
 CROSS = "powerpc64le-linux-gnu-"

@@ -9,18 +9,18 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ...files import klp
-from ...files.elf import ModuleFile
-from ...files.elf_h import SHF_ALLOC, SHF_EXECINSTR, SHF_WRITE, SHN_UNDEF, SHT_RELA
-from ...files.samples import data_dir, ko_dir
-from ...model.recording import Recording, Step, hexa
-from ...scenarios.simulate import Scenario, commands_for
-from ..host import HostError
-from ..initramfs import initramfs
-from ..qemu import Guest, boot
-from ..record import LOADS, SECTION_LINE, files_of, is_placement, loaded_file, records, step_of, with_quiet_lines
+from ..files import klp
+from ..files.elf import ModuleFile
+from ..files.elf_h import SHF_ALLOC, SHF_EXECINSTR, SHF_WRITE, SHN_UNDEF, SHT_RELA
+from ..files.samples import data_dir, ko_dir
+from ..model.recording import Recording, Step, hexa
+from ..scenarios.simulate import Scenario, commands_for
 from .build import RECORDED_CONFIG, BuiltKernel, build_kernel
-from .stories import KERNELS, KERNELS_OF, PSERIES, STORIES
+from .host import HostError
+from .initramfs import initramfs
+from .kernels import KERNELS, KERNELS_OF, PSERIES, STORIES
+from .qemu import Guest, boot
+from .record import LOADS, SECTION_LINE, files_of, is_placement, loaded_file, records, step_of, with_quiet_lines
 
 SLOT, BEHIND, MAGIC = 40, 64, 0x73747562  # sizeof(struct ppc64_stub_entry), slots looked at behind the table, "stub"
 R_PPC64_REL24 = 10

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..host import HostError
+from .host import HostError
 
 MODULE_64, LIVEPATCH_CORE = "arch/powerpc/kernel/module_64.c", "kernel/livepatch/core.c"
 

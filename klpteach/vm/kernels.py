@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ...scenarios.evidence import PPC64LE_EVIDENCE
-from ...scenarios.simulate import SCENARIOS, Scenario
-from ...scenarios.stubs import STUB_STORIES
-from ..qemu import Machine
+from ..scenarios.evidence import PPC64LE_EVIDENCE
+from ..scenarios.simulate import SCENARIOS, Scenario
+from ..scenarios.stubs import STUB_STORIES
+from .qemu import Machine
 from .variants import VARIANTS
 
 PSERIES = Machine(
