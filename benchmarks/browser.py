@@ -34,8 +34,8 @@ e = kt.explore("reload", release="6.1")
 e"""
 OTHERS = """import ipywidgets as w, matplotlib.pyplot as plt
 from klpteach.scenarios.simulate import simulate
-from klpteach.views import figures
-from klpteach.views.figures import alt_text
+from klpteach.views.figures import reuse as figures
+from klpteach.views.figures.reuse import alt_text
 stories = {(): simulate("reload", "6.1"), ("clear-relocations",): simulate("reload", "6.1", ["clear-relocations"])}
 def told(on): return stories[("clear-relocations",) if on else ()]"""
 PEERS = {

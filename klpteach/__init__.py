@@ -41,14 +41,14 @@ if TYPE_CHECKING:
     from .scenarios.replay import replay as replay
     from .scenarios.simulate import simulate as simulate
     from .scenarios.simulate import stories as stories
-    from .tryreal import try_real as try_real
-    from .views.bringlog import explain_dmesg as explain_dmesg
-    from .views.bringlog import paste as paste
-    from .views.bringown import bring as bring
-    from .views.consequencesfigure import consequences_picture as consequences_picture
-    from .views.consequencestable import consequences_grid as consequences_grid
-    from .views.explorer import explore as explore
+    from .views.consequences_grid import consequences_grid as consequences_grid
+    from .views.explorer.explorer import explore as explore
+    from .views.figures.consequences import consequences_picture as consequences_picture
+    from .views.real import try_real as try_real
     from .views.talk import Talk as Talk
+    from .views.yours.dmesg import explain_dmesg as explain_dmesg
+    from .views.yours.dmesg import paste as paste
+    from .views.yours.modules import bring as bring
 
 __version__ = "0.1.0"
 
@@ -66,15 +66,15 @@ _WHERE = {
     "read_costs": "discussion.costs",
     "about_proposal": "discussion.dossier",
     **dict.fromkeys(("read_thread", "read_timeline"), "discussion.thread"),
-    "consequences_picture": "views.consequencesfigure",
-    "consequences_grid": "views.consequencestable",
-    "explore": "views.explorer",
+    "consequences_picture": "views.figures.consequences",
+    "consequences_grid": "views.consequences_grid",
+    "explore": "views.explorer.explorer",
     **dict.fromkeys(("Customer", "Fleet", "run_fleet"), "fleet"),
     "Talk": "views.talk",
     **dict.fromkeys(("predict", "exercise", "check", "worked", "progress"), "lessons.desk"),
-    "try_real": "tryreal",
-    "bring": "views.bringown",
-    **dict.fromkeys(("explain_dmesg", "paste"), "views.bringlog"),
+    "try_real": "views.real",
+    "bring": "views.yours.modules",
+    **dict.fromkeys(("explain_dmesg", "paste"), "views.yours.dmesg"),
     "check_fix": "lessons.nb00",
     "check_seed": "lessons.nb05",
     "self_check": "lessons.selfcheck",

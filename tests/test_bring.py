@@ -14,9 +14,10 @@ import klpteach as kt
 from klpteach.files.write import tiny_module
 from klpteach.model.recording import Recording
 from klpteach.scenarios.reload import survives
-from klpteach.tryreal import recorded
-from klpteach.views import bringlog, bringown
-from klpteach.views.bringwidget import BringWidget
+from klpteach.views.real import recorded
+from klpteach.views.yours import dmesg as bringlog
+from klpteach.views.yours import modules as bringown
+from klpteach.views.yours.upload import BringWidget
 
 PATCH, TARGET = kt.sample("livepatch_nfsd_demo.ko"), kt.sample("nfsd_demo.ko")
 NOW = datetime(2019, 8, 14, tzinfo=UTC)

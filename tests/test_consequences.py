@@ -27,8 +27,8 @@ from klpteach.model.policy import possible
 from klpteach.model.recording import Step
 from klpteach.reading.outcome import KINDS, MEANINGS, WORDS, outcome_of
 from klpteach.scenarios.simulate import get
-from klpteach.views.consequencesfigure import alt_text, consequences_picture, of_kernel
-from klpteach.views.consequencestable import consequences_grid, consequences_table, cost_of_choices
+from klpteach.views.consequences_grid import consequences_grid, consequences_table, cost_of_choices
+from klpteach.views.figures.consequences import alt_text, consequences_picture, of_kernel
 
 TABLE = read_consequences()
 CELLS = {(row.arch, row.release, row.proposals, row.question): row for row in TABLE}

@@ -12,8 +12,12 @@ from klpteach.discussion.costs import read_costs
 from klpteach.discussion.thread import read_timeline
 from klpteach.lessons.sequence import Event, coming_and_going
 from klpteach.model.recording import Recording, hexa
-from klpteach.tryreal import recorded
-from klpteach.views import figure_code, figure_events, figure_layout, figure_life, figure_timeline
+from klpteach.views import figure_events
+from klpteach.views.figures import code as figure_code
+from klpteach.views.figures import layout as figure_layout
+from klpteach.views.figures import life as figure_life
+from klpteach.views.figures import timeline as figure_timeline
+from klpteach.views.real import recorded
 
 EVIL = "<script>alert(1)</script>$\\frac{$&"
 SITE = "livepatch_nfsd_demo:.text+0x17"

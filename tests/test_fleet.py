@@ -279,7 +279,7 @@ def tallies() -> list[Tally]:
 
 
 def test_the_table_has_the_tallies_numbers(tallies):
-    from klpteach.views.fleettable import COLUMNS, against_first, fleet_table, legend
+    from klpteach.views.fleet_table import COLUMNS, against_first, fleet_table, legend
 
     table = fleet_table(tallies)
     assert table.index.tolist() == ["as it is", *available()]
@@ -291,7 +291,7 @@ def test_the_table_has_the_tallies_numbers(tallies):
 
 
 def test_the_assumptions_are_told_with_what_is_left_out():
-    from klpteach.views.fleettable import assumption_table
+    from klpteach.views.fleet_table import assumption_table
 
     table = assumption_table()
     assert set(assumptions()) | set(LEFT_OUT) == set(table.index)
@@ -299,7 +299,7 @@ def test_the_assumptions_are_told_with_what_is_left_out():
 
 
 def test_the_figures_words_hold_every_number_that_is_drawn(tallies):
-    from klpteach.views.fleetfigure import PANELS, fleet_alt, fleet_figure
+    from klpteach.views.figures.fleet import PANELS, fleet_alt, fleet_figure
 
     words, figure = fleet_alt(tallies), fleet_figure(tallies)
     drawn = [text.get_text() for part in figure.subfigs for axes in part.axes for text in axes.texts]
@@ -316,7 +316,7 @@ def test_the_figures_words_hold_every_number_that_is_drawn(tallies):
 
 
 def test_every_word_of_the_figure_can_be_read_from_the_last_row(tallies):
-    from klpteach.views.fleetfigure import fleet_figure
+    from klpteach.views.figures.fleet import fleet_figure
 
     for part in fleet_figure(tallies).subfigs:
         for axes in part.axes:
@@ -325,14 +325,14 @@ def test_every_word_of_the_figure_can_be_read_from_the_last_row(tallies):
 
 
 def test_the_same_tallies_are_the_same_picture(tallies):
-    from klpteach.views.fleetfigure import fleet_picture
+    from klpteach.views.figures.fleet import fleet_picture
 
     first, again = fleet_picture(tallies), fleet_picture(tallies)
     assert first.png == again.png and repr(first) == repr(again)
 
 
 def test_a_terminal_sees_fifty_dots_and_a_sentence(capsys):
-    from klpteach.views.fleetbar import live
+    from klpteach.views.progress_bar import live
 
     fleet = Fleet(machines=20, days=30, mixes=((), ("remove-check",)))
     assert live(fleet) == run_fleet(fleet)
@@ -343,7 +343,7 @@ def test_a_terminal_sees_fifty_dots_and_a_sentence(capsys):
 def test_a_notebook_sees_a_bar_and_keeps_a_sentence(monkeypatch):
     from types import SimpleNamespace
 
-    from klpteach.views import fleetbar
+    from klpteach.views import progress_bar as fleetbar
 
     shown: list[object] = []
     handle = SimpleNamespace(update=lambda html: shown.append(html.data))

@@ -7,7 +7,7 @@ import pytest
 import klpteach as kt
 from klpteach.lessons import loading, nb03
 from klpteach.lessons.rooms import find_exercise
-from klpteach.views.figure_layout import layout_rows
+from klpteach.views.figures.layout import layout_rows
 
 SEEDS = range(20)
 

@@ -12,8 +12,8 @@ from klpteach.lessons import designs, logs, nb09
 from klpteach.lessons.rooms import find_exercise
 from klpteach.model.recording import Recording
 from klpteach.scenarios.recorded import evidence
+from klpteach.views.bar_table import BarTable
 from klpteach.views.course import decision_tables as tables
-from klpteach.views.course.bartable import BarTable
 
 SEEDS = range(20)
 

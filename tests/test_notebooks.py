@@ -148,7 +148,7 @@ def test_the_readmes_example_prints_what_it_says() -> None:
 
 def test_the_readmes_picture_is_the_models_and_its_words_are_the_pictures() -> None:
     from klpteach import simulate
-    from klpteach.views import figures
+    from klpteach.views.figures import reuse as figures
 
     story = simulate("reload", "6.1")
     alt = re.search(r"!\[(.*?)\]\(notebooks/reuse\.svg\)", (ROOT / "README.md").read_text())

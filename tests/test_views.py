@@ -13,7 +13,14 @@ from klpteach.model import policy
 from klpteach.model.recording import Recording, Step, hexa
 from klpteach.reading.history import History
 from klpteach.scenarios.simulate import SCENARIOS, simulate
-from klpteach.views import bytestable, comparison, disassembly, html, mapdrawing, stubtable, style, twin
+from klpteach.views import style
+from klpteach.views.explorer import instructions as disassembly
+from klpteach.views.explorer import map_svg as mapdrawing
+from klpteach.views.explorer import panes as html
+from klpteach.views.explorer import saved as twin
+from klpteach.views.explorer import sites as bytestable
+from klpteach.views.explorer import stubs as stubtable
+from klpteach.views.explorer import two_kernels as comparison
 
 ADDRESS = re.compile("0x[0-9a-f]{16}")
 EVIL = "<script>alert(1)</script>"
@@ -416,7 +423,7 @@ def test_the_sum_is_spelled_out():
 @pytest.fixture
 def explore():
     pytest.importorskip("ipywidgets")
-    from klpteach.views.explorer import explore
+    from klpteach.views.explorer.explorer import explore
 
     return explore
 
@@ -455,7 +462,7 @@ def test_an_error_in_a_callback_shows_where_the_verdict_stands(explore, monkeypa
     def broken(*_, **__):
         raise RuntimeError("the bridge is <out>")
 
-    monkeypatch.setattr("klpteach.views.tellings.simulate", broken)
+    monkeypatch.setattr("klpteach.views.explorer.tellings.simulate", broken)
     shown.story.value = "retry"
     shown.release.value = "5.3"
     assert "the bridge is <out>" in line_of(shown) or "RuntimeError" in shown.picture.value
@@ -620,7 +627,7 @@ def test_the_height_of_the_picture_never_changes(explore):
 @pytest.fixture
 def figures():
     pytest.importorskip("matplotlib")
-    from klpteach.views import figures
+    from klpteach.views.figures import reuse as figures
 
     return figures
 

@@ -36,7 +36,7 @@ A first wrong answer is told hints[0], later ones hints[-1] and where the worked
 `pytest tests/test_lessons.py` asks every question, solves every exercise with its own answer, and tries wrong ones.
 """
 
+from ..views.reply import Reply as Reply
 from .exercise import Exercise as Exercise
 from .exercise import Problem as Problem
 from .question import Question as Question
-from .reply import Reply as Reply

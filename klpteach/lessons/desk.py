@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ..views.reply import Reply
 from . import progress as book
-from .reply import Reply
 from .rooms import find_exercise, find_question, rooms
 from .sheet import Sheet, problem_sheet, progress_sheet, worked_sheet
 

@@ -9,8 +9,8 @@ from functools import lru_cache
 from typing import Any
 
 from ..errors import KlpteachError
+from ..views.reply import Reply
 from .checks import same
-from .reply import Reply
 
 Judge = Callable[[Any], "Reply | str | None"]
 

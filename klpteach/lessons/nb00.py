@@ -8,9 +8,9 @@ from typing import Any
 
 from ..model.policy import available, behaviour
 from ..scenarios.simulate import simulate
+from ..views.reply import Reply
 from .exercise import Exercise, Problem
 from .question import Question
-from .reply import Reply
 
 TITLE = "start here"
 SAYS = {"loads": "it loads", "refused": "it is refused", "panics": "it crashes"}

@@ -10,7 +10,7 @@ from ..scenarios.recorded import evidence
 from ..scenarios.simulate import GONE, PATCH, TARGET, Scenario, simulate
 from ..views.course.dsform import DSForm
 from ..views.course.valtable import BOOTS, first_site, place, reason, symbol_values, val_is
-from ..views.disassembly import instruction
+from ..views.explorer.instructions import instruction
 from .exercise import Exercise, Problem
 from .question import Question
 

@@ -7,10 +7,10 @@ from typing import Any
 
 from ..model.recording import hexa
 from ..scenarios.simulate import busy, simulate
+from ..views.reply import Reply
 from .exercise import Exercise, Problem
 from .nb00 import SAYS, outcome
 from .question import Question
-from .reply import Reply
 
 TITLE = "the bug"
 

@@ -11,10 +11,10 @@ from ..model.kernel import Kernel
 from ..model.recording import Step
 from ..reading.differences import first_difference
 from ..scenarios.simulate import TARGET, simulate
+from ..views.reply import Reply
 from .exercise import Exercise, Problem
 from .ownpolicy import let_in, own_policy
 from .question import Question
-from .reply import Reply
 from .ways import columns_without_a_flaw, object_after_refusal
 
 TITLE = "three ways out"

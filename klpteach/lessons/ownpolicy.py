@@ -9,8 +9,8 @@ from typing import Any
 from ..discussion.consequences import read_consequences
 from ..errors import PolicyError
 from ..files.corrupt import CORRUPTIONS
+from ..views.reply import Reply
 from .exercise import Problem
-from .reply import Reply
 from .ways import NINE, asked, caught_by_the_check, damaged, tried, verdict_on
 
 # -- a corrupt module must be caught ------------------------------------------------------------------------------------------

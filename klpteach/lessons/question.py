@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from ..errors import KlpteachError
-from .reply import Reply
+from ..views.reply import Reply
 
 
 @dataclass(frozen=True)

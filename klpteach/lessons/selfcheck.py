@@ -6,7 +6,7 @@ from importlib.util import find_spec
 
 from ..files.samples import data_dir
 from ..scenarios.simulate import simulate
-from .reply import Reply
+from ..views.reply import Reply
 
 _NEEDED = {"elftools": "pyelftools", "numpy": "numpy", "pandas": "pandas", "matplotlib": "matplotlib", "ipywidgets": "ipywidgets"}  # fmt: skip
 

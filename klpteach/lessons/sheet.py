@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator
 from html import escape
 from typing import NamedTuple
 
+from ..views.reply import COLOURS, framed, inline, prose
 from .checks import shown
 from .exercise import Problem
 from .progress import Progress, to_text
-from .reply import COLOURS, framed, inline, prose
 from .rooms import Room
 
 _LEFT = 'style="text-align:left"'  # Jupyter sets table cells to the right

@@ -8,7 +8,7 @@ from typing import Any
 from matplotlib.axes import Axes
 
 from ..lessons.sequence import CALLBACK, LIVEPATCH, LOADER, MODULE, Event, coming_and_going
-from .figure_base import INK, PALE, SIZE, SOFT, Drawing, canvas
+from .figures.base import INK, PALE, SIZE, SOFT, Drawing, canvas
 from .style import BLUE, GREEN, ORANGE, PURPLE
 
 _LANES = {LOADER: (BLUE, "s"), LIVEPATCH: (ORANGE, "o"), CALLBACK: (PURPLE, "D"), MODULE: (GREEN, "h")}

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..lessons.desk import commit
 from ..lessons.question import Question
-from ..lessons.reply import Reply, inline
+from .reply import Reply, inline
 
 
 class Prediction:

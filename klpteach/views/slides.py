@@ -9,12 +9,13 @@ from typing import Any, Protocol
 import ipywidgets as w
 
 from ..lessons.question import Question
-from ..lessons.reply import Reply, inline
 from ..reading.history import History
 from ..scenarios.simulate import simulate
-from . import comparison, html
-from .explorer import Explorer
+from .explorer import panes as html
+from .explorer import two_kernels as comparison
+from .explorer.explorer import Explorer
 from .prediction import Prediction
+from .reply import Reply, inline
 from .stage import head_html, stage_style
 
 PLAIN = {"description_width": "initial"}

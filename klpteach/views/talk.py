@@ -9,7 +9,7 @@ from __future__ import annotations
 import ipywidgets as w
 
 from ..lessons.rooms import find_question
-from .explorer import Explorer
+from .explorer.explorer import Explorer
 from .slides import Choice, Kernels, Live, Show, Slide, Vote
 
 CUTS = (20, 40)

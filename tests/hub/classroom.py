@@ -15,7 +15,7 @@ from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPRequest
 from tornado.websocket import websocket_connect
 
 FIND = """
-from klpteach.views.explorer import Explorer
+from klpteach.views.explorer.explorer import Explorer
 _e = [value for value in Out.values() if isinstance(value, Explorer)][0]
 print(_e.next.model_id, _e.back.model_id, _e.picture.model_id)
 """

@@ -12,9 +12,9 @@ from ...model.recording import Recording, hexa
 from ...reading.calls import R_PPC64_REL24, STUB_SIZE, Call, call_at, words_of
 from ...reading.history import History
 from ...reading.stubwords import goes_to
-from ..disassembly import instruction
+from ..explorer.instructions import instruction
 from ..style import STUB_LETTERS
-from .wordtable import WordTable
+from ..table import WordTable
 
 LIVEPATCH = "livepatch_nfsd_demo"
 

@@ -13,9 +13,9 @@ from ...model.recording import Recording
 from ...reading.outcome import KINDS, MEANINGS
 from ...scenarios.recorded import evidence
 from ...scenarios.simulate import TARGET
-from ..fleettable import COLUMNS, FLEXIBILITY
-from .bartable import BarTable
-from .wordtable import WordTable
+from ..bar_table import BarTable
+from ..fleet_table import COLUMNS, FLEXIBILITY
+from ..table import WordTable
 
 FORTY = ("6.1-stock", "6.1-clear", "6.1-tolerate", "6.1-reuse", "6.12-stock", "6.12-reuse")
 Cells = Mapping[tuple[tuple[str, str], str], Consequence]

@@ -12,7 +12,7 @@ from ...model.policy import PROPOSALS
 from ...model.recording import Recording, Step
 from ...reading.outcome import KINDS, WORDS, outcome_of
 from ...scenarios.simulate import simulate, stories
-from .wordtable import WordTable
+from ..table import WordTable
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from .wordtable import WordTable
+from ..table import WordTable
 
 MNEMONICS = {(58, 0): "ld", (58, 1): "ldu", (58, 2): "lwa", (62, 0): "std", (62, 1): "stdu"}
 

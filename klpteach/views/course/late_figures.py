@@ -8,7 +8,7 @@ from ...lessons.sequence import coming_and_going
 from ...model.recording import hexa
 from ...scenarios.simulate import simulate
 from .. import figure_events
-from ..figure_base import Drawing
+from ..figures.base import Drawing
 
 
 def order(release: str = "6.1") -> Drawing:

@@ -9,7 +9,7 @@ import pandas as pd
 from ...files.elf import ModuleFile
 from ...files.elf_h import SHN_UNDEF
 from ...lessons.klparch import NATIVE, RELOCATE, REPLACE, play
-from .byterows import ByteRows, Cell
+from ..byte_rows import ByteRows, Cell
 
 
 def positions(file: ModuleFile, name: str) -> pd.DataFrame:

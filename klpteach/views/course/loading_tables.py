@@ -10,7 +10,7 @@ from ...files.elf import ModuleFile
 from ...lessons.loading import Written, damage, moved, written
 from ...model.arch.x86_64 import HOWTO, fits_signed32, fits_unsigned32
 from ...model.recording import Recording, hexa
-from .byterows import ByteRows
+from ..byte_rows import ByteRows
 
 _RULE: dict[Any, str] = {
     fits_unsigned32: "zero-extended, it must be the same",

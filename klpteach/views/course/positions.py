@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from ...discussion.thread import Statement, read_thread
-from .wordtable import WordTable
+from ..table import WordTable
 
 HEADS = ("when", "who", "about", "", "in short", "in their words", "where")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ...errors import KlpteachError
 from ...files.elf import RELA, ModuleFile
 from ...files.elf_h import SHF_ALLOC, SHF_INFO_LINK, SHF_RELA_LIVEPATCH, SHN_LIVEPATCH, SHN_UNDEF
-from .wordtable import WordTable
+from ..table import WordTable
 
 FLAGS = ((SHF_ALLOC, "SHF_ALLOC"), (SHF_INFO_LINK, "SHF_INFO_LINK"), (SHF_RELA_LIVEPATCH, "SHF_RELA_LIVEPATCH"))
 

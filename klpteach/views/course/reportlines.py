@@ -9,8 +9,8 @@ from ...model import kmod, messages
 from ...model.arch.x86_64 import HOWTO
 from ...model.errno import errno_name
 from ...model.recording import Step, hexa
-from ..disassembly import instruction
-from .wordtable import WordTable
+from ..explorer.instructions import instruction
+from ..table import WordTable
 
 # As quoted in <alpine.LSU.2.21.1908141256150.16696@pobox.suse.cz>, 14 August 2019: the x86_64 lines, and ppc64le's first line.
 REPORT = (

@@ -12,8 +12,8 @@ from ...model.messages import Pointer
 from ...model.recording import Recording, Step, hexa
 from ...scenarios.recorded import evidence
 from ...scenarios.simulate import simulate
+from ..table import WordTable
 from .reportlines import message_of
-from .wordtable import WordTable
 
 PATCH = "livepatch_nfsd_demo"
 BOOTS = ("reload--6.1--REFUSED", "retry--6.1--REFUSED", "moved--6.1--REFUSED")  # one boot of one kernel each

@@ -6,7 +6,7 @@ from ...discussion.thread import Statement, positions
 from ...errors import KlpteachError
 from ...lessons.ways import object_after_refusal
 from ...model.policy import PROPOSALS
-from .wordtable import WordTable
+from ..table import WordTable
 
 _FOR, _AGAINST = "for", "against"
 

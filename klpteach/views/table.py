@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from textwrap import wrap
 
-from ...lessons.reply import inline
+from .reply import inline
 
 _CELL = 'style="text-align:left;vertical-align:top;white-space:normal;max-width:44em;overflow-wrap:break-word"'
 

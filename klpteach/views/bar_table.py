@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from ...lessons.reply import inline
+from .reply import inline
 
 _LEFT = 'style="text-align:left;vertical-align:top;white-space:nowrap"'
 _CELL = 'style="text-align:left;vertical-align:top;min-width:6em"'

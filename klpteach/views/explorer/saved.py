@@ -7,20 +7,20 @@ from collections.abc import Iterator, Mapping
 from html import escape
 from typing import TYPE_CHECKING
 
-from ..model.recording import Recording, hexa
-from ..reading.calls import call_at, is_call
-from ..reading.history import History
-from ..reading.stubwords import goes_to
-from ..reading.verdict import verdict
-from .addressmap import events
-from .bytestable import chosen_sites, columns, grouped, heading, legend, letter, symbol_label
-from .comparison import kernel_label
-from .disassembly import instruction
-from .mapdrawing import alt_text, map_svg
-from .stubtable import chosen_table, title
+from ...model.recording import Recording, hexa
+from ...reading.calls import call_at, is_call
+from ...reading.history import History
+from ...reading.stubwords import goes_to
+from ...reading.verdict import verdict
+from .instructions import instruction
+from .map import events
+from .map_svg import alt_text, map_svg
+from .sites import chosen_sites, columns, grouped, heading, legend, letter, symbol_label
+from .stubs import chosen_table, title
+from .two_kernels import kernel_label
 
 if TYPE_CHECKING:
-    from ..files.elf import ModuleFile
+    from ...files.elf import ModuleFile
 
 _LEFT = 'style="text-align:left"'  # Jupyter sets table cells to the right
 

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from itertools import pairwise
 from weakref import WeakKeyDictionary
 
-from ..model import messages
-from ..model.memory import PAGE
-from ..model.recording import Recording, hexa
-from ..reading.history import History
-from ..reading.loads import Load
-from ..reading.steps import is_look, patch_line, patch_of
-from ..reading.words import count
+from ...model import messages
+from ...model.memory import PAGE
+from ...model.recording import Recording, hexa
+from ...reading.history import History
+from ...reading.loads import Load
+from ...reading.steps import is_look, patch_line, patch_of
+from ...reading.words import count
 
 MAX_ROWS = 6
 

@@ -8,9 +8,9 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
-from ..discussion.costs import Cost, read_costs
-from .figure_base import INK, SIZE, SOFT, Drawing, canvas
-from .style import BLUE, GREEN, ORANGE
+from ...discussion.costs import Cost, read_costs
+from ..style import BLUE, GREEN, ORANGE
+from .base import INK, SIZE, SOFT, Drawing, canvas
 
 _LOOK = {"A": (BLUE, "#cfe3f1", ""), "B": (ORANGE, "#faeccb", "//"), "+": (GREEN, "#cfeae0", "..")}
 _NOTE = "80 (55): 80 lines; 55 of them, in the heavy frame, are neither blank nor comment. +177 −11: added, removed."

@@ -5,9 +5,9 @@ from __future__ import annotations
 from html import escape
 from typing import Any
 
-from ..errors import KlpteachError
-from ..lessons.reply import Reply, framed
-from ..reading.dmesg import Explanation, explain
+from ...errors import KlpteachError
+from ...reading.dmesg import Explanation, explain
+from ..reply import Reply, framed
 
 _LONGEST = 200_000  # characters
 _MOST = 100  # lines that are explained

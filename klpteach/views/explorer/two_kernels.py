@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from html import escape
 
-from ..model.recording import Recording
-from ..reading.history import History
-from ..reading.verdict import verdict
-from .bytestable import bytes_pane
-from .html import dmesg_pane, question_html, verdict_html
-from .mapdrawing import map_svg
-from .stubtable import chosen_table, strip, title
-from .style import style
+from ...model.recording import Recording
+from ...reading.history import History
+from ...reading.verdict import verdict
+from ..style import style
+from .map_svg import map_svg
+from .panes import dmesg_pane, question_html, verdict_html
+from .sites import bytes_pane
+from .stubs import chosen_table, strip, title
 
 MAP_HEIGHT, SITES, COLUMNS = 190, 2, 2
 
@@ -47,7 +47,7 @@ def kernel_label(recording: Recording) -> str:
     >>> kernel_label(simulate("reload")), kernel_label(simulate("reload", "6.12", ["deny-removal"]))
     ('6.1 as it is', '6.12 + deny removal')
     """
-    from ..model.policy import PROPOSALS
+    from ...model.policy import PROPOSALS
 
     labels = [PROPOSALS[name].label if name in PROPOSALS else name for name in recording.proposals]
     variant = recording.kernel.get("variant", "stock")

@@ -8,16 +8,16 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
-from ..files.elf import ModuleFile
-from ..files.elf_h import SHF_EXECINSTR, SHF_WRITE
-from ..files.klp import sites
-from ..model.image import layout_sections, section_flags
-from ..model.kernel import Kernel
-from ..model.policy import behaviour
-from ..model.recording import hexa
-from ..reading.words import count
-from .figure_base import INK, PALE, SIZE, SOFT, Drawing, canvas, fits
-from .style import BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION
+from ...files.elf import ModuleFile
+from ...files.elf_h import SHF_EXECINSTR, SHF_WRITE
+from ...files.klp import sites
+from ...model.image import layout_sections, section_flags
+from ...model.kernel import Kernel
+from ...model.policy import behaviour
+from ...model.recording import hexa
+from ...reading.words import count
+from ..style import BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION
+from .base import INK, PALE, SIZE, SOFT, Drawing, canvas, fits
 
 MOST_ROWS = 14
 _KINDS = {

@@ -10,11 +10,11 @@ from functools import lru_cache
 from html import escape
 from typing import Any
 
-from ..model.recording import hexa
-from ..reading.calls import NOP, Call, branch_target, call_at
-from ..reading.history import History
-from ..reading.steps import nop_line
-from ..reading.stubwords import goes_to
+from ...model.recording import hexa
+from ...reading.calls import NOP, Call, branch_target, call_at
+from ...reading.history import History
+from ...reading.steps import nop_line
+from ...reading.stubwords import goes_to
 
 
 def instruction(word: int, address: int = 0) -> str:

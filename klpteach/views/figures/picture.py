@@ -5,8 +5,8 @@ from __future__ import annotations
 from base64 import b64encode
 from html import escape
 
-from ..model.recording import Recording
-from . import figures
+from ...model.recording import Recording
+from . import reuse as figures
 
 
 class Picture:

@@ -7,14 +7,14 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
-from ..errors import RecordingError
-from ..model.recording import Recording, hexa
-from ..reading.history import History
-from ..reading.steps import patch_of
-from .addressmap import events, shorten
-from .bytestable import symbol_label
-from .figure_base import INK, SIZE, SOFT, Drawing, canvas
-from .style import BLUE, GREEN, LETTERS, MEANING, ORANGE, PURPLE, VERMILION
+from ...errors import RecordingError
+from ...model.recording import Recording, hexa
+from ...reading.history import History
+from ...reading.steps import patch_of
+from ..explorer.map import events, shorten
+from ..explorer.sites import symbol_label
+from ..style import BLUE, GREEN, LETTERS, MEANING, ORANGE, PURPLE, VERMILION
+from .base import INK, SIZE, SOFT, Drawing, canvas
 
 _LOOK = {
     "file": (SOFT, "#ffffff", "-"),

@@ -7,8 +7,8 @@ from typing import Any
 
 import ipywidgets as w
 
-from ..errors import KlpteachError
-from .bringown import Brought, bring
+from ...errors import KlpteachError
+from .modules import Brought, bring
 
 _HELP = (
     "Upload a livepatch (.ko, .ko.xz, .ko.gz), and its target if you have it. Files stay in this kernel. Where buttons "

@@ -12,15 +12,17 @@ from typing import Any
 
 import ipywidgets as w
 
-from ..errors import KlpteachError
-from ..model import policy
-from ..model.recording import Recording
-from ..reading.differences import first_difference, what_changed
-from ..reading.history import History
-from ..scenarios.simulate import stories
-from . import comparison, html, twin
+from ...errors import KlpteachError
+from ...model import policy
+from ...model.recording import Recording
+from ...reading.differences import first_difference, what_changed
+from ...reading.history import History
+from ...scenarios.simulate import stories
+from ..style import style
+from . import panes as html
+from . import saved as twin
+from . import two_kernels as comparison
 from .controls import KernelChoice, StepChoice, dropdown, impossible
-from .style import style
 from .tellings import titles, told
 
 HEIGHT = "780px"

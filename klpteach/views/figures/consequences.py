@@ -9,11 +9,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from ..discussion.consequences import QUESTIONS, Consequence, read_consequences
-from ..model.policy import PROPOSALS
-from ..reading.outcome import KINDS, MEANINGS, WORDS
-from .figure_base import INK, SOFT, Drawing, canvas
-from .style import BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION, blend
+from ...discussion.consequences import QUESTIONS, Consequence, read_consequences
+from ...model.policy import PROPOSALS
+from ...reading.outcome import KINDS, MEANINGS, WORDS
+from ..style import BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION, blend
+from .base import INK, SOFT, Drawing, canvas
 
 SIZE, LEFT = 15, -9.5  # points; where the words begin, in cells
 COLOURS = {

@@ -8,9 +8,9 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
-from ..discussion.thread import Event, read_timeline
-from .figure_base import INK, PALE, SIZE, SOFT, Drawing, canvas
-from .style import BLUE, ORANGE, VERMILION
+from ...discussion.thread import Event, read_timeline
+from ..style import BLUE, ORANGE, VERMILION
+from .base import INK, PALE, SIZE, SOFT, Drawing, canvas
 
 _KINDS = {"kernel": ("K", "s", BLUE), "mail": ("M", "o", ORANGE), "elsewhere": ("E", "D", VERMILION)}
 _LETTERS = 41  # a line of text beside a mark

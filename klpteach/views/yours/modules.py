@@ -12,20 +12,20 @@ from html import escape
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
-from ..errors import KlpteachError
-from ..files import klp
-from ..files.elf import MAX_BYTES, ModuleFile
-from ..model.errno import errno_name
-from ..reading.history import History
-from ..reading.words import count
-from ..scenarios.reload import Outcome, stand_in, survives
-from .bringplain import Ordinary
+from ...errors import KlpteachError
+from ...files import klp
+from ...files.elf import MAX_BYTES, ModuleFile
+from ...model.errno import errno_name
+from ...reading.history import History
+from ...reading.words import count
+from ...scenarios.reload import Outcome, stand_in, survives
+from .not_a_livepatch import Ordinary
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from .bringwidget import BringWidget
-    from .explorer import Explorer
+    from ..explorer.explorer import Explorer
+    from .upload import BringWidget
 
 _LEFT = 'style="text-align:left;padding:2px 14px 2px 0"'  # Jupyter sets table cells to the right
 _TOO_MANY = 20
@@ -45,7 +45,7 @@ def bring(livepatch: Any = None, target: Any = None) -> Brought | Ordinary | Bri
     ({'nfsd_demo': 10}, [('5.3', False), ('6.1', False), ('6.3', True), ('6.12', True)])
     """
     if livepatch is None and target is None:
-        from .bringwidget import BringWidget
+        from .upload import BringWidget
 
         return BringWidget()
     patches, targets = list(opened(livepatch)), list(opened(target))
@@ -137,20 +137,20 @@ class Brought:
     @property
     def sites(self) -> pd.DataFrame:
         """Its livepatch relocations, one row each."""
-        from ..files.tables import livepatch_sites
+        from ...files.tables import livepatch_sites
 
         return livepatch_sites(self.livepatch)
 
     @property
     def verdicts(self) -> pd.DataFrame:
         """One row a target and release: what a reload does."""
-        from .figure_tables import table
+        from ..frames import table
 
         return table(self._rows())
 
     def explore(self, release: str = "6.1", target: str | None = None) -> Explorer:
         """The explorer of a reload with these files. Errors: KlpteachError for another release or target."""
-        from .explorer import explore
+        from ..explorer.explorer import explore
 
         outcome = next((o for o in self.outcomes if o.release == release and target in (None, o.target)), None)
         if outcome is None:

@@ -6,14 +6,14 @@ import hashlib
 from collections.abc import Mapping
 from html import escape
 
-from ..model.memory import PAGE
-from ..model.recording import hexa
-from ..reading.history import History
-from ..reading.loads import PAGES, Load
-from ..reading.verdict import verdict
-from ..reading.words import count
-from .addressmap import Arrow, Axis, Box, boxes, in_words, pointers, shorten, window
-from .style import TONE, style
+from ...model.memory import PAGE
+from ...model.recording import hexa
+from ...reading.history import History
+from ...reading.loads import PAGES, Load
+from ...reading.verdict import verdict
+from ...reading.words import count
+from ..style import TONE, style
+from .map import Arrow, Axis, Box, boxes, in_words, pointers, shorten, window
 
 WIDTH, LEFT, RIGHT, MAX_HEIGHT = 440, 12, 428, 500
 _CHAR = 8.1  # px of a bold 13 px letter, on the safe side

@@ -11,10 +11,10 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from ..fleet import Tally
-from .figures import png
+from ...fleet import Tally
+from ..style import BLUE, VERMILION
 from .picture import Picture
-from .style import BLUE, VERMILION
+from .reuse import png
 
 SIZE = 14  # points
 PER = 100  # machines

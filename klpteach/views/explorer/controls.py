@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import ipywidgets as w
 
-from ..model import policy
+from ...model import policy
 
 PLAIN = {"description_width": "initial"}
 

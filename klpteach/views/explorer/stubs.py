@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 from html import escape
 from itertools import groupby
 
-from ..reading.history import History
-from ..reading.stubs import Slot, StubTable
-from ..reading.words import count
-from .addressmap import shorten
-from .style import STUB_LETTERS, STUB_MEANING
+from ...reading.history import History
+from ...reading.stubs import Slot, StubTable
+from ...reading.words import count
+from ..style import STUB_LETTERS, STUB_MEANING
+from .map import shorten
 
 MAX_ROWS = 11
 

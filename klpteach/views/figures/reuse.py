@@ -15,10 +15,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, Rectangle
 
-from ..model.recording import Recording, hexa
-from ..reading.history import History
-from .addressmap import Arrow, Axis, Box, boxes, events, pointers, shorten
-from .style import BLUE, GREEN, ORANGE, PURPLE, VERMILION
+from ...model.recording import Recording, hexa
+from ...reading.history import History
+from ..explorer.map import Arrow, Axis, Box, boxes, events, pointers, shorten
+from ..style import BLUE, GREEN, ORANGE, PURPLE, VERMILION
 
 GREY = "#555555"
 _FACE = {

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from ..errors import ScenarioError
-from ..files.samples import ko_dir, plain_name
-from ..reading.history import History
-from ..scenarios.simulate import get, simulate, stories
+from ...errors import ScenarioError
+from ...files.samples import ko_dir, plain_name
+from ...reading.history import History
+from ...scenarios.simulate import get, simulate, stories
 
 
 def titles(arch: str, also: str = "reload") -> list[tuple[str, str]]:

@@ -10,8 +10,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from .figures import png, svg
 from .picture import Picture
+from .reuse import png, svg
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,7 +47,7 @@ class Drawing(Picture):
 
     def table(self) -> pd.DataFrame:
         """The picture's data; addresses as text, with 0x and 16 digits."""
-        from .figure_tables import table
+        from ..frames import table
 
         return table(self.rows)
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from ..files.elf import ModuleFile
-from ..model.errno import errno_name
-from ..model.kernel import Kernel
-from ..model.policy import RELEASES
-from ..reading.words import count
-from .course.wordtable import WordTable
+from ...files.elf import ModuleFile
+from ...model.errno import errno_name
+from ...model.kernel import Kernel
+from ...model.policy import RELEASES
+from ...reading.words import count
+from ..table import WordTable
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
-from .errors import KlpteachError
-from .files.samples import data_dir
-from .model.recording import Difference, Recording, Step
-from .scenarios.replay import replay
-from .scenarios.simulate import get
+from ..errors import KlpteachError
+from ..files.samples import data_dir
+from ..model.recording import Difference, Recording, Step
+from ..scenarios.replay import replay
+from ..scenarios.simulate import get
 
 _LEFT = 'style="text-align:left;vertical-align:top"'  # Jupyter sets table cells to the right
 
@@ -104,8 +104,8 @@ def without_hash(lines: list[str]) -> list[str]:
 
 
 def _run(story: str, kernel: str, arch: str) -> tuple[Recording | None, str]:
-    from .vm.host import HostError
-    from .vm.record import record
+    from ..vm.host import HostError
+    from ..vm.record import record
 
     if arch != "x86_64":
         return None, f"Not run now: only x86_64 is. The same can be done for {arch} with klpteach vm. "

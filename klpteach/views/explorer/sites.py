@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from html import escape
 
-from ..files.klp import parse_symbol
-from ..model.recording import hexa
-from ..reading.calls import is_call, words_of
-from ..reading.history import History
-from ..reading.sites import State
-from ..reading.steps import patch_of
-from ..reading.sums import Sum
-from ..reading.words import count
-from .addressmap import events, shorten
-from .disassembly import call_html, short
-from .style import LETTERS, MEANING
+from ...files.klp import parse_symbol
+from ...model.recording import hexa
+from ...reading.calls import is_call, words_of
+from ...reading.history import History
+from ...reading.sites import State
+from ...reading.steps import patch_of
+from ...reading.sums import Sum
+from ...reading.words import count
+from ..style import LETTERS, MEANING
+from .instructions import call_html, short
+from .map import events, shorten
 
 MAX_COLUMNS, MAX_SITES = 3, 5
 _NOT_SEEN = ("absent", "unknown")

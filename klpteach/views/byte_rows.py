@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from ..style import VERMILION
+from .style import VERMILION
 
 _MONO = "font-family:monospace;text-align:left;white-space:pre;padding:3px 14px 3px 4px"
 _WRONG = f"border:2px dashed {VERMILION};font-weight:bold;padding:0 1px"
