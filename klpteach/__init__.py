@@ -9,6 +9,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .course.desk import check as check
+    from .course.desk import exercise as exercise
+    from .course.desk import predict as predict
+    from .course.desk import progress as progress
+    from .course.desk import worked as worked
+    from .course.nb00.questions import check_fix as check_fix
+    from .course.nb05.questions import check_seed as check_seed
+    from .course.selfcheck import self_check as self_check
+    from .course.talk.talk import Talk as Talk
     from .discussion.costs import read_costs as read_costs
     from .discussion.dossier import about_proposal as about_proposal
     from .discussion.thread import read_thread as read_thread
@@ -24,14 +33,6 @@ if TYPE_CHECKING:
     from .fleet import Customer as Customer
     from .fleet import Fleet as Fleet
     from .fleet import run_fleet as run_fleet
-    from .lessons.desk import check as check
-    from .lessons.desk import exercise as exercise
-    from .lessons.desk import predict as predict
-    from .lessons.desk import progress as progress
-    from .lessons.desk import worked as worked
-    from .lessons.nb00 import check_fix as check_fix
-    from .lessons.nb05 import check_seed as check_seed
-    from .lessons.selfcheck import self_check as self_check
     from .model.image import load_image as load_image
     from .model.kernel import Kernel as Kernel
     from .model.modprobe import Machine as Machine
@@ -45,7 +46,6 @@ if TYPE_CHECKING:
     from .views.explorer.explorer import explore as explore
     from .views.figures.consequences import consequences_picture as consequences_picture
     from .views.real import try_real as try_real
-    from .views.talk import Talk as Talk
     from .views.yours.dmesg import explain_dmesg as explain_dmesg
     from .views.yours.dmesg import paste as paste
     from .views.yours.modules import bring as bring
@@ -70,14 +70,14 @@ _WHERE = {
     "consequences_grid": "views.consequences_grid",
     "explore": "views.explorer.explorer",
     **dict.fromkeys(("Customer", "Fleet", "run_fleet"), "fleet"),
-    "Talk": "views.talk",
-    **dict.fromkeys(("predict", "exercise", "check", "worked", "progress"), "lessons.desk"),
+    "Talk": "course.talk.talk",
+    **dict.fromkeys(("predict", "exercise", "check", "worked", "progress"), "course.desk"),
     "try_real": "views.real",
     "bring": "views.yours.modules",
     **dict.fromkeys(("explain_dmesg", "paste"), "views.yours.dmesg"),
-    "check_fix": "lessons.nb00",
-    "check_seed": "lessons.nb05",
-    "self_check": "lessons.selfcheck",
+    "check_fix": "course.nb00.questions",
+    "check_seed": "course.nb05.questions",
+    "self_check": "course.selfcheck",
     **dict.fromkeys(
         ("KlpteachError", "LoadRefused", "ModuleFormatError", "PolicyError", "RecordingError", "ScenarioError"),
         "errors",

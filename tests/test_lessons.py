@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import klpteach as kt
-from klpteach.lessons import Exercise, Problem, Question, checks
-from klpteach.lessons import progress as book
-from klpteach.lessons.rooms import find_exercise, find_question, rooms
-from klpteach.lessons.sheet import progress_rows
+from klpteach.course import Exercise, Problem, Question, checks
+from klpteach.course import progress as book
+from klpteach.course.notebooks import find_exercise, find_question, rooms
+from klpteach.course.sheet import progress_rows
 
 ROOMS = list(rooms())
 QUESTIONS = [pytest.param(name, question, id=name) for room in ROOMS for name, question in room.questions.items()]
@@ -61,7 +61,7 @@ def test_the_answer_of_an_exercise_is_right_and_nonsense_is_wrong(name, one, see
 
 @pytest.mark.parametrize(("name", "one"), EXERCISES)
 def test_an_exercise_has_hints_a_way_and_the_same_problem_for_the_same_seed(name, one):
-    from klpteach.lessons.exercise import _made
+    from klpteach.course.exercise import _made
 
     problem = one.problem(3)
     _made.cache_clear()
@@ -130,7 +130,7 @@ def test_an_error_behind_the_button_is_shown_and_not_lost():
     def broken():
         raise RuntimeError("<b>no model</b>")
 
-    from klpteach.views.prediction import Prediction
+    from klpteach.course.prediction import Prediction
 
     asked = Prediction("x", Question("?", {"a": "A"}, broken, {"a": "because"}))
     asked.box.children[1].value = "a"

@@ -7,10 +7,12 @@ import pytest
 from test_lessons import blank  # noqa: F401  (a reader who has answered nothing)
 
 import klpteach as kt
-from klpteach.lessons import nb01
+from klpteach.course import ds_form as dsform
+from klpteach.course.nb01 import questions as nb01
+from klpteach.course.nb01 import report as reportlines
+from klpteach.course.nb01 import val as valtable
 from klpteach.model.recording import hexa
 from klpteach.scenarios.recorded import evidence
-from klpteach.views.course import dsform, reportlines, valtable
 
 SEEDS = range(1, 21)
 symbol = nb01.EXERCISES["symbol-behind-a-log"]
@@ -175,7 +177,7 @@ def test_a_wrong_answer_gets_a_hint_and_a_second_one_a_stronger_hint():
 
 
 def test_the_same_seed_is_the_same_problem_and_the_seeds_differ():
-    from klpteach.lessons.exercise import _made
+    from klpteach.course.exercise import _made
 
     first = {seed: (symbol.problem(seed).ask, word.problem(seed).ask) for seed in SEEDS}
     _made.cache_clear()

@@ -10,10 +10,11 @@ import pytest
 from test_lessons import blank  # noqa: F401  (a reader who has answered nothing)
 
 import klpteach as kt
+from klpteach.course.nb02 import file_bytes as filebytes
+from klpteach.course.nb02 import questions as nb02
+from klpteach.course.nb02 import rela_entry as relaentry
 from klpteach.files.klp import livepatch_sections
-from klpteach.lessons import nb02
 from klpteach.scenarios.recorded import evidence
-from klpteach.views.course import filebytes, relaentry
 
 SEEDS = range(1, 21)
 count = nb02.EXERCISES["count-by-object"]
@@ -183,7 +184,7 @@ def test_counting_sections_or_everything_is_told_apart(seed):
 
 
 def test_the_same_seed_is_the_same_problem_and_the_seeds_differ():
-    from klpteach.lessons.exercise import _made
+    from klpteach.course.exercise import _made
 
     asked = [count.problem(seed).ask for seed in SEEDS]
     _made.cache_clear()

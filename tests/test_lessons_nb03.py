@@ -5,8 +5,9 @@ import subprocess
 import pytest
 
 import klpteach as kt
-from klpteach.lessons import loading, nb03
-from klpteach.lessons.rooms import find_exercise
+from klpteach.course.nb03 import loading
+from klpteach.course.nb03 import questions as nb03
+from klpteach.course.notebooks import find_exercise
 from klpteach.views.figures.layout import layout_rows
 
 SEEDS = range(20)

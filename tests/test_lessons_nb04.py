@@ -4,10 +4,11 @@ import pytest
 from test_lessons_nb03 import disassembled
 
 import klpteach as kt
-from klpteach.lessons import klparch, nb04
-from klpteach.lessons.klparch import EVENTS, RELOCATE, REPLACE
-from klpteach.lessons.loading import recorded
-from klpteach.lessons.rooms import find_exercise
+from klpteach.course.nb03.loading import recorded
+from klpteach.course.nb04 import klp_arch as klparch
+from klpteach.course.nb04 import questions as nb04
+from klpteach.course.nb04.klp_arch import EVENTS, RELOCATE, REPLACE
+from klpteach.course.notebooks import find_exercise
 
 SEEDS = range(20)
 

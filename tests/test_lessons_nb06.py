@@ -5,10 +5,11 @@ import subprocess
 import pytest
 
 import klpteach as kt
-from klpteach.lessons import nb06, restore
-from klpteach.lessons.rooms import find_exercise, find_question
+from klpteach.course.nb06 import questions as nb06
+from klpteach.course.nb06 import restore
+from klpteach.course.nb06 import tables as calltables
+from klpteach.course.notebooks import find_exercise, find_question
 from klpteach.reading.calls import words_of
-from klpteach.views.course import calltables
 
 SEEDS = range(20)
 OBJDUMP = "powerpc64le-linux-gnu-objdump"

@@ -6,14 +6,16 @@ import pytest
 from conftest import ROOT
 
 import klpteach as kt
+from klpteach.course.nb03.loading import recorded as recorded_x86_64
+from klpteach.course.nb06.restore import recorded as recorded_ppc64le
+from klpteach.course.nb07 import own_policy as ownpolicy
+from klpteach.course.nb07 import questions as nb07
+from klpteach.course.nb07 import tables as waystables
+from klpteach.course.nb07 import ways
+from klpteach.course.notebooks import find_exercise, find_question
 from klpteach.discussion.consequences import read_consequences
 from klpteach.discussion.costs import costs_of
 from klpteach.errors import PolicyError
-from klpteach.lessons import nb07, ownpolicy, ways
-from klpteach.lessons.loading import recorded as recorded_x86_64
-from klpteach.lessons.restore import recorded as recorded_ppc64le
-from klpteach.lessons.rooms import find_exercise, find_question
-from klpteach.views.course import waystables
 
 SEEDS = range(20)
 

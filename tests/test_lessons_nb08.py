@@ -3,14 +3,23 @@
 import pytest
 
 import klpteach as kt
+from klpteach.course.nb07.positions import positions_on
+from klpteach.course.nb08 import questions as nb08
+from klpteach.course.nb08 import tables as tables
+from klpteach.course.nb08.many_modules import (
+    FORTY,
+    IN_USE,
+    LIVEPATCH,
+    NEEDS,
+    ManyModules,
+    cumulative,
+    loaded,
+    needed_by,
+)
+from klpteach.course.nb08.module_grid import ModuleGrid, pulled_in
+from klpteach.course.notebooks import find_exercise
 from klpteach.discussion.costs import read_costs
-from klpteach.lessons import nb08
-from klpteach.lessons.manymodules import FORTY, IN_USE, LIVEPATCH, NEEDS, ManyModules, cumulative, loaded, needed_by
-from klpteach.lessons.rooms import find_exercise
 from klpteach.scenarios.recorded import evidence
-from klpteach.views.course import dependency_tables as tables
-from klpteach.views.course.modulegrid import ModuleGrid, pulled_in
-from klpteach.views.course.positions import positions_on
 
 SEEDS = range(20)
 

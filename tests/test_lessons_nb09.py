@@ -5,15 +5,16 @@ import random
 import pytest
 
 import klpteach as kt
+from klpteach.course.nb09 import designs, logs
+from klpteach.course.nb09 import questions as nb09
+from klpteach.course.nb09 import tables as tables
+from klpteach.course.notebooks import find_exercise
 from klpteach.discussion.consequences import read_consequences
 from klpteach.errors import PolicyError
 from klpteach.fleet import Fleet, run_fleet
-from klpteach.lessons import designs, logs, nb09
-from klpteach.lessons.rooms import find_exercise
 from klpteach.model.recording import Recording
 from klpteach.scenarios.recorded import evidence
 from klpteach.views.bar_table import BarTable
-from klpteach.views.course import decision_tables as tables
 
 SEEDS = range(20)
 

@@ -10,8 +10,8 @@ import pytest
 from conftest import ROOT
 
 import klpteach as kt
-from klpteach.views.slides import Live, Slide, Vote
-from klpteach.views.talk import CUTS
+from klpteach.course.talk.slides import Live, Slide, Vote
+from klpteach.course.talk.talk import CUTS
 
 CELLS = nbformat.read(ROOT / "notebooks" / "talk.ipynb", as_version=4).cells
 

@@ -43,7 +43,7 @@ def slides(notebook: Any, cut: int) -> Iterator[Any]:
 
 def pages_of(slide: Any) -> Iterator[str]:
     """A slide's stills as HTML, each with its title and where it stands."""
-    from klpteach.views.stage import head_html
+    from klpteach.course.talk.stage import head_html
 
     stills = slide.stills()
     for number, still in enumerate(stills, start=1):

@@ -1,0 +1,90 @@
+"""What notebook 00 asks: the reload of four commands, and one fix for it."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+from typing import Any
+
+from ...model.policy import available, behaviour
+from ...scenarios.simulate import simulate
+from ...views.reply import Reply
+from ..exercise import Exercise, Problem
+from ..question import Question
+
+TITLE = "start here"
+SAYS = {"loads": "it loads", "refused": "it is refused", "panics": "it crashes"}
+
+
+def outcome(story: str) -> str:
+    """How a story's last command ends on 6.1, asked of the model: "loads" or "refused"."""
+    return "refused" if simulate(story, "6.1")[-1].errno else "loads"
+
+
+QUESTIONS = {
+    "reload": Question(
+        "nfsd_demo is loaded, livepatched, removed. Now you load the same file again. What does Linux 6.1 do?",
+        {"loads": "It loads, and is patched again", "refused": "It refuses the module", "panics": "It crashes"},
+        lambda: outcome("reload"),
+        {
+            "loads": "You expected what most people do, since the file has not changed. But the livepatch has, in memory.",
+            "refused": "The module is fine; what refuses it is something left behind in the livepatch.",
+            "panics": "No: the kernel notices, and refuses. A refusal is the kinder failure; later you meet kernels that do not notice.",
+        },
+        SAYS,
+    ),
+}
+
+
+def judge_fix(proposal: Any, release: str = "6.1") -> Reply:
+    """Let the model try a proposal, or a list of them, on the reload."""
+    names = [proposal] if isinstance(proposal, str) else list(proposal)
+    behaviour(release, names)  # an impossible mix says why
+    story = simulate("reload", release, names)
+    refused = next((step for step in story if step.errno), None)
+    if refused is None:
+        return Reply("✓", "The reload works.", "Read on: what it costs is another question.")
+    if refused.command.startswith("rmmod"):
+        return Reply(
+            "✗",
+            "There is no reload.",
+            "rmmod itself says that the module is in use. Whether that is a fix is what they argued about; "
+            "look for one that lets the module go and come back.",
+        )
+    return Reply("✗", "Still refused.", refused.lines[0] if refused.lines else "")
+
+
+def _fix(_: random.Random) -> Problem:
+    works = [name for name in available() if judge_fix(name).mark == "✓"]
+    return Problem(
+        ask="Name a proposal that lets the module go and come back: put it in quotes.",
+        answer=works,
+        shown=" or ".join(works),
+        form=f"a name in quotes, one of {', '.join(available())}",
+        hints=(
+            "The bytes must be zero when the module comes back, or nobody may look at them.",
+            f"{len(works)} of the {len(available())} do it. Tick them one by one in the explorer, and look at the last command.",
+        ),
+        steps=(
+            "The reload is refused because the check finds bytes that are not zero.",
+            "So a fix must stop looking, put zeros back when the target goes, or not write late; one that keeps the target from going has no reload.",
+            "The model tries every proposal on the four commands; these end without an error:",
+        ),
+        judge=judge_fix,
+    )
+
+
+EXERCISES = {"fix": Exercise("a fix that lets the reload work", _fix, seeded=False)}
+
+
+def check_fix(proposal: Any = ..., release: str = "6.1") -> Reply:
+    """Exercise: name a proposal that makes the reload work, or a list of them. The model tries it.
+
+    >>> check_fix("clear-checked").mark, check_fix("deny-removal").mark
+    ('✓', '✗')
+    """
+    from ..desk import check
+
+    if proposal is ... or release == "6.1":
+        return check("fix", proposal)
+    return replace(_fix(random.Random()), judge=lambda answer: judge_fix(answer, release)).reply(proposal)

@@ -1,0 +1,135 @@
+"""What the numbers of the first line could be, held against a story: loc in several boots, val against every candidate."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ...files.elf import ModuleFile
+from ...files.klp import Site, sites
+from ...files.samples import data_dir
+from ...model import messages
+from ...model.messages import Pointer
+from ...model.recording import Recording, Step, hexa
+from ...scenarios.recorded import evidence
+from ...scenarios.simulate import simulate
+from ...views.table import WordTable
+from .report import message_of
+
+PATCH = "livepatch_nfsd_demo"
+BOOTS = ("reload--6.1--REFUSED", "retry--6.1--REFUSED", "moved--6.1--REFUSED")  # one boot of one kernel each
+MASK64 = 0xFFFFFFFFFFFFFFFF
+
+
+def reason(step: Step) -> dict[str, str]:
+    """The fields of the step's "nonzero" line; empty where it printed none.
+
+    >>> reason(simulate("moved")[4])["val"]
+    'ffffffffc020d00c'
+    """
+    for line in step.lines:
+        if "existing value is nonzero" in line:
+            return message_of(line)[1]
+    return {}
+
+
+def locs(names: Iterable[str] = BOOTS) -> WordTable:
+    """Every loc that these recordings hold, and the address that it stands for.
+
+    >>> len({row[3] for row in locs().rows}), len({row[2] for row in locs().rows})
+    (1, 3)
+    """
+    rows = []
+    for boot, name in enumerate(names, start=1):
+        recording = evidence(name)
+        for number, step in enumerate(recording, start=1):
+            if found := reason(step):
+                rows.append((f"{boot}", f"{name}, step {number}", f"`{found['loc']}`", f"`{hexa(place(recording))}`"))
+    return WordTable(("boot", "recording", "loc", "the place is at"), rows)
+
+
+def first_site(recording: Recording) -> Site:
+    """The site that the kernel writes first in the sample livepatch: the one that a refusal names."""
+    return next(sites(_livepatch(recording)))
+
+
+def _livepatch(recording: Recording) -> ModuleFile:
+    folder = data_dir() / "ko" / f"x86_64-{recording.release if recording.release == '6.12' else '6.1'}"
+    return ModuleFile.open(folder / f"{PATCH}.ko")
+
+
+def place(recording: Recording) -> int:
+    """P of that site: where the livepatch stands in this recording."""
+    site = first_site(recording)
+    step = next(step for step in recording if PATCH in (step.sections or {}))
+    return (step.sections or {})[PATCH][site.section] + site.offset
+
+
+def symbol_values(recording: Recording) -> list[int | None]:
+    """S of that site after each step, from /proc/kallsyms: a livepatch symbol keeps what it was last resolved to.
+
+    >>> [hexa(S) for S in symbol_values(simulate("moved"))[3:]]
+    ['0xffffffffc0203010', '0xffffffffc020d010']
+    """
+    wanted = first_site(recording).symbol
+    tables = ((step.symbols or {}).get(PATCH, ()) for step in recording)
+    return [next((row[0] for row in rows if row[2] == wanted), None) for rows in tables]
+
+
+def candidates(recording: Recording) -> list[tuple[str, str, int]]:
+    """What val could be in the last step: (key, words, number) for the bytes found and every sum, old and new."""
+    site, P, values = first_site(recording), place(recording), symbol_values(recording)
+    new = values[-1] or 0
+    old = next(S for S in reversed(values[:-1]) if S)
+    found = recording[-1].bytes_at(f"{PATCH}:{site.key}")
+    number = int.from_bytes(found, "little", signed=True) & MASK64
+    A = site.addend
+    return [
+        ("found", f"the bytes found there, {found.hex(' ')}, as a number", number),
+        ("old", "S + A of the first load", old + A & MASK64),
+        ("new", "S + A of this load", new + A & MASK64),
+        ("distance", "S + A − P of this load", new + A - P & MASK64),
+    ]
+
+
+def val_is(recording: Recording) -> str:
+    """Which candidate the last step's val is: "found", "old", "new" or "distance"; the first that fits.
+
+    >>> val_is(simulate("moved", "6.1"))
+    'new'
+    """
+    val = int(reason(recording[-1])["val"], 16)
+    return next(key for key, _, number in candidates(recording) if number == val)
+
+
+def what_val_is(recording: Recording) -> WordTable:
+    """Every candidate for val beside what the last step printed.
+
+    >>> [row[2] for row in what_val_is(simulate("moved", "6.1")).rows]
+    ['', '', '← this one', '']
+    """
+    val = reason(recording[-1])["val"]
+    rows = [
+        (words, f"`{hexa(number)}`", "← this one" if f"{number:x}" == val else "")
+        for _, words, number in candidates(recording)
+    ]
+    marked = [number for number, row in enumerate(rows) if row[2]]
+    return WordTable(("candidate", "its value", f"`val {val}`"), rows, marked=marked)
+
+
+def wordings() -> WordTable:
+    """The first line as each kernel words it, for one and the same refusal (that of the story "moved").
+
+    >>> wordings().rows[0][0], wordings().rows[0][2]
+    ('up to 6.2', 'S + A')
+    """
+    story = simulate("moved", "6.1")
+    P, site = place(story), first_site(story)
+    full = int(reason(story[-1])["val"], 16)
+    args = {"type": site.type, "loc": Pointer(P), "sec": 38, "idx": 0}
+    hashed, val = reason(story[-1])["loc"], full - P & MASK64
+    lines = (
+        ("up to 6.2", messages.NONZERO_SKIPPING(**args, val=full).render(lambda _: hashed), "S + A"),
+        ("6.3 to 6.18", messages.NONZERO(**args, val=val).render(lambda _: hashed), "S + A − P"),
+        ("6.19 and later", messages.NONZERO_619(**args, val=val).render("{:x}".format), "S + A − P"),
+    )
+    return WordTable(("kernel", "first line", "val is"), [(k, f"`{line}`", v) for k, line, v in lines])

@@ -1,0 +1,160 @@
+"""A section's bytes as they are in the file, with a bracket round every place that a relocation will write."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from html import escape
+
+from ...errors import KlpteachError
+from ...files.elf import WIDTHS, ModuleFile
+from ...files.elf_h import SHF_RELA_LIVEPATCH
+from ...files.klp import parse_symbol
+from ...views.style import BLUE, VERMILION
+
+ROW = 16
+_MARKS = {True: ("[", "]"), False: ("(", ")")}  # livepatch relocation or ordinary one: told by shape, colour only adds
+
+
+@dataclass(frozen=True)
+class Hole:
+    """One relocation's place in a section: who writes it (the loader, or livepatch later), and what will stand there."""
+
+    offset: int
+    width: int
+    type: str
+    symbol: str
+    addend: int
+    livepatch: bool
+
+    @property
+    def says(self) -> str:
+        """The relocation in a few words, with the bracket of its kind."""
+        opening, closing = _MARKS[self.livepatch]
+        sign = f"{'−' if self.addend < 0 else '+'} {abs(self.addend)}"
+        return f"{opening}{self.offset:#x}{closing} {self.type} {self.symbol}{f' {sign}' if self.addend else ''}"
+
+
+def holes(file: ModuleFile, section: str) -> list[Hole]:
+    """Every relocation of a section, by offset. Errors: KlpteachError for a section that is not there.
+
+    >>> from klpteach.files.samples import sample
+    >>> ko = ModuleFile.open(sample("livepatch_nfsd_demo.ko"))
+    >>> [hole.says for hole in holes(ko, ".text")][2]
+    '[0x17] PC32 demo_counter − 4'
+    """
+    target = _index(file, section)
+    found = (
+        _hole(file, index, *entry)
+        for index in file.rela_sections
+        if int(file.shdrs["info"][index]) == target
+        for entry in file.rela(index).tolist()
+    )
+    return sorted(found, key=lambda hole: hole.offset)
+
+
+def _index(file: ModuleFile, section: str) -> int:
+    if section not in file.section_names:
+        known = ", ".join(name for name in file.section_names if name and not name.startswith("."))
+        raise KlpteachError(f"{file.filename} has no section {section}. Try .text, .data or one of: {known}")
+    return file.section_names.index(section)
+
+
+def _hole(file: ModuleFile, index: int, offset: int, kind: int, symbol: int, addend: int) -> Hole:
+    name = file.symbol_names[symbol] or file.section_names[int(file.symtab["shndx"][symbol])]
+    parsed = parse_symbol(name)
+    if parsed:
+        name = f"{parsed.name},{parsed.sympos}" if parsed.sympos else parsed.name
+    short = file.type_name(kind).removeprefix("R_X86_64_").removeprefix("R_PPC64_")
+    livepatch = bool(int(file.shdrs["flags"][index]) & SHF_RELA_LIVEPATCH)
+    return Hole(offset, WIDTHS[file.machine].get(kind, 0), short, name, addend, livepatch)
+
+
+class FileBytes:
+    """A hex dump with its relocations beside it: [..] waits for livepatch, (..) is written when the module loads.
+
+    >>> from klpteach.files.samples import sample
+    >>> print(FileBytes(ModuleFile.open(sample("livepatch_nfsd_demo.ko")), ".text.unlikely"))
+    .text.unlikely of livepatch_nfsd_demo.ko: 26 bytes, as they are in the file
+    0x0000  e8(00 00 00 00)b8 f4 01 00 00 89 3d[00 00 00 00] (0x1) PLT32 __fentry__ − 4   [0xc] PC32 demo_last − 4
+    ...
+    """
+
+    def __init__(self, file: ModuleFile, section: str = ".text") -> None:
+        self.file, self.section = file, section
+        self.body = file.section_bytes(_index(file, section))
+        self.holes = holes(file, section)
+        self._edges: dict[int, Hole] = {}
+        self._ends: dict[int, Hole] = {}
+        for hole in self.holes:
+            self._edges[hole.offset] = hole
+            self._ends[hole.offset + hole.width] = hole
+
+    @property
+    def title(self) -> str:
+        """What is shown, in words."""
+        return f"{self.section} of {self.file.filename}: {len(self.body)} bytes, as they are in the file"
+
+    def _inside(self, offset: int) -> Hole | None:
+        return next((hole for hole in self.holes if hole.offset <= offset < hole.offset + hole.width), None)
+
+    def _row(self, start: int) -> Iterator[tuple[str, Hole | None]]:
+        """Separators and bytes of one row in turn; a bracket takes the place of the blank between two bytes."""
+        stop = min(start + ROW, len(self.body))
+        for offset in range(start, stop):
+            yield self._gap(offset, first=offset == start)
+            yield f"{self.body[offset]:02x}", self._inside(offset)
+        closes = self._ends.get(stop)
+        yield (_MARKS[closes.livepatch][1], closes) if closes else (" ", None)
+
+    def _gap(self, offset: int, first: bool) -> tuple[str, Hole | None]:
+        opens, closes = self._edges.get(offset), self._ends.get(offset)
+        if opens:
+            return _MARKS[opens.livepatch][0], opens
+        if closes and not first:  # at a row's start the bracket has been closed at the end of the row before
+            return _MARKS[closes.livepatch][1], closes
+        return " ", None
+
+    def _legend(self, start: int) -> list[Hole]:
+        return [hole for hole in self.holes if start <= hole.offset < start + ROW]
+
+    def __repr__(self) -> str:
+        rows = [self.title]
+        for start in range(0, len(self.body), ROW):
+            dump = "".join(text for text, _ in self._row(start))
+            says = "   ".join(hole.says for hole in self._legend(start))
+            rows.append(f"{start:#06x} {dump:<49} {says}".rstrip())
+        return "\n".join(rows)
+
+    def _repr_html_(self) -> str:
+        rows = "".join(self._row_html(start) for start in range(0, len(self.body), ROW))
+        head = "".join(f'<th scope="col" {_LEFT}>{name}</th>' for name in ("offset", "bytes", "what will be written"))
+        return (
+            f"<p><strong>{escape(self.title)}</strong></p><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+            f"<p>{_legend_html()}</p>"
+        )
+
+    def _row_html(self, start: int) -> str:
+        dump = "".join(_styled(text, hole) for text, hole in self._row(start))
+        says = "<br>".join(_styled(hole.says, hole) for hole in self._legend(start))
+        return (
+            f'<tr><td {_LEFT}><code>{start:#06x}</code></td><td {_LEFT}><code style="white-space:pre">{dump}</code></td>'
+            f"<td {_LEFT}><code>{says}</code></td></tr>"
+        )
+
+
+_LEFT = 'style="text-align:left;vertical-align:top;white-space:nowrap"'
+
+
+def _styled(text: str, hole: Hole | None) -> str:
+    if hole is None:
+        return escape(text)
+    line, weight = (f"3px solid {VERMILION}", "700") if hole.livepatch else (f"1px dotted {BLUE}", "400")
+    return f'<span style="border-bottom:{line};font-weight:{weight}">{escape(text)}</span>'  # text keeps the theme's colour
+
+
+def _legend_html() -> str:
+    late, early = (
+        _styled(mark, Hole(0, 0, "", "", 0, livepatch)) for mark, livepatch in (("[ ]", True), ("( )", False))
+    )
+    return f"<code>{late}</code> waits for its target: livepatch writes it. <code>{early}</code> is written when this module itself loads."

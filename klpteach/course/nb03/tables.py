@@ -1,0 +1,97 @@
+"""The tables of notebook 03: sums, relocation types, what moves with a base, what a wrong offset destroys."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from ...files.elf import ModuleFile
+from ...model.arch.x86_64 import HOWTO, fits_signed32, fits_unsigned32
+from ...model.recording import Recording, hexa
+from ...views.byte_rows import ByteRows
+from .loading import Written, damage, moved, written
+
+_RULE: dict[Any, str] = {
+    fits_unsigned32: "zero-extended, it must be the same",
+    fits_signed32: "sign-extended, it must be the same",
+}
+
+
+def sums(recording: Recording, step: int, types: tuple[str, ...] = ()) -> pd.DataFrame:
+    """S, A, P and the bytes in memory of every livepatch site after a step (1 is the first); types keeps some of them only.
+
+    >>> from klpteach.scenarios.simulate import simulate
+    >>> sums(simulate("reload"), step=2).iloc[1]["bytes in memory"]
+    'f0 af ff ff'
+    """
+    rows = [_sum(one) for one in written(recording, step)]
+    table = pd.DataFrame(rows, columns=["site", "type", "S", "A", "P", "sum", "bytes in memory"])
+    return table[table["type"].isin(types)].reset_index(drop=True) if types else table
+
+
+def _sum(one: Written) -> dict[str, object]:
+    howto = HOWTO[one.sum.site.type]
+    return {
+        "site": one.sum.site.key,
+        "type": howto.name,
+        "S": hexa(one.sum.S),
+        "A": one.sum.A,
+        "P": hexa(one.sum.P),
+        "sum": hexa(howto.value(one.sum.S, one.sum.A, one.sum.P)),
+        "bytes in memory": one.seen.hex(" "),
+    }
+
+
+def types(file: ModuleFile | None = None) -> pd.DataFrame:
+    """The relocation types that x86_64's module loader knows, and how often a file uses each (livepatch ones included).
+
+    >>> types().loc[2, "written"]
+    'S + A − P'
+    """
+    used = [kind for index in file.rela_sections for kind in file.rela(index)["type"].tolist()] if file else []
+    rows = {
+        number: {
+            "name": howto.name,
+            "bytes": howto.width,
+            "written": ("S + A − P" if howto.relative else "S + A") if howto.width else "nothing",
+            "must fit": _RULE.get(howto.fits, "") if howto.fits else "",
+            **({"in this file": used.count(number)} if file else {}),
+        }
+        for number, howto in HOWTO.items()
+    }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("type")
+
+
+def moves(file: ModuleFile, by: int = 0x5000) -> pd.DataFrame:
+    """How many relocations hold other bytes when the module is loaded `by` bytes further on.
+
+    >>> from klpteach.files.samples import sample
+    >>> int(moves(ModuleFile.open(sample("nfsd_demo.ko"))).loc[("S + A − P", "in the module"), "changed"])
+    0
+    """
+    rows = [
+        {
+            "written": "S + A − P" if move.relative else "S + A",
+            "S is": "in the module" if move.own else "in the kernel",
+            "changed": move.changed,
+            "the same": not move.changed,
+        }
+        for move in moved(file, by)
+    ]
+    return pd.DataFrame(rows).groupby(["written", "S is"])[["changed", "the same"]].sum()
+
+
+def off_by_8() -> ByteRows:
+    """Three instructions in the file, relocated, and relocated with one relocation 8 bytes too far and nobody to notice.
+
+    >>> print(repr(off_by_8()).splitlines()[3].split("  ")[-1].strip())
+    cf* ff* ff* 11 24 00 00
+    """
+    in_file, good, bad = damage().values()
+    rows = [
+        ("in the file", [(in_file[name], in_file[name]) for name in good]),
+        ("relocated", [(good[name], good[name]) for name in good]),
+        ("8 bytes too far, no check", [(bad[name], good[name]) for name in good]),
+    ]
+    return ByteRows(("", *good), rows, "Framed (in text: *): not what it should be.")

@@ -1,0 +1,90 @@
+"""Two writers of the same bytes: a relocation against the kernel, and the special sections that replace the instruction.
+
+A small simulation for notebook 04. The relocation is written by the model's apply_relocate_add(); the instruction and what
+replaces it are bytes that objdump reads as named below. Simplified: one call, one replacement, always the native one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...files.elf import RELA
+from ...model.arch.x86_64 import apply_relocate_add
+from ...model.errno import Refused
+from ...model.policy import Behaviour, behaviour
+
+CALL = bytes.fromhex("ff142500000000")  # call *ADDRESS: an absolute address in 32 bits (R_X86_64_32S, 3 bytes in)
+NATIVE = bytes.fromhex("fa660f1f440000")  # cli, and a nop of 6 bytes: what bare hardware runs instead
+IRQ_DISABLE = 0xFFFFFFFF82C3A9B0  # an invented address for the pointer to call; pv_ops of a real kernel is elsewhere
+SITE = 0xFFFFFFFFC0206100
+_ENTRY = np.array([(3, 11, 1, 0)], RELA)
+
+RELOCATE, REPLACE, TARGET, REDIRECT, INIT = EVENTS = (
+    "relocations against the kernel are written",
+    "special sections replace instructions",
+    "relocations against the target are written",
+    "functions are redirected",
+    "init() of the target runs, and calls a patched function",
+)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """The seven bytes after one event. ends: "" or how it ended there: "refused", "right", "corrupt", "old"."""
+
+    event: str
+    code: bytes
+    ends: str = ""
+
+
+def play(order: Sequence[str] = EVENTS, check: bool = False) -> list[Stage]:
+    """Let the events happen in an order; check is whether the kernel has the test of eda9cec4c9a1.
+
+    >>> [stage.code.hex(" ") for stage in play([RELOCATE, REPLACE])]
+    ['ff 14 25 b0 a9 c3 82', 'fa 66 0f 1f 44 00 00']
+    >>> [stage.code.hex(" ") for stage in play([REPLACE, RELOCATE])]
+    ['fa 66 0f 1f 44 00 00', 'fa 66 0f b0 a9 c3 82']
+    """
+    rules = behaviour("6.1", [] if check else ["remove-check"])
+    code, redirected, stages = np.frombuffer(CALL, "u1").copy(), False, []
+    for event in order:
+        ends = ""
+        if event == RELOCATE:
+            ends = _relocate(code, rules)
+        elif event == REPLACE:
+            code[:] = np.frombuffer(NATIVE, "u1")  # apply_paravirt() writes the whole site, whatever is there
+        redirected |= event == REDIRECT
+        if event == INIT:
+            ends = ("right" if bytes(code) == NATIVE else "corrupt") if redirected else "old"
+        stages.append(Stage(event, bytes(code), ends))
+        if ends == "refused":
+            break
+    return stages
+
+
+def _relocate(code: np.ndarray[tuple[int], np.dtype[np.uint8]], rules: Behaviour) -> str:
+    symbols = np.array([0, IRQ_DISABLE], "u8")
+    try:
+        apply_relocate_add(_ENTRY, code, SITE, symbols, "livepatch", rules, lambda line: None)
+    except Refused:
+        return "refused"
+    return ""
+
+
+def swapped(first: int, events: Sequence[str] = EVENTS) -> list[str]:
+    """The events with number `first` (from 0) and the next one changed about."""
+    order = list(events)
+    order[first], order[first + 1] = order[first + 1], order[first]
+    return order
+
+
+def ends(order: Sequence[str], check: bool = False) -> str:
+    """How an order ends: "right", "corrupt", "old" (the unpatched function runs) or "refused".
+
+    >>> [ends(swapped(number)) for number in range(4)], ends(swapped(0), check=True)
+    (['corrupt', 'right', 'right', 'old'], 'refused')
+    """
+    return next((stage.ends for stage in play(order, check) if stage.ends), "right")

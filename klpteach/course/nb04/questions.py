@@ -1,0 +1,238 @@
+"""What notebook 04 asks: patching a module that is not there, and the order in which everything has to happen."""
+
+from __future__ import annotations
+
+import random
+from functools import lru_cache
+
+from ...model.kernel import Kernel
+from ...scenarios.simulate import simulate
+from ..checks import in_order, shuffled
+from ..exercise import Exercise, Problem
+from ..nb03.loading import recorded
+from ..question import Question
+from . import klp_arch as klparch
+from .klp_arch import EVENTS, RELOCATE, REPLACE, ends, swapped
+from .sequence import Event, coming_and_going
+
+TITLE = "patching what is not there"
+BEFORE, SPLIT, AFTER = "before", "split", "after"
+
+
+@lru_cache(maxsize=2)
+def events(release: str = "6.1") -> tuple[Event, ...]:
+    """What happens when a patched module comes and goes, as the model does it."""
+    return tuple(coming_and_going(release))
+
+
+def when_patched() -> str:
+    """Whether all of the patching happens "before" the target's init(), all "after" it, or is "split" by it."""
+    coming = [event.what for event in events() if event.phase == "coming"]
+    init = coming.index("init()")
+    work = [n for n, what in enumerate(coming) if what.endswith(("written", "redirected", "callback"))]
+    if all(n < init for n in work):
+        return BEFORE
+    return AFTER if all(n > init for n in work) else SPLIT
+
+
+def ambiguous_name() -> str:
+    """Whether a livepatch with `demo_dup,0` is loaded: "refused", or "loads"."""
+    kernel = Kernel(release="6.1")
+    kernel.insmod("nfsd_demo.ko")
+    return "refused" if kernel.insmod("livepatch_nfsd_demo+symbol-ambiguous.ko").errno else "loads"
+
+
+def second_try() -> str:
+    """How the target's load ended after pre_patch no longer said no: on a real 6.1, the last step of callback-fails."""
+    return "refused" if recorded("callback-fails--6.1--REFUSED")[-1].errno else "loads"
+
+
+def who_patches_lockd() -> str:
+    """Which livepatch is applied to lockd_demo, which comes after the second replaced the first: "1", "2" or "both"."""
+    line = " ".join(simulate("cumulative", "6.1")[4].lines)
+    found = [number for number in "12" if f"livepatch_cumul{number}'" in line]
+    return "both" if len(found) == 2 else found[0]
+
+
+def replaced_then_relocated() -> str:
+    """What is at the place of a call that was first replaced and then relocated: "cli", "call" or "neither"."""
+    code = klparch.play([REPLACE, RELOCATE])[-1].code
+    return "cli" if code == klparch.NATIVE else "call" if code.startswith(klparch.CALL[:3]) else "neither"
+
+
+QUESTIONS = {
+    "nobody-there": Question(
+        "Nothing but the kernel is loaded. You load the livepatch for nfsd_demo. What happens?",
+        {
+            "refused": "Refused: its symbols cannot be found",
+            "pulled": "It loads, and the kernel loads nfsd_demo for it",
+            "loads": "It loads, and its holes stay empty",
+        },
+        lambda: (
+            "refused"
+            if (step := simulate("late", "6.1")[0]).errno
+            else "loads"
+            if step.module("nfsd_demo") is None
+            else "pulled"
+        ),
+        {
+            "refused": "That is what becomes of an ordinary undefined symbol. A livepatch symbol is marked, and the loader passes over it.",
+            "pulled": "The kernel asks for no module here: the file's `depends=` is empty, and nothing in it names a dependency.",
+            "loads": "The loader leaves marked symbols alone. The names wait in the livepatch until somebody can say what they mean.",
+        },
+        {"loads": "it loads, and the holes stay empty", "refused": "it is refused", "pulled": "it pulls the target in"},
+    ),
+    "two-of-a-name": Question(
+        "nfsd_demo has two functions named `demo_dup`. A livepatch asks for `demo_dup,0`. What does the kernel do?",
+        {
+            "loads": "It takes the first",
+            "refused": "It refuses: the name is not unique",
+        },
+        ambiguous_name,
+        {
+            "loads": "The first is position 1. Position 0 promises that there is one only, and the kernel holds you to it.",
+            "refused": "0 does not mean the first. It means: there is only one, so anything else is a mistake.",
+        },
+        {"refused": "it refuses", "loads": "it takes the first"},
+    ),
+    "seven-events": Question(
+        "nfsd_demo is loaded, its livepatch is there. Seven events: state COMING, relocations written, a line in the log, "
+        "the callback pre_patch, functions redirected, the callback post_patch, the module's own init(). Where does init() come?",
+        {
+            AFTER: "Right after COMING: a module must be set up before it can be patched",
+            SPLIT: "Between pre_patch and post_patch",
+            BEFORE: "Last",
+        },
+        when_patched,
+        {
+            AFTER: "Then init() would run the old functions, with the bug that the patch is for.",
+            SPLIT: "The names suggest that something is between them. What is between them is the redirection, not init().",
+            BEFORE: "The module is patched before its own code runs for the first time. Not even init() sees the old functions.",
+        },
+        {BEFORE: "init() is the last of the seven", SPLIT: "between the callbacks", AFTER: "right after COMING"},
+    ),
+    "second-try": Question(
+        "pre_patch has refused nfsd_demo once. You tell it to say yes, and load nfsd_demo again. What does 6.1 do?",
+        {"loads": "It loads: the reason is gone", "refused": "It refuses it, for another reason"},
+        second_try,
+        {
+            "loads": "The reason is gone, the bytes are not. They were written before pre_patch was asked, and nobody took them back.",
+            "refused": "The relocations came before the callback. When the callback says no, they stay: the check finds them.",
+        },
+        {"refused": "it is refused, with −8 this time", "loads": "it loads"},
+    ),
+    "clobber": Question(
+        "At load the seven bytes of a call became `cli` and a nop. Now the relocation that belonged to the call is written over "
+        "four of them. No check is there. What do the seven bytes say?",
+        {
+            "cli": "Still cli and a nop: the CPU passes over the nop",
+            "call": "The call again, now with its address",
+            "neither": "Neither",
+        },
+        replaced_then_relocated,
+        {
+            "cli": "The nop is one instruction of six bytes. Four of them are overwritten, so it is no nop any more.",
+            "call": "A call begins with `ff 14 25`. Those three bytes are gone, and a relocation does not write them.",
+            "neither": "The first half of one instruction and the second half of another. The CPU reads it all the same.",
+        },
+        {"neither": "neither: an instruction that nobody wrote", "cli": "cli and a nop", "call": "the call"},
+    ),
+    "which-edition": Question(
+        "Edition 1 patches nfsd_demo and lockd_demo; lockd_demo is not loaded. Edition 2 replaces edition 1. Now lockd_demo "
+        "comes. Who patches it?",
+        {
+            "1": "Edition 1, which promised it first",
+            "both": "Both, in the order of their loading",
+            "2": "Edition 2 alone",
+        },
+        who_patches_lockd,
+        {
+            "1": "A replaced livepatch is out of the list that the kernel walks when a module comes.",
+            "both": "Without replace that is what happens: they are stacked. Replace takes the older ones out of the list.",
+            "2": "Replace takes the older livepatches out of the kernel's list. What they knew, the new one has to know.",
+        },
+        {"2": "edition 2 alone", "1": "edition 1", "both": "both"},
+    ),
+}
+
+
+def _order(rng: random.Random) -> Problem:
+    release, phase = rng.choice(["6.1", "6.12"]), rng.choice(["coming", "coming", "going"])
+    chosen = [event.what for event in events(release) if event.phase == phase]
+    while len(chosen) > 7:
+        chosen.remove(rng.choice([what for what in chosen[1:-1] if "relocations" not in what]))
+    letters, right = shuffled(rng, chosen)
+    lines = "\n".join(f"    {letter}  {what}" for letter, what in letters.items())
+    return Problem(
+        ask=f"nfsd_demo is {phase}, on {release}, and its livepatch is enabled. Put these in order:\n\n{lines}",
+        answer=right,
+        form=f'the letters in order, like "{"".join(sorted(right))}"',
+        hints=(
+            "Relocations first, then the callback that may say no, then the redirection."
+            if phase == "coming"
+            else "The module's own code ends first; its functions are redirected until then.",
+            f"It begins with “{chosen[0]}” and ends with “{chosen[-1]}”.",
+        ),
+        steps=[f"{right[number]}: {what}" for number, what in enumerate(chosen)],
+        judge=in_order(right),
+        because="That is the order of kernel/module/main.c and kernel/livepatch/core.c.",
+    )
+
+
+_ASKED = {
+    ("corrupt", False): "On a kernel without the check: which swap makes the CPU run bytes that nobody wrote?",
+    ("refused", True): "On a kernel with the check: which swap ends in a refused load?",
+    ("old", False): "Which swap lets the target's init() run a function that is not patched yet?",
+}
+
+
+def _swap(rng: random.Random) -> Problem:
+    (wanted, check), question = rng.choice(list(_ASKED.items()))
+    pairs = [n for n in range(len(EVENTS) - 1) if ends(swapped(n), check) == wanted]
+    letters, right = shuffled(rng, EVENTS)
+    lines = "\n".join(f"    {letter}  {what}" for letter, what in letters.items())
+    answers = ["".join(sorted(right[n : n + 2])) for n in pairs]
+
+    def judge(answer: object) -> str | None:
+        given = "".join(sorted("".join(str(one) for one in answer).replace(",", "").replace(" ", "")))  # type: ignore[attr-defined]
+        if given in answers:
+            return None
+        number = next((n for n in range(len(EVENTS) - 1) if "".join(sorted(right[n : n + 2])) == given), None)
+        if number is None:
+            return "These two are not neighbours in the right order."
+        return f"With these two swapped it ends like this: {_SAID[ends(swapped(number), check)]}."
+
+    return Problem(
+        ask=f"Five events in a shuffled list. In the right order two neighbours change places. {question}\n\n{lines}",
+        answer=answers[0],
+        form='two letters, like "ab"',
+        hints=(
+            "First find the right order: what belongs to the livepatch's own load comes before what waits for the target.",
+            "Ask of each pair whether the two touch the same bytes, or whether code runs between them.",
+        ),
+        steps=(
+            f"The right order: {right}.",
+            *(f"{right[n]} and {right[n + 1]} swapped: {_SAID[ends(swapped(n), check)]}." for n in range(4)),
+        ),
+        judge=judge,
+        because=_BECAUSE[wanted],
+    )
+
+
+_SAID = {
+    "right": "the patched function runs, and its bytes are right",
+    "corrupt": "the CPU runs bytes that nobody wrote",
+    "old": "init() runs a function that is not patched yet",
+    "refused": "the load is refused",
+}
+
+_BECAUSE = {
+    "corrupt": "Both write the same bytes, and the replacement is meant to have the last word.",
+    "refused": "The relocation finds the replacement where it wants zeros.",
+    "old": "That is why livepatch is told while a module is COMING, not when it is LIVE.",
+}
+
+EXERCISES = {
+    "order": Exercise("coming and going, in order", _order),
+    "swap": Exercise("which swap corrupts", _swap),
+}

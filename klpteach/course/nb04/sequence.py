@@ -1,0 +1,105 @@
+"""The order of what happens when a patched module comes and goes: watched in the model, not written down by hand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+from ...model import messages
+from ...model.kernel import Kernel
+
+LOADER, LIVEPATCH, CALLBACK, MODULE = "module loader", "livepatch core", "livepatch's callbacks", "the module's code"
+
+
+@dataclass(frozen=True)
+class Event:
+    """One thing that happened: its number from 1, the phase (coming or going), who did it, and what."""
+
+    number: int
+    phase: str
+    who: str
+    what: str
+
+
+class _Watched(Kernel):
+    """A kernel that notes callbacks, init and exit, and, whenever one of these runs, what has changed since the last."""
+
+    def __init__(self, release: str, livepatch: str, target: str) -> None:
+        super().__init__(release=release)
+        self.livepatch, self.target, self.phase = livepatch, target, ""
+        self.events: list[Event] = []
+        self._written, self._redirected, self._state = 0, False, ""
+        for kind in ("pre_patch", "post_patch", "pre_unpatch", "post_unpatch"):
+            self.callbacks[livepatch, target, kind] = partial(self._happens, CALLBACK, f"{kind} callback")
+        for kind in ("init", "exit"):
+            self.code[target, kind] = partial(self._happens, MODULE, f"{kind}()")
+
+    def log(self, line: messages.Line) -> None:
+        super().log(line)
+        said = {messages.APPLYING: "applying patch … to loading module", messages.REVERTING: "reverting patch … on unloading module"}  # fmt: skip
+        if line.message in said:
+            self._happens(LIVEPATCH, f"prints “{said[line.message]}”")
+
+    def _happens(self, who: str, what: str, _: Kernel | None = None) -> int:
+        if self.phase:
+            self.look()
+            self._note(who, what)
+        return 0
+
+    def look(self) -> None:
+        """Note what has changed: the target's state, the livepatch's bytes, the redirection of functions."""
+        found = self.find_module(self.target)
+        state = found.state if found else ""
+        if state and state != self._state:
+            self._note(LOADER, f"state {_STATES.get(state, state)}")
+        self._look_at_livepatch()
+        if self._state and not state:
+            self._note(LOADER, "memory freed")
+        self._state = state
+
+    def _look_at_livepatch(self) -> None:
+        redirected = any(o.patched for p in self.klp.patches for o in p.objects if o.name == self.target)
+        written = sum(any(value) for value in self._sites_now().values())
+        if redirected != self._redirected and not redirected:
+            self._note(LIVEPATCH, "functions no longer redirected")
+        if bool(written) != bool(self._written):
+            self._note(
+                LIVEPATCH, f"{written or self._written} relocations {'written' if written else 'put back to zero'}"
+            )
+        if redirected != self._redirected and redirected:
+            self._note(LIVEPATCH, "functions redirected")
+        self._written, self._redirected = written, redirected
+
+    def _sites_now(self) -> dict[str, bytes]:
+        found = self.find_module(self.livepatch)
+        return dict(self._sites(found)) if found else {}
+
+    def _note(self, who: str, what: str) -> None:
+        if self.phase:
+            self.events.append(Event(len(self.events) + 1, self.phase, who, what))
+
+
+_STATES = {"Loading": "COMING", "Live": "LIVE", "Unloading": "GOING"}
+
+
+def coming_and_going(
+    release: str = "6.1", livepatch: str = "livepatch_nfsd_demo", target: str = "nfsd_demo"
+) -> list[Event]:
+    """What happens, in order, when `target` is loaded after its livepatch, and when it is removed again.
+
+    Source of the order: prepare_coming_module(), klp_module_coming(), do_init_module(), delete_module(),
+    klp_module_going(), as the model runs them. Errors: ModuleFormatError for a name without a file.
+
+    >>> [event.what for event in coming_and_going() if event.phase == "coming"][1:4]
+    ['10 relocations written', 'prints “applying patch … to loading module”', 'pre_patch callback']
+    """
+    kernel = _Watched(release, livepatch, target)
+    kernel.insmod(f"{livepatch}.ko")
+    kernel.look()
+    kernel.phase = "coming"
+    kernel.insmod(f"{target}.ko")
+    kernel.look()
+    kernel.phase = "going"
+    kernel.rmmod(target)
+    kernel.look()
+    return kernel.events

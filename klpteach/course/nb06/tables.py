@@ -1,0 +1,168 @@
+"""The tables of notebook 06: the two words of a call along time, one stub, the order of calls, and slots that run out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ...errors import KlpteachError
+from ...files.klp import parse_symbol, sites
+from ...model.arch.stubs import MAGIC
+from ...model.kernel import Kernel
+from ...model.recording import Recording, hexa
+from ...reading.calls import R_PPC64_REL24, STUB_SIZE, Call, call_at, words_of
+from ...reading.history import History
+from ...reading.stubwords import goes_to
+from ...views.explorer.instructions import instruction
+from ...views.style import STUB_LETTERS
+from ...views.table import WordTable
+
+LIVEPATCH = "livepatch_nfsd_demo"
+
+
+def words_of_a_call(recording: Recording, site: str) -> WordTable:
+    """The two words at a call site: in the file, and after each command that was looked at (ppc64le).
+
+    >>> from klpteach.scenarios.simulate import simulate
+    >>> table = words_of_a_call(simulate("reload", arch="ppc64le"), "livepatch_nfsd_demo:.text+0xb0")
+    >>> table.rows[0][2], table.rows[1][2]
+    ('`0x60000000` nop', '`0xe8410018` ld r2,24(r1)')
+    """
+    history = History(recording)
+    rows = list(_rows_of_a_call(history, site))
+    return WordTable(("after", "the call", "the word behind it", "the call leads to"), rows, f"The call at `{site}`")
+
+
+def _rows_of_a_call(history: History, site: str) -> Iterator[tuple[str, str, str, str]]:
+    plain = history.file_bytes(site, 8)
+    if plain:
+        yield ("(in the file)", *_two_words(*words_of(plain)), "nowhere: to itself")
+    for index, step in enumerate(history.recording):
+        call = call_at(history, site, index)
+        if call:
+            leads = goes_to(history, site, index) if call.slot is not None else "nowhere: to itself"
+            errno = f" → {step.errno}" if step.errno else ""
+            yield (
+                f"{index + 1} `{step.command}`{errno}",
+                *_two_words(*call.words),
+                _with_state(history, call, leads, index),
+            )
+
+
+def _two_words(call: int, after: int) -> tuple[str, str]:
+    return f"`{call:#010x}` {instruction(call).split()[0]}", f"`{after:#010x}` {instruction(after)}"
+
+
+def _with_state(history: History, call: Call, leads: str, index: int) -> str:
+    table = history.stubs(LIVEPATCH, index)
+    slot = next((slot for slot in table.slots if slot.index == call.slot), None) if table else None
+    return f"{leads}, which is gone" if slot and slot.state == "stale" else leads
+
+
+# -- one stub -----------------------------------------------------------------------------------------------------------------
+
+_SAYS = (
+    "r11 = r2 and the upper half of the way to this stub",
+    "and the lower half: r11 is this stub's own address",
+    "keep the caller's r2 in its stack frame",
+    "the function's address, from the end of the stub",
+    "into the register that bctr jumps to",
+    "jump; the return address is still the caller's",
+    "not used",
+)
+
+
+def a_stub(slot: int, release: str = "6.1") -> WordTable:
+    """The 40 bytes of a slot in the sample livepatch's .stubs, after the livepatch was loaded for nfsd_demo.
+
+    Source: arch/powerpc/kernel/module_64.c, struct ppc64_stub_entry. Errors: KlpteachError for a slot that is not there.
+
+    >>> a_stub(6).rows[2][1:3]
+    ('`0xf8410018`', '`std r2,24(r1)`')
+    """
+    kernel = Kernel("ppc64le", release)
+    step = [kernel.insmod("nfsd_demo.ko"), kernel.insmod(f"{LIVEPATCH}.ko")][-1]
+    module = kernel.find_module(LIVEPATCH)
+    raw = module.bytes_at(".stubs", slot * STUB_SIZE, STUB_SIZE) if module else None
+    entries = (step.stubs or {})[LIVEPATCH]["entries"]
+    if raw is None or not 0 <= slot < len(entries):
+        raise KlpteachError(
+            f"slot {slot}: the table of {LIVEPATCH} has {len(entries)} slots. Try 0 to {len(entries) - 1}."
+        )
+    start = (step.sections or {})[LIVEPATCH][".stubs"] + slot * STUB_SIZE
+    words = words_of(raw[:28])
+    rows = [
+        (f"+{4 * n}", f"`{word:#010x}`", f"`{_stub_instruction(word)}`" if word else "", says)
+        for n, (word, says) in enumerate(zip(words, _SAYS, strict=True))
+    ]
+    rows.append(("+28", f"`{MAGIC:#010x}`", "", "a mark: the letters “stub”"))
+    address = int.from_bytes(raw[32:], "little")
+    rows.append(("+32", "", f"`{hexa(address)}`", f"the address of `{entries[slot]['symbol']}`"))
+    return WordTable(("at", "word", "instruction", "says"), rows, f"Slot {slot} of .stubs, at `{hexa(start)}`")
+
+
+def _stub_instruction(word: int) -> str:
+    """The few instructions that a stub is made of, as objdump writes them."""
+    low = word & 0xFFFF
+    signed = low - 0x10000 if low & 0x8000 else low
+    fixed = {0xF8410018: "std r2,24(r1)", 0xE98B0020: "ld r12,32(r11)", 0x7D8903A6: "mtctr r12", 0x4E800420: "bctr"}
+    forms = {0x3D62: f"addis r11,r2,{signed}", 0x396B: f"addi r11,r11,{signed}"}
+    return fixed.get(word) or forms.get(word >> 16, f".long 0x{word:08x}")
+
+
+# -- the order of the calls ---------------------------------------------------------------------------------------------------
+
+
+def order_of_calls(recording: Recording) -> WordTable:
+    """The livepatch's calls in the order in which the kernel comes to them: falling symbol numbers, not rising places.
+
+    Source: arch/powerpc/kernel/module_64.c, relacmp(): r_info, then r_addend, descending.
+
+    >>> from klpteach.scenarios.simulate import simulate
+    >>> [row[1] for row in order_of_calls(simulate("reload", arch="ppc64le")).rows]
+    ['`.text+0xb0`', '`.text+0x7c`', '`.text+0x9c`']
+    """
+    history, last = History(recording), len(recording) - 1
+    file = history.files[f"{LIVEPATCH}.ko"]
+    numbers = {
+        f"{file.section_names[int(file.shdrs['info'][index])]}+{offset:#x}": symbol
+        for index in file.rela_sections
+        for offset, kind, symbol, _ in file.rela(index).tolist()
+    }
+    calls = [site for site in sites(file) if site.type == R_PPC64_REL24]
+    calls.sort(key=lambda site: -numbers[site.key])
+    failing, rows = history.failing(last), []
+    for position, site in enumerate(calls, 1):
+        symbol = parse_symbol(site.symbol)
+        refused = f"{LIVEPATCH}:{site.key}" == failing
+        says = "no nop here: refused" if refused else ("not reached" if failing else "")
+        name = symbol.name if symbol else site.symbol
+        rows.append((str(position), f"`{site.key}`", f"`{name}`", str(numbers[site.key]), says))
+    return WordTable(("looked at", "the call at", "calls", "symbol number", "at the reload"), rows)
+
+
+# -- the slots ----------------------------------------------------------------------------------------------------------------
+
+
+def slots(recording: Recording, livepatch: str = LIVEPATCH) -> WordTable:
+    """How full the table of stubs is after every attempt to load the target, and what each slot leads to.
+
+    K: the kernel's own function. w, k: the target that is there (just written, kept). S: a load that is gone. ·: free.
+    What stands behind | is past the end of the table.
+
+    >>> from klpteach.scenarios.simulate import simulate
+    >>> slots(simulate("moved", "6.12", arch="ppc64le")).rows[1][2:]
+    ('11 of 11', '`KKKKKSSSwww|`')
+    """
+    history, rows = History(recording), []
+    for index, step in enumerate(recording):
+        table = history.stubs(livepatch, index)
+        if table is None or not step.command.startswith("insmod") or not _concerns(step.command, livepatch):
+            continue
+        letters = "".join(("|" if slot.index == table.num else "") + STUB_LETTERS[slot.state] for slot in table.slots)
+        letters += "" if table.past_end else "|"
+        rows.append((f"{index + 1} `{step.command}`", str(step.errno), f"{table.used} of {table.num}", f"`{letters}`"))
+    return WordTable(("step", "errno", "slots used", "the table, slot by slot"), rows)
+
+
+def _concerns(command: str, livepatch: str) -> bool:
+    return command.split()[1].startswith(("nfsd_demo", livepatch))

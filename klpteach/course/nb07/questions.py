@@ -1,0 +1,212 @@
+"""What notebook 07 asks: what each way out does not reach, a way round one of them, and a policy of the reader's own."""
+
+from __future__ import annotations
+
+import random
+from functools import lru_cache
+from typing import Any
+
+from ...model.errno import EAGAIN, EEXIST, ENOEXEC
+from ...model.kernel import Kernel
+from ...model.recording import Step
+from ...reading.differences import first_difference
+from ...scenarios.simulate import TARGET, simulate
+from ...views.reply import Reply
+from ..exercise import Exercise, Problem
+from ..question import Question
+from .own_policy import let_in, own_policy
+from .ways import columns_without_a_flaw, object_after_refusal
+
+TITLE = "three ways out"
+MOST = 12  # commands that a reader may give
+
+
+def _ends(story: str, *proposals: str, arch: str = "x86_64") -> str:
+    return "refused" if any(step.errno for step in simulate(story, "6.1", proposals, arch)) else "loads"
+
+
+def where_it_helps() -> str:
+    """On which machines the reload works without the check: "both", "x86_64", "ppc64le" or "neither"."""
+    good = [arch for arch in ("x86_64", "ppc64le") if _ends("reload", "remove-check", arch=arch) == "loads"]
+    return "both" if len(good) == 2 else (good or ["neither"])[0]
+
+
+def who_takes_a_foreign_byte() -> str:
+    """Which clearing lets the target be loaded again after a stranger wrote to a site: "rfc", "checked", "both", "neither"."""
+    ways = {"rfc": "clear-relocations", "checked": "clear-checked"}
+    good = [name for name, proposal in ways.items() if not simulate("foreign-write", "6.1", [proposal])[-1].errno]
+    return "both" if len(good) == 2 else (good or ["neither"])[0]
+
+
+def when_they_differ() -> str:
+    """init-fails under deny-removal and under clear-checked: "bytes" (the failed load leaves other bytes) or "later"."""
+    left, right = (simulate("init-fails", "6.1", [name]) for name in ("deny-removal", "clear-checked"))
+    return "bytes" if first_difference(left, right) == 1 and left[1].errno == right[1].errno else "later"
+
+
+def what_the_object_names(release: str = "5.3") -> str:
+    """ "gone" where obj->mod still names the module that was refused, else "none"."""
+    name, there = object_after_refusal(release)
+    return "gone" if name and not there else "none"
+
+
+QUESTIONS = {
+    "remove-on-both": Question(
+        "The mail of 2019 shows two machines, x86_64 and ppc64le. You build a kernel for each without the check of eda9cec4c9a1. Where does the reload work?",
+        {"both": "On both", "x86_64": "On x86_64 only", "neither": "On neither"},
+        where_it_helps,
+        {
+            "both": "That commit is a check of x86_64. The nop behind a call is another check, in other code.",
+            "x86_64": "ppc64le refuses by a check of its own; to remove the one leaves the other.",
+            "neither": "On x86_64 nothing else looks at the place: the values are written over what is there, and they are right.",
+        },
+        {"both": "on both", "x86_64": "on x86_64 only", "neither": "on neither"},
+    ),
+    "damaged-on-ppc64le": Question(
+        "In a livepatch for ppc64le one relocation stands 8 bytes too far. The kernel is 6.1 as released. Does it notice?",
+        {"refused": "It refuses the file, as x86_64 does", "loads": "It loads without a word"},
+        lambda: "refused" if simulate("corrupted", "6.1", arch="ppc64le")[-1].errno else "loads",
+        {
+            "refused": "ppc64le checks the word behind a call, and nothing else. Here that word happens to pass.",
+            "loads": "No zero check there. What x86_64 would lose without its check, ppc64le never had.",
+        },
+        {"loads": "it loads without a word", "refused": "it is refused"},
+    ),
+    "disable-first": Question(
+        "Removal is denied: rmmod says that nfsd_demo is in use. You disable the livepatch and try again. Can nfsd_demo go and come back?",
+        {"loads": "Yes", "refused": "No: it stays until the livepatch is removed as well"},
+        lambda: _ends("disabled", "deny-removal"),
+        {
+            "loads": "The reference belongs to the patched state. No longer patched, no longer held. But now the fix is off.",
+            "refused": "The livepatch may stay in memory; what holds the target is that it is patched.",
+        },
+        {"loads": "yes, but without the fix", "refused": "no"},
+    ),
+    "foreign-byte": Question(
+        "While all is loaded, a stranger overwrites a site: eight bytes 0x1122334455667788. Then nfsd_demo goes and comes. Which clearing lets it back in?",
+        {
+            "both": "Both: they write zeros",
+            "rfc": "The RFC of 2019 only",
+            "checked": "The one of 6.3 only",
+            "neither": "Neither",
+        },
+        who_takes_a_foreign_byte,
+        {
+            "both": "6.3 compares before it clears. What is not its own it does not touch.",
+            "rfc": "The RFC writes zeros over whatever is there. 6.3 finds foreign bytes, warns, and leaves them; then the check for zeros refuses.",
+            "checked": "The other way round: the one that checks is the one that refuses.",
+            "neither": "The RFC does not look. It wipes the stranger's bytes away, and nobody hears of them.",
+        },
+        {"rfc": "the RFC only", "both": "both", "checked": "6.3 only", "neither": "neither"},
+    ),
+    "obj-mod": Question(
+        "Linux 5.3: the reload was refused, so nfsd_demo is not loaded. Livepatch keeps a pointer to it, obj->mod; NULL means not loaded. What does it hold?",
+        {"none": "NULL", "gone": "The module that was refused and is gone"},
+        what_the_object_names,
+        {
+            "none": "It should. But the pointer was set before the relocations were tried, and the error path forgot it.",
+            "gone": "It was set on the way in. The way out of an error did not take it back.",
+        },
+        {"gone": "a module that is gone", "none": "NULL"},
+    ),
+    "same-minus-19": Question(
+        "nfsd_demo's first load ends with −19, on a kernel that denies removal and on one that clears. Is there a difference yet, before the next load?",
+        {"later": "No: both have nothing but a failed load", "bytes": "Yes, in the livepatch's bytes"},
+        when_they_differ,
+        {
+            "later": "The same errno, the same lines. But one of them has stale bytes in the livepatch, and the next load finds them.",
+            "bytes": "A reference cannot put bytes back. Clearing is called on this way out as well.",
+        },
+        {"bytes": "yes, in the livepatch's bytes", "later": "no"},
+    ),
+    "full-columns": Question(
+        "Nine stories on x86_64, four ways out: remove the check, deny removal, the RFC, 6.3. How many of the four end as one would wish in all nine?",
+        {"0": "None", "1": "One", "2": "Two"},
+        lambda: str(columns_without_a_flaw()),
+        {
+            "0": "Each has a row that it does not reach. What they argued about is which row matters.",
+            "1": "You may think of 6.3. It refuses in two rows; in one of them on purpose.",
+            "2": "Both clearings come near. But a load that fails half way leaves bytes under either.",
+        },
+    ),
+}
+
+
+# -- a way round "deny removal" -----------------------------------------------------------------------------------------------
+
+
+def _way_round(livepatch: str) -> list[str]:
+    return [f"insmod {livepatch}.ko", "insmod nfsd_demo_failinit.ko", TARGET]
+
+
+@lru_cache(maxsize=1)
+def _defeatable() -> list[tuple[str, str]]:
+    """(architecture, livepatch) where that way leads there; on ppc64le a livepatch that calls nothing has no such bytes."""
+    livepatches = ("livepatch_nfsd_demo", "livepatch_stacked", "livepatch_cumul1")
+    pairs = [(arch, livepatch) for arch in ("x86_64", "ppc64le") for livepatch in livepatches]
+    return [
+        (arch, livepatch) for arch, livepatch in pairs if judge_defeat(_way_round(livepatch), arch, livepatch) is None
+    ]
+
+
+def _defeat(rng: random.Random) -> Problem:
+    arch, livepatch = rng.choice(_defeatable())
+    answer = _way_round(livepatch)
+    return Problem(
+        ask=f"An {arch} machine with Linux 6.1 and deny-removal, freshly booted. Find commands after which a good "
+        f"`{TARGET}` is refused with −8, although every patched module was held. Use `{livepatch}.ko`. You may load "
+        "(insmod FILE.ko), remove (rmmod NAME) and disable (echo 0 > /sys/kernel/livepatch/NAME/enabled). The files are in "
+        "data/ko; damaged ones and pokes do not count.",
+        answer=answer,
+        shown=repr(answer),
+        form='a list of commands, ["insmod …", "…"]',
+        hints=(
+            "A reference holds a module that is there. Which module was never there, and left bytes all the same?",
+            f"Notebook 05 has a target whose init() fails: `insmod nfsd_demo_failinit.ko`. {livepatch} must be waiting for it.",
+        ),
+        steps=(
+            f"{livepatch} is loaded first. No target, no reference.",
+            "nfsd_demo_failinit.ko comes. The livepatch writes its relocations; then init() fails, and the module is gone. No reference outlives it.",
+            "The good nfsd_demo.ko finds the bytes: −8. Nothing was ever removed.",
+        ),
+        judge=lambda commands: judge_defeat(commands, arch, livepatch),
+        because="Nothing was removed, so nothing could be denied.",
+    )
+
+
+def judge_defeat(commands: Any, arch: str = "x86_64", livepatch: str = "livepatch_nfsd_demo") -> Reply | str | None:
+    """Run a reader's commands under deny-removal: None where a good nfsd_demo.ko was refused with ENOEXEC."""
+    lines = commands.splitlines() if isinstance(commands, str) else list(commands)
+    lines = [line.strip() for line in lines if line.strip()]
+    if not lines or len(lines) > MOST:
+        return Reply("?", "A few commands.", f"Give between 1 and {MOST}.")
+    if any("+" in line or line.startswith("poke") for line in lines):
+        return Reply(
+            "?", "That is a damaged file, or a stranger's write.", "Any kernel may refuse it. Use whole files."
+        )
+    kernel = Kernel(arch, "6.1", ["deny-removal"])
+    steps = [kernel.run(line) for line in lines]
+    if kernel.find_module(livepatch) is None:
+        return f"{livepatch} is not loaded in the end. {_last(steps)}"
+    refused = [step for step in steps if step.command == TARGET and step.errno == ENOEXEC]
+    return None if refused else _last(steps)
+
+
+def _last(steps: list[Step]) -> str:
+    """What came of the commands, from the first that did not work."""
+    bad = next((step for step in steps if step.errno), None)
+    if bad is None:
+        return "Every command worked: nothing was refused."
+    errno = bad.errno or 0
+    says = {
+        EAGAIN: "in use: that is how removal is denied",
+        EEXIST: "it is loaded already",
+    }.get(errno, bad.lines[0] if bad.lines else "and no line in dmesg")
+    return f"`{bad.command}` gives {bad.errno} ({says}). A good nfsd_demo.ko was not refused with −8."
+
+
+EXERCISES = {
+    "defeat-denial": Exercise("a way round denied removal", _defeat),
+    "let-in": Exercise("what only the check catches", let_in),
+    "own-policy": Exercise("your own policy", own_policy),
+}

@@ -1,0 +1,128 @@
+"""The tables of notebook 08: what keeps a livepatch out, a race step by step, the code that could go, an exercise's data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from ...discussion.costs import read_costs
+from ...model.policy import PROPOSALS
+from ...model.recording import Recording, Step
+from ...reading.outcome import KINDS, WORDS, outcome_of
+from ...scenarios.simulate import simulate, stories
+from ...views.table import WordTable
+from .many_modules import NEEDS, needed_by
+from .questions import Shop, shop
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+HINDRANCES = ("no-hardware", "not-installed", "blacklisted")
+CHOICES = ((), ("hard-dependencies",), ("half-loaded",), ("split-per-object",))
+
+
+def hindrances(names: Sequence[str] = HINDRANCES, choices: Sequence[Sequence[str]] = CHOICES) -> WordTable:
+    """What each choice comes to where one of five targets cannot be had: a letter, words, how many modules are left loaded.
+
+    >>> hindrances(["no-hardware"], [(), ("hard-dependencies",)]).rows
+    [['a target whose hardware is absent', 'W works, 2 loaded', 'R refused, 2 loaded']]
+    """
+    heads = ["", *(PROPOSALS[chosen[0]].label if chosen else "6.1 as it is" for chosen in choices)]
+    known = stories()
+    return WordTable(
+        heads, [[known[name].title, *(_end(simulate(name, "6.1", chosen)) for chosen in choices)] for name in names]
+    )
+
+
+def _end(story: Recording) -> str:
+    kind = outcome_of(story).kind
+    return f"{KINDS[kind]} {WORDS[kind]}, {len(story[-1].modules or ())} loaded"
+
+
+def in_force(story: Recording) -> WordTable:
+    """After each command: its errno, the loaded modules, and the livepatches that are in force.
+
+    >>> in_force(simulate("race", "6.1", ["split-per-object"])).rows[-1][2:]
+    ['livepatch_cumul1__nfsd_demo nfsd_demo', 'livepatch_cumul1__nfsd_demo']
+    """
+    rows = [[f"`{step.command}`", str(step.errno), _names(step), _enabled(step)] for step in story]
+    return WordTable(("command", "errno", "loaded", "in force"), rows)
+
+
+def _names(step: Step) -> str:
+    marked = (row["name"] + " (Coming)" * (row["state"] == "Loading") for row in step.modules or ())
+    return " ".join(marked) or "nothing"
+
+
+def _enabled(step: Step) -> str:
+    found = [name for name, told in (step.livepatch or {}).items() if str(told.get("enabled")) == "1"]
+    return " ".join(found) or "nothing"
+
+
+def could_go() -> WordTable:
+    """What late patching costs on 6.1.192: what could go without it, and for comparison what two series added.
+
+    >>> [row[1] for row in could_go().rows][:3]
+    ['194', '175', '369']
+    """
+    costs = read_costs()
+    tiers = {tier: [cost for cost in costs if cost.tier == tier] for tier in "AB"}
+    sums = {tier: (_sum(c.removed for c in rows), _sum(c.code_removed for c in rows)) for tier, rows in tiers.items()}
+    rows = [
+        ["A: every target is loaded first and stays", *map(str, sums["A"]), _first_items(tiers["A"])],
+        ["B: then every relocation is written at load", *map(str, sums["B"]), _first_items(tiers["B"])],
+        ["A and B", *(str(a + b) for a, b in zip(*sums.values(), strict=True)), ""],
+    ]
+    for proposal in ("clear-checked", "split-per-object"):
+        cost = next(cost for cost in costs if proposal in cost.proposals)
+        rows.append([f"for comparison: {cost.item}", f"+{cost.added} −{cost.removed}", "", cost.note])
+    return WordTable(("", "lines", "of them code", "for instance"), rows)
+
+
+def _sum(numbers: Iterable[int | None]) -> int:
+    return sum(number or 0 for number in numbers)
+
+
+def _first_items(costs: Sequence[object]) -> str:
+    largest = sorted(costs, key=lambda cost: -(getattr(cost, "removed", 0) or 0))
+    return ", ".join(f"`{getattr(cost, 'item', '')}`" for cost in largest[:3]) + ", …"
+
+
+# -- the exercise's data ---------------------------------------------------------------------------------------------------
+
+
+def modules_dep() -> pd.DataFrame:
+    """modules.dep as a table: one row a module and a module that it needs, directly or not.
+
+    >>> modules_dep().query("module == 'lockd'").needs.tolist()
+    ['grace', 'sunrpc']
+    """
+    import pandas as pd
+
+    rows = [(name, other) for name in sorted(NEEDS) for other in sorted(needed_by([name]) - {name})]
+    return pd.DataFrame(rows, columns=["module", "needs"])
+
+
+def customers(seed: int = 1) -> pd.DataFrame:
+    """The customers of a seed: one row a customer and a module in use there.
+
+    >>> customers(1).customer.nunique()
+    4
+    """
+    import pandas as pd
+
+    there: Shop = shop(seed)
+    return pd.DataFrame(
+        [(name, module) for name, uses in there.uses.items() for module in uses], columns=["customer", "uses"]
+    )
+
+
+def patched(seed: int = 1) -> pd.Series[str]:
+    """The targets of the livepatch of a seed.
+
+    >>> set(patched(1)) <= set(NEEDS)
+    True
+    """
+    import pandas as pd
+
+    return pd.Series(shop(seed).targets, name="target")

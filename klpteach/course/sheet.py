@@ -1,0 +1,88 @@
+"""A problem, a worked answer and a progress table as the reader sees them: HTML in a notebook, text in a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from html import escape
+from typing import NamedTuple
+
+from ..views.reply import COLOURS, framed, inline, prose
+from .checks import shown
+from .exercise import Problem
+from .notebooks import Room
+from .progress import Progress, to_text
+
+_LEFT = 'style="text-align:left"'  # Jupyter sets table cells to the right
+
+
+class Sheet:
+    """Something to read: a headline, HTML below it, and the same as text."""
+
+    def __init__(self, headline: str, html: str, text: str, colour: str = "#0072B2") -> None:
+        self.headline, self.html, self.text, self.colour = headline, html, text, colour
+
+    def __repr__(self) -> str:
+        return f"{self.headline}\n{self.text}".replace("`", "")
+
+    def _repr_html_(self) -> str:
+        return framed(f"<p><strong>{inline(self.headline)}</strong></p>{self.html}", self.colour)
+
+
+def problem_sheet(headline: str, problem: Problem, call: str, note: str = "") -> Sheet:
+    """What is asked, what an answer looks like, and the call that checks it."""
+    form = f" In place of the dots: {problem.form}." if problem.form else ""
+    tail = f"Check it with `{call}`.{form}{note}"
+    return Sheet(headline, prose(problem.ask) + f"<p>{inline(tail)}</p>", f"{problem.ask}\n{tail}")
+
+
+def worked_sheet(headline: str, problem: Problem) -> Sheet:
+    """The way to the answer, step by step."""
+    answer = problem.shown or shown(problem.answer)
+    items = "".join(f"<li>{inline(step)}</li>" for step in problem.steps)
+    lines = [f"{number}. {step}" for number, step in enumerate(problem.steps, 1)]
+    block = f"<pre>{escape(answer)}</pre>" if "\n" in answer else f" <code>{escape(answer)}</code>"
+    return Sheet(
+        headline, f"<ol>{items}</ol><div>Answer:{block}</div>", "\n".join([*lines, f"Answer: {answer}"]), COLOURS["✓"]
+    )
+
+
+class Row(NamedTuple):
+    """One notebook in the progress table."""
+
+    notebook: str
+    title: str
+    predicted: int
+    right: int
+    questions: int
+    solved: int
+    exercises: int
+
+
+def progress_rows(rooms: Iterable[Room], progress: Progress) -> Iterator[Row]:
+    """A row for every notebook that asks something. right counts first commitments only."""
+    solved = {key.rpartition(":")[0] for key, attempt in progress.attempts.items() if attempt.solved}
+    for room in rooms:
+        first = {name: progress.predictions[name][0] for name in room.questions if progress.predictions.get(name)}
+        right = sum(room.questions[name].answer() == choice for name, choice in first.items())
+        if room.questions or room.exercises:
+            yield Row(room.notebook, room.title, len(first), right, len(room.questions),
+                      len(solved & room.exercises.keys()), len(room.exercises))  # fmt: skip
+
+
+def progress_sheet(rooms: Iterable[Room], progress: Progress) -> Sheet:
+    """The table of what is answered, and the text to copy out."""
+    rows, text = list(progress_rows(rooms, progress)), to_text(progress)
+    heads = ("notebook", "predicted", "right at first", "exercises solved")
+    cells = [
+        (f"{r.notebook} {r.title}", f"{r.predicted} of {r.questions}", str(r.right), f"{r.solved} of {r.exercises}")
+        for r in rows
+    ]
+    head = "".join(f"<th {_LEFT}>{name}</th>" for name in heads)
+    body = "".join("<tr>" + "".join(f"<td {_LEFT}>{escape(c)}</td>" for c in row) + "</tr>" for row in cells)
+    how = 'To go on elsewhere, copy this line; there, run `kt.progress("…")` with the line in the quotes.'
+    return Sheet(
+        "Your progress",
+        f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table><p>{inline(how)}</p>"
+        f'<pre style="white-space:pre-wrap;word-break:break-all">{text}</pre>',
+        "\n".join(f"{a:<40}  {b:>9}  {c:>14}  {d:>16}" for a, b, c, d in [heads, *cells]) + f"\n{how}\n{text}",
+    )

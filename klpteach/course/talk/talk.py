@@ -1,0 +1,77 @@
+"""The talk: one idea a slide, and the keyboard alone. Core ipywidgets only.
+
+Next (Enter or Space) goes one step on, and after a slide's last step to the next slide: the focus moves there and the page
+with it. Back (Shift+Tab from Next) goes the same way back.
+"""
+
+from __future__ import annotations
+
+import ipywidgets as w
+
+from ...views.explorer.explorer import Explorer
+from ..notebooks import find_question
+from .slides import Choice, Kernels, Live, Show, Slide, Vote
+
+CUTS = (20, 40)
+
+
+class Talk:
+    """The slides in order. A cell makes a slide and shows it; run again, it takes its own place again.
+
+    minutes: the cut to begin with; the first slide has the choice. Errors: KlpteachError for a question that is not there.
+    """
+
+    def __init__(self, minutes: int = max(CUTS)) -> None:
+        self.slides: dict[str, Slide] = {}
+        self.minutes = Choice({f"{cut} minutes": cut for cut in CUTS}, minutes, self._count)
+
+    def idea(self, title: str, text: str, show: Show = "", cut: int = min(CUTS)) -> Slide:
+        """A slide of words or with a picture."""
+        return self._add(Slide(title, text, cut, show))
+
+    def vote(self, title: str, question: str, cut: int = min(CUTS)) -> Slide:
+        """A question of the course, by name, that the room answers."""
+        return self._add(Vote(title, find_question(question), question, cut))
+
+    def live(
+        self, title: str, text: str, explorer: Explorer, kernels: Kernels | None = None, cut: int = min(CUTS)
+    ) -> Slide:
+        """An explorer on stage. kernels: what the arrow keys switch to, each a release and its proposals."""
+        return self._add(Live(title, text, explorer, kernels or {}, cut))
+
+    def _add(self, slide: Slide) -> Slide:
+        if not self.slides or next(iter(self.slides)) == slide.title:
+            self._open(slide)
+        self.slides[slide.title] = slide
+        slide.gone = lambda by: self.go(slide, by)
+        self._count()
+        return slide
+
+    def _open(self, slide: Slide) -> None:
+        """The first slide: it chooses the cut, and takes the focus as soon as a page shows it."""
+        row = next(child for child in slide.view.children if isinstance(child, w.HBox))
+        row.children = [*row.children, self.minutes.view]
+        slide.view.add_class("klp-opening")
+        slide.next._view_count = 0  # ipywidgets counts the views from here on
+        slide.next.observe(lambda change: change["new"] and not change["old"] and slide.next.focus(), "_view_count")
+
+    def in_cut(self) -> list[Slide]:
+        """The slides of the chosen cut."""
+        return [slide for slide in self.slides.values() if slide.cut <= self.minutes.value]
+
+    def _count(self) -> None:
+        shown = self.in_cut()
+        for slide in self.slides.values():
+            place = f"{shown.index(slide) + 1} of {len(shown)}" if slide in shown else "left out of this cut"
+            mark = f" · {slide.cut} minutes only" if slide.cut > min(CUTS) else ""
+            slide.stand(place + mark)
+
+    def go(self, slide: Slide, by: int) -> Slide | None:
+        """Give the focus to the next slide of the cut (by = 1) or the one before (-1); None at the ends."""
+        order = list(self.slides.values())
+        at = order.index(slide)
+        ahead = order[at + 1 :] if by > 0 else order[:at][::-1]
+        target = next((other for other in ahead if other.cut <= self.minutes.value), None)
+        if target is not None:
+            target.first.focus()
+        return target

@@ -1,1 +1,0 @@
-"""Tables that one or two notebooks show: what a reader need not see of them is here."""
