@@ -11,7 +11,7 @@ import pytest
 from conftest import KO, SHARED
 
 from klpteach import ModuleFile, Recording, load_image, simulate
-from klpteach.__main__ import main
+from klpteach.cli import main
 
 LIVEPATCH = str(KO / "x86_64-6.1" / "livepatch_nfsd_demo.ko")
 
@@ -251,7 +251,7 @@ def test_a_broken_recording_is_one_clear_line_and_status_2(name: str, tmp_path: 
 
 
 def test_names_from_files_cannot_drive_the_terminal(capsys) -> None:
-    from klpteach.__main__ import say
+    from klpteach.cli import say
 
     say("\x1b]0;owned\x07nfsd")
     assert "\x1b" not in capsys.readouterr().out

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from klpteach import Recording, replay, simulate
-from klpteach.__main__ import main
+from klpteach.cli import main
 from klpteach.discussion.consequences import (
     ARCHES,
     QUESTIONS,

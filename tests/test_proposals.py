@@ -8,7 +8,7 @@ from itertools import combinations
 import pytest
 
 from klpteach import Kernel, ModuleFile, Recording, replay, simulate
-from klpteach.__main__ import main
+from klpteach.cli import main
 from klpteach.discussion.dossier import GIVES, LEAVES_OPEN, about_proposal
 from klpteach.errors import PolicyError
 from klpteach.files.klp import sites

@@ -12,7 +12,7 @@ import pytest
 from conftest import KO, ROOT
 
 from klpteach import ModuleFile, Recording, replay
-from klpteach.__main__ import main
+from klpteach.cli import main
 from klpteach.files.samples import open_ko
 from klpteach.scenarios.evidence import EVIDENCE
 from klpteach.scenarios.proposals import ON_ANY_KERNEL
