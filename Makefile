@@ -107,7 +107,7 @@ tools:
 # One story on a real kernel, now: fetches Debian's 6.1 kernel and QEMU where it can. Skipped, with the reason, where it cannot.
 live: $(VENV)/.test
 	@tests/tools.sh live
-	KLPTEACH_LIVE=1 $(BIN)/pytest tests/test_vm.py -k "real_kernel_refuses"
+	KLPTEACH_LIVE=1 $(BIN)/pytest tests/vm/test_vm.py -k "real_kernel_refuses"
 
 notebooks: $(VENV)/.test
 	$(BIN)/python tests/run_notebooks.py notebooks/*.ipynb

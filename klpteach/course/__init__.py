@@ -33,7 +33,7 @@ line, lines that begin with four blanks are shown as they are, `so` is code. Pro
 answer that returns None for right, a sentence for wrong, or a Reply; checks.function_on(cases) tries a reader's function;
 for an order, checks.shuffled(rng, items) puts letters to them and checks.in_order(letters) is the judge. Import pandas inside functions, never at the top.
 A first wrong answer is told hints[0], later ones hints[-1] and where the worked answer is; nothing raises. Test a room:
-`pytest tests/test_lessons.py` asks every question, solves every exercise with its own answer, and tries wrong ones.
+`pytest tests/course` asks every question, solves every exercise with its own answer, and tries wrong ones.
 """
 
 from ..views.reply import Reply as Reply

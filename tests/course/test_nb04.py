@@ -1,7 +1,7 @@
 """Notebook 04: orders against real kernels and objdump."""
 
 import pytest
-from test_lessons_nb03 import disassembled
+from test_nb03 import disassembled
 
 import klpteach as kt
 from klpteach.course.nb03.loading import recorded

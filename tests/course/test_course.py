@@ -292,7 +292,7 @@ def test_questions_are_found_by_name_across_rooms():
 
 # -- glossary -----------------------------------------------------------------------------------------------------------------
 
-NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
+NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 TERMS = re.findall(r"^### (.*)$", (NOTEBOOKS / "glossary.md").read_text(), re.M)
 
 

@@ -13,7 +13,7 @@ from klpteach.reading.steps import is_look
 from klpteach.reading.verdict import SYMBOLS, verdict
 from klpteach.scenarios.simulate import SCENARIOS, simulate
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 SHARED = ROOT.parent / "shared" / "recordings"
 RECORDINGS = ROOT / "data" / "recordings"
 REAL = [*sorted(RECORDINGS.glob("*/*.json")), *sorted(SHARED.glob("*/*.json"))]

@@ -18,7 +18,7 @@ from klpteach.files.corrupt import CORRUPTIONS, corrupt, mutate
 from klpteach.files.elf_h import SHN_LIVEPATCH
 from klpteach.files.write import ElfImage, Rela, klp_convert, tiny_module
 
-KO = Path(__file__).resolve().parents[1] / "data" / "ko"
+KO = Path(__file__).resolve().parents[2] / "data" / "ko"
 SAMPLES = sorted(KO.glob("x86_64-*/*.ko"))
 LIVEPATCHES = sorted(KO.glob("x86_64-*/livepatch_nfsd_demo.ko"))
 

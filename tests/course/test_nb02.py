@@ -7,7 +7,7 @@ from collections import Counter
 
 import pandas as pd
 import pytest
-from test_lessons import blank  # noqa: F401  (a reader who has answered nothing)
+from test_course import blank  # noqa: F401  (a reader who has answered nothing)
 
 import klpteach as kt
 from klpteach.course.nb02 import file_bytes as filebytes

@@ -4,7 +4,7 @@ import re
 from collections import Counter
 
 import pytest
-from test_lessons import blank  # noqa: F401  (a reader who has answered nothing)
+from test_course import blank  # noqa: F401  (a reader who has answered nothing)
 
 import klpteach as kt
 from klpteach.course import ds_form as dsform
