@@ -36,10 +36,7 @@ def _room(name: str) -> Room:
     module = import_module(f"{__package__}.{name}.questions")
     number = name.removeprefix("nb")
     return Room(
-        number,
-        getattr(module, "TITLE", number),
-        getattr(module, "QUESTIONS", {}),
-        getattr(module, "EXERCISES", {}),
+        number, getattr(module, "TITLE", number), getattr(module, "QUESTIONS", {}), getattr(module, "EXERCISES", {})
     )
 
 

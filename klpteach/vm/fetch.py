@@ -10,10 +10,7 @@ from pathlib import Path
 
 from .host import HostError, cache_dir, need, need_room, run
 
-PACKAGE = {
-    "6.1": r"linux-image-6\.1\.0-[0-9]+-amd64",
-    "6.12": r"linux-image-6\.12\.[0-9]+\+deb12-amd64",
-}
+PACKAGE = {"6.1": r"linux-image-6\.1\.0-[0-9]+-amd64", "6.12": r"linux-image-6\.12\.[0-9]+\+deb12-amd64"}
 
 
 @dataclass(frozen=True)

@@ -18,11 +18,7 @@ PSERIES = Machine(
     'console=hvc0 panic=-1 loglevel=7 dyndbg="func move_module +p"',
 )  # fmt: skip
 RECORDED = ("reload", "late", "init-fails", "workaround", "retry", "disabled", "stacked", "cumulative")
-STORIES: Mapping[str, Scenario] = {
-    **{name: SCENARIOS[name] for name in RECORDED},
-    **STUB_STORIES,
-    **PPC64LE_EVIDENCE,
-}
+STORIES: Mapping[str, Scenario] = {**{name: SCENARIOS[name] for name in RECORDED}, **STUB_STORIES, **PPC64LE_EVIDENCE}
 
 KERNELS = tuple(VARIANTS)
 KERNELS_OF: Mapping[str, tuple[tuple[str, str], ...]] = {

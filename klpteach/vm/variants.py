@@ -109,9 +109,7 @@ static void klpteach_clear_object(struct klp_patch *patch, struct klp_object *ob
 """,
 )
 _CLEAR_CALL = Edit(
-    LIVEPATCH_CORE,
-    "\t\t\tklp_free_object_loaded(obj);\n\t\t\tbreak;\n",
-    "\t\t\tklpteach_clear_object(patch, obj);\n",
+    LIVEPATCH_CORE, "\t\t\tklp_free_object_loaded(obj);\n\t\t\tbreak;\n", "\t\t\tklpteach_clear_object(patch, obj);\n"
 )
 
 # A call site keeps its own stub, and the stub is pointed at the new address: the table cannot run out.

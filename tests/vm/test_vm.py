@@ -35,7 +35,7 @@ KNOWN = {
     "no-alloc--6.12--REFUSED": (
         ["step 1 (insmod livepatch_nfsd_demo+section-not-alloc.ko): oops: True != False"],
         "the kernel reads memory that it has freed: it may fault, or find whatever is there (here a symbol without a name)",
-    ),
+    )
 }
 
 

@@ -32,7 +32,7 @@ QUESTIONS = {
             "panics": "No: the kernel notices, and refuses. A refusal is the kinder failure; later you meet kernels that do not notice.",
         },
         SAYS,
-    ),
+    )
 }
 
 

@@ -76,12 +76,7 @@ QUESTIONS = {
             "rodata": "Its flags decide: A (keep it), neither X (code) nor W (may be written). It stays as long as the livepatch does.",
             "data": "Sites are written, the list of them is not: it has no W.",
         },
-        {
-            "rodata": "with the read-only data",
-            "dropped": "nowhere",
-            "code": "with the code",
-            "data": "with the data",
-        },
+        {"rodata": "with the read-only data", "dropped": "nowhere", "code": "with the code", "data": "with the data"},
     ),
     "last-byte": Question(
         "nfsd_demo stands below the livepatch, some 20,000 bytes away. The livepatch calls `demo_scale`. What is the last of the four bytes?",
@@ -212,10 +207,7 @@ def _backwards(rng: random.Random) -> Problem:
             f'`int.from_bytes(bytes.fromhex("{one.seen.hex()}"), "little", signed=True)` is the distance.',
         ),
         slips=[(wrong, words) for wrong, words in _wrong_ways(P, A, distance) if wrong != S],
-        steps=(
-            f"the bytes as a signed number: {distance}",
-            f"S = distance + P - A = {distance} + {hexa(P)} + {-A}",
-        ),
+        steps=(f"the bytes as a signed number: {distance}", f"S = distance + P - A = {distance} + {hexa(P)} + {-A}"),
         shown=hexa(S),
     )
 

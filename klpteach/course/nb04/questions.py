@@ -84,10 +84,7 @@ QUESTIONS = {
     ),
     "two-of-a-name": Question(
         "nfsd_demo has two functions named `demo_dup`. A livepatch asks for `demo_dup,0`. What does the kernel do?",
-        {
-            "loads": "It takes the first",
-            "refused": "It refuses: the name is not unique",
-        },
+        {"loads": "It takes the first", "refused": "It refuses: the name is not unique"},
         ambiguous_name,
         {
             "loads": "The first is position 1. Position 0 promises that there is one only, and the kernel holds you to it.",
@@ -232,7 +229,4 @@ _BECAUSE = {
     "old": "That is why livepatch is told while a module is COMING, not when it is LIVE.",
 }
 
-EXERCISES = {
-    "order": Exercise("coming and going, in order", _order),
-    "swap": Exercise("which swap corrupts", _swap),
-}
+EXERCISES = {"order": Exercise("coming and going, in order", _order), "swap": Exercise("which swap corrupts", _swap)}

@@ -198,10 +198,9 @@ def _last(steps: list[Step]) -> str:
     if bad is None:
         return "Every command worked: nothing was refused."
     errno = bad.errno or 0
-    says = {
-        EAGAIN: "in use: that is how removal is denied",
-        EEXIST: "it is loaded already",
-    }.get(errno, bad.lines[0] if bad.lines else "and no line in dmesg")
+    says = {EAGAIN: "in use: that is how removal is denied", EEXIST: "it is loaded already"}.get(
+        errno, bad.lines[0] if bad.lines else "and no line in dmesg"
+    )
     return f"`{bad.command}` gives {bad.errno} ({says}). A good nfsd_demo.ko was not refused with −8."
 
 

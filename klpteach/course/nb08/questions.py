@@ -116,10 +116,7 @@ QUESTIONS = {
     "two-parts": Question(
         "nfsd_demo and lockd_demo are loaded, and one fix changes both. The livepatch is split: one module for each. When do "
         "the two parts come into force?",
-        {
-            "together": "Together: the kernel waits until both parts are loaded",
-            "apart": "One after the other",
-        },
+        {"together": "Together: the kernel waits until both parts are loaded", "apart": "One after the other"},
         together_or_apart,
         {
             "together": "Within one livepatch it does: that is what the transition is for. Two livepatches have two transitions.",
@@ -130,11 +127,7 @@ QUESTIONS = {
     "race-edition": Question(
         "Split again. nfsd_demo is coming, and waits for its part of edition 1. Now edition 2 is loaded. Then the wait ends. "
         "Which edition is in force in nfsd_demo?",
-        {
-            "1": "Edition 1",
-            "2": "Edition 2: the newest wins",
-            "none": "None: edition 1 was replaced",
-        },
+        {"1": "Edition 1", "2": "Edition 2: the newest wins", "none": "None: edition 1 was replaced"},
         edition_after_the_race,
         {
             "1": "Which part to fetch was decided when the module came. Nobody asks again.",
