@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .course.desk import check as check
+    from .course.desk import check_fix as check_fix
+    from .course.desk import check_seed as check_seed
     from .course.desk import exercise as exercise
     from .course.desk import predict as predict
     from .course.desk import progress as progress
     from .course.desk import worked as worked
-    from .course.nb00.questions import check_fix as check_fix
-    from .course.nb05.questions import check_seed as check_seed
     from .course.selfcheck import self_check as self_check
     from .course.talk.talk import Talk as Talk
     from .discussion.costs import read_costs as read_costs
@@ -71,12 +71,10 @@ _WHERE = {
     "explore": "views.explorer.explorer",
     **dict.fromkeys(("Customer", "Fleet", "run_fleet"), "fleet"),
     "Talk": "course.talk.talk",
-    **dict.fromkeys(("predict", "exercise", "check", "worked", "progress"), "course.desk"),
+    **dict.fromkeys(("predict", "exercise", "check", "worked", "progress", "check_fix", "check_seed"), "course.desk"),
     "try_real": "views.real",
     "bring": "views.yours.modules",
     **dict.fromkeys(("explain_dmesg", "paste"), "views.yours.dmesg"),
-    "check_fix": "course.nb00.questions",
-    "check_seed": "course.nb05.questions",
     "self_check": "course.selfcheck",
     **dict.fromkeys(
         ("KlpteachError", "LoadRefused", "ModuleFormatError", "PolicyError", "RecordingError", "ScenarioError"),

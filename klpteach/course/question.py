@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from ..errors import KlpteachError
+from ..scenarios.simulate import simulate
 from ..views.reply import Reply
 
 
@@ -36,3 +37,12 @@ class Question:
         if choice == answer:
             return Reply("✓", f"Right: {says}.", self.feedback[choice])
         return Reply("✗", f"The kernel's answer: {says}.", self.feedback[choice])
+
+
+def refused_or_loads(story: str, release: str = "6.1", proposals: Iterable[str] = (), arch: str = "x86_64") -> str:
+    """How the last command of a story ends, asked of the model: the answer to many questions.
+
+    >>> refused_or_loads("reload"), refused_or_loads("reload", "6.12")
+    ('refused', 'loads')
+    """
+    return "refused" if simulate(story, release, proposals, arch)[-1].errno else "loads"

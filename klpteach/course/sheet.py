@@ -9,7 +9,7 @@ from typing import NamedTuple
 from ..views.reply import COLOURS, framed, inline, prose
 from .checks import shown
 from .exercise import Problem
-from .notebooks import Room
+from .notebooks import Notebook
 from .progress import Progress, to_text
 
 _LEFT = 'style="text-align:left"'  # Jupyter sets table cells to the right
@@ -58,20 +58,19 @@ class Row(NamedTuple):
     exercises: int
 
 
-def progress_rows(rooms: Iterable[Room], progress: Progress) -> Iterator[Row]:
-    """A row for every notebook that asks something. right counts first commitments only."""
+def progress_rows(notebooks: Iterable[Notebook], progress: Progress) -> Iterator[Row]:
+    """A row a notebook. right counts first commitments only."""
     solved = {key.rpartition(":")[0] for key, attempt in progress.attempts.items() if attempt.solved}
-    for room in rooms:
-        first = {name: progress.predictions[name][0] for name in room.questions if progress.predictions.get(name)}
-        right = sum(room.questions[name].answer() == choice for name, choice in first.items())
-        if room.questions or room.exercises:
-            yield Row(room.notebook, room.title, len(first), right, len(room.questions),
-                      len(solved & room.exercises.keys()), len(room.exercises))  # fmt: skip
+    for number, title, questions, exercises in notebooks:
+        first = {name: progress.predictions[name][0] for name in questions if progress.predictions.get(name)}
+        right = sum(questions[name].answer() == choice for name, choice in first.items())
+        done = len(solved & exercises.keys())
+        yield Row(number, title, len(first), right, len(questions), done, len(exercises))
 
 
-def progress_sheet(rooms: Iterable[Room], progress: Progress) -> Sheet:
+def progress_sheet(notebooks: Iterable[Notebook], progress: Progress) -> Sheet:
     """The table of what is answered, and the text to copy out."""
-    rows, text = list(progress_rows(rooms, progress)), to_text(progress)
+    rows, text = list(progress_rows(notebooks, progress)), to_text(progress)
     heads = ("notebook", "predicted", "right at first", "exercises solved")
     cells = [
         (f"{r.notebook} {r.title}", f"{r.predicted} of {r.questions}", str(r.right), f"{r.solved} of {r.exercises}")

@@ -3,9 +3,9 @@
 import pytest
 
 import klpteach as kt
-from klpteach.course.nb07.positions import positions_on
+from klpteach.course.nb07.tables import positions_on
 from klpteach.course.nb08 import questions as nb08
-from klpteach.course.nb08 import tables as tables
+from klpteach.course.nb08 import tables
 from klpteach.course.nb08.many_modules import (
     FORTY,
     IN_USE,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import subprocess
@@ -115,6 +116,15 @@ def test_a_notebook_keeps_the_courses_rules(path: Path) -> None:
             assert len(cell.source.splitlines()) <= 15 and "import *" not in cell.source
             assert cell.execution_count is not None or not cell.source.strip()
     assert "In one sentence" in text and "**Next:**" in text
+
+
+@every_notebook
+def test_a_notebook_imports_klpteach_and_what_it_shows_itself_and_nothing_deeper(path: Path) -> None:
+    allowed = {"import klpteach as kt", f"from klpteach.course import nb{path.stem[:2]}"}
+    for cell in read(path).cells:
+        if cell.cell_type == "code":
+            found = [n for n in ast.walk(ast.parse(cell.source)) if isinstance(n, (ast.Import, ast.ImportFrom))]
+            assert {ast.unparse(node) for node in found} <= allowed, cell.source
 
 
 @every_notebook

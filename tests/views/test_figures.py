@@ -207,7 +207,7 @@ def test_the_code_that_could_go_adds_up_to_the_data():
 def test_hostile_names_come_out_as_text():
     from test_views import check_markup, hostile
 
-    one = figure_events.order(events=[Event(1, EVIL, "module loader", EVIL), Event(2, EVIL, "livepatch core", EVIL)])
+    one = figure_events.order_of([Event(1, EVIL, "module loader", EVIL), Event(2, EVIL, "livepatch core", EVIL)])
     life = figure_life.life(hostile())
     for shown in (one, life):
         check_markup(shown._repr_html_())

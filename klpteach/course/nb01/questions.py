@@ -25,10 +25,10 @@ def whose_bytes() -> str:
 
 def loc_again() -> str:
     """How loc behaves over three boots and two tries in one: the place is the same in all of them."""
-    seen = [{reason(step)["loc"] for step in evidence(name) if reason(step)} for name in BOOTS]
-    if any(len(one) > 1 for one in seen):
+    by_boot = [{reason(step)["loc"] for step in evidence(name) if reason(step)} for name in BOOTS]
+    if any(len(locs) > 1 for locs in by_boot):
         return "always-new"
-    return "same" if len(set.union(*seen)) == 1 else "per-boot"
+    return "same" if len(set.union(*by_boot)) == 1 else "per-boot"
 
 
 CANDIDATES = {
@@ -136,8 +136,8 @@ def _story(rng: random.Random) -> Recording:
 
 def _symbol(rng: random.Random) -> Problem:
     story = _story(rng)
-    said, site, P = reason(story[-1]), first_site(story), place(story)
-    val, S = int(said["val"], 16), symbol_values(story)[-1]
+    site, P, S = first_site(story), place(story), symbol_values(story)[-1]
+    val = int(reason(story[-1])["val"], 16)
     assert S is not None
     old = story.release in ("5.3", "6.1")
     line = next(line for line in story[-1].lines if "nonzero" in line).replace(", loc", ",\n        loc")  # fits a page
@@ -187,7 +187,7 @@ def _word(rng: random.Random) -> Problem:
         form="the instruction in quotes",
         judge=lambda answer: _judge_word(answer, found, swapped.text),
         hints=(
-            "`dsform.word_fields(0x…)` cuts a word into its fields: opcode 6 bits, RT 5, RA 5, DS 14, XO 2. Opcode 58 is ld, 62 is std.",
+            "`nb01.word_fields(0x…)` cuts a word into its fields: opcode 6 bits, RT 5, RA 5, DS 14, XO 2. Opcode 58 is ld, 62 is std.",
             f"The opcode is {found.opcode}; DS counts words of four bytes, and its highest bit is a sign.",
         ),
         steps=(

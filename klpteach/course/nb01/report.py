@@ -64,13 +64,13 @@ def climb(lines: Iterable[str] = REPORT, module: str = "nfsd", errno: int = -8) 
     lines = list(lines)
     known = [(message_of(line)[0], line) for line in lines]
     rows = []
-    for depth, (function, file, prints) in enumerate(CALLS):
-        said = [line for name, line in known if name in prints]
+    for depth, (function, file, messages_of_it) in enumerate(CALLS):
+        printed = [line for name, line in known if name in messages_of_it]
         if not depth:
-            said = [kmod.modprobe(Step("modprobe", errno=errno), module)[1].strip()]
+            printed = [kmod.modprobe(Step("modprobe", errno=errno), module)[1].strip()]
         nothing = f"(nothing; hands {errno} up)"
-        file = next((messages.ALL[name].source for name, line in known if line in said), file)  # ppc64le has another
-        for line in reversed(said or [nothing]):
+        file = next((messages.ALL[name].source for name, line in known if line in printed), file)  # ppc64le has another
+        for line in reversed(printed or [nothing]):
             order = str(lines.index(line) + 1) if line in lines else ""
             rows.append((f"{' ' * depth}`{function}`", order, line, file))
     spoken = [number for number, row in enumerate(rows) if row[1]]

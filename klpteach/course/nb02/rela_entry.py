@@ -10,13 +10,13 @@ from ...views.table import WordTable
 FLAGS = ((SHF_ALLOC, "SHF_ALLOC"), (SHF_INFO_LINK, "SHF_INFO_LINK"), (SHF_RELA_LIVEPATCH, "SHF_RELA_LIVEPATCH"))
 
 
-def rela_entry(file: ModuleFile, section: str, number: int = 0) -> WordTable:
+def entry_fields(file: ModuleFile, section: str, number: int = 0) -> WordTable:
     """The 24 bytes of one entry of a relocation section, field by field. Errors: KlpteachError for one that is not there.
 
     Source: the ELF specification, Elf64_Rela.
 
     >>> from klpteach.files.samples import sample
-    >>> rela_entry(ModuleFile.open(sample("livepatch_nfsd_demo.ko")), ".klp.rela.nfsd_demo..text").rows[1][1:]
+    >>> entry_fields(ModuleFile.open(sample("livepatch_nfsd_demo.ko")), ".klp.rela.nfsd_demo..text").rows[1][1:]
     ('`02 00 00 00`', '2: `R_X86_64_PC32`')
     """
     index = file.section_names.index(section) if section in file.section_names else 0
@@ -32,9 +32,8 @@ def rela_entry(file: ModuleFile, section: str, number: int = 0) -> WordTable:
         ("r_info, symbol", raw[12:16], f"{symbol}: `{file.symbol_names[symbol]}`"),
         ("r_addend", raw[16:], f"{addend}"),
     ]
-    return WordTable(
-        ("field", "bytes in the file", "says"), [(name, f"`{part.hex(' ')}`", says) for name, part, says in rows]
-    )
+    cells = [(name, f"`{part.hex(' ')}`", says) for name, part, says in rows]
+    return WordTable(("field", "bytes in the file", "says"), cells)
 
 
 def rela_sections_of(file: ModuleFile, section: str) -> list[int]:
@@ -54,15 +53,11 @@ def who_writes(file: ModuleFile, section: str = ".text") -> WordTable:
     for index in rela_sections_of(file, section):
         flags = int(file.shdrs["flags"][index])
         names = " + ".join(name for bit, name in FLAGS if flags & bit)
-        late = flags & SHF_RELA_LIVEPATCH
-        rows.append(
-            (
-                f"`{file.section_names[index]}`",
-                f"`{flags:#x}` = {names}",
-                str(len(file.rela(index))),
-                "livepatch, when its target is there" if late else "the module loader, when this module is loaded",
-            )
-        )
+        who = "the module loader, when this module is loaded"
+        if flags & SHF_RELA_LIVEPATCH:
+            who = "livepatch, when its target is there"
+        entries = str(len(file.rela(index)))
+        rows.append((f"`{file.section_names[index]}`", f"`{flags:#x}` = {names}", entries, who))
     return WordTable(("section", "flags", "entries", "who writes them, and when"), rows)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from functools import lru_cache
 
 from ...files.elf import ModuleFile
@@ -15,7 +16,7 @@ from ...scenarios.simulate import simulate
 from ..checks import function_on
 from ..exercise import Exercise, Problem
 from ..question import Question
-from .loading import DEFECT, LIVEPATCH, Written, loaded_text, moved, some_calls
+from .loading import DEFECT, LIVEPATCH, Move, Written, loaded_text, moved, some_calls
 
 TITLE = "loading on x86_64"
 CALL = f"{LIVEPATCH}:.text+0x1c"
@@ -28,7 +29,9 @@ def livepatch_section_is_with() -> str:
     if index not in layout_sections(file, separate_memory=False).places:
         return "dropped"
     flags = section_flags(file, index)
-    return "code" if flags & SHF_EXECINSTR else "data" if flags & SHF_WRITE else "rodata"
+    if flags & SHF_EXECINSTR:
+        return "code"
+    return "data" if flags & SHF_WRITE else "rodata"
 
 
 def last_byte_of_the_call() -> str:
@@ -40,14 +43,13 @@ def last_byte_of_the_call() -> str:
 def what_a_new_base_changes() -> str:
     """Which relocations of nfsd_demo.ko hold other bytes at another base: "all", "addresses" or "leaving"."""
     moves = moved(ModuleFile.open(sample("nfsd_demo.ko")))
-    for name, rule in (
-        ("all", lambda move: True),
-        ("addresses", lambda move: not move.relative),
-        ("leaving", lambda move: move.own != move.relative),
-    ):
-        if all(rule(move) == move.changed for move in moves):
-            return name
-    return "none of these"
+    rules: dict[str, Callable[[Move], bool]] = {
+        "all": lambda move: True,
+        "addresses": lambda move: not move.relative,
+        "leaving": lambda move: move.own != move.relative,
+    }
+    fitting = (name for name, rule in rules.items() if all(rule(move) == move.changed for move in moves))
+    return next(fitting, "none of these")
 
 
 def where_a_kernel_address_fits(address: int = 0xFFFFFFFFC0203010) -> str:
@@ -163,13 +165,13 @@ QUESTIONS = {
 
 
 def _case(one: Written) -> tuple[tuple[int, int, int], bytes]:
-    return (one.sum.S, one.sum.A, one.sum.P), one.seen
+    return (one.sum.S, one.sum.A, one.sum.P), one.stored
 
 
 def _pc32(rng: random.Random) -> Problem:
     cases = [_case(one) for one in some_calls(rng, 5)]
     (S, A, P), right = cases[0]
-    table = "\n".join(f"    pc32({hexa(s)}, {a}, {hexa(p)})  ->  {seen.hex(' ')}" for (s, a, p), seen in cases[:2])
+    table = "\n".join(f"    pc32({hexa(s)}, {a}, {hexa(p)})  ->  {stored.hex(' ')}" for (s, a, p), stored in cases[:2])
     return Problem(
         ask="Write `pc32(S, A, P)`: the four bytes that `R_X86_64_PC32` and `R_X86_64_PLT32` store. It is tried on sites whose "
         f"bytes were read from the memory of real kernels, among them:\n\n{table}",
@@ -196,15 +198,15 @@ def _pc32_itself(S: int, A: int, P: int) -> bytes:
 
 def _backwards(rng: random.Random) -> Problem:
     one = some_calls(rng, 1)[0]
-    S, A, P, distance = one.sum.S, one.sum.A, one.sum.P, int.from_bytes(one.seen, "little", signed=True)
+    S, A, P, distance = one.sum.S, one.sum.A, one.sum.P, int.from_bytes(one.stored, "little", signed=True)
     return Problem(
         ask=f"These four bytes were found in a livepatch's code. Which address is meant?\n\n    P     = {hexa(P)}\n"
-        f"    bytes = {one.seen.hex(' ')}\n    A     = {A}",
+        f"    bytes = {one.stored.hex(' ')}\n    A     = {A}",
         answer=S,
         form="an address, 0x…",
         hints=(
             "Read the bytes as a signed number, then solve S + A - P for S.",
-            f'`int.from_bytes(bytes.fromhex("{one.seen.hex()}"), "little", signed=True)` is the distance.',
+            f'`int.from_bytes(bytes.fromhex("{one.stored.hex()}"), "little", signed=True)` is the distance.',
         ),
         slips=[(wrong, words) for wrong, words in _wrong_ways(P, A, distance) if wrong != S],
         steps=(f"the bytes as a signed number: {distance}", f"S = distance + P - A = {distance} + {hexa(P)} + {-A}"),

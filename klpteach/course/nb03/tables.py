@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from ...files.elf import ModuleFile
 from ...model.arch.x86_64 import HOWTO, fits_signed32, fits_unsigned32
 from ...model.recording import Recording, hexa
 from ...views.byte_rows import ByteRows
 from .loading import Written, damage, moved, written
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _RULE: dict[Any, str] = {
     fits_unsigned32: "zero-extended, it must be the same",
@@ -25,6 +26,8 @@ def sums(recording: Recording, step: int, types: tuple[str, ...] = ()) -> pd.Dat
     >>> sums(simulate("reload"), step=2).iloc[1]["bytes in memory"]
     'f0 af ff ff'
     """
+    import pandas as pd
+
     rows = [_sum(one) for one in written(recording, step)]
     table = pd.DataFrame(rows, columns=["site", "type", "S", "A", "P", "sum", "bytes in memory"])
     return table[table["type"].isin(types)].reset_index(drop=True) if types else table
@@ -39,7 +42,7 @@ def _sum(one: Written) -> dict[str, object]:
         "A": one.sum.A,
         "P": hexa(one.sum.P),
         "sum": hexa(howto.value(one.sum.S, one.sum.A, one.sum.P)),
-        "bytes in memory": one.seen.hex(" "),
+        "bytes in memory": one.stored.hex(" "),
     }
 
 
@@ -49,12 +52,14 @@ def types(file: ModuleFile | None = None) -> pd.DataFrame:
     >>> types().loc[2, "written"]
     'S + A − P'
     """
+    import pandas as pd
+
     used = [kind for index in file.rela_sections for kind in file.rela(index)["type"].tolist()] if file else []
     rows = {
         number: {
             "name": howto.name,
             "bytes": howto.width,
-            "written": ("S + A − P" if howto.relative else "S + A") if howto.width else "nothing",
+            "written": _formula(howto.relative) if howto.width else "nothing",
             "must fit": _RULE.get(howto.fits, "") if howto.fits else "",
             **({"in this file": used.count(number)} if file else {}),
         }
@@ -70,9 +75,11 @@ def moves(file: ModuleFile, by: int = 0x5000) -> pd.DataFrame:
     >>> int(moves(ModuleFile.open(sample("nfsd_demo.ko"))).loc[("S + A − P", "in the module"), "changed"])
     0
     """
+    import pandas as pd
+
     rows = [
         {
-            "written": "S + A − P" if move.relative else "S + A",
+            "written": _formula(move.relative),
             "S is": "in the module" if move.own else "in the kernel",
             "changed": move.changed,
             "the same": not move.changed,
@@ -80,6 +87,10 @@ def moves(file: ModuleFile, by: int = 0x5000) -> pd.DataFrame:
         for move in moved(file, by)
     ]
     return pd.DataFrame(rows).groupby(["written", "S is"])[["changed", "the same"]].sum()
+
+
+def _formula(relative: bool) -> str:
+    return "S + A − P" if relative else "S + A"
 
 
 def off_by_8() -> ByteRows:

@@ -56,9 +56,12 @@ def play(order: Sequence[str] = EVENTS, check: bool = False) -> list[Stage]:
             ends = _relocate(code, rules)
         elif event == REPLACE:
             code[:] = np.frombuffer(NATIVE, "u1")  # apply_paravirt() writes the whole site, whatever is there
-        redirected |= event == REDIRECT
-        if event == INIT:
-            ends = ("right" if bytes(code) == NATIVE else "corrupt") if redirected else "old"
+        elif event == REDIRECT:
+            redirected = True
+        elif event == INIT and not redirected:
+            ends = "old"
+        elif event == INIT:
+            ends = "right" if bytes(code) == NATIVE else "corrupt"
         stages.append(Stage(event, bytes(code), ends))
         if ends == "refused":
             break

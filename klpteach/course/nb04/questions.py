@@ -6,13 +6,12 @@ import random
 from functools import lru_cache
 
 from ...model.kernel import Kernel
+from ...scenarios.recorded import evidence
 from ...scenarios.simulate import simulate
 from ..checks import in_order, shuffled
 from ..exercise import Exercise, Problem
-from ..nb03.loading import recorded
 from ..question import Question
-from . import klp_arch as klparch
-from .klp_arch import EVENTS, RELOCATE, REPLACE, ends, swapped
+from .klp_arch import CALL, EVENTS, NATIVE, RELOCATE, REPLACE, ends, play, swapped
 from .sequence import Event, coming_and_going
 
 TITLE = "patching what is not there"
@@ -23,6 +22,14 @@ BEFORE, SPLIT, AFTER = "before", "split", "after"
 def events(release: str = "6.1") -> tuple[Event, ...]:
     """What happens when a patched module comes and goes, as the model does it."""
     return tuple(coming_and_going(release))
+
+
+def livepatch_alone() -> str:
+    """What becomes of a livepatch whose target is not loaded: "refused", "loads", or its target is "pulled" in."""
+    step = simulate("late", "6.1")[0]
+    if step.errno:
+        return "refused"
+    return "pulled" if step.module("nfsd_demo") else "loads"
 
 
 def when_patched() -> str:
@@ -44,7 +51,7 @@ def ambiguous_name() -> str:
 
 def second_try() -> str:
     """How the target's load ended after pre_patch no longer said no: on a real 6.1, the last step of callback-fails."""
-    return "refused" if recorded("callback-fails--6.1--REFUSED")[-1].errno else "loads"
+    return "refused" if evidence("callback-fails--6.1--REFUSED")[-1].errno else "loads"
 
 
 def who_patches_lockd() -> str:
@@ -56,8 +63,10 @@ def who_patches_lockd() -> str:
 
 def replaced_then_relocated() -> str:
     """What is at the place of a call that was first replaced and then relocated: "cli", "call" or "neither"."""
-    code = klparch.play([REPLACE, RELOCATE])[-1].code
-    return "cli" if code == klparch.NATIVE else "call" if code.startswith(klparch.CALL[:3]) else "neither"
+    code = play([REPLACE, RELOCATE])[-1].code
+    if code == NATIVE:
+        return "cli"
+    return "call" if code.startswith(CALL[:3]) else "neither"
 
 
 QUESTIONS = {
@@ -68,13 +77,7 @@ QUESTIONS = {
             "pulled": "It loads, and the kernel loads nfsd_demo for it",
             "loads": "It loads, and its holes stay empty",
         },
-        lambda: (
-            "refused"
-            if (step := simulate("late", "6.1")[0]).errno
-            else "loads"
-            if step.module("nfsd_demo") is None
-            else "pulled"
-        ),
+        livepatch_alone,
         {
             "refused": "That is what becomes of an ordinary undefined symbol. A livepatch symbol is marked, and the loader passes over it.",
             "pulled": "The kernel asks for no module here: the file's `depends=` is empty, and nothing in it names a dependency.",

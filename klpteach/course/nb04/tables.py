@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from ...files.elf import ModuleFile
 from ...files.elf_h import SHN_UNDEF
 from ...views.byte_rows import ByteRows, Cell
 from .klp_arch import NATIVE, RELOCATE, REPLACE, play
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def positions(file: ModuleFile, name: str) -> pd.DataFrame:
@@ -19,11 +21,12 @@ def positions(file: ModuleFile, name: str) -> pd.DataFrame:
     >>> positions(ModuleFile.open(sample("nfsd_demo.ko")), "demo_dup").index.tolist()
     [1, 2]
     """
+    import pandas as pd
+
+    symbols = zip(file.symbol_names, file.symtab["shndx"].tolist(), file.symtab["value"].tolist(), strict=True)
     rows = [
         {"name": name, "section": file.section_names[section], "offset": hex(value)}
-        for found, section, value in zip(
-            file.symbol_names, file.symtab["shndx"].tolist(), file.symtab["value"].tolist(), strict=True
-        )
+        for found, section, value in symbols
         if found == name and section != SHN_UNDEF
     ]
     return pd.DataFrame(rows, index=pd.RangeIndex(1, len(rows) + 1, name="sympos"))

@@ -9,8 +9,8 @@ from ...model.recording import hexa
 from ...scenarios.simulate import busy, simulate
 from ...views.reply import Reply
 from ..exercise import Exercise, Problem
-from ..nb00.questions import SAYS, outcome
-from ..question import Question
+from ..nb00.questions import SAYS
+from ..question import Question, refused_or_loads
 
 TITLE = "the bug"
 
@@ -18,7 +18,7 @@ QUESTIONS = {
     "same-address": Question(
         "nfsd_demo would come back to exactly the same address, so every byte the kernel wants to write is there already. Will it load?",
         {"loads": "Yes: nothing changes", "refused": "No: refused all the same"},
-        lambda: outcome("reload"),
+        lambda: refused_or_loads("reload"),
         {
             "loads": "You may have thought that identical bytes cannot hurt. The check never compares: it asks whether the bytes are zero.",
             "refused": "The check asks for zero, not for another value; the right bytes are as bad as wrong ones.",
@@ -28,7 +28,7 @@ QUESTIONS = {
     "other-address": Question(
         "Another module takes the freed place first, so nfsd_demo must go elsewhere. Does the new address help?",
         {"loads": "It loads: other bytes are written", "refused": "Refused, as before"},
-        lambda: outcome("moved"),
+        lambda: refused_or_loads("moved"),
         {
             "loads": "The new address changes what the kernel wants to write, not what it finds. It finds the old bytes, and stops.",
             "refused": "Where the module lands decides the value that would be written; the check looks at what is there.",
@@ -38,7 +38,7 @@ QUESTIONS = {
     "init-fails": Question(
         "This time nobody runs rmmod. The module's own init() fails at its first load; then you load a good build. What now?",
         {"loads": "It loads: nothing was ever removed", "refused": "Refused"},
-        lambda: outcome("init-fails"),
+        lambda: refused_or_loads("init-fails"),
         {
             "loads": "The livepatch writes its relocations before init() runs. A module that never arrived leaves them behind as well.",
             "refused": "The bytes are written while the module is coming, before its init() has a say.",
@@ -71,11 +71,11 @@ def judge_seed(answer: Any, release: str = "6.1") -> Reply:
     if matters is None:
         ask = f"Does it matter on {release}? Say matters=True or matters=False."
         return Reply("?", "The same place.", f"Seed {seed} puts it {places}. {ask}")
-    return Reply(
-        "✓" if matters != refused else "✗",
-        "It does not matter." if refused else "It matters.",
-        f"On {release} the reload at the same base is {'refused like every other' if refused else 'fine'}.",
-    )
+    mark = "✓" if matters != refused else "✗"
+    if refused:
+        end = f"On {release} the reload at the same base is refused like every other."
+        return Reply(mark, "It does not matter.", end)
+    return Reply(mark, "It matters.", f"On {release} the reload at the same base is fine.")
 
 
 def _seed(_: random.Random) -> Problem:
@@ -100,21 +100,3 @@ def _seed(_: random.Random) -> Problem:
 
 
 EXERCISES = {"same-base": Exercise("a seed that brings it back to the same base", _seed, seeded=False)}
-
-
-def check_seed(seed: Any = ..., matters: bool | None = None, release: str = "6.1") -> Reply:
-    """Exercise: find a seed of the busy machine where the reload lands at the same base, and say whether that matters.
-
-    >>> check_seed(...).mark
-    '?'
-    """
-    from ..desk import check
-
-    if not isinstance(seed, int):
-        return Reply(
-            "?",
-            "Your turn.",
-            "Try numbers for seed until the module comes back to its old place, then say matters=True or False.",
-        )
-    answer = seed if matters is None else (seed, matters)
-    return check("same-base", answer) if release == "6.1" else judge_seed(answer, release)

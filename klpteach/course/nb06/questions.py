@@ -13,7 +13,7 @@ from ...scenarios.simulate import TARGET, simulate
 from ..checks import function_on
 from ..ds_form import DSForm
 from ..exercise import Exercise, Problem
-from ..question import Question
+from ..question import Question, refused_or_loads
 from .restore import BRANCH, LIVEPATCH, PPC, Case, cases, some_loads, words_that_satisfy
 
 TITLE = "the same bug in another dress"
@@ -47,10 +47,6 @@ def what_must_be_put_back() -> str:
 def moves_that_work() -> int:
     """How many of the four reloads at another address succeed on 6.12."""
     return sum(step.command == TARGET and not step.errno for step in simulate("moved", "6.12", arch=PPC)) - 1
-
-
-def _ends(story: str) -> str:
-    return "refused" if any(step.errno for step in simulate(story, "6.1", arch=PPC)) else "loads"
 
 
 QUESTIONS = {
@@ -89,7 +85,7 @@ QUESTIONS = {
     "data-only": Question(
         "Another livepatch uses two variables of nfsd_demo and calls none of its functions. On 6.1: is its reload refused as well?",
         {"refused": "Refused: its sites hold old addresses, too", "loads": "It loads"},
-        lambda: _ends("data-only"),
+        lambda: refused_or_loads("data-only", arch=PPC),
         {
             "refused": "They do. But on ppc64le nobody asks what stood there: an address is written over whatever it finds.",
             "loads": "The only check is the one for a nop behind a call. Without a call there is nothing to check.",
@@ -189,6 +185,9 @@ def _restore(rng: random.Random) -> Problem:
     release = rng.choice(("6.1", "6.12"))
     tests = list(cases(release))
     rng.shuffle(tests)
+    restored = "Anything else is refused, 0xe8410018 too.", "6.1 knows nothing but nop, and refuses."
+    if release != "6.1":
+        restored = "0xe8410018 is done already. Anything else is refused.", "since 6.3 that is fine (37251c7114e1)."
     first = next(case for case in tests if case[0] == (BRANCH, NOP))
     tests.remove(first)
     return Problem(
@@ -200,22 +199,12 @@ def _restore(rng: random.Random) -> Problem:
         form="the function itself: restore_r2, without brackets",
         hints=(
             "A plain branch (`b`, the last bit of the word is 0) never comes back: whatever is behind it stays as it is.",
-            "A nop becomes 0xe8410018. "
-            + (
-                "Anything else is refused, 0xe8410018 too."
-                if release == "6.1"
-                else "0xe8410018 is done already. Anything else is refused."
-            ),
+            f"A nop becomes 0xe8410018. {restored[0]}",
         ),
         steps=(
             "`call & 1` is 0: a plain branch. It needs no r2, so `after` stays.",
             "`after` is 0x60000000: it becomes 0xe8410018.",
-            "`after` is 0xe8410018 already: "
-            + (
-                "6.1 knows nothing but nop, and refuses."
-                if release == "6.1"
-                else "since 6.3 that is fine (37251c7114e1)."
-            ),
+            f"`after` is 0xe8410018 already: {restored[1]}",
             "Anything else is refused: -8.",
         ),
         judge=function_on([first, *tests], "restore_r2"),

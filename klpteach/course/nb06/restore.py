@@ -13,7 +13,6 @@ from ...model.kernel import Kernel
 from ...model.recording import Recording, Step
 from ...reading.calls import NOP, R_PPC64_REL24, words_of
 from ...reading.history import History
-from ...scenarios.recorded import evidence
 from ...scenarios.simulate import GONE, TARGET, Scenario, simulate
 from ..ds_form import DSForm
 
@@ -21,12 +20,6 @@ PPC, LIVEPATCH = "ppc64le", "livepatch_nfsd_demo"
 BRANCH = 0x48000001  # `bl .` as it stands in the file
 LIVEPATCHES = (LIVEPATCH, "livepatch_sibling", "livepatch_no_nop")  # bl and nop; b; bl without a nop
 Case = tuple[tuple[int, int], int]  # (the call, the word behind it) -> the word afterwards, or -8
-
-
-@lru_cache(maxsize=8)
-def recorded(name: str) -> Recording:
-    """A recording of a real ppc64le kernel, by the name of its file. Errors: RecordingError."""
-    return evidence(name, PPC)
 
 
 def calls_of(livepatch: str, release: str = "6.1") -> dict[str, tuple[int, int]]:

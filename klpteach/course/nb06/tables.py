@@ -133,8 +133,9 @@ def order_of_calls(recording: Recording) -> WordTable:
     failing, rows = history.failing(last), []
     for position, site in enumerate(calls, 1):
         symbol = parse_symbol(site.symbol)
-        refused = f"{LIVEPATCH}:{site.key}" == failing
-        says = "no nop here: refused" if refused else ("not reached" if failing else "")
+        says = "not reached" if failing else ""
+        if f"{LIVEPATCH}:{site.key}" == failing:
+            says = "no nop here: refused"
         name = symbol.name if symbol else site.symbol
         rows.append((str(position), f"`{site.key}`", f"`{name}`", str(numbers[site.key]), says))
     return WordTable(("looked at", "the call at", "calls", "symbol number", "at the reload"), rows)

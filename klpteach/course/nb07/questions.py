@@ -13,7 +13,7 @@ from ...reading.differences import first_difference
 from ...scenarios.simulate import TARGET, simulate
 from ...views.reply import Reply
 from ..exercise import Exercise, Problem
-from ..question import Question
+from ..question import Question, refused_or_loads
 from .own_policy import let_in, own_policy
 from .ways import columns_without_a_flaw, object_after_refusal
 
@@ -21,13 +21,11 @@ TITLE = "three ways out"
 MOST = 12  # commands that a reader may give
 
 
-def _ends(story: str, *proposals: str, arch: str = "x86_64") -> str:
-    return "refused" if any(step.errno for step in simulate(story, "6.1", proposals, arch)) else "loads"
-
-
 def where_it_helps() -> str:
     """On which machines the reload works without the check: "both", "x86_64", "ppc64le" or "neither"."""
-    good = [arch for arch in ("x86_64", "ppc64le") if _ends("reload", "remove-check", arch=arch) == "loads"]
+    good = [
+        arch for arch in ("x86_64", "ppc64le") if refused_or_loads("reload", "6.1", ["remove-check"], arch) == "loads"
+    ]
     return "both" if len(good) == 2 else (good or ["neither"])[0]
 
 
@@ -65,7 +63,7 @@ QUESTIONS = {
     "damaged-on-ppc64le": Question(
         "In a livepatch for ppc64le one relocation stands 8 bytes too far. The kernel is 6.1 as released. Does it notice?",
         {"refused": "It refuses the file, as x86_64 does", "loads": "It loads without a word"},
-        lambda: "refused" if simulate("corrupted", "6.1", arch="ppc64le")[-1].errno else "loads",
+        lambda: refused_or_loads("corrupted", arch="ppc64le"),
         {
             "refused": "ppc64le checks the word behind a call, and nothing else. Here that word happens to pass.",
             "loads": "No zero check there. What x86_64 would lose without its check, ppc64le never had.",
@@ -75,7 +73,7 @@ QUESTIONS = {
     "disable-first": Question(
         "Removal is denied: rmmod says that nfsd_demo is in use. You disable the livepatch and try again. Can nfsd_demo go and come back?",
         {"loads": "Yes", "refused": "No: it stays until the livepatch is removed as well"},
-        lambda: _ends("disabled", "deny-removal"),
+        lambda: refused_or_loads("disabled", "6.1", ["deny-removal"]),
         {
             "loads": "The reference belongs to the patched state. No longer patched, no longer held. But now the fix is off.",
             "refused": "The livepatch may stay in memory; what holds the target is that it is patched.",

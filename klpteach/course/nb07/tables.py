@@ -1,14 +1,38 @@
-"""The tables of notebook 07: who was for and against a way out, and what obj->mod holds after a refusal."""
+"""The tables of notebook 07: who said what about a way out, who was for and against, what obj->mod holds after a refusal."""
 
 from __future__ import annotations
 
-from ...discussion.thread import Statement, positions
+from collections.abc import Collection
+
+from ...discussion.thread import Statement, positions, read_thread
 from ...errors import KlpteachError
 from ...model.policy import PROPOSALS
 from ...views.table import WordTable
 from .ways import object_after_refusal
 
-_FOR, _AGAINST = "for", "against"
+HEADS = ("when", "who", "about", "", "in short", "in their words", "where")
+
+
+def positions_on(*proposals: str, people: Collection[str] = (), since: str = "", until: str = "9999") -> WordTable:
+    """The statements about these proposals, oldest first; only of these people, and from `since` to `until`, if given.
+
+    Where: the list, or the issue, and the Message-ID where it is known.
+
+    >>> positions_on("remove-check", since="2019-06-20", until="2019-06-20").rows[1][-2]
+    '“revert for now?”'
+    """
+    found = [s for s in read_thread() if s.proposal in proposals and since <= s.date <= until]
+    found = [s for s in found if not people or s.person in people]
+    rows = [_row(s) for s in found]
+    kept = [n for n in range(len(HEADS)) if any(row[n] for row in rows) and (n != 2 or len(proposals) > 1)]
+    return WordTable([HEADS[n] for n in kept], [[row[n] for n in kept] for row in rows])
+
+
+def _row(s: Statement) -> tuple[str, ...]:
+    quote = f"“{s.quote}”" if s.quote else ""
+    where = f"{s.where} `{s.message_id}`" if s.message_id else s.where
+    date, person = s.date.replace("-", "\u2011"), s.person.replace(" ", "\u00a0")  # neither is broken between two lines
+    return (date, person, s.proposal, s.position, s.says, quote, where)
 
 
 def both_camps(*proposals: str) -> WordTable:
@@ -22,7 +46,7 @@ def both_camps(*proposals: str) -> WordTable:
     strange = next((name for name in proposals if name not in PROPOSALS), None)
     if strange:
         raise KlpteachError(f"unknown proposal {strange!r}; there are {', '.join(PROPOSALS)}.")
-    rows = [(PROPOSALS[name].label, _voices(name, _FOR), _voices(name, _AGAINST)) for name in proposals]
+    rows = [(PROPOSALS[name].label, _voices(name, "for"), _voices(name, "against")) for name in proposals]
     return WordTable(("way out", "for", "against"), rows)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import lru_cache
 
-from ...discussion.consequences import QUESTIONS, Consequence, Question, by_modprobe, consequence
+from ...discussion.consequences import Consequence, Question, by_modprobe
 from ...errors import KlpteachError, PolicyError
 from ...files.corrupt import CORRUPTIONS
 from ...model.kernel import Kernel
@@ -14,6 +14,7 @@ from ...model.policy import Behaviour
 from ...model.recording import Recording, Step
 from ...reading.outcome import MEANINGS, Outcome, outcome_of
 from ...scenarios.simulate import TARGET, Scenario, commands_for, get, simulate
+from ..choices import ASKS, computed, question_of
 
 NINE = ("reload", "moved", "init-fails", "half-way", "corrupted", "foreign-write", "disabled", "stacked", "cumulative")
 WAYS: Mapping[str, tuple[tuple[str, ...], ...]] = {
@@ -36,21 +37,20 @@ CHOICES: Mapping[str, tuple[object, ...]] = {
 Policy = Mapping[str, object] | Iterable[str]
 
 
-@lru_cache(maxsize=4)
-def truth(arch: str = "x86_64", release: str = "6.1") -> tuple[Consequence, ...]:
-    """Nine stories, each way out: computed now, by the model (about a second). In the order of data/consequences.csv.
+def nine_stories(arch: str = "x86_64") -> list[Consequence]:
+    """Nine stories on 6.1, each way out: run in the model (about a second). In the order of data/consequences.csv.
 
-    >>> {row.proposals: row.as_wished for row in truth() if row.question == "corrupted"}["remove-check"]
+    >>> {row.proposals: row.as_wished for row in nine_stories() if row.question == "corrupted"}["remove-check"]
     False
     """
-    asked = [question for question in QUESTIONS if question.key in NINE]
-    return tuple(consequence(question, arch, release, chosen) for question in asked for chosen in WAYS[arch])
+    keys = (key for key in ASKS if key in NINE)
+    return [computed(key, arch, "6.1", chosen) for key in keys for chosen in WAYS[arch]]
 
 
 def columns_without_a_flaw(arch: str = "x86_64") -> int:
     """How many ways out, beside the kernel as released, come out as wished in all nine stories."""
-    flawed = {row.proposals for row in truth(arch) if not row.as_wished}
-    return sum("+".join(chosen) not in flawed for chosen in WAYS[arch][1:])
+    flawed = {row.chosen for row in nine_stories(arch) if not row.as_wished}
+    return sum(chosen not in flawed for chosen in WAYS[arch][1:])
 
 
 def object_after_refusal(release: str) -> tuple[str | None, bool]:
@@ -109,18 +109,10 @@ def run(story: Scenario, arch: str, release: str, policy: Policy) -> Recording:
     return kernel.recording
 
 
-def asked(key: str) -> Question:
-    """A row of the table of consequences by its key. Errors: KlpteachError, which lists the keys."""
-    found = next((question for question in QUESTIONS if question.key == key), None)
-    if found is None:
-        raise KlpteachError(f"unknown story {key!r}; there are {', '.join(question.key for question in QUESTIONS)}.")
-    return found
-
-
-def tried(keys: Iterable[str], arch: str, release: str, policy: Policy) -> list[tuple[Question, Outcome]]:
-    """What a policy comes to in each of these stories. Errors: PolicyError."""
+def outcomes(keys: Iterable[str], arch: str, release: str, policy: Policy) -> list[tuple[Question, Outcome]]:
+    """What a policy comes to in each of these stories. Errors: PolicyError, KlpteachError for an unknown story."""
     policy = policy if isinstance(policy, Mapping) else tuple(policy)
-    questions = [asked(key) for key in keys]
+    questions = [question_of(key) for key in keys]
     return [(q, outcome_of(run(get(q.story[arch], arch), arch, release, policy))) for q in questions]
 
 
@@ -131,11 +123,9 @@ def verdict_on(results: Iterable[tuple[Question, Outcome]]) -> str | None:
     if not bad:
         return None
     question, outcome = bad[0]
-    said = f" ({outcome.says})" if outcome.says else ""
-    return (
-        f"{len(results) - len(bad)} of {len(results)} stories come out as wished. The first that does not, "
-        f"`{question.key}` ({question.asks}): {MEANINGS[outcome.kind]}{said}."
-    )
+    says = f" ({outcome.says})" if outcome.says else ""
+    first = f"`{question.key}` ({question.asks}): {MEANINGS[outcome.kind]}{says}."
+    return f"{len(results) - len(bad)} of {len(results)} stories come out as wished. The first that does not, {first}"
 
 
 # -- damaged files ------------------------------------------------------------------------------------------------------------

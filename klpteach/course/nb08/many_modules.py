@@ -81,8 +81,10 @@ def loaded(
     """
     kernel = ManyModules(targets, proposals)
     kernel.looking = False
-    for name in (*in_use, *[LIVEPATCH] * patch):
+    for name in in_use:
         kernel.modprobe(name)
+    if patch:
+        kernel.modprobe(LIVEPATCH)
     return [mod.name for mod in kernel.modules]
 
 

@@ -29,14 +29,14 @@ class ModuleGrid:
         return {mark: len(names) for mark, _, names in self.groups}
 
     def __repr__(self) -> str:
-        lines = [self.caption] * bool(self.caption)
+        lines = [self.caption] if self.caption else []
         for mark, words, names in self.groups:
             text = fill(" ".join(names), 100, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False)
             lines += [f"{mark} {len(names)}  {words}", text]
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
-        caption = f"<p><strong>{escape(self.caption)}</strong></p>" * bool(self.caption)
+        caption = f"<p><strong>{escape(self.caption)}</strong></p>" if self.caption else ""
         return caption + "".join(map(_group, self.groups))
 
 

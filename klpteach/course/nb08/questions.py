@@ -56,7 +56,9 @@ def edition_after_the_race() -> str:
 def size_of_what_could_go() -> str:
     """How much of 6.1.192 could go without late patching, as a range."""
     lines = removable()[0]
-    return "tens" if lines < 100 else "hundreds" if lines < 1000 else "thousands"
+    if lines < 100:
+        return "tens"
+    return "hundreds" if lines < 1000 else "thousands"
 
 
 QUESTIONS = {
@@ -199,8 +201,8 @@ def _pulled_in(rng: random.Random) -> Problem:
     return Problem(
         ask=f"A livepatch for {len(there.targets)} modules depends on them. Four customers load it, each with other modules "
         "in use. For each customer: how many modules does one machine get that it did not have before? The livepatch does "
-        "not count. The data: `tables.patched(seed)` are the targets, `tables.customers(seed)` says what each customer uses, "
-        "`tables.modules_dep()` what each module needs, directly or not.",
+        "not count. The data: `nb08.patched(seed)` are the targets, `nb08.customers(seed)` says what each customer uses, "
+        "`nb08.modules_dep()` what each module needs, directly or not.",
         answer=answer,
         form="a number for each customer: a dict, or a Series with the customers as index",
         hints=(
@@ -209,10 +211,10 @@ def _pulled_in(rng: random.Random) -> Problem:
         ),
         judge=lambda given: _judge(given, there, answer),
         steps=(
-            "`needs = tables.modules_dep(); full = lambda names: set(names) | set(needs[needs.module.isin(names)].needs)`",
-            f"`wanted = full(tables.patched(seed))`: {len(wanted)} modules, for {len(there.targets)} targets",
+            "`needs = nb08.modules_dep(); full = lambda names: set(names) | set(needs[needs.module.isin(names)].needs)`",
+            f"`wanted = full(nb08.patched(seed))`: {len(wanted)} modules, for {len(there.targets)} targets",
             f"{first} uses {len(uses)} modules; with what they need {len(here)} are there; {len(wanted - here)} of those wanted are not",
-            "`tables.customers(seed).groupby('customer').uses.apply(lambda used: len(wanted - full(used)))`",
+            "`nb08.customers(seed).groupby('customer').uses.apply(lambda used: len(wanted - full(used)))`",
         ),
         because=f"For {len(there.targets)} targets modprobe wants {len(wanted)} modules, whoever the customer is.",
     )
@@ -239,13 +241,13 @@ def _slips(there: Shop, answer: Mapping[str, int]) -> list[tuple[dict[str, int],
 
 
 def _judge(given: object, there: Shop, answer: Mapping[str, int]) -> str | None:
-    said = plain(given.to_dict() if hasattr(given, "to_dict") else given)  # a Series: its index are the customers
-    if not isinstance(said, Mapping) or set(said) != set(answer):
+    answers = plain(given.to_dict() if hasattr(given, "to_dict") else given)  # a Series: its index are the customers
+    if not isinstance(answers, Mapping) or set(answers) != set(answer):
         return f"Give a number for each of {', '.join(answer)}."
-    if same(said, dict(answer)):
+    if same(answers, dict(answer)):
         return None
-    known = next((words for numbers, words in _slips(there, answer) if same(said, numbers)), "")
-    right = sum(same(said[name], count) for name, count in answer.items())
+    known = next((words for numbers, words in _slips(there, answer) if same(answers, numbers)), "")
+    right = sum(same(answers[name], count) for name, count in answer.items())
     return known or f"{right} of {len(answer)} customers are right."
 
 

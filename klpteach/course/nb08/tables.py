@@ -50,12 +50,12 @@ def in_force(story: Recording) -> WordTable:
 
 
 def _names(step: Step) -> str:
-    marked = (row["name"] + " (Coming)" * (row["state"] == "Loading") for row in step.modules or ())
-    return " ".join(marked) or "nothing"
+    coming = {"Loading": " (Coming)"}
+    return " ".join(row["name"] + coming.get(row["state"], "") for row in step.modules or ()) or "nothing"
 
 
 def _enabled(step: Step) -> str:
-    found = [name for name, told in (step.livepatch or {}).items() if str(told.get("enabled")) == "1"]
+    found = [name for name, shown in (step.livepatch or {}).items() if str(shown.get("enabled")) == "1"]
     return " ".join(found) or "nothing"
 
 

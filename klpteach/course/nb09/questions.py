@@ -10,9 +10,10 @@ from ...discussion.thread import read_timeline
 from ...fleet import Fleet, run_fleet
 from ...model.policy import why_impossible
 from ...scenarios.simulate import simulate
+from ..choices import ASKS, every_story
 from ..exercise import Exercise, Problem
 from ..question import Question
-from .designs import ASKS, KERNELS, Wishes, satisfying, told, tried, unmet, wishes
+from .designs import KERNELS, Wishes, in_words, satisfying, unmet, wishes
 from .logs import CAUSES, Log, log
 
 TITLE = "stability or flexibility"
@@ -33,26 +34,26 @@ def second_try_on_6_12() -> str:
 def third_move() -> str:
     """How the third move ends where the table of stubs ends with its page: "loads", "refused" or "oops"."""
     last = simulate("edge", "6.12", arch="ppc64le")[-1]
-    return "oops" if last.oops else "refused" if last.errno else "loads"
+    if last.oops:
+        return "oops"
+    return "refused" if last.errno else "loads"
 
 
 def late_without_late_patching() -> str:
     """What becomes of a target that comes after a livepatch which leaves out late modules."""
     last = simulate("target-later", "6.12", ["no-late-patching"])[-1]
-    return (
-        "refused"
-        if last.errno
-        else "told"
-        if any("nfsd_demo" in line and "livepatch" in line for line in last.lines)
-        else "silent"
-    )
+    if last.errno:
+        return "refused"
+    return "told" if any("nfsd_demo" in line and "livepatch" in line for line in last.lines) else "silent"
 
 
 def stars_left() -> str:
     """In how many cells of the table clear-checked and reuse-stub together leave something to wish for: a range."""
-    cells = [row for kernel in KERNELS for row in tried(("clear-checked", "reuse-stub"), *kernel)]
+    cells = [row for kernel in KERNELS for row in every_story(("clear-checked", "reuse-stub"), *kernel)]
     bad = sum(not row.as_wished for row in cells)
-    return "none" if not bad else "few" if bad < 10 else "many"
+    if not bad:
+        return "none"
+    return "few" if bad < 10 else "many"
 
 
 def who_runs_unpatched() -> str:
@@ -219,18 +220,17 @@ def _design(rng: random.Random) -> Problem:
     wanted = wishes(rng)
     good = satisfying(wanted)
     lines = "\n".join(f"    {ASKS[name].asks}: {WISHED[ASKS[name].wish]}" for name in wanted.stories)
-    bare = tried((), wanted.arch, wanted.release)
     return Problem(
         ask=f"A customer runs {wanted.release} on {wanted.arch} and wishes for this:\n\n{lines}\n\nDesign a fix: a list of "
         "proposals. It is tested in every story of that kernel, and must satisfy these.",
         answer=list(sorted(good, key=len)[0]),
         form='a list of proposals, like ["clear-relocations", "deny-removal"]',
         hints=(
-            f"As released: {told(unmet(wanted, ()))}. Begin with what mends that.",
+            f"As released: {in_words(unmet(wanted, ()))}. Begin with what mends that.",
             f"`kt.consequences_grid({wanted.arch!r}, {wanted.release!r})` has each proposal alone. Which columns have no * in these rows?",
         ),
         steps=(
-            f"The kernel as released: {told([row for row in bare if row.question in wanted.stories and not row.as_wished])}.",
+            f"The kernel as released: {in_words(unmet(wanted, ()))}.",
             *(f"{' + '.join(mix)}: all {len(wanted.stories)} come out as wished." for mix in good),
         ),
         judge=lambda answer: _judge_design(answer, wanted),
@@ -244,11 +244,11 @@ def _judge_design(answer: object, wanted: Wishes) -> str | None:
         return "Name at least one proposal."
     if reason := next(filter(None, (why_impossible(name, mix, wanted.arch) for name in mix)), None):
         return reason
-    missed, everything = unmet(wanted, mix), tried(mix, wanted.arch, wanted.release)
+    missed, everything = unmet(wanted, mix), every_story(mix, wanted.arch, wanted.release)
     if not missed:
         return None
     count = f"{sum(row.as_wished for row in everything)} of {len(everything)} stories come out as wished, but not these"
-    return f"{count}: {told(missed)}."
+    return f"{count}: {in_words(missed)}."
 
 
 EXERCISES = {"log-of-6.12": Exercise("a log of 6.12", _log), "design": Exercise("a fix for a customer", _design)}

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Sequence
 
 from ...discussion.consequences import Consequence
 from ...discussion.thread import read_timeline
 from ...fleet import Tally
 from ...model.policy import PROPOSALS
-from ...model.recording import Recording
 from ...reading.outcome import KINDS, MEANINGS
 from ...scenarios.recorded import evidence
 from ...scenarios.simulate import TARGET
 from ...views.bar_table import BarTable
 from ...views.fleet_table import COLUMNS, FLEXIBILITY
 from ...views.table import WordTable
-from .designs import ASKS, KERNELS, Mix, seen, tried
+from ..choices import ASKS, every_story
+from .designs import KERNELS, recording_of
 
 FORTY = ("6.1-stock", "6.1-clear", "6.1-tolerate", "6.1-reuse", "6.12-stock", "6.12-reuse")
-Cells = Mapping[tuple[tuple[str, str], str], Consequence]
 YEAR = ("refused loads", "days down", "refused removals", "not asked for", "unpatched")
 
 
@@ -47,58 +46,48 @@ def forty_moves(kernels: Sequence[str] = FORTY) -> WordTable:
 
 
 def _forty(name: str) -> list[str]:
-    ends = {True: "LOADS", False: "STUBS"}["reuse" in name]
-    story = evidence(f"moved-40--{name}--{ends}", "ppc64le")
+    story = evidence(f"moved-40--{name}--{'LOADS' if 'reuse' in name else 'STUBS'}", "ppc64le")
     loads = [step for step in story if step.command.lstrip("~") == TARGET][1:]
     release, _, variant = name.partition("-")
-    last = _last_table(story)
+    last = [table for step in story for table in (step.stubs or {}).values()][-1]
     worked = f"{sum(step.errno == 0 for step in loads)} of {len(loads)}"
     words = "unmodified" if variant == "stock" else f"with {variant}"
     return [f"{release} {words}", worked, f"{last['used']} of {last['num_stubs']}", str(last["past_end_used"])]
 
 
-def _last_table(story: Recording) -> dict[str, int]:
-    tables = [table for step in story for table in (step.stubs or {}).values()]
-    return dict(tables[-1])
+def in_every_story(*proposals: str) -> WordTable:
+    """A choice of proposals in every story on four kernels: a letter, * for what nobody wishes, ● where a real kernel did it.
 
-
-def in_every_story(*mix: str) -> WordTable:
-    """A mix of proposals in every story on four kernels: a letter, * for what nobody wishes, ● where a real kernel did it.
-
-    A proposal that an architecture does not know is left out there. Errors: PolicyError for an impossible mix.
+    A proposal that an architecture does not know is left out there. Errors: PolicyError for an impossible choice.
 
     >>> in_every_story("clear-checked").rows[0]
     ['reload at the same address', 'W', 'W ●', 'R* ●', 'W ●']
     """
-    cells = {(k, row.question): row for k in KERNELS for row in tried(mix, *k)}
+    cells = {(kernel, row.question): row for kernel in KERNELS for row in every_story(proposals, *kernel)}
+    real = {(kernel, key) for kernel, key in cells if recording_of(proposals, *kernel, key)}
     rows = [
-        [question.asks, *(_letter(mix, kernel, key, cells) for kernel in KERNELS)]
+        [question.asks, *(_cell(cells.get((kernel, key)), (kernel, key) in real) for kernel in KERNELS)]
         for key, question in ASKS.items()
         if any((kernel, key) in cells for kernel in KERNELS)
     ]
     starred = [number for number, row in enumerate(rows) if any("*" in cell for cell in row)]
-    return WordTable(["", *(f"{arch} {release}" for arch, release in KERNELS)], rows, _caption(mix, cells), starred)
+    found = {row.kind for row in cells.values()}
+    letters = "; ".join(f"{KINDS[kind]} {MEANINGS[kind]}" for kind in KINDS if kind in found)
+    title = " + ".join(map(_label, proposals)) or "as released"
+    caption = f"{title}. {letters}. *: not as wished. ●: a real kernel was recorded ({len(real)} of {len(cells)})."
+    return WordTable(["", *(f"{arch} {release}" for arch, release in KERNELS)], rows, caption, starred)
 
 
-def _letter(mix: Mix, kernel: tuple[str, str], key: str, cells: Cells) -> str:
-    row = cells.get((kernel, key))
+def _cell(row: Consequence | None, recorded: bool) -> str:
     if row is None:
         return ""
-    return KINDS[row.kind] + "*" * (not row.as_wished) + " ●" * (seen(mix, *kernel, key) is not None)
+    star, dot = "" if row.as_wished else "*", " ●" if recorded else ""
+    return f"{KINDS[row.kind]}{star}{dot}"
 
 
-def _caption(mix: Mix, cells: Cells) -> str:
-    kinds = [kind for kind in KINDS if any(row.kind == kind for row in cells.values())]
-    letters = "; ".join(f"{KINDS[kind]} {MEANINGS[kind]}" for kind in kinds)
-    recorded = sum(seen(mix, *kernel, key) is not None for kernel, key in cells)
-    title = " + ".join(_labels(mix)) or "as released"
-    return f"{title}. {letters}. *: not as wished. ●: a real kernel was recorded ({recorded} of {len(cells)})."
-
-
-def _labels(mix: Iterable[str]) -> Iterator[str]:
-    for name in mix:
-        arch = PROPOSALS[name].arch
-        yield f"{PROPOSALS[name].label} ({arch} only)" if arch else PROPOSALS[name].label
+def _label(name: str) -> str:
+    proposal = PROPOSALS[name]
+    return f"{proposal.label} ({proposal.arch} only)" if proposal.arch else proposal.label
 
 
 def year(tallies: Sequence[Tally], columns: Sequence[str] = YEAR, per: int = 100) -> BarTable:

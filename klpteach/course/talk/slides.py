@@ -174,7 +174,7 @@ class Vote(Slide):
         return [asked, asked + self._said(self.question.reply(self.question.answer()))]
 
     def twin(self) -> str:
-        return str(Prediction(self.name, self.question)._repr_mimebundle_()["text/html"])
+        return Prediction(self.name, self.question).html()
 
     def plain(self) -> str:
         return "\n".join(f"{key}: {label}" for key, label in self.question.options.items())
@@ -228,12 +228,11 @@ class Live(Slide):
         return True
 
     def stills(self) -> list[str]:
-        told = [self._told(*kernel) for kernel in self.kernels.values()] or [self.explorer.history]
-        first, others = told[0], told[1:]
+        first, *others = [self._history(*kernel) for kernel in self.kernels.values()] or [self.explorer.history]
         alone = [html.explorer_html(first.recording, step, history=first) for step in range(len(first.recording))]
         return alone + [comparison.compare_html(first, other, len(first.recording) - 1) for other in others]
 
-    def _told(self, release: str, proposals: Iterable[str]) -> History:
+    def _history(self, release: str, proposals: Iterable[str]) -> History:
         return History(simulate(self.explorer.story.value, release, proposals, self.explorer.arch.value))
 
     def twin(self) -> str:

@@ -6,10 +6,13 @@ with it. Back (Shift+Tab from Next) goes the same way back.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import ipywidgets as w
 
 from ...views.explorer.explorer import Explorer
 from ..notebooks import find_question
+from .costs import costs
 from .slides import Choice, Kernels, Live, Show, Slide, Vote
 
 CUTS = (20, 40)
@@ -38,6 +41,10 @@ class Talk:
     ) -> Slide:
         """An explorer on stage. kernels: what the arrow keys switch to, each a release and its proposals."""
         return self._add(Live(title, text, explorer, kernels or {}, cut))
+
+    def costs(self, title: str, text: str, stories: Mapping[str, str], kernels: Kernels, cut: int = min(CUTS)) -> Slide:
+        """A slide with the table of what each kernel comes to in each story (heading -> name)."""
+        return self.idea(title, text, costs(stories, kernels), cut)
 
     def _add(self, slide: Slide) -> Slide:
         if not self.slides or next(iter(self.slides)) == slide.title:
