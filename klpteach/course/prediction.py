@@ -7,10 +7,11 @@ from functools import cached_property
 from typing import Any
 
 from ..views.reply import Reply, inline
+from ..views.shown import Shown
 from .question import Question
 
 
-class Prediction:
+class Prediction(Shown):
     """One question in a notebook. Its saved output (without a kernel) is the question, its options, and the answer in a fold.
 
     choice is what was committed to before: it is shown again, with its reply. commit is called with a choice when the
@@ -37,7 +38,7 @@ class Prediction:
             button.disabled, reply.value = change["new"] is None, ""
 
         choices.observe(chosen, "value")
-        button.on_click(lambda _: setattr(reply, "value", self._committed(choices.value)._repr_html_()))
+        button.on_click(lambda _: setattr(reply, "value", self._committed(choices.value).to_html()))
         ask = widgets.HTML(f"<p><strong>Predict.</strong> {inline(self.question.ask)}</p>")
         return widgets.VBox([ask, choices, button, reply])
 
@@ -46,7 +47,7 @@ class Prediction:
             return ""
         reply = self.question.reply(self.choice)
         before = f"You committed to: {self.question.options[self.choice]}."
-        return Reply(reply.mark, reply.headline, f"{reply.text} {before}")._repr_html_()
+        return Reply(reply.mark, reply.headline, f"{reply.text} {before}").to_html()
 
     def _committed(self, choice: str) -> Reply:
         try:
@@ -54,11 +55,11 @@ class Prediction:
         except Exception as error:  # an error in a callback would vanish in the kernel's log
             return Reply("?", "This did not work.", f"{type(error).__name__}: {error}")
 
-    def html(self) -> str:
+    def to_html(self) -> str:
         """The question, its options, and a fold with the reply to each."""
         options = "".join(f"<li>{inline(label)}</li>" for label in self.question.options.values())
         replies = "".join(
-            f"<p><em>{inline(label)}:</em></p>{self.question.reply(key)._repr_html_()}"
+            f"<p><em>{inline(label)}:</em></p>{self.question.reply(key).to_html()}"
             for key, label in self.question.options.items()
         )
         return (
@@ -66,16 +67,13 @@ class Prediction:
             f"<details><summary>Chosen? Then open this.</summary>{replies}</details>"
         )
 
-    def __repr__(self) -> str:
+    def to_text(self) -> str:
         labels = "; ".join(f"{key}: {label}" for key, label in self.question.options.items())
         before = f"\nYou committed to {self.choice}: {self.question.reply(self.choice)}" if self.choice else ""
         return f"Predict. {self.question.ask}\n{labels}\nCommit: predict({self.name!r}, '…'){before}"
 
-    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> Any:
-        """The widget where one can be shown, the question as HTML and as text where not."""
-        data: dict[str, Any] = {"text/html": self.html(), "text/plain": repr(self)}
+    def to_widget(self) -> Any:
         try:
-            bundle = self.box._repr_mimebundle_()
-        except ImportError:
-            return data
-        return dict(bundle[0] if isinstance(bundle, tuple) else bundle or {}) | data
+            return self.box
+        except ImportError:  # without ipywidgets the question is there to be read
+            return None

@@ -7,24 +7,24 @@ from html import escape
 from typing import NamedTuple
 
 from ..views.reply import COLOURS, framed, inline, prose
+from ..views.shown import Shown
+from ..views.table import LEFT, Table
 from .checks import shown
 from .exercise import Problem
 from .notebooks import Notebook
 from .progress import Progress, to_text
 
-_LEFT = 'style="text-align:left"'  # Jupyter sets table cells to the right
 
-
-class Sheet:
+class Sheet(Shown):
     """Something to read: a headline, HTML below it, and the same as text."""
 
     def __init__(self, headline: str, html: str, text: str, colour: str = "#0072B2") -> None:
         self.headline, self.html, self.text, self.colour = headline, html, text, colour
 
-    def __repr__(self) -> str:
+    def to_text(self) -> str:
         return f"{self.headline}\n{self.text}".replace("`", "")
 
-    def _repr_html_(self) -> str:
+    def to_html(self) -> str:
         return framed(f"<p><strong>{inline(self.headline)}</strong></p>{self.html}", self.colour)
 
 
@@ -41,9 +41,8 @@ def worked_sheet(headline: str, problem: Problem) -> Sheet:
     items = "".join(f"<li>{inline(step)}</li>" for step in problem.steps)
     lines = [f"{number}. {step}" for number, step in enumerate(problem.steps, 1)]
     block = f"<pre>{escape(answer)}</pre>" if "\n" in answer else f" <code>{escape(answer)}</code>"
-    return Sheet(
-        headline, f"<ol>{items}</ol><div>Answer:{block}</div>", "\n".join([*lines, f"Answer: {answer}"]), COLOURS["✓"]
-    )
+    html, text = f"<ol>{items}</ol><div>Answer:{block}</div>", "\n".join([*lines, f"Answer: {answer}"])
+    return Sheet(headline, html, text, COLOURS["✓"])
 
 
 class Row(NamedTuple):
@@ -76,12 +75,8 @@ def progress_sheet(notebooks: Iterable[Notebook], progress: Progress) -> Sheet:
         (f"{r.notebook} {r.title}", f"{r.predicted} of {r.questions}", str(r.right), f"{r.solved} of {r.exercises}")
         for r in rows
     ]
-    head = "".join(f"<th {_LEFT}>{name}</th>" for name in heads)
-    body = "".join("<tr>" + "".join(f"<td {_LEFT}>{escape(c)}</td>" for c in row) + "</tr>" for row in cells)
+    table = Table(heads, cells, css=LEFT)
     how = 'To go on elsewhere, copy this line; there, run `kt.progress("…")` with the line in the quotes.'
-    return Sheet(
-        "Your progress",
-        f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table><p>{inline(how)}</p>"
-        f'<pre style="white-space:pre-wrap;word-break:break-all">{text}</pre>',
-        "\n".join(f"{a:<40}  {b:>9}  {c:>14}  {d:>16}" for a, b, c, d in [heads, *cells]) + f"\n{how}\n{text}",
-    )
+    line = f'<pre style="white-space:pre-wrap;word-break:break-all">{text}</pre>'
+    html = f"{table.to_html()}<p>{inline(how)}</p>{line}"
+    return Sheet("Your progress", html, f"{table.to_text()}\n{how}\n{text}")

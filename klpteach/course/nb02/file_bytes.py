@@ -10,7 +10,9 @@ from ...errors import KlpteachError
 from ...files.elf import WIDTHS, ModuleFile
 from ...files.elf_h import SHF_RELA_LIVEPATCH
 from ...files.klp import parse_symbol
+from ...views.shown import Shown
 from ...views.style import BLUE, VERMILION
+from ...views.table import ONE_LINE, Cell, Table
 
 ROW = 16
 _MARKS = {True: ("[", "]"), False: ("(", ")")}  # livepatch relocation or ordinary one: told by shape, colour only adds
@@ -70,7 +72,7 @@ def _hole(file: ModuleFile, index: int, offset: int, kind: int, symbol: int, add
     return Hole(offset, WIDTHS[file.machine].get(kind, 0), short, name, addend, livepatch)
 
 
-class FileBytes:
+class FileBytes(Shown):
     """A hex dump with its relocations beside it: [..] waits for livepatch, (..) is written when the module loads.
 
     >>> from klpteach.files.samples import sample
@@ -118,7 +120,7 @@ class FileBytes:
     def _legend(self, start: int) -> list[Hole]:
         return [hole for hole in self.holes if start <= hole.offset < start + ROW]
 
-    def __repr__(self) -> str:
+    def to_text(self) -> str:
         rows = [self.title]
         for start in range(0, len(self.body), ROW):
             dump = "".join(text for text, _ in self._row(start))
@@ -126,24 +128,15 @@ class FileBytes:
             rows.append(f"{start:#06x} {dump:<49} {says}".rstrip())
         return "\n".join(rows)
 
-    def _repr_html_(self) -> str:
-        rows = "".join(self._row_html(start) for start in range(0, len(self.body), ROW))
-        head = "".join(f'<th scope="col" {_LEFT}>{name}</th>' for name in ("offset", "bytes", "what will be written"))
-        return (
-            f"<p><strong>{escape(self.title)}</strong></p><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
-            f"<p>{_legend_html()}</p>"
-        )
+    def to_html(self) -> str:
+        rows = [self._row_html(start) for start in range(0, len(self.body), ROW)]
+        table = Table(("offset", "bytes", "what will be written"), rows, css=ONE_LINE)
+        return f"<p><strong>{escape(self.title)}</strong></p>{table.to_html()}<p>{_legend_html()}</p>"
 
-    def _row_html(self, start: int) -> str:
+    def _row_html(self, start: int) -> list[str | Cell]:
         dump = "".join(_styled(text, hole) for text, hole in self._row(start))
         says = "<br>".join(_styled(hole.says, hole) for hole in self._legend(start))
-        return (
-            f'<tr><td {_LEFT}><code>{start:#06x}</code></td><td {_LEFT}><code style="white-space:pre">{dump}</code></td>'
-            f"<td {_LEFT}><code>{says}</code></td></tr>"
-        )
-
-
-_LEFT = 'style="text-align:left;vertical-align:top;white-space:nowrap"'
+        return [f"`{start:#06x}`", Cell(f'<code style="white-space:pre">{dump}</code>'), Cell(f"<code>{says}</code>")]
 
 
 def _styled(text: str, hole: Hole | None) -> str:
@@ -154,7 +147,5 @@ def _styled(text: str, hole: Hole | None) -> str:
 
 
 def _legend_html() -> str:
-    late, early = (
-        _styled(mark, Hole(0, 0, "", "", 0, livepatch)) for mark, livepatch in (("[ ]", True), ("( )", False))
-    )
+    late, early = (_styled(" ".join(marks), Hole(0, 0, "", "", 0, kind)) for kind, marks in _MARKS.items())
     return f"<code>{late}</code> waits for its target: livepatch writes it. <code>{early}</code> is written when this module itself loads."

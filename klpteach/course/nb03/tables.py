@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from ...files.elf import ModuleFile
 from ...model.arch.x86_64 import HOWTO, fits_signed32, fits_unsigned32
 from ...model.recording import Recording, hexa
-from ...views.byte_rows import ByteRows
+from ...views.table import Table, byte_table
 from .loading import Written, damage, moved, written
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def _formula(relative: bool) -> str:
     return "S + A − P" if relative else "S + A"
 
 
-def off_by_8() -> ByteRows:
+def off_by_8() -> Table:
     """Three instructions in the file, relocated, and relocated with one relocation 8 bytes too far and nobody to notice.
 
     >>> print(repr(off_by_8()).splitlines()[3].split("  ")[-1].strip())
@@ -105,4 +105,4 @@ def off_by_8() -> ByteRows:
         ("relocated", [(good[name], good[name]) for name in good]),
         ("8 bytes too far, no check", [(bad[name], good[name]) for name in good]),
     ]
-    return ByteRows(("", *good), rows, "Framed (in text: *): not what it should be.")
+    return byte_table(("", *good), rows)

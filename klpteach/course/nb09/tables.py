@@ -11,9 +11,8 @@ from ...model.policy import PROPOSALS
 from ...reading.outcome import KINDS, MEANINGS
 from ...scenarios.recorded import evidence
 from ...scenarios.simulate import TARGET
-from ...views.bar_table import BarTable
 from ...views.fleet_table import COLUMNS, FLEXIBILITY
-from ...views.table import WordTable
+from ...views.table import Table, bar_table
 from ..choices import ASKS, every_story
 from .designs import KERNELS, recording_of
 
@@ -21,7 +20,7 @@ FORTY = ("6.1-stock", "6.1-clear", "6.1-tolerate", "6.1-reuse", "6.12-stock", "6
 YEAR = ("refused loads", "days down", "refused removals", "not asked for", "unpatched")
 
 
-def what_came(since: str = "2019-08-14", until: str = "2026") -> WordTable:
+def what_came(since: str = "2019-08-14", until: str = "2026") -> Table:
     """The timeline between two dates: date, what, in which release, commit, who.
 
     >>> [row[3] for row in what_came("2023", "2024").rows]
@@ -32,17 +31,17 @@ def what_came(since: str = "2019-08-14", until: str = "2026") -> WordTable:
         for event in read_timeline()
         if since <= event.date < until
     ]
-    return WordTable(("when", "who", "what", "release", "commit"), rows)
+    return Table(("when", "who", "what", "release", "commit"), rows)
 
 
-def forty_moves(kernels: Sequence[str] = FORTY) -> WordTable:
+def forty_moves(kernels: Sequence[str] = FORTY) -> Table:
     """Forty reloads at other addresses on real ppc64le kernels: how many worked, and the table of stubs at the end.
 
     >>> forty_moves(["6.12-stock", "6.12-reuse"]).rows
     [['6.12 unmodified', '1 of 40', '11 of 11', '1'], ['6.12 with reuse', '40 of 40', '8 of 11', '0']]
     """
     heads = ("ppc64le kernel", "reloads that worked", "slots in use", "stubs behind the end")
-    return WordTable(heads, [_forty(name) for name in kernels])
+    return Table(heads, [_forty(name) for name in kernels])
 
 
 def _forty(name: str) -> list[str]:
@@ -55,7 +54,7 @@ def _forty(name: str) -> list[str]:
     return [f"{release} {words}", worked, f"{last['used']} of {last['num_stubs']}", str(last["past_end_used"])]
 
 
-def in_every_story(*proposals: str) -> WordTable:
+def in_every_story(*proposals: str) -> Table:
     """A choice of proposals in every story on four kernels: a letter, * for what nobody wishes, ● where a real kernel did it.
 
     A proposal that an architecture does not know is left out there. Errors: PolicyError for an impossible choice.
@@ -75,7 +74,7 @@ def in_every_story(*proposals: str) -> WordTable:
     letters = "; ".join(f"{KINDS[kind]} {MEANINGS[kind]}" for kind in KINDS if kind in found)
     title = " + ".join(map(_label, proposals)) or "as released"
     caption = f"{title}. {letters}. *: not as wished. ●: a real kernel was recorded ({len(real)} of {len(cells)})."
-    return WordTable(["", *(f"{arch} {release}" for arch, release in KERNELS)], rows, caption, starred)
+    return Table(["", *(f"{arch} {release}" for arch, release in KERNELS)], rows, caption, starred)
 
 
 def _cell(row: Consequence | None, recorded: bool) -> str:
@@ -90,15 +89,15 @@ def _label(name: str) -> str:
     return f"{proposal.label} ({proposal.arch} only)" if proposal.arch else proposal.label
 
 
-def year(tallies: Sequence[Tally], columns: Sequence[str] = YEAR, per: int = 100) -> BarTable:
+def year(tallies: Sequence[Tally], columns: Sequence[str] = YEAR, per: int = 100) -> Table:
     """What a year did to so many machines, a row a choice. Striped bars: something is forbidden, forced or left open.
 
     >>> from klpteach.fleet import Fleet, run_fleet
-    >>> year(run_fleet(Fleet(machines=50, days=9, mixes=((),))), ["refused removals"]).rows
-    [('as it is', [0.0])]
+    >>> year(run_fleet(Fleet(machines=50, days=9, mixes=((),))), ["refused removals"]).rows[0][1].value
+    0.0
     """
     heads = [(name, "striped" if name in FLEXIBILITY else "solid") for name in columns]
     rows = [(tally.name, [per * tally.per_machine(COLUMNS[name][0]) for name in columns]) for tally in tallies]
     days = tallies[0].days if tallies else 0
     said = "; ".join(f"{name}: {COLUMNS[name][1]}" for name in columns)
-    return BarTable(heads, rows, f"For {per} machines in {days} days. {said}.")
+    return bar_table(heads, rows, f"For {per} machines in {days} days. {said}.")

@@ -14,6 +14,7 @@ from ...views.explorer import panes as html
 from ...views.explorer import two_kernels as comparison
 from ...views.explorer.explorer import Explorer
 from ...views.reply import Reply, inline
+from ...views.shown import Shown
 from ..prediction import Prediction
 from ..question import Question
 from .stage import head_html, stage_style
@@ -72,7 +73,7 @@ class Choice:
             button.description = f"{'●' if key == self.value else '○'} {label}"
 
 
-class Slide:
+class Slide(Shown):
     """One idea: a title, a sentence, Back and Next. cut is the shortest talk, in minutes, that it belongs to."""
 
     css = "klp-idea"
@@ -120,8 +121,8 @@ class Slide:
         """The slide as pages without a kernel, in the order in which Next shows them."""
         return [self.words()]
 
-    def twin(self) -> str:
-        """The slide in a saved notebook: HTML that passes a sanitizer."""
+    def saved(self) -> str:
+        """What is below the title in a saved notebook: HTML that passes a sanitizer."""
         return self.words()
 
     def plain(self) -> str:
@@ -129,16 +130,14 @@ class Slide:
             return "\n".join(f"- {point}" for point in self.show)
         return str(self.show)
 
-    def __repr__(self) -> str:
+    def to_text(self) -> str:
         return "\n".join(part for part in (self.title, self.text, self.plain()) if part)
 
-    def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
-        """The widget for a live page, and the slide as HTML and as text for a saved notebook."""
-        bundle = self.view._repr_mimebundle_()
-        data: dict[str, Any] = dict(bundle[0] if isinstance(bundle, tuple) else bundle or {})
-        data["text/html"] = head_html(self.title, self.text, f"{self.cut} minutes and longer") + self.twin()
-        data["text/plain"] = repr(self)
-        return data
+    def to_html(self) -> str:
+        return head_html(self.title, self.text, f"{self.cut} minutes and longer") + self.saved()
+
+    def to_widget(self) -> Any:
+        return self.view
 
 
 class Vote(Slide):
@@ -173,8 +172,8 @@ class Vote(Slide):
         asked = f'<div class="klp-words"><ul>{options}</ul></div>'
         return [asked, asked + self._said(self.question.reply(self.question.answer()))]
 
-    def twin(self) -> str:
-        return Prediction(self.name, self.question).html()
+    def saved(self) -> str:
+        return Prediction(self.name, self.question).to_html()
 
     def plain(self) -> str:
         return "\n".join(f"{key}: {label}" for key, label in self.question.options.items())
@@ -235,7 +234,7 @@ class Live(Slide):
     def _history(self, release: str, proposals: Iterable[str]) -> History:
         return History(simulate(self.explorer.story.value, release, proposals, self.explorer.arch.value))
 
-    def twin(self) -> str:
+    def saved(self) -> str:
         return str(self.explorer._repr_mimebundle_()["text/html"])
 
     def plain(self) -> str:

@@ -12,7 +12,7 @@ from ...model.errno import errno_name
 from ...model.kernel import Kernel
 from ...model.policy import RELEASES
 from ...reading.words import count
-from ..table import WordTable
+from ..table import Table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -66,12 +66,10 @@ class Ordinary:
             'For the verdict on a livepatch, give both: kt.bring("livepatch.ko", "target.ko").'
         )
 
-    def _tables(self) -> tuple[WordTable, WordTable]:
+    def _tables(self) -> tuple[Table, Table]:
         reloads = [(release, _said(errnos)) for release, errnos in self.reloads.items()]
         written = [(name, str(number)) for name, number in self.by_target.items()]
-        return WordTable(("release", "a reload, no livepatch loaded"), reloads), WordTable(
-            ("section", "relocations"), written
-        )
+        return Table(("release", "a reload, no livepatch loaded"), reloads), Table(("section", "relocations"), written)
 
     def __repr__(self) -> str:
         return "\n\n".join([self.headline, *map(repr, self._tables())])
