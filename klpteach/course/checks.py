@@ -15,10 +15,7 @@ def same(given: Any, right: Any) -> bool:
     >>> same("sixteen", 16), same(True, 1)
     (False, False)
     """
-    return _same(plain(given), right)
-
-
-def _same(given: Any, right: Any) -> bool:
+    given = plain(given)
     if isinstance(right, bool) or isinstance(given, bool):
         return given is right
     if isinstance(right, int):
@@ -32,8 +29,8 @@ def _same(given: Any, right: Any) -> bool:
     if isinstance(right, dict):
         return isinstance(given, dict) and given.keys() == right.keys() and all(same(given[k], right[k]) for k in right)
     if isinstance(right, Sequence):
-        fits = isinstance(given, Sequence) and not isinstance(given, (str, bytes)) and len(given) == len(right)
-        return fits and all(same(one, other) for one, other in zip(given, right, strict=True))
+        listed = isinstance(given, Sequence) and not isinstance(given, (str, bytes))
+        return listed and len(given) == len(right) and all(map(same, given, right))
     return bool(given == right)
 
 

@@ -15,7 +15,7 @@ from ...views.style import BLUE, VERMILION
 from ...views.table import ONE_LINE, Cell, Table
 
 ROW = 16
-_MARKS = {True: ("[", "]"), False: ("(", ")")}  # livepatch relocation or ordinary one: told by shape, colour only adds
+_MARKS = {True: ("[", "]"), False: ("(", ")")}  # a livepatch relocation or an ordinary one: by shape, colour only adds
 
 
 @dataclass(frozen=True)
@@ -86,11 +86,8 @@ class FileBytes(Shown):
         self.file, self.section = file, section
         self.body = file.section_bytes(_index(file, section))
         self.holes = holes(file, section)
-        self._edges: dict[int, Hole] = {}
-        self._ends: dict[int, Hole] = {}
-        for hole in self.holes:
-            self._edges[hole.offset] = hole
-            self._ends[hole.offset + hole.width] = hole
+        self._opens = {hole.offset: hole for hole in self.holes}
+        self._closes = {hole.offset + hole.width: hole for hole in self.holes}
 
     @property
     def title(self) -> str:
@@ -103,19 +100,16 @@ class FileBytes(Shown):
     def _row(self, start: int) -> Iterator[tuple[str, Hole | None]]:
         """Separators and bytes of one row in turn; a bracket takes the place of the blank between two bytes."""
         stop = min(start + ROW, len(self.body))
-        for offset in range(start, stop):
-            yield self._gap(offset, first=offset == start)
-            yield f"{self.body[offset]:02x}", self._inside(offset)
-        closes = self._ends.get(stop)
-        yield (_MARKS[closes.livepatch][1], closes) if closes else (" ", None)
-
-    def _gap(self, offset: int, first: bool) -> tuple[str, Hole | None]:
-        opens, closes = self._edges.get(offset), self._ends.get(offset)
-        if opens:
-            return _MARKS[opens.livepatch][0], opens
-        if closes and not first:  # at a row's start the bracket has been closed at the end of the row before
-            return _MARKS[closes.livepatch][1], closes
-        return " ", None
+        for offset in range(start, stop + 1):
+            opens, closes = self._opens.get(offset), self._closes.get(offset)
+            if opens and offset < stop:  # else it opens the next row
+                yield _MARKS[opens.livepatch][0], opens
+            elif closes and offset > start:  # else it was closed at the end of the row before
+                yield _MARKS[closes.livepatch][1], closes
+            else:
+                yield " ", None
+            if offset < stop:
+                yield f"{self.body[offset]:02x}", self._inside(offset)
 
     def _legend(self, start: int) -> list[Hole]:
         return [hole for hole in self.holes if start <= hole.offset < start + ROW]

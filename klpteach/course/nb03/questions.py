@@ -78,7 +78,7 @@ QUESTIONS = {
             "rodata": "Its flags decide: A (keep it), neither X (code) nor W (may be written). It stays as long as the livepatch does.",
             "data": "Sites are written, the list of them is not: it has no W.",
         },
-        {"rodata": "with the read-only data", "dropped": "nowhere", "code": "with the code", "data": "with the data"},
+        {"rodata": "with the read-only data"},
     ),
     "last-byte": Question(
         "nfsd_demo stands below the livepatch, some 20,000 bytes away. The livepatch calls `demo_scale`. What is the last of the four bytes?",
@@ -93,7 +93,7 @@ QUESTIONS = {
             "c0": "That would be the address itself. A call stores how far it is, not where.",
             "ff": "The call goes down in memory, and the highest byte of a small negative number is ff.",
         },
-        {"ff": "ff", "00": "00", "c0": "c0"},
+        {"ff": "ff"},
     ),
     "fits-32": Question(
         "demo_counter is at 0xffffffffc0203010. Two types keep 32 bits of an address and must be able to give back all 64. Which can hold this one?",
@@ -110,7 +110,7 @@ QUESTIONS = {
             "both": "They agree below 0x0000000080000000 only. No kernel address is there.",
             "neither": "64 bits, but the upper 33 are all the same: one of them is enough, if the CPU repeats it.",
         },
-        {"11": "R_X86_64_32S", "10": "R_X86_64_32", "both": "both", "neither": "neither"},
+        {"11": "R_X86_64_32S"},
     ),
     "another-base": Question(
         "nfsd_demo.ko is loaded 0x5000 bytes further on. At which relocated places do other bytes stand than before?",
@@ -125,11 +125,7 @@ QUESTIONS = {
             "addresses": "True inside the module. The kernel's own functions do not move, so the distance to them does change.",
             "leaving": "Count who moves: S with the module, P with the module. Only where one of them moves alone, the sum changes.",
         },
-        {
-            "leaving": "where an address of its own is stored, or a distance that leaves the module",
-            "all": "all",
-            "addresses": "the addresses",
-        },
+        {"leaving": "where an address of its own is stored, or a distance that leaves the module"},
     ),
     "off-by-8": Question(
         "In this livepatch one relocation stands 8 bytes too far: a tool got an offset wrong. What does 6.1 do when it is loaded?",
@@ -144,7 +140,7 @@ QUESTIONS = {
             "panics": "Nothing runs yet. The bytes are looked at before they are written.",
             "refused": "The place holds an instruction, so it is not zero. That is all that the check knows, and it is enough.",
         },
-        {"refused": "it is refused, with the line of the 2019 report", "loads": "it loads"},
+        {"refused": "it is refused, with the line of the 2019 report"},
     ),
     "off-by-8-unchecked": Question(
         "The same livepatch on a kernel without the check. What does its load do?",
@@ -159,7 +155,7 @@ QUESTIONS = {
             "refused": "There is the overflow test, and the value does not overflow. Nobody else looks at a place.",
             "panics": "Loading only copies and writes. The crash waits until somebody calls the function.",
         },
-        {"loads": "it loads without a word", "refused": "it is refused"},
+        {"loads": "it loads without a word"},
     ),
 }
 

@@ -83,7 +83,7 @@ QUESTIONS = {
             "pulled": "The kernel asks for no module here: the file's `depends=` is empty, and nothing in it names a dependency.",
             "loads": "The loader leaves marked symbols alone. The names wait in the livepatch until somebody can say what they mean.",
         },
-        {"loads": "it loads, and the holes stay empty", "refused": "it is refused", "pulled": "it pulls the target in"},
+        {"loads": "it loads, and the holes stay empty"},
     ),
     "two-of-a-name": Question(
         "nfsd_demo has two functions named `demo_dup`. A livepatch asks for `demo_dup,0`. What does the kernel do?",
@@ -93,7 +93,7 @@ QUESTIONS = {
             "loads": "The first is position 1. Position 0 promises that there is one only, and the kernel holds you to it.",
             "refused": "0 does not mean the first. It means: there is only one, so anything else is a mistake.",
         },
-        {"refused": "it refuses", "loads": "it takes the first"},
+        {"refused": "it refuses"},
     ),
     "seven-events": Question(
         "nfsd_demo is loaded, its livepatch is there. Seven events: state COMING, relocations written, a line in the log, "
@@ -109,7 +109,7 @@ QUESTIONS = {
             SPLIT: "The names suggest that something is between them. What is between them is the redirection, not init().",
             BEFORE: "The module is patched before its own code runs for the first time. Not even init() sees the old functions.",
         },
-        {BEFORE: "init() is the last of the seven", SPLIT: "between the callbacks", AFTER: "right after COMING"},
+        {BEFORE: "init() is the last of the seven"},
     ),
     "second-try": Question(
         "pre_patch has refused nfsd_demo once. You tell it to say yes, and load nfsd_demo again. What does 6.1 do?",
@@ -119,7 +119,7 @@ QUESTIONS = {
             "loads": "The reason is gone, the bytes are not. They were written before pre_patch was asked, and nobody took them back.",
             "refused": "The relocations came before the callback. When the callback says no, they stay: the check finds them.",
         },
-        {"refused": "it is refused, with −8 this time", "loads": "it loads"},
+        {"refused": "it is refused, with −8 this time"},
     ),
     "clobber": Question(
         "At load the seven bytes of a call became `cli` and a nop. Now the relocation that belonged to the call is written over "
@@ -135,7 +135,7 @@ QUESTIONS = {
             "call": "A call begins with `ff 14 25`. Those three bytes are gone, and a relocation does not write them.",
             "neither": "The first half of one instruction and the second half of another. The CPU reads it all the same.",
         },
-        {"neither": "neither: an instruction that nobody wrote", "cli": "cli and a nop", "call": "the call"},
+        {"neither": "neither: an instruction that nobody wrote"},
     ),
     "which-edition": Question(
         "Edition 1 patches nfsd_demo and lockd_demo; lockd_demo is not loaded. Edition 2 replaces edition 1. Now lockd_demo "
@@ -151,7 +151,7 @@ QUESTIONS = {
             "both": "Without replace that is what happens: they are stacked. Replace takes the older ones out of the list.",
             "2": "Replace takes the older livepatches out of the kernel's list. What they knew, the new one has to know.",
         },
-        {"2": "edition 2 alone", "1": "edition 1", "both": "both"},
+        {"2": "edition 2 alone"},
     ),
 }
 

@@ -63,7 +63,7 @@ QUESTIONS = {
             "stub": "The stub keeps r2, and it holds the whole 64-bit address, so that the distance does not matter either.",
             "target": "The target knows nothing of its livepatch, and nobody writes into it. The caller brings its own stub.",
         },
-        {"stub": "to a stub in the livepatch", "function": "to the function"},
+        {"stub": "to a stub in the livepatch"},
     ),
     "which-call": Question(
         "The livepatch has three calls into nfsd_demo: at .text+0x7c, .text+0x9c and .text+0xb0. Each has its `ld r2,24(r1)` from the first load. Which one does the refused reload name?",
@@ -80,7 +80,7 @@ QUESTIONS = {
             "b0": "ppc64le sorts relocations by symbol number, the highest first. The line names a place, not the first place.",
             "all": "The first refusal ends the load. Nobody looks at the others.",
         },
-        {"7c": "0x7c", "9c": "0x9c", "b0": "the one at 0xb0", "all": "all three"},
+        {"b0": "the one at 0xb0"},
     ),
     "data-only": Question(
         "Another livepatch uses two variables of nfsd_demo and calls none of its functions. On 6.1: is its reload refused as well?",
@@ -90,7 +90,7 @@ QUESTIONS = {
             "refused": "They do. But on ppc64le nobody asks what stood there: an address is written over whatever it finds.",
             "loads": "The only check is the one for a nop behind a call. Without a call there is nothing to check.",
         },
-        {"loads": "it loads, each time", "refused": "it is refused"},
+        {"loads": "it loads, each time"},
     ),
     "put-back": Question(
         "Somebody wants to undo the relocation while nfsd_demo is away, so that the next load of 6.1 is content. Which word belongs behind the call?",
@@ -105,7 +105,7 @@ QUESTIONS = {
             "nop": "To undo means to give back what the file had. That is zeros on x86_64, and a nop here.",
             "either": "The loader compares the whole word with one value.",
         },
-        {"nop": "0x60000000, a nop", "zero": "0x00000000", "either": "either"},
+        {"nop": "0x60000000, a nop"},
     ),
     "four-moves": Question(
         "Linux 6.12 has the fix. Now nfsd_demo is reloaded four times, each time at a new address. The table of stubs has 11 slots; 8 are used after the first load, 3 of them for nfsd_demo. How many of the four reloads succeed?",

@@ -58,7 +58,7 @@ QUESTIONS = {
             "x86_64": "ppc64le refuses by a check of its own; to remove the one leaves the other.",
             "neither": "On x86_64 nothing else looks at the place: the values are written over what is there, and they are right.",
         },
-        {"both": "on both", "x86_64": "on x86_64 only", "neither": "on neither"},
+        {"x86_64": "on x86_64 only"},
     ),
     "damaged-on-ppc64le": Question(
         "In a livepatch for ppc64le one relocation stands 8 bytes too far. The kernel is 6.1 as released. Does it notice?",
@@ -68,7 +68,7 @@ QUESTIONS = {
             "refused": "ppc64le checks the word behind a call, and nothing else. Here that word happens to pass.",
             "loads": "No zero check there. What x86_64 would lose without its check, ppc64le never had.",
         },
-        {"loads": "it loads without a word", "refused": "it is refused"},
+        {"loads": "it loads without a word"},
     ),
     "disable-first": Question(
         "Removal is denied: rmmod says that nfsd_demo is in use. You disable the livepatch and try again. Can nfsd_demo go and come back?",
@@ -78,7 +78,7 @@ QUESTIONS = {
             "loads": "The reference belongs to the patched state. No longer patched, no longer held. But now the fix is off.",
             "refused": "The livepatch may stay in memory; what holds the target is that it is patched.",
         },
-        {"loads": "yes, but without the fix", "refused": "no"},
+        {"loads": "yes, but without the fix"},
     ),
     "foreign-byte": Question(
         "While all is loaded, a stranger overwrites a site: eight bytes 0x1122334455667788. Then nfsd_demo goes and comes. Which clearing lets it back in?",
@@ -95,7 +95,7 @@ QUESTIONS = {
             "checked": "The other way round: the one that checks is the one that refuses.",
             "neither": "The RFC does not look. It wipes the stranger's bytes away, and nobody hears of them.",
         },
-        {"rfc": "the RFC only", "both": "both", "checked": "6.3 only", "neither": "neither"},
+        {"rfc": "the RFC only"},
     ),
     "obj-mod": Question(
         "Linux 5.3: the reload was refused, so nfsd_demo is not loaded. Livepatch keeps a pointer to it, obj->mod; NULL means not loaded. What does it hold?",
@@ -105,7 +105,7 @@ QUESTIONS = {
             "none": "It should. But the pointer was set before the relocations were tried, and the error path forgot it.",
             "gone": "It was set on the way in. The way out of an error did not take it back.",
         },
-        {"gone": "a module that is gone", "none": "NULL"},
+        {"gone": "a module that is gone"},
     ),
     "same-minus-19": Question(
         "nfsd_demo's first load ends with −19, on a kernel that denies removal and on one that clears. Is there a difference yet, before the next load?",
@@ -115,7 +115,7 @@ QUESTIONS = {
             "later": "The same errno, the same lines. But one of them has stale bytes in the livepatch, and the next load finds them.",
             "bytes": "A reference cannot put bytes back. Clearing is called on this way out as well.",
         },
-        {"bytes": "yes, in the livepatch's bytes", "later": "no"},
+        {"bytes": "yes, in the livepatch's bytes"},
     ),
     "full-columns": Question(
         "Nine stories on x86_64, four ways out: remove the check, deny removal, the RFC, 6.3. How many of the four end as one would wish in all nine?",

@@ -76,7 +76,7 @@ QUESTIONS = {
             "forty": "A target has dependencies of its own, and those have theirs. modprobe loads them all.",
             "more": "The targets pull in what they need, and that again what it needs.",
         },
-        {"more": "more than 80, for three in use", "forty": "the targets and a few", "same": "7"},
+        {"more": "more than 80, for three in use"},
     ),
     "hardware-absent": Question(
         "The livepatch depends on five targets. The init() of one says −19, no such device: there is none in this machine. "
@@ -92,11 +92,7 @@ QUESTIONS = {
             "clean": "modprobe loads one after the other, and takes nothing back.",
             "dirty": "What came before the failing one is loaded, initialised and stays.",
         },
-        {
-            "dirty": "refused, and what was pulled in stays",
-            "clean": "refused, and nothing stays",
-            "skips": "it loads without it",
-        },
+        {"dirty": "refused, and what was pulled in stays"},
     ),
     "half-helps": Question(
         "Half-load the targets that nobody uses: relocate them, and do not run their init(). Which of the two troubles does that end?",
@@ -113,7 +109,7 @@ QUESTIONS = {
             "not-installed": "Where would the half of it come from?",
             "neither": "It is init() that looks for the hardware, and init() does not run.",
         },
-        {"no-hardware": "absent hardware, and no more", "both": "both", "neither": "neither"},
+        {"no-hardware": "absent hardware, and no more"},
     ),
     "two-parts": Question(
         "nfsd_demo and lockd_demo are loaded, and one fix changes both. The livepatch is split: one module for each. When do "
@@ -124,7 +120,7 @@ QUESTIONS = {
             "together": "Within one livepatch it does: that is what the transition is for. Two livepatches have two transitions.",
             "apart": "Each part is a livepatch of its own, with a transition of its own. In between there is a mixture.",
         },
-        {"apart": "one after the other", "together": "together"},
+        {"apart": "one after the other"},
     ),
     "race-edition": Question(
         "Split again. nfsd_demo is coming, and waits for its part of edition 1. Now edition 2 is loaded. Then the wait ends. "
@@ -136,7 +132,7 @@ QUESTIONS = {
             "2": "It would have to be asked for. The request was made before edition 2 was there.",
             "none": "Edition 2 could not replace what was not loaded yet.",
         },
-        {"1": "edition 1, and nobody says so", "2": "edition 2", "none": "none"},
+        {"1": "edition 1, and nobody says so"},
     ),
     "quantify": Question(
         "Suppose that every target is there before the livepatch, and stays. Code that waits for targets could be deleted from "
@@ -148,7 +144,7 @@ QUESTIONS = {
             "hundreds": "The volume is modest. The argument was about order: what has to happen before what.",
             "thousands": "It was felt to be large. What stays is larger: symbols, ftrace, transitions, callbacks, replace.",
         },
-        {"hundreds": "a few hundred", "tens": "less than 100", "thousands": "thousands"},
+        {"hundreds": "a few hundred"},
     ),
 }
 

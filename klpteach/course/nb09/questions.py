@@ -79,7 +79,7 @@ QUESTIONS = {
             "6.3": "Three and a half years: two versions by one author, nine by another.",
             "never": "It is merged. Whether that ends the bug is the next question.",
         },
-        {"6.3": "6.3, three and a half years later", "never": "none"},
+        {"6.3": "6.3, three and a half years later"},
     ),
     "second-try-on-6.12": Question(
         "6.12, with the fix. Two livepatches wait for nfsd_demo; the second wants a function that it does not have. "
@@ -91,7 +91,7 @@ QUESTIONS = {
             "-8": "The second livepatch had written its relocations before its function was looked up, and nobody cleared them.",
             "0": "Nothing has been mended in between.",
         },
-        {"-8": "−8, and the cause is hidden", "-22": "−22 again", "0": "0"},
+        {"-8": "−8, and the cause is hidden"},
     ),
     "third-move": Question(
         "ppc64le, 6.12. This table of stubs has seven slots, and ends where its page ends. The livepatch needs one more with "
@@ -107,7 +107,7 @@ QUESTIONS = {
             "refused": "That is how it ends where memory goes on behind the table. Here the search for a free slot reads behind it.",
             "oops": "The search reads the next slot before it asks whether there is one. Behind it nothing is mapped.",
         },
-        {"oops": "an oops", "refused": "−2", "loads": "it loads"},
+        {"oops": "an oops"},
     ),
     "late-without-late-patching": Question(
         "The livepatch for nfsd_demo is enabled and leaves out what is not loaded. Now nfsd_demo is loaded. What does the kernel say?",
@@ -122,7 +122,7 @@ QUESTIONS = {
             "silent": "Leaving out means forgetting. The module comes up with the bug that the livepatch is for.",
             "refused": "That is the other half of the idea, and a proposal of its own.",
         },
-        {"silent": "not a word", "told": "it says so", "refused": "it is refused"},
+        {"silent": "not a word"},
     ),
     "stars-left": Question(
         "Take 6.3's clearing on x86_64, and let ppc64le keep its stubs. The model tells every story on four kernels under that "
@@ -134,7 +134,7 @@ QUESTIONS = {
             "few": "What is left: a load that fails half way, a stranger, and on ppc64le a damaged file.",
             "many": "It was many for the kernel as released on 6.1.",
         },
-        {"few": "in fewer than ten", "none": "never", "many": "in ten or more"},
+        {"few": "in fewer than ten"},
     ),
     "who-runs-unpatched": Question(
         "A year of many machines. Under which of these two does a machine run code that its livepatch should have replaced: if "
@@ -152,7 +152,7 @@ QUESTIONS = {
             "both": "One leaves out late modules. The other leaves out machines that lack one of its targets' hardware.",
             "none": "Both give up something, and it is the fix.",
         },
-        {"both": "both", "late": "late modules only", "depend": "dependencies only", "none": "neither"},
+        {"both": "both"},
     ),
 }
 
