@@ -13,9 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import klpteach as kt
-from klpteach.course import Exercise, Problem, Question, checks
+from klpteach.course import checks
 from klpteach.course import progress as book
+from klpteach.course.exercise import Exercise, Problem
 from klpteach.course.notebooks import NOTEBOOKS, find_exercise, find_question, notebooks
+from klpteach.course.question import Question
 from klpteach.course.sheet import progress_rows
 
 pytestmark = pytest.mark.usefixtures("blank")

@@ -9,25 +9,24 @@ from ...model.policy import available, behaviour
 from ...scenarios.simulate import simulate
 from ...views.reply import Reply
 from ..exercise import Exercise, Problem
-from ..question import Question, refused_or_loads
+from ..question import questions, refused_or_loads
 
 TITLE = "start here"
-SAYS = {"loads": "it loads", "refused": "it is refused", "panics": "it crashes"}
 
 
-QUESTIONS = {
-    "reload": Question(
-        "nfsd_demo is loaded, livepatched, removed. Now you load the same file again. What does Linux 6.1 do?",
-        {"loads": "It loads, and is patched again", "refused": "It refuses the module", "panics": "It crashes"},
-        lambda: refused_or_loads("reload"),
-        {
-            "loads": "You expected what most people do, since the file has not changed. But the livepatch has, in memory.",
-            "refused": "The module is fine; what refuses it is something left behind in the livepatch.",
-            "panics": "No: the kernel notices, and refuses. A refusal is the kinder failure; later you meet kernels that do not notice.",
-        },
-        SAYS,
-    )
-}
+QUESTIONS = questions(
+    """
+    reload
+    nfsd_demo is loaded, livepatched, removed. Now you load the same file again. What does Linux 6.1 do?
+    - loads: It loads, and is patched again
+      You expected what most people do, since the file has not changed. But the livepatch has, in memory.
+    - refused: It refuses the module => it is refused
+      The module is fine; what refuses it is something left behind in the livepatch.
+    - panics: It crashes
+      No: the kernel notices, and refuses. A refusal is the kinder failure; later you meet kernels that do not notice.
+    """,
+    {"reload": lambda: refused_or_loads("reload")},
+)
 
 
 def judge_fix(proposal: Any, release: str = "6.1") -> Reply:

@@ -15,7 +15,7 @@ from ...model.recording import hexa
 from ...scenarios.simulate import simulate
 from ..checks import function_on
 from ..exercise import Exercise, Problem
-from ..question import Question
+from ..question import questions
 from .loading import DEFECT, LIVEPATCH, Move, Written, loaded_text, moved, some_calls
 
 TITLE = "loading on x86_64"
@@ -62,102 +62,80 @@ def _ends(errno: int | None) -> str:
     return "refused" if errno else "loads"
 
 
-QUESTIONS = {
-    "klp-rela-place": Question(
-        "`.klp.rela.nfsd_demo..text` is the list of livepatch relocations. Where does the loader put it?",
-        {
-            "dropped": "Nowhere: a list of relocations is used once and dropped",
-            "code": "With the code, which it is about",
-            "rodata": "With the read-only data",
-            "data": "With the data that can be written",
-        },
-        livepatch_section_is_with,
-        {
-            "dropped": "That is what becomes of an ordinary `.rela` section. This one has the flag A (SHF_ALLOC): the kernel needs it again when the target comes.",
-            "code": "What a section is about does not matter, only its flags do: A without X is no code.",
-            "rodata": "Its flags decide: A (keep it), neither X (code) nor W (may be written). It stays as long as the livepatch does.",
-            "data": "Sites are written, the list of them is not: it has no W.",
-        },
-        {"rodata": "with the read-only data"},
-    ),
-    "last-byte": Question(
-        "nfsd_demo stands below the livepatch, some 20,000 bytes away. The livepatch calls `demo_scale`. What is the last of the four bytes?",
-        {
-            "00": "00: the distance is small",
-            "c0": "c0: it belongs to the address 0xffffffffc0…",
-            "ff": "ff: the distance is negative",
-        },
-        last_byte_of_the_call,
-        {
-            "00": "Small, but downwards. A negative number has its upper bits set, and the upper byte comes last.",
-            "c0": "That would be the address itself. A call stores how far it is, not where.",
-            "ff": "The call goes down in memory, and the highest byte of a small negative number is ff.",
-        },
-        {"ff": "ff"},
-    ),
-    "fits-32": Question(
-        "demo_counter is at 0xffffffffc0203010. Two types keep 32 bits of an address and must be able to give back all 64. Which can hold this one?",
-        {
-            "10": "R_X86_64_32, which fills up with zeros",
-            "11": "R_X86_64_32S, which repeats the sign bit",
-            "both": "Both",
-            "neither": "Neither: it has 64 bits",
-        },
-        where_a_kernel_address_fits,
-        {
-            "10": "Filled up with zeros it would be 0x00000000c0203010, an address of user space.",
-            "11": "The upper 33 bits of a module's address are ones, so the sign bit brings all of them back.",
-            "both": "They agree below 0x0000000080000000 only. No kernel address is there.",
-            "neither": "64 bits, but the upper 33 are all the same: one of them is enough, if the CPU repeats it.",
-        },
-        {"11": "R_X86_64_32S"},
-    ),
-    "another-base": Question(
-        "nfsd_demo.ko is loaded 0x5000 bytes further on. At which relocated places do other bytes stand than before?",
-        {
-            "all": "At all of them: every address has moved",
-            "addresses": "Where an address is stored; a distance stays what it is",
-            "leaving": "Where it stores an address of its own, or a distance that leaves the module",
-        },
-        what_a_new_base_changes,
-        {
-            "all": "Inside the module both ends of a distance move together. S and P grow by the same number, and the difference stays.",
-            "addresses": "True inside the module. The kernel's own functions do not move, so the distance to them does change.",
-            "leaving": "Count who moves: S with the module, P with the module. Only where one of them moves alone, the sum changes.",
-        },
-        {"leaving": "where an address of its own is stored, or a distance that leaves the module"},
-    ),
-    "off-by-8": Question(
-        "In this livepatch one relocation stands 8 bytes too far: a tool got an offset wrong. What does 6.1 do when it is loaded?",
-        {
-            "loads": "It loads: the offset is inside the section",
-            "panics": "It crashes while it loads",
-            "refused": "It refuses the livepatch",
-        },
-        lambda: _ends(loaded_text(DEFECT)[0]),
-        {
-            "loads": "An offset alone proves nothing. What is at the place does: code, where a relocation expects zeros.",
-            "panics": "Nothing runs yet. The bytes are looked at before they are written.",
-            "refused": "The place holds an instruction, so it is not zero. That is all that the check knows, and it is enough.",
-        },
-        {"refused": "it is refused, with the line of the 2019 report"},
-    ),
-    "off-by-8-unchecked": Question(
-        "The same livepatch on a kernel without the check. What does its load do?",
-        {
-            "loads": "It loads, and says nothing",
-            "refused": "Another test refuses it",
-            "panics": "It crashes while it loads",
-        },
-        lambda: _ends(loaded_text(DEFECT, ("remove-check",))[0]),
-        {
-            "loads": "The value fits, the place is inside the section: nobody else looks. It goes wrong when the code runs.",
-            "refused": "There is the overflow test, and the value does not overflow. Nobody else looks at a place.",
-            "panics": "Loading only copies and writes. The crash waits until somebody calls the function.",
-        },
-        {"loads": "it loads without a word"},
-    ),
-}
+QUESTIONS = questions(
+    """
+    klp-rela-place
+    `.klp.rela.nfsd_demo..text` is the list of livepatch relocations. Where does the loader put it?
+    - dropped: Nowhere: a list of relocations is used once and dropped
+      That is what becomes of an ordinary `.rela` section. This one has the flag A (SHF_ALLOC): the kernel needs it
+      again when the target comes.
+    - code: With the code, which it is about
+      What a section is about does not matter, only its flags do: A without X is no code.
+    - rodata: With the read-only data => with the read-only data
+      Its flags decide: A (keep it), neither X (code) nor W (may be written). It stays as long as the livepatch does.
+    - data: With the data that can be written
+      Sites are written, the list of them is not: it has no W.
+
+    last-byte
+    nfsd_demo stands below the livepatch, some 20,000 bytes away. The livepatch calls `demo_scale`. What is the last of
+    the four bytes?
+    - 00: 00: the distance is small
+      Small, but downwards. A negative number has its upper bits set, and the upper byte comes last.
+    - c0: c0: it belongs to the address 0xffffffffc0…
+      That would be the address itself. A call stores how far it is, not where.
+    - ff: ff: the distance is negative => ff
+      The call goes down in memory, and the highest byte of a small negative number is ff.
+
+    fits-32
+    demo_counter is at 0xffffffffc0203010. Two types keep 32 bits of an address and must be able to give back all 64.
+    Which can hold this one?
+    - 10: R_X86_64_32, which fills up with zeros
+      Filled up with zeros it would be 0x00000000c0203010, an address of user space.
+    - 11: R_X86_64_32S, which repeats the sign bit => R_X86_64_32S
+      The upper 33 bits of a module's address are ones, so the sign bit brings all of them back.
+    - both: Both
+      They agree below 0x0000000080000000 only. No kernel address is there.
+    - neither: Neither: it has 64 bits
+      64 bits, but the upper 33 are all the same: one of them is enough, if the CPU repeats it.
+
+    another-base
+    nfsd_demo.ko is loaded 0x5000 bytes further on. At which relocated places do other bytes stand than before?
+    - all: At all of them: every address has moved
+      Inside the module both ends of a distance move together. S and P grow by the same number, and the difference
+      stays.
+    - addresses: Where an address is stored; a distance stays what it is
+      True inside the module. The kernel's own functions do not move, so the distance to them does change.
+    - leaving: Where it stores an address of its own, or a distance that leaves the module => where an address of its own is stored, or a distance that leaves the module
+      Count who moves: S with the module, P with the module. Only where one of them moves alone, the sum changes.
+
+    off-by-8
+    In this livepatch one relocation stands 8 bytes too far: a tool got an offset wrong. What does 6.1 do when it is
+    loaded?
+    - loads: It loads: the offset is inside the section
+      An offset alone proves nothing. What is at the place does: code, where a relocation expects zeros.
+    - panics: It crashes while it loads
+      Nothing runs yet. The bytes are looked at before they are written.
+    - refused: It refuses the livepatch => it is refused, with the line of the 2019 report
+      The place holds an instruction, so it is not zero. That is all that the check knows, and it is enough.
+
+    off-by-8-unchecked
+    The same livepatch on a kernel without the check. What does its load do?
+    - loads: It loads, and says nothing => it loads without a word
+      The value fits, the place is inside the section: nobody else looks. It goes wrong when the code runs.
+    - refused: Another test refuses it
+      There is the overflow test, and the value does not overflow. Nobody else looks at a place.
+    - panics: It crashes while it loads
+      Loading only copies and writes. The crash waits until somebody calls the function.
+    """,
+    {
+        "klp-rela-place": livepatch_section_is_with,
+        "last-byte": last_byte_of_the_call,
+        "fits-32": where_a_kernel_address_fits,
+        "another-base": what_a_new_base_changes,
+        "off-by-8": lambda: _ends(loaded_text(DEFECT)[0]),
+        "off-by-8-unchecked": lambda: _ends(loaded_text(DEFECT, ("remove-check",))[0]),
+    },
+)
 
 
 def _case(one: Written) -> tuple[tuple[int, int, int], bytes]:

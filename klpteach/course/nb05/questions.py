@@ -9,43 +9,41 @@ from ...model.recording import hexa
 from ...scenarios.simulate import busy, simulate
 from ...views.reply import Reply
 from ..exercise import Exercise, Problem
-from ..nb00.questions import SAYS
-from ..question import Question, refused_or_loads
+from ..question import questions, refused_or_loads
 
 TITLE = "the bug"
 
-QUESTIONS = {
-    "same-address": Question(
-        "nfsd_demo would come back to exactly the same address, so every byte the kernel wants to write is there already. Will it load?",
-        {"loads": "Yes: nothing changes", "refused": "No: refused all the same"},
-        lambda: refused_or_loads("reload"),
-        {
-            "loads": "You may have thought that identical bytes cannot hurt. The check never compares: it asks whether the bytes are zero.",
-            "refused": "The check asks for zero, not for another value; the right bytes are as bad as wrong ones.",
-        },
-        SAYS,
-    ),
-    "other-address": Question(
-        "Another module takes the freed place first, so nfsd_demo must go elsewhere. Does the new address help?",
-        {"loads": "It loads: other bytes are written", "refused": "Refused, as before"},
-        lambda: refused_or_loads("moved"),
-        {
-            "loads": "The new address changes what the kernel wants to write, not what it finds. It finds the old bytes, and stops.",
-            "refused": "Where the module lands decides the value that would be written; the check looks at what is there.",
-        },
-        SAYS,
-    ),
-    "init-fails": Question(
-        "This time nobody runs rmmod. The module's own init() fails at its first load; then you load a good build. What now?",
-        {"loads": "It loads: nothing was ever removed", "refused": "Refused"},
-        lambda: refused_or_loads("init-fails"),
-        {
-            "loads": "The livepatch writes its relocations before init() runs. A module that never arrived leaves them behind as well.",
-            "refused": "The bytes are written while the module is coming, before its init() has a say.",
-        },
-        SAYS,
-    ),
-}
+QUESTIONS = questions(
+    """
+    same-address
+    nfsd_demo would come back to exactly the same address, so every byte the kernel wants to write is there already.
+    Will it load?
+    - loads: Yes: nothing changes
+      You may have thought that identical bytes cannot hurt. The check never compares: it asks whether the bytes are
+      zero.
+    - refused: No: refused all the same => it is refused
+      The check asks for zero, not for another value; the right bytes are as bad as wrong ones.
+
+    other-address
+    Another module takes the freed place first, so nfsd_demo must go elsewhere. Does the new address help?
+    - loads: It loads: other bytes are written
+      The new address changes what the kernel wants to write, not what it finds. It finds the old bytes, and stops.
+    - refused: Refused, as before => it is refused
+      Where the module lands decides the value that would be written; the check looks at what is there.
+
+    init-fails
+    This time nobody runs rmmod. The module's own init() fails at its first load; then you load a good build. What now?
+    - loads: It loads: nothing was ever removed
+      The livepatch writes its relocations before init() runs. A module that never arrived leaves them behind as well.
+    - refused: Refused => it is refused
+      The bytes are written while the module is coming, before its init() has a say.
+    """,
+    {
+        "same-address": lambda: refused_or_loads("reload"),
+        "other-address": lambda: refused_or_loads("moved"),
+        "init-fails": lambda: refused_or_loads("init-fails"),
+    },
+)
 
 
 def bases(seed: int, release: str = "6.1") -> tuple[int, int, bool]:
