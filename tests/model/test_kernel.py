@@ -16,7 +16,7 @@ from klpteach.files.klp import sites
 from klpteach.model import errno
 from klpteach.model.memory import AddressSpace
 from klpteach.model.policy import PROPOSALS, RELEASES, available
-from klpteach.scenarios.simulate import SCENARIOS, busy
+from klpteach.scenarios.course import SCENARIOS, busy
 
 ENOENT, EAGAIN, EEXIST, ENODEV, EINVAL, ENOEXEC = -2, -11, -17, -19, -22, -8
 

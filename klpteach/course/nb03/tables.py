@@ -8,7 +8,8 @@ import pandas as pd
 
 from ...files.elf import ModuleFile
 from ...model.arch.x86_64 import HOWTO, fits_signed32, fits_unsigned32
-from ...model.recording import Recording, hexa
+from ...model.recording import Recording
+from ...model.step import hexa
 from ...views.byte_rows import ByteRows
 from .loading import Written, damage, moved, written
 
