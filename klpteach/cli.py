@@ -226,7 +226,7 @@ def _reload_rows(file: Any, targets: dict[str, Any]) -> list[dict[str, Any]]:
 def relocate(args: argparse.Namespace) -> int:
     from .files.elf import ModuleFile
     from .model.image import load_image
-    from .model.recording import hexa
+    from .model.step import hexa
 
     file = ModuleFile.open(args.file)
     symbols = _symbols(args.symbols)

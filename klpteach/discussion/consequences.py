@@ -17,7 +17,8 @@ from ..errors import KlpteachError
 from ..files.samples import data_dir, ko_dir
 from ..model.policy import PROPOSALS, possible
 from ..reading.outcome import Outcome, outcome_of
-from ..scenarios.simulate import Scenario, get, has_files, simulate
+from ..scenarios.scenario import Scenario
+from ..scenarios.simulate import get, has_files, simulate
 
 ARCHES, RELEASES = ("x86_64", "ppc64le"), ("6.1", "6.12")
 

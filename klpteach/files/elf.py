@@ -213,6 +213,9 @@ class ModuleFile:
 
         return relocations(self)
 
+    def __deepcopy__(self, memo: object) -> ModuleFile:
+        return self  # it never changes: copies of a kernel share it
+
     def __repr__(self) -> str:
         return f"<ModuleFile {self.name} {self.arch}: {len(self.shdrs)} sections, {len(self.symtab)} symbols>"
 

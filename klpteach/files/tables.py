@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 from elftools.elf import enums
 
-from ..model.recording import Recording, hexa
+from ..model.recording import Recording
+from ..model.step import hexa
 from . import klp
 from .elf import RELA, ModuleFile
 from .elf_h import SHN_ABS, SHN_COMMON, SHN_LIVEPATCH, SHN_UNDEF

@@ -10,7 +10,7 @@ from ..model.errno import ENODEV
 from ..model.kernel import Kernel
 from ..model.layout import ONE_BLOCK, SEPARATE
 from ..model.module import LIVE
-from ..model.recording import Step
+from ..model.step import Step
 
 ROOM = 0x1000000  # bytes from one place to the next; a sixteenth for each kind of memory
 
@@ -92,7 +92,7 @@ def commands(kernel: Kernel, event: Event, cast: Cast) -> Iterator[str]:
 def places(kernel: Kernel, target: str, cast: Cast) -> list[dict[str, int]]:
     """The places that a target goes round: kind of memory -> address. Far from where the other modules are put."""
     first = cast.targets.index(target) * cast.places + 1
-    starts = [kernel.cpu.modules_start + number * ROOM for number in range(first, first + cast.places)]
+    starts = [kernel.arch.modules_start + number * ROOM for number in range(first, first + cast.places)]
     kinds = (*ONE_BLOCK, *SEPARATE)
     return [{kind: start + number * ROOM // 16 for number, kind in enumerate(kinds)} for start in starts]
 
@@ -109,7 +109,7 @@ def _place(kernel: Kernel, event: Event, cast: Cast) -> None:
 
 def livepatches(kernel: Kernel) -> dict[str, bool]:
     """The livepatches that an administrator has loaded, oldest first, and whether each is in force."""
-    if kernel.rules.split_per_object:
+    if kernel.split:
         return {one.name: one.enabled and bool(one.parts) for one in kernel.split.installed}
     active = {patch.name for patch in kernel.klp.patches if patch.enabled}
     return {mod.name: mod.name in active for mod in kernel.modules if mod.file.is_livepatch}

@@ -47,12 +47,12 @@ def fingerprint(kernel: Kernel) -> Hashable:
         return "hangs"
     modules = sorted((_module(mod) for mod in kernel.modules), key=repr)
     patches = tuple(_patch(patch) for patch in kernel.klp.patches)
-    where = _addresses(kernel) if kernel.arch == "ppc64le" else ()
-    split = tuple(
-        (one.name, one.enabled, tuple((o, part.filename) for o, part in one.parts.items()))
-        for one in kernel.split.installed
+    installed = tuple(
+        (one.name, one.enabled, tuple((label, part.filename) for label, part in one.parts.items()))
+        for one in (kernel.split.installed if kernel.split else ())
     )
-    return (tuple(modules), patches, kernel.klp.transition is not None, split, where)
+    where = _addresses(kernel) if kernel.arch.has_stubs else ()
+    return (tuple(modules), patches, kernel.klp.transition is not None, installed, where)
 
 
 def _module(mod: Module) -> Hashable:

@@ -9,7 +9,7 @@ import numpy as np
 
 from .days import Kind, Year, kinds
 from .events import Effects, Event
-from .run import Fleet, Mix, Tally
+from .fleet import Fleet, Mix, Tally
 from .states import StateTable
 
 Array = np.ndarray[Any, np.dtype[Any]]

@@ -41,6 +41,9 @@ class Layout:
     page: int = 0x1000
     text_size: int = 0  # of one block: where its code ends
 
+    def __deepcopy__(self, memo: object) -> Layout:
+        return self  # it never changes: copies of a kernel share it
+
     @property
     def core_size(self) -> int:
         """What /proc/modules shows: the core block, or all core regions, in whole pages."""

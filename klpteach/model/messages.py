@@ -40,6 +40,9 @@ class Message:
     def __call__(self, **args: Any) -> Line:
         return Line(self, args)
 
+    def __deepcopy__(self, memo: object) -> Message:
+        return self  # it never changes: copies of a kernel share it
+
     @cached_property
     def _regex(self) -> re.Pattern[str]:
         pieces = re.split(r"\{(\w+)[^}]*\}", self.format)

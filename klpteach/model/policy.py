@@ -36,6 +36,9 @@ class Behaviour:
     late_patching: bool = True  # proposal no-late-patching switches it off
     refuse_unpatched: bool = False  # proposal refuse-unpatched: a module that comes too late is not loaded at all
 
+    def __deepcopy__(self, memo: object) -> Behaviour:
+        return self  # it never changes: copies of a kernel share it
+
 
 RELEASES: Mapping[str, Behaviour] = {
     "5.3": Behaviour(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..model.recording import Step
+from ..model.step import Step
 from .history import History
 from .loads import Load
 

@@ -16,7 +16,7 @@ from ..files.samples import data_dir
 from ..model import messages
 from ..model.arch.x86_64 import HOWTO
 from ..model.errno import errno_name
-from ..model.recording import hexa
+from ..model.step import hexa
 from .dmesg_ppc64le import PPC64LE, expected_nop
 
 _PREFIX = re.compile(

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ..model import messages
 from ..model.memory import PAGE
-from ..model.recording import Recording, Step
+from ..model.recording import Recording
+from ..model.step import Step
 from .steps import patch_line
 
 if TYPE_CHECKING:

@@ -16,7 +16,8 @@ from ..files.samples import ko_dir, open_ko, plain_name
 from ..model import messages
 from ..model.errno import EAGAIN, errno_name
 from ..model.livepatch.core import klp_target_names
-from ..model.recording import Recording, Step
+from ..model.recording import Recording
+from ..model.step import Step
 from .steps import patch_line
 
 # From worst to best; the letter stands for it where colour cannot.

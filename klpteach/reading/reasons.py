@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..model import messages
-from ..model.recording import Step, hexa
+from ..model.step import Step, hexa
 from .history import History
 from .steps import no_stub_left, nonzero_line, nop_line, patch_line
 from .stubwords import no_nop, no_slot, wasted

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..model.recording import hexa
+from ..model.step import hexa
 from .history import History
 from .steps import patch_of
 from .words import count

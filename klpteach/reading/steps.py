@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..model import messages
-from ..model.recording import Step
+from ..model.step import Step
 
 LOOKS = ("boot", "cat", "lsmod", "modinfo", "busybox", "fill", "stk", "vmi", "uname", "ls", "dmesg")
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..files.klp import parse_symbol
-from ..model.recording import hexa
+from ..model.step import hexa
 from .calls import call_at
 from .loads import Load
 

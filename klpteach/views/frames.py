@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from ..model.recording import hexa
+from ..model.step import hexa
 
 _ADDRESSES = ("address", "end", "start", "P", "S")
 

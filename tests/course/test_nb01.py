@@ -8,7 +8,7 @@ import pytest
 import klpteach as kt
 from klpteach.course.ds_form import DSForm
 from klpteach.course.nb01 import questions, report, val
-from klpteach.model.recording import hexa
+from klpteach.model.step import hexa
 from klpteach.scenarios.recorded import evidence
 
 SEEDS = range(1, 21)

@@ -49,7 +49,7 @@ def test_a_walk_by_the_table_is_the_walk_of_one_kernel_step_by_step(arch, mix, r
     table, rng = StateTable(CAST, release, mix, arch), random.Random(f"{arch} {release} {mix}")
     for _ in range(2):
         kernel, state = Kernel(arch, release, mix), 0
-        kernel.looking = False
+        kernel.records_state = False
         for event in rng.choices(EVENTS, k=40):
             edge = table.follow(state, event)
             assert edge.effects == perform(kernel, event, CAST), event
@@ -367,7 +367,7 @@ def test_on_ppc64le_the_table_knows_where_a_target_has_been(mix):
     refused = 0
     for _ in range(4):
         kernel, state = Kernel("ppc64le", "6.12", mix), 0
-        kernel.looking = False
+        kernel.records_state = False
         for event in [events[-2], *rng.choices(events, weights=(6, 6, 4, 8, 1, 1), k=40)]:
             edge = table.follow(state, event)
             assert edge.effects == perform(kernel, event, MOVING), event

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno as host_errno
+import sys
+from importlib.util import module_from_spec, spec_from_file_location
 from itertools import pairwise
 
 import pytest
@@ -10,15 +13,31 @@ from conftest import KO
 from klpteach import Kernel, ModuleFile, PolicyError, ScenarioError, simulate
 from klpteach.files.corrupt import corrupt
 from klpteach.files.klp import sites
+from klpteach.model import errno
 from klpteach.model.memory import AddressSpace
 from klpteach.model.policy import PROPOSALS, RELEASES, available
-from klpteach.scenarios.simulate import SCENARIOS, busy
+from klpteach.scenarios.course import SCENARIOS, busy
 
 ENOENT, EAGAIN, EEXIST, ENODEV, EINVAL, ENOEXEC = -2, -11, -17, -19, -22, -8
 
 
 def errnos(*args, **kwargs):
     return [step.errno for step in simulate(*args, **kwargs)]
+
+
+def test_the_errnos_are_those_of_linux_whatever_runs_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On macOS EAGAIN is 35; rmmod of a module in use gives -11 here all the same, as on every Linux."""
+    if sys.platform == "linux":
+        assert {name: getattr(host_errno, name) for name in errno.NAMES.values()} == {
+            name: -number for number, name in errno.NAMES.items()
+        }
+    monkeypatch.setattr(host_errno, "EAGAIN", 35)
+    monkeypatch.setattr(host_errno, "errorcode", {35: "EAGAIN"})
+    spec = spec_from_file_location("errno_on_macos", errno.__file__)
+    assert spec and spec.loader
+    there = module_from_spec(spec)
+    spec.loader.exec_module(there)
+    assert (there.EAGAIN, there.errno_name(-11)) == (EAGAIN, "EAGAIN")
 
 
 # -- the bug ---------------------------------------------------------------------------------------------------------------

@@ -176,7 +176,7 @@ class Harness:
                     self.kernel.callbacks[name, obj or "vmlinux", kind] = callback(
                         name, obj or "vmlinux", kind, took_over
                     )
-        self.kernel.code = {(MOD, "init"): say(MOD, f"{MOD}_init"), (MOD, "exit"): say(MOD, f"{MOD}_exit"),
+        self.kernel.module_code = {(MOD, "init"): say(MOD, f"{MOD}_init"), (MOD, "exit"): say(MOD, f"{MOD}_exit"),
                             (BUSY, "init"): self.busy_init, (BUSY, "exit"): self.busy_exit}  # fmt: skip
 
     def busy_init(self, kernel: Kernel) -> None:

@@ -5,13 +5,15 @@ from pathlib import Path
 import pytest
 
 from klpteach.files.klp import parse_symbol
-from klpteach.model.recording import Recording, Step
+from klpteach.model.recording import Recording
+from klpteach.model.step import Step
 from klpteach.reading.calls import call_at, is_call
 from klpteach.reading.differences import first_difference
 from klpteach.reading.history import History, loads, module_files
 from klpteach.reading.steps import is_look
 from klpteach.reading.verdict import SYMBOLS, verdict
-from klpteach.scenarios.simulate import SCENARIOS, simulate
+from klpteach.scenarios.course import SCENARIOS
+from klpteach.scenarios.simulate import simulate
 
 ROOT = Path(__file__).resolve().parents[2]
 SHARED = ROOT.parent / "shared" / "recordings"

@@ -8,7 +8,7 @@ from ...errors import KlpteachError
 from ...model import kmod, messages
 from ...model.arch.x86_64 import HOWTO
 from ...model.errno import errno_name
-from ...model.recording import Step, hexa
+from ...model.step import Step, hexa
 from ...views.explorer.instructions import instruction
 from ...views.table import Table
 

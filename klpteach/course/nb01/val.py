@@ -8,7 +8,8 @@ from ...files.klp import Site, sites
 from ...files.samples import ko_dir, open_ko
 from ...model import messages
 from ...model.messages import Pointer
-from ...model.recording import Recording, Step, hexa
+from ...model.recording import Recording
+from ...model.step import Step, hexa
 from ...scenarios.recorded import evidence
 from ...scenarios.simulate import simulate
 from ...views.table import Table

@@ -11,7 +11,7 @@ from ...files.elf_h import SHF_EXECINSTR, SHF_WRITE
 from ...files.samples import sample
 from ...model.arch.x86_64 import HOWTO
 from ...model.image import layout_sections, section_flags
-from ...model.recording import hexa
+from ...model.step import hexa
 from ...scenarios.simulate import simulate
 from ..checks import function_on
 from ..exercise import Exercise, Problem

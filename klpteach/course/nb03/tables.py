@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from ...files.elf import ModuleFile
 from ...model.arch.x86_64 import HOWTO, fits_signed32, fits_unsigned32
-from ...model.recording import Recording, hexa
+from ...model.recording import Recording
+from ...model.step import hexa
 from ...views.table import Table, byte_table
 from .loading import Written, damage, moved, written
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
-from ...model.recording import hexa
+from ...model.step import hexa
 from ...scenarios.simulate import simulate
 from ...views.figures.base import INK, PALE, SIZE, SOFT, Drawing, canvas
 from ...views.style import BLUE, GREEN, ORANGE, PURPLE

@@ -10,10 +10,12 @@ from ...files import klp
 from ...files.elf import ModuleFile
 from ...files.samples import sample
 from ...model.kernel import Kernel
-from ...model.recording import Recording, Step
+from ...model.recording import Recording
+from ...model.step import Step
 from ...reading.calls import NOP, R_PPC64_REL24, words_of
 from ...reading.history import History
-from ...scenarios.simulate import GONE, TARGET, Scenario, simulate
+from ...scenarios.scenario import GONE, TARGET, Scenario
+from ...scenarios.simulate import simulate
 from ..ds_form import DSForm
 
 PPC, LIVEPATCH = "ppc64le", "livepatch_nfsd_demo"

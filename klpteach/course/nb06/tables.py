@@ -8,7 +8,8 @@ from ...errors import KlpteachError
 from ...files.klp import parse_symbol, sites
 from ...model.arch.stubs import MAGIC
 from ...model.kernel import Kernel
-from ...model.recording import Recording, hexa
+from ...model.recording import Recording
+from ...model.step import hexa
 from ...reading.calls import R_PPC64_REL24, STUB_SIZE, Call, call_at, words_of
 from ...reading.history import History
 from ...reading.stubwords import goes_to

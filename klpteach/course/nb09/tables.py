@@ -10,7 +10,7 @@ from ...fleet import Tally
 from ...model.policy import PROPOSALS
 from ...reading.outcome import KINDS, MEANINGS
 from ...scenarios.recorded import evidence
-from ...scenarios.simulate import TARGET
+from ...scenarios.scenario import TARGET
 from ...views.fleet_table import COLUMNS, FLEXIBILITY
 from ...views.table import Table, bar_table
 from ..choices import ASKS, every_story

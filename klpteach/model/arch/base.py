@@ -43,6 +43,9 @@ class Arch:
     shares_vmalloc = False  # whether vmalloc() takes from the area where modules live
     config: tuple[str, ...] = ()  # kernel options of the kernels that were recorded
 
+    def __deepcopy__(self, memo: object) -> Arch:
+        return self  # it never changes: copies of a kernel share it
+
     def module_frob_arch_sections(self, file: ModuleFile, rules: Behaviour, log: Log) -> ModuleFile:
         """The loader's own copy of the file, with what the architecture changes in it. Errors: Refused."""
         return file

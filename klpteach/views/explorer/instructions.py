@@ -10,7 +10,7 @@ from functools import lru_cache
 from html import escape
 from typing import Any
 
-from ...model.recording import hexa
+from ...model.step import hexa
 from ...reading.calls import NOP, Call, branch_target, call_at
 from ...reading.history import History
 from ...reading.steps import nop_line

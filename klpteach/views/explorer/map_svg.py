@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from html import escape
 
 from ...model.memory import PAGE
-from ...model.recording import hexa
+from ...model.step import hexa
 from ...reading.history import History
 from ...reading.loads import PAGES, Load
 from ...reading.verdict import verdict

@@ -14,7 +14,7 @@ from ...files.klp import sites
 from ...model.image import layout_sections, section_flags
 from ...model.kernel import Kernel
 from ...model.policy import behaviour
-from ...model.recording import hexa
+from ...model.step import hexa
 from ...reading.words import count
 from ..style import BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION
 from .base import INK, PALE, SIZE, SOFT, Drawing, canvas, fits
