@@ -49,5 +49,5 @@ def blank(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A reader who has answered nothing yet, and where the answers will be kept."""
     monkeypatch.setenv("KLPTEACH_PROGRESS", str(tmp_path / "progress.json"))
     monkeypatch.setattr(book, "_kept", book.Progress())
-    monkeypatch.setattr(book, "_told", set())
+    monkeypatch.setattr(book, "_printed", set())
     return tmp_path / "progress.json"

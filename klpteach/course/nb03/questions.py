@@ -58,10 +58,6 @@ def where_a_kernel_address_fits(address: int = 0xFFFFFFFFC0203010) -> str:
     return "both" if len(fitting) == 2 else (fitting or ["neither"])[0]
 
 
-def _ends(errno: int | None) -> str:
-    return "refused" if errno else "loads"
-
-
 QUESTIONS = questions(
     """
     klp-rela-place
@@ -132,8 +128,8 @@ QUESTIONS = questions(
         "last-byte": last_byte_of_the_call,
         "fits-32": where_a_kernel_address_fits,
         "another-base": what_a_new_base_changes,
-        "off-by-8": lambda: _ends(loaded_text(DEFECT)[0]),
-        "off-by-8-unchecked": lambda: _ends(loaded_text(DEFECT, ("remove-check",))[0]),
+        "off-by-8": lambda: "refused" if loaded_text(DEFECT)[0] else "loads",
+        "off-by-8-unchecked": lambda: "refused" if loaded_text(DEFECT, ("remove-check",))[0] else "loads",
     },
 )
 

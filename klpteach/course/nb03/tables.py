@@ -34,17 +34,10 @@ def sums(recording: Recording, step: int, types: tuple[str, ...] = ()) -> pd.Dat
     return table[table["type"].isin(types)].reset_index(drop=True) if types else table
 
 
-def _sum(one: Written) -> dict[str, object]:
-    howto = HOWTO[one.sum.site.type]
-    return {
-        "site": one.sum.site.key,
-        "type": howto.name,
-        "S": hexa(one.sum.S),
-        "A": one.sum.A,
-        "P": hexa(one.sum.P),
-        "sum": hexa(howto.value(one.sum.S, one.sum.A, one.sum.P)),
-        "bytes in memory": one.stored.hex(" "),
-    }
+def _sum(one: Written) -> list[object]:
+    S, A, P, howto = one.sum.S, one.sum.A, one.sum.P, HOWTO[one.sum.site.type]
+    total = hexa(howto.value(S, A, P))
+    return [one.sum.site.key, howto.name, hexa(S), A, hexa(P), total, one.stored.hex(" ")]
 
 
 def types(file: ModuleFile | None = None) -> pd.DataFrame:
@@ -78,16 +71,10 @@ def moves(file: ModuleFile, by: int = 0x5000) -> pd.DataFrame:
     """
     import pandas as pd
 
-    rows = [
-        {
-            "written": _formula(move.relative),
-            "S is": "in the module" if move.own else "in the kernel",
-            "changed": move.changed,
-            "the same": not move.changed,
-        }
-        for move in moved(file, by)
-    ]
-    return pd.DataFrame(rows).groupby(["written", "S is"])[["changed", "the same"]].sum()
+    where = {True: "in the module", False: "in the kernel"}
+    rows = [(_formula(move.relative), where[move.own], move.changed, not move.changed) for move in moved(file, by)]
+    table = pd.DataFrame(rows, columns=["written", "S is", "changed", "the same"])
+    return table.groupby(["written", "S is"]).sum()
 
 
 def _formula(relative: bool) -> str:

@@ -50,26 +50,20 @@ def _cases(livepatch: str, release: str) -> Iterator[Case]:
     kernel, before = Kernel(PPC, release), calls_of(livepatch, release)
     kernel.run(TARGET)
     loaded = kernel.insmod(f"{livepatch}.ko")
-    yield from _seen(before, loaded, next(iter(before)))
+    yield from _changes(before, loaded, next(iter(before)))
     if not loaded.errno:
-        now = {key: _two(loaded, key) for key in before}
+        now = {key: _pair(loaded.bytes_at(key)) for key in before}
         kernel.run(GONE)
         again = kernel.run(TARGET)
-        yield from _seen(now, again, History(kernel.recording).failing(len(kernel.recording) - 1))
+        yield from _changes(now, again, History(kernel.recording).failing(len(kernel.recording) - 1))
 
 
-def _seen(before: dict[str, tuple[int, int]], step: Step, failing: str | None) -> Iterator[Case]:
-    """A refused load tells of the call that it stopped at only."""
-    if step.errno:
-        if failing:
-            yield before[failing], step.errno
-        return
-    for key, words in before.items():
-        yield words, _two(step, key)[1]
-
-
-def _two(step: Step, key: str) -> tuple[int, int]:
-    return _pair((step.sites or {})[key])
+def _changes(before: dict[str, tuple[int, int]], step: Step, failing: str | None) -> Iterator[Case]:
+    """What a load made of the words at each call; one that is refused shows only the call at which it stopped."""
+    if not step.errno:
+        yield from ((words, _pair(step.bytes_at(key))[1]) for key, words in before.items())
+    elif failing:
+        yield before[failing], step.errno
 
 
 def _pair(value: bytes) -> tuple[int, int]:

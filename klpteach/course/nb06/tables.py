@@ -28,8 +28,7 @@ def words_of_a_call(recording: Recording, site: str) -> Table:
     >>> table.rows[0][2], table.rows[1][2]
     ('`0x60000000` nop', '`0xe8410018` ld r2,24(r1)')
     """
-    history = History(recording)
-    rows = list(_rows_of_a_call(history, site))
+    rows = list(_rows_of_a_call(History(recording), site))
     return Table(("after", "the call", "the word behind it", "the call leads to"), rows, f"The call at `{site}`")
 
 
@@ -40,23 +39,21 @@ def _rows_of_a_call(history: History, site: str) -> Iterator[tuple[str, str, str
     for index, step in enumerate(history.recording):
         call = call_at(history, site, index)
         if call:
-            leads = goes_to(history, site, index) if call.slot is not None else "nowhere: to itself"
+            leads = _leads_to(history, site, call, index)
             errno = f" → {step.errno}" if step.errno else ""
-            yield (
-                f"{index + 1} `{step.command}`{errno}",
-                *_two_words(*call.words),
-                _with_state(history, call, leads, index),
-            )
+            yield (f"{index + 1} `{step.command}`{errno}", *_two_words(*call.words), leads)
 
 
 def _two_words(call: int, after: int) -> tuple[str, str]:
     return f"`{call:#010x}` {instruction(call).split()[0]}", f"`{after:#010x}` {instruction(after)}"
 
 
-def _with_state(history: History, call: Call, leads: str, index: int) -> str:
+def _leads_to(history: History, site: str, call: Call, index: int) -> str:
     table = history.stubs(LIVEPATCH, index)
-    slot = next((slot for slot in table.slots if slot.index == call.slot), None) if table else None
-    return f"{leads}, which is gone" if slot and slot.state == "stale" else leads
+    if call.slot is None or table is None:
+        return "nowhere: to itself"
+    stale = any(slot.index == call.slot and slot.state == "stale" for slot in table.slots)
+    return f"{goes_to(history, site, index)}{', which is gone' if stale else ''}"
 
 
 # -- one stub -----------------------------------------------------------------------------------------------------------------
@@ -81,14 +78,14 @@ def a_stub(slot: int, release: str = "6.1") -> Table:
     ('`0xf8410018`', '`std r2,24(r1)`')
     """
     kernel = Kernel("ppc64le", release)
-    step = [kernel.insmod("nfsd_demo.ko"), kernel.insmod(f"{LIVEPATCH}.ko")][-1]
+    kernel.insmod("nfsd_demo.ko")
+    step = kernel.insmod(f"{LIVEPATCH}.ko")
     module = kernel.find_module(LIVEPATCH)
     raw = module.bytes_at(".stubs", slot * STUB_SIZE, STUB_SIZE) if module else None
     entries = (step.stubs or {})[LIVEPATCH]["entries"]
     if raw is None or not 0 <= slot < len(entries):
-        raise KlpteachError(
-            f"slot {slot}: the table of {LIVEPATCH} has {len(entries)} slots. Try 0 to {len(entries) - 1}."
-        )
+        size = len(entries)
+        raise KlpteachError(f"slot {slot}: the table of {LIVEPATCH} has {size} slots. Try 0 to {size - 1}.")
     start = (step.sections or {})[LIVEPATCH][".stubs"] + slot * STUB_SIZE
     words = words_of(raw[:28])
     rows = [
@@ -122,7 +119,7 @@ def order_of_calls(recording: Recording) -> Table:
     >>> [row[1] for row in order_of_calls(simulate("reload", arch="ppc64le")).rows]
     ['`.text+0xb0`', '`.text+0x7c`', '`.text+0x9c`']
     """
-    history, last = History(recording), len(recording) - 1
+    history = History(recording)
     file = history.files[f"{LIVEPATCH}.ko"]
     numbers = {
         f"{file.section_names[int(file.shdrs['info'][index])]}+{offset:#x}": symbol
@@ -131,7 +128,7 @@ def order_of_calls(recording: Recording) -> Table:
     }
     calls = [site for site in sites(file) if site.type == R_PPC64_REL24]
     calls.sort(key=lambda site: -numbers[site.key])
-    failing, rows = history.failing(last), []
+    failing, rows = history.failing(len(recording) - 1), []
     for position, site in enumerate(calls, 1):
         symbol = parse_symbol(site.symbol)
         says = "not reached" if failing else ""

@@ -139,9 +139,7 @@ def _defeatable() -> list[tuple[str, str]]:
     """(architecture, livepatch) where that way leads there; on ppc64le a livepatch that calls nothing has no such bytes."""
     livepatches = ("livepatch_nfsd_demo", "livepatch_stacked", "livepatch_cumul1")
     pairs = [(arch, livepatch) for arch in ("x86_64", "ppc64le") for livepatch in livepatches]
-    return [
-        (arch, livepatch) for arch, livepatch in pairs if judge_defeat(_way_round(livepatch), arch, livepatch) is None
-    ]
+    return [(arch, patch) for arch, patch in pairs if judge_defeat(_way_round(patch), arch, patch) is None]
 
 
 def _defeat(rng: random.Random) -> Problem:
@@ -176,9 +174,8 @@ def judge_defeat(commands: Any, arch: str = "x86_64", livepatch: str = "livepatc
     if not lines or len(lines) > MOST:
         return Reply("?", "A few commands.", f"Give between 1 and {MOST}.")
     if any("+" in line or line.startswith("poke") for line in lines):
-        return Reply(
-            "?", "That is a damaged file, or a stranger's write.", "Any kernel may refuse it. Use whole files."
-        )
+        advice = "Any kernel may refuse it. Use whole files."
+        return Reply("?", "That is a damaged file, or a stranger's write.", advice)
     kernel = Kernel(arch, "6.1", ["deny-removal"])
     steps = [kernel.run(line) for line in lines]
     if kernel.find_module(livepatch) is None:
@@ -192,10 +189,11 @@ def _last(steps: list[Step]) -> str:
     bad = next((step for step in steps if step.errno), None)
     if bad is None:
         return "Every command worked: nothing was refused."
-    errno = bad.errno or 0
-    says = {EAGAIN: "in use: that is how removal is denied", EEXIST: "it is loaded already"}.get(
-        errno, bad.lines[0] if bad.lines else "and no line in dmesg"
-    )
+    says = bad.lines[0] if bad.lines else "and no line in dmesg"
+    if bad.errno == EAGAIN:
+        says = "in use: that is how removal is denied"
+    elif bad.errno == EEXIST:
+        says = "it is loaded already"
     return f"`{bad.command}` gives {bad.errno} ({says}). A good nfsd_demo.ko was not refused with −8."
 
 

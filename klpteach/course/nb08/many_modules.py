@@ -50,9 +50,7 @@ PATCH_SIZE = 128  # room for a struct klp_patch
 POINTER = POINTER_TYPE[EM_X86_64]
 
 
-def many_modules(
-    targets: Sequence[str] = FORTY, proposals: Iterable[str] = (), records_state: bool = True
-) -> Kernel:
+def many_modules(targets: Sequence[str] = FORTY, proposals: Iterable[str] = (), records_state: bool = True) -> Kernel:
     """A 6.1 on which the modules above and a cumulative livepatch for some of them are installed.
 
     >>> kernel = many_modules(("nfsd", "tun"), ["hard-dependencies"])
@@ -105,7 +103,10 @@ def cumulative(targets: tuple[str, ...]) -> ModuleFile:
     objs, funcs, strings = PATCH_SIZE, PATCH_SIZE + (len(targets) + 1) * KLP_OBJECT_SIZE, bytearray()
     pointers = [(0, "__this_module", 0), (KLP_PATCH_OBJS, "__data", objs)]
     for number, name in enumerate(targets):
-        obj, func = objs + number * KLP_OBJECT_SIZE, funcs + 2 * number * KLP_FUNC_SIZE  # each array ends in an empty one
+        obj, func = (
+            objs + number * KLP_OBJECT_SIZE,
+            funcs + 2 * number * KLP_FUNC_SIZE,
+        )  # each array ends in an empty one
         pointers += [(obj, "__strings", len(strings)), (obj + 8, "__data", func)]
         strings += name.encode() + b"\0"
         pointers += [(func, "__strings", len(strings)), (func + 8, "__text", 32 * number)]

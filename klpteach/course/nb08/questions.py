@@ -203,17 +203,11 @@ def _pulled_in(rng: random.Random) -> Problem:
 
 def _slips(there: Shop, answer: Mapping[str, int]) -> list[tuple[dict[str, int], str]]:
     """Wrong answers that are easily come by, and what their giver may have thought."""
-    wanted = needed_by(there.targets)
-    each = there.uses.items()
+    wanted, targets, each = needed_by(there.targets), set(there.targets), there.uses.items()
+    targets_only = {n: len(targets - needed_by(u)) for n, u in each}
     wrong = [
-        (
-            {n: len(set(there.targets) - needed_by(u)) for n, u in each},
-            "You counted targets only. They need others, which come too.",
-        ),
-        (
-            {n: len(set(there.targets) - set(u)) for n, u in each},
-            "Neither side has what it needs: see `modules_dep()`.",
-        ),
+        (targets_only, "You counted targets only. They need others, which come too."),
+        ({n: len(targets - set(u)) for n, u in each}, "Neither side has what it needs: see `modules_dep()`."),
         ({n: len(wanted - set(u)) for n, u in each}, "What a module in use needs is loaded already."),
         ({n: c + 1 for n, c in answer.items()}, "One too many everywhere: the livepatch does not count."),
         (dict.fromkeys(there.uses, len(wanted)), "That is all that modprobe wants. Some of it is there."),

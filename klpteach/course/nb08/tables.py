@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from ...discussion.costs import read_costs
+from ...discussion.costs import Cost, read_costs
 from ...model.policy import PROPOSALS
 from ...model.recording import Recording
 from ...model.step import Step
@@ -13,7 +13,7 @@ from ...reading.outcome import KINDS, WORDS, outcome_of
 from ...scenarios.simulate import simulate, stories
 from ...views.table import Table
 from .many_modules import NEEDS, needed_by
-from .questions import Shop, shop
+from .questions import shop
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,10 +29,8 @@ def hindrances(names: Sequence[str] = HINDRANCES, choices: Sequence[Sequence[str
     [['a target whose hardware is absent', 'W works, 2 loaded', 'R refused, 2 loaded']]
     """
     heads = ["", *(PROPOSALS[chosen[0]].label if chosen else "6.1 as it is" for chosen in choices)]
-    known = stories()
-    return Table(
-        heads, [[known[name].title, *(_end(simulate(name, "6.1", chosen)) for chosen in choices)] for name in names]
-    )
+    ends = {name: [_end(simulate(name, "6.1", chosen)) for chosen in choices] for name in names}
+    return Table(heads, [[stories()[name].title, *cells] for name, cells in ends.items()])
 
 
 def _end(story: Recording) -> str:
@@ -84,9 +82,9 @@ def _sum(numbers: Iterable[int | None]) -> int:
     return sum(number or 0 for number in numbers)
 
 
-def _first_items(costs: Sequence[object]) -> str:
-    largest = sorted(costs, key=lambda cost: -(getattr(cost, "removed", 0) or 0))
-    return ", ".join(f"`{getattr(cost, 'item', '')}`" for cost in largest[:3]) + ", …"
+def _first_items(costs: Sequence[Cost]) -> str:
+    largest = sorted(costs, key=lambda cost: -(cost.removed or 0))
+    return ", ".join(f"`{cost.item}`" for cost in largest[:3]) + ", …"
 
 
 # -- the exercise's data ---------------------------------------------------------------------------------------------------
@@ -112,10 +110,8 @@ def customers(seed: int = 1) -> pd.DataFrame:
     """
     import pandas as pd
 
-    there: Shop = shop(seed)
-    return pd.DataFrame(
-        [(name, module) for name, uses in there.uses.items() for module in uses], columns=["customer", "uses"]
-    )
+    rows = [(name, module) for name, uses in shop(seed).uses.items() for module in uses]
+    return pd.DataFrame(rows, columns=["customer", "uses"])
 
 
 def patched(seed: int = 1) -> pd.Series[str]:

@@ -1,4 +1,4 @@
-"""The kinds of slide: words, a vote, the live explorer. Each is a widget, and a list of still pictures for a page without a kernel."""
+"""The kinds of slide: words, a vote, the live explorer. Each is a widget, and still pictures for a page without a kernel."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ from ..prediction import Prediction
 from ..question import Question
 from .stage import head_html, stage_style
 
-PLAIN = {"description_width": "initial"}
 Kernels = Mapping[str, tuple[str, Iterable[str]]]  # what the audience reads -> release and proposals
 
 
@@ -160,17 +159,17 @@ class Vote(Slide):
         return self.choices.buttons[0]
 
     def _committed(self) -> None:
-        self.reply.value = self._said(self.question.reply(self.choices.value))
+        self.reply.value = self._html_of(self.question.reply(self.choices.value))
         self.next.focus()
 
     @staticmethod
-    def _said(reply: Reply) -> str:
-        return f'<div class="klp-words">{reply._repr_html_()}</div>'
+    def _html_of(reply: Reply) -> str:
+        return f'<div class="klp-words">{reply.to_html()}</div>'
 
     def stills(self) -> list[str]:
         options = "".join(f"<li>{inline(label)}</li>" for label in self.question.options.values())
         asked = f'<div class="klp-words"><ul>{options}</ul></div>'
-        return [asked, asked + self._said(self.question.reply(self.question.answer()))]
+        return [asked, asked + self._html_of(self.question.reply(self.question.answer()))]
 
     def saved(self) -> str:
         return Prediction(self.name, self.question).to_html()
@@ -201,10 +200,10 @@ class Live(Slide):
         self.compare = w.Checkbox(False, description="Compare", indent=False, layout=w.Layout(width="auto"))
         self.compare.add_class("klp-compare")
         self.compare.layout.display = None if len(self.kernels) > 1 else "none"
-        self.more = w.Checkbox(False, description="All controls", indent=False, layout=w.Layout(width="auto"))
+        more = w.Checkbox(False, description="All controls", indent=False, layout=w.Layout(width="auto"))
         self.compare.observe(lambda _: self._switched(keep=True), "value")
-        self.more.observe(lambda change: setattr(tools.layout, "display", None if change["new"] else "none"), "value")
-        return [self.row(self.kernel.view, self.compare, self.more), tools, picture]
+        more.observe(lambda change: setattr(tools.layout, "display", None if change["new"] else "none"), "value")
+        return [self.row(self.kernel.view, self.compare, more), tools, picture]
 
     def _switched(self, keep: bool = False) -> None:
         """Tell the story on the chosen kernel. The step stays where two kernels are compared, or when keep says so."""
