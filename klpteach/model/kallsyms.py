@@ -5,9 +5,10 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import NamedTuple
 
-from ..files.elf import ModuleFile
 from ..files.elf_h import SHF_ALLOC, SHF_EXECINSTR, SHF_WRITE, SHN_ABS, SHN_UNDEF, SHT_NOBITS, STB_WEAK
-from .layout import core_symbols, section_flags
+from ..files.module_file import ModuleFile
+from .image import Arch, section_flags
+from .layout import core_symbols
 
 
 class KallsymsRow(NamedTuple):
@@ -28,6 +29,12 @@ def symbols_by_name(file: ModuleFile) -> dict[str, list[int]]:
 
 
 @lru_cache(maxsize=64)
+def kept_symbols(file: ModuleFile, arch: Arch) -> frozenset[int]:
+    """Indices of the symbols that kallsyms keeps after the load."""
+    return frozenset(core_symbols(file, arch))
+
+
+@lru_cache(maxsize=64)
 def exported_names(file: ModuleFile) -> dict[str, bool]:
     """Exported name -> whether for GPL modules only, from the __ksymtab entries."""
     labels = zip(file.symbol_names, file.symtab["shndx"].tolist(), strict=True)
@@ -39,13 +46,13 @@ def exported_names(file: ModuleFile) -> dict[str, bool]:
 
 
 @lru_cache(maxsize=64)
-def kallsyms_types(file: ModuleFile) -> list[tuple[int, str, str]]:
+def kallsyms_types(file: ModuleFile, arch: Arch) -> list[tuple[int, str, str]]:
     """(symbol index, type letter, name) of every symbol that kallsyms shows; upper case for EXPORT_SYMBOL, not for _GPL.
 
     Source: kernel/module/kallsyms.c, elf_type() and module_get_kallsym().
     """
     rows = []
-    for index in core_symbols(file):
+    for index in core_symbols(file, arch):
         name = file.symbol_names[index]
         if name:
             letter = _symbol_type(file, index)
@@ -67,7 +74,7 @@ def _symbol_type(file: ModuleFile, index: int) -> str:
 
 
 def _section_type(file: ModuleFile, section: int) -> str:
-    flags, nobits = section_flags(file, section), file.shdrs["type"][section] == SHT_NOBITS
+    flags, nobits = section_flags(file)[section], file.shdrs["type"][section] == SHT_NOBITS
     if flags & SHF_EXECINSTR:
         return "t"
     if flags & SHF_ALLOC and not nobits:

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from ..errors import ScenarioError
-from ..files.elf import ModuleFile
+from ..files.module_file import ModuleFile
 from ..files.samples import exports as exports_of
 from ..files.samples import ko_dir
 from . import arch as architectures

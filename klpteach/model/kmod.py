@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..files.elf import ModuleFile
+from ..files.module_file import ModuleFile
 from .errno import EAGAIN, EBUSY, EEXIST, EINVAL, ENODEV, ENOENT, ENOEXEC, EPERM, Refused
 from .livepatch.core import klp_target_names
 from .loader import form_module

@@ -5,13 +5,11 @@ A refused load leaves by the way it came: what had been done is undone in revers
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from ..files.elf import ModuleFile
 from ..files.elf_h import SHN_UNDEF
+from ..files.module_file import ModuleFile
 from . import messages
 from .errno import EAGAIN, EBUSY, EEXIST, ENOENT, ENOEXEC, EPERM, Refused
-from .image import Image
+from .image import Image, Loading
 from .layout import layout_sections
 from .livepatch.core import check_targets, klp_enable_patch, klp_module_coming, klp_module_going
 from .livepatch.relocs import klp_write_section_relocs
@@ -87,14 +85,14 @@ def taint(kernel: State, file: ModuleFile) -> None:
 def layout_and_allocate(kernel: State, on_disk: ModuleFile) -> Module:
     """Memory for every region, in the kernel's order, and the file's bytes in it."""
     file = kernel.arch.module_frob_arch_sections(on_disk, kernel.rules, kernel.log)
-    layout = layout_sections(file, kernel.rules.separate_memory)
+    layout = layout_sections(file, kernel.arch, kernel.rules.separate_memory)
     wanted = kernel.placement.get(file.name, {})
     kinds = [(kind, size) for kind, size in layout.sizes.items() if size]
     regions = [kernel.memory.alloc(size, file.name, kind, wanted.get(kind)) for kind, size in kinds]
     kernel.placed[file.name] = {region.kind: region.start for region in regions}
     bases = dict.fromkeys(layout.sizes, 0) | kernel.placed[file.name]
     memory = {region.kind: region.data for region in regions}
-    image = Image(file, layout, bases, memory, wanted.get("percpu", kernel.percpu_base))
+    image = Image(file, kernel.arch, layout, bases, memory, wanted.get("percpu", kernel.percpu_base))
     return Module(file.name, file, image, regions)
 
 
@@ -125,12 +123,12 @@ def relocate(kernel: State, mod: Module) -> None:
     """Symbols, then relocations; of the livepatch ones only those for vmlinux."""
     if kernel.rules.depend_on_targets and mod.file.is_livepatch:
         check_targets(kernel, mod)
-    mod.image.simplify_symbols(mod.name, lambda name: kernel.resolve_symbol(mod, name), kernel.log)
+    me = Loading(mod.image, mod.name, kernel.rules, kernel.log)
+    me.simplify_symbols(lambda name: kernel.resolve_symbol(mod, name))
     # A module's own relocations are written into the copy that was made a moment ago, so their places hold what the file
     # has. The .klp.rela sections of other modules are left out here and wait, in a module that is loaded for good.
-    write_vmlinux: Callable[[int], None] = lambda index: klp_write_section_relocs(kernel, mod, index, None)
-    mod.image.apply_relocations(mod.name, kernel.rules, write_vmlinux, kernel.log)
-    kernel.arch.module_finalize(mod.image, mod.name, kernel.rules, kernel.vmlinux_function, kernel.log)
+    me.apply_relocations(lambda index: klp_write_section_relocs(kernel, mod, index, None))
+    kernel.arch.module_finalize(me, kernel.vmlinux_function)
 
 
 def complete_formation(kernel: State, mod: Module) -> None:

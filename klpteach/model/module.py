@@ -8,11 +8,11 @@ from functools import cached_property
 
 import numpy as np
 
-from ..files.elf import ModuleFile
 from ..files.elf_h import SHN_ABS, SHN_UNDEF
+from ..files.module_file import ModuleFile
 from .errno import EINVAL, Refused
 from .image import Image
-from .kallsyms import KallsymsRow, exported_names, kallsyms_types, symbols_by_name
+from .kallsyms import KallsymsRow, exported_names, kallsyms_types, kept_symbols, symbols_by_name
 from .layout import core_symbols, is_init
 from .memory import Region
 
@@ -96,12 +96,10 @@ class Module:
         While the module is loading its whole table is there, later only what kallsyms kept.
         """
         for index in symbols_by_name(self.file).get(name, ()):
-            if self.file.symtab["shndx"][index] != SHN_UNDEF and (self.state == COMING or index in self._kept):
+            if self.file.symtab["shndx"][index] != SHN_UNDEF and (
+                self.state == COMING or index in kept_symbols(self.file, self.image.arch)
+            ):
                 yield int(self.image.symbols[index])
-
-    @cached_property
-    def _kept(self) -> frozenset[int]:
-        return frozenset(core_symbols(self.file))
 
     @cached_property
     def ftrace_locations(self) -> list[tuple[int, int]]:
@@ -121,7 +119,11 @@ class Module:
         Source: kernel/trace/ftrace.c, save_ftrace_mod_rec() and ftrace_free_mem().
         """
         inside = range(len(self.file.shdrs))
-        calls = [at for section, at in self.ftrace_locations if section in inside and is_init(self.file, section)]
+        calls = [
+            at
+            for section, at in self.ftrace_locations
+            if section in inside and is_init(self.file, self.image.arch, section)
+        ]
         return [self._function_at(address) for address in calls]
 
     def _function_at(self, address: int) -> KallsymsRow:
@@ -141,7 +143,9 @@ class Module:
         if region is None:
             return None
         best, best_value, next_value = "", -1 if region.kind == "core" else region.start - 1, self._end(region)
-        for index in range(1, len(self.file.symtab)) if self.state == COMING else core_symbols(self.file)[1:]:
+        for index in (
+            range(1, len(self.file.symtab)) if self.state == COMING else core_symbols(self.file, self.image.arch)[1:]
+        ):
             value, name = int(self.image.symbols[index]), self.file.symbol_names[index]
             if not name or self.file.symtab["shndx"][index] == SHN_UNDEF:
                 continue
@@ -162,7 +166,9 @@ class Module:
     def kallsyms(self) -> list[KallsymsRow]:
         """The module's rows of /proc/kallsyms, in their order."""
         values = self.image.symbols.tolist()
-        rows = [KallsymsRow(values[index], kind, name) for index, kind, name in kallsyms_types(self.file)]
+        rows = [
+            KallsymsRow(values[index], kind, name) for index, kind, name in kallsyms_types(self.file, self.image.arch)
+        ]
         return rows + self.init_rows
 
     @cached_property

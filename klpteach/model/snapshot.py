@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..files import klp
-from ..files.elf import ModuleFile
+from ..files.module_file import ModuleFile
 from .klp_structs import KlpPatch
 from .module import COMING, Module
 from .state import State

@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..files.elf import ModuleFile
+from ..files.module_file import ModuleFile
 from ..files.samples import INIT_ERRNO, open_ko, plain_name
 from . import messages
-from .arch.base import Arch
 from .errno import ENODEV
+from .image import Arch
 from .klp_structs import LivepatchState
 from .memory import AddressSpace, Region
 from .module import LIVE, UNFORMED, Module

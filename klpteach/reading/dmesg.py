@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import KlpteachError
-from ..files.elf import ModuleFile
 from ..files.elf_h import EM_PPC64, EM_X86_64
 from ..files.klp import livepatch_sections, sites
+from ..files.module_file import ModuleFile
+from ..files.relocation_types import HOWTO_X86_64
 from ..files.samples import data_dir
 from ..model import messages
-from ..model.arch.x86_64 import HOWTO
 from ..model.errno import errno_name
 from ..model.step import hexa
 from .dmesg_ppc64le import PPC64LE, expected_nop
@@ -100,7 +100,7 @@ Fields = dict[str, str]
 
 
 def _type_name(fields: Fields) -> str:
-    howto = HOWTO.get(int(fields["type"]))
+    howto = HOWTO_X86_64.get(int(fields["type"]))
     return (
         f"{howto.name} ({howto.width} bytes{', relative to its place' if howto.relative else ''})"
         if howto
@@ -119,7 +119,7 @@ def _pointer(fields: Fields) -> str:
 
 def _nonzero(fields: Fields, modules: _Modules, old: bool = False) -> list[str]:
     """The line of the report of 2019; old is its wording up to 6.2."""
-    howto, val = HOWTO.get(int(fields["type"])), int(fields["val"], 16)
+    howto, val = HOWTO_X86_64.get(int(fields["type"])), int(fields["val"], 16)
     lines = [
         "The kernel wanted to write a relocation and found bytes that were not zero. A relocation's place is zero in the file, so "
         "either the file is corrupt, or an earlier load wrote here and nobody took it back.",

@@ -26,7 +26,7 @@ from .stubs import StubTable, stub_tables
 from .sums import Sum, placed_by_val, sum_at
 
 if TYPE_CHECKING:
-    from ..files.elf import ModuleFile
+    from ..files.module_file import ModuleFile
 
 
 def module_files(recording: Recording, folder: Path | None = None) -> dict[str, ModuleFile]:
@@ -34,7 +34,7 @@ def module_files(recording: Recording, folder: Path | None = None) -> dict[str, 
 
     folder: where they are; default: the course's own modules for that kernel. A file that differs is left out.
     """
-    from ..files.elf import ModuleFile
+    from ..files.module_file import ModuleFile
 
     try:
         folder = folder or ko_dir(recording.arch, recording.release)

@@ -15,7 +15,7 @@ from ..model.step import Step
 from .steps import patch_line
 
 if TYPE_CHECKING:
-    from ..files.elf import ModuleFile
+    from ..files.module_file import ModuleFile
 
 PAGES = {"ppc64le": 0x10000}  # CONFIG_PPC_64K_PAGES; elsewhere 4 KiB
 # Addresses that /sys/module/NAME/sections still lists although the memory is given back (or never was core memory).

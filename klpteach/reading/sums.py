@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ..files.klp import Site
-from ..model.arch.x86_64 import HOWTO, Howto
+from ..files.relocation_types import HOWTO_PPC64LE, HOWTO_X86_64, Howto
 from .loads import Load
 from .steps import nonzero_line, patch_of
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 R_PPC64_ADDR64 = 38
-_PPC64LE = {R_PPC64_ADDR64: Howto("R_PPC64_ADDR64", 8)}  # a call has no bytes of its own to compare: see calls
+_PPC64LE = {R_PPC64_ADDR64: HOWTO_PPC64LE[R_PPC64_ADDR64]}  # a call has no bytes of its own to compare: see calls
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def sum_at(history: History, key: str, step: int) -> Sum | None:
 
 
 def _howto(history: History, kind: int) -> Howto | None:
-    return (_PPC64LE if history.recording.arch == "ppc64le" else HOWTO).get(kind)
+    return (_PPC64LE if history.recording.arch == "ppc64le" else HOWTO_X86_64).get(kind)
 
 
 def placed_by_val(history: History, load: Load) -> Load:
@@ -98,7 +98,7 @@ def _symbol(history: History, key: str, site: Site, step: int, P: int) -> tuple[
     """S, the step where it was seen, and whether it was worked out from the printed val."""
     found = nonzero_line(history.recording[step])
     if found and key == history.failing(step):
-        printed_minus_p = history.release >= (6, 3) and HOWTO[site.type].relative
+        printed_minus_p = history.release >= (6, 3) and HOWTO_X86_64[site.type].relative
         return (int(found["val"], 16) - site.addend + (P if printed_minus_p else 0)) & (2**64 - 1), step, True
     patch = patch_of(key)
     for i in _looks(history, patch, step):

@@ -125,8 +125,11 @@ def modinfo(name: str, **more: str) -> dict[str, str]:
 # -- what their own code prints -----------------------------------------------------------------------------------------------
 
 
+PRINTK = messages.Message(messages.INFO, "a module's own code", "{module}: {text}")
+
+
 def say(module: str, text: str) -> Callable[[Kernel], None]:
-    return lambda kernel: kernel.log(messages.PRINTK(module=module, text=text))
+    return lambda kernel: kernel.log(PRINTK(module=module, text=text))
 
 
 def callback(module: str, obj: str, kind: str, took_over: set[str]) -> Callable[[Kernel], int]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from ...errors import KlpteachError
+from ...files.relocation_types import HOWTO_X86_64
 from ...model import kmod, messages
-from ...model.arch.x86_64 import HOWTO
 from ...model.errno import errno_name
 from ...model.step import Step, hexa
 from ...views.explorer.instructions import instruction
@@ -42,7 +42,7 @@ def message_of(line: str) -> tuple[str, dict[str, str]]:
     ('INIT_FAILED', {'patch': 'livepatch_nfsd', 'module': 'nfsd', 'err': '-8'})
     """
     for name, message in messages.ALL.items():
-        fields = message.match(line) if message is not messages.PRINTK else None  # that one fits any line
+        fields = message.match(line)
         if fields is not None:
             return name, fields
     raise KlpteachError(f"no line that klpteach knows: {line[:60]}. Try kt.explain_dmesg() with the whole dmesg.")
@@ -105,7 +105,7 @@ def _part(key: str, fields: Mapping[str, str], name: str) -> tuple[str, str]:
     value = fields[key]
     match key:
         case "type":
-            howto = HOWTO.get(int(value))
+            howto = HOWTO_X86_64.get(int(value))
             known = (
                 f"`{howto.name}`: {howto.width} bytes, {_formula(value)}" if howto else "no type that the kernel knows"
             )
@@ -135,5 +135,5 @@ def _part(key: str, fields: Mapping[str, str], name: str) -> tuple[str, str]:
 
 
 def _formula(kind: str) -> str:
-    howto = HOWTO.get(int(kind))
+    howto = HOWTO_X86_64.get(int(kind))
     return "S + A − P" if howto and howto.relative else "S + A"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ...files.elf import ModuleFile
-from ...model.arch.x86_64 import HOWTO, fits_signed32, fits_unsigned32
+from ...files.module_file import ModuleFile
+from ...files.relocation_types import HOWTO_X86_64, fits_signed32, fits_unsigned32
 from ...model.recording import Recording
 from ...model.step import hexa
 from ...views.table import Table, byte_table
@@ -35,7 +35,7 @@ def sums(recording: Recording, step: int, types: tuple[str, ...] = ()) -> pd.Dat
 
 
 def _sum(one: Written) -> list[object]:
-    S, A, P, howto = one.sum.S, one.sum.A, one.sum.P, HOWTO[one.sum.site.type]
+    S, A, P, howto = one.sum.S, one.sum.A, one.sum.P, HOWTO_X86_64[one.sum.site.type]
     total = hexa(howto.value(S, A, P))
     return [one.sum.site.key, howto.name, hexa(S), A, hexa(P), total, one.stored.hex(" ")]
 
@@ -57,7 +57,7 @@ def types(file: ModuleFile | None = None) -> pd.DataFrame:
             "must fit": _RULE.get(howto.fits, "") if howto.fits else "",
             **({"in this file": used.count(number)} if file else {}),
         }
-        for number, howto in HOWTO.items()
+        for number, howto in HOWTO_X86_64.items()
     }
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("type")
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ...files.elf import ModuleFile
 from ...files.elf_h import SHN_UNDEF
+from ...files.module_file import ModuleFile
 from ...views.table import Table, byte_table
 from .klp_arch import NATIVE, RELOCATE, REPLACE, play
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ...files.elf import ModuleFile
+from ...files.module_file import ModuleFile
 from .. import messages
 from ..errno import EBUSY, EINVAL, ENOENT, EPERM, Refused
 from ..klp_structs import PATCHED, UNPATCHED, KlpFunc, KlpObject, KlpPatch

@@ -7,9 +7,9 @@ from contextlib import suppress
 from ...files.elf_h import SHF_ALLOC, SHN_LIVEPATCH
 from ...files.klp import livepatch_sections, parse_symbol, section_object
 from .. import messages
-from ..errno import EINVAL, Oops, Refused
+from ..errno import EINVAL, Refused
+from ..image import Loading, section_flags
 from ..klp_structs import KlpObject, KlpPatch
-from ..layout import section_flags
 from ..module import UNFORMED, Module
 from ..state import State
 
@@ -63,22 +63,21 @@ def klp_write_section_relocs(kernel: State, pmod: Module, index: int, objname: s
         raise Refused(EINVAL)
     if sec_objname != (objname or "vmlinux"):
         return
+    me = Loading(pmod.image, pmod.name, kernel.rules, kernel.log)
     parts = (index, int(pmod.file.shdrs["info"][index]))
-    if pmod.state != UNFORMED and not all(section_flags(pmod.file, part) & SHF_ALLOC for part in parts):
+    if pmod.state != UNFORMED and not all(section_flags(pmod.file)[part] & SHF_ALLOC for part in parts):
         # Without SHF_ALLOC the entries (or the bytes they are for) stayed in the temporary image, gone when init() runs.
-        line = kernel.arch.fault("read", kernel.arch.temporary_image)
-        kernel.log(line)
-        raise Oops(line.render())
+        raise me.oops("read", kernel.arch.temporary_image)
     if apply:
         # The livepatch was loaded once and stays; its targets come and go. So these bytes may be written for the second
         # time, which ordinary relocations never are: the loader writes those into a fresh copy of the file. Nothing here
         # remembers whether the section has been written; apply_relocate_add() sees it by the bytes, and says no.
         klp_resolve_symbols(kernel, pmod, index, sec_objname)
-        pmod.image.apply_relocate_add(index, pmod.name, kernel.rules, kernel.log)
+        kernel.arch.apply_relocate_add(me, index)
         return
     # clear_relocate_add() returns nothing: what it could not clear stays, and the other sections go on.
     with suppress(Refused):
-        pmod.image.clear_relocate_add(index, pmod.name, kernel.rules, kernel.log)
+        kernel.arch.clear_relocate_add(me, index)
 
 
 def klp_clear_object_relocs(kernel: State, patch: KlpPatch, obj: KlpObject) -> None:
