@@ -42,9 +42,9 @@ if TYPE_CHECKING:
     from .scenarios.replay import replay as replay
     from .scenarios.simulate import simulate as simulate
     from .scenarios.simulate import stories as stories
-    from .views.consequences_grid import consequences_grid as consequences_grid
     from .views.explorer.explorer import explore as explore
     from .views.figures.consequences import consequences_picture as consequences_picture
+    from .views.frames import consequences_grid as consequences_grid
     from .views.real import try_real as try_real
     from .views.yours.dmesg import explain_dmesg as explain_dmesg
     from .views.yours.dmesg import paste as paste
@@ -67,7 +67,7 @@ _WHERE = {
     "about_proposal": "discussion.dossier",
     **dict.fromkeys(("read_thread", "read_timeline"), "discussion.thread"),
     "consequences_picture": "views.figures.consequences",
-    "consequences_grid": "views.consequences_grid",
+    "consequences_grid": "views.frames",
     "explore": "views.explorer.explorer",
     **dict.fromkeys(("Customer", "Fleet", "run_fleet"), "fleet"),
     "Talk": "course.talk.talk",

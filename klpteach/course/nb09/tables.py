@@ -12,7 +12,7 @@ from ...model.recording import Recording
 from ...reading.outcome import KINDS, MEANINGS
 from ...scenarios.recorded import evidence
 from ...scenarios.simulate import TARGET
-from ...views.fleet_table import COLUMNS, FLEXIBILITY
+from ...views.frames import COLUMNS, FLEXIBILITY
 from ...views.table import Table, bar_table
 from .designs import ASKS, KERNELS, Mix, seen, tried
 
