@@ -10,6 +10,7 @@ import pytest
 
 from klpteach import Recording, replay, simulate
 from klpteach.cli import main
+from klpteach.course.talk.costs import costs
 from klpteach.discussion.consequences import (
     ARCHES,
     QUESTIONS,
@@ -113,6 +114,11 @@ def test_how_many_cells_were_held_against_a_recording(capsys) -> None:
         print(f" [{len(RECORDED)} of {len(TABLE)} cells on {len(kernels)} kernels have a recording]", end="")
     assert len(RECORDED) >= 60
     assert {(a, r, "") for a in ARCHES for r in RELEASES} <= kernels
+
+
+def test_the_talks_table_of_costs_knows_every_ending() -> None:
+    shown = costs({"spanning": "spanning"}, {"split": ("6.1", ["split-per-object"])})
+    assert shown.loc["split", "spanning"] == "A fix in two steps"
 
 
 # -- the reading ----------------------------------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,8 +24,9 @@ MASK64 = 0xFFFFFFFFFFFFFFFF
 class Arch:
     """One architecture. An architecture overrides what it does differently; the rest is the kernel's weak default.
 
-    page is in bytes. modules_start and modules_end bound the area where modules live; kernel_text is where the kernel's
-    own code stands. site_width: how many bytes a recorder looks at, None for the width of the relocation's field.
+    Sizes are in bytes, addresses ints. module_area is where modules and other vmalloc memory begin: what lies below (on
+    x86_64 from kernel_text) is the kernel's own. modules_start is the first address there that a module gets, since the
+    boot has taken some. config: the kernel options of the kernels that were recorded.
 
     >>> from klpteach.model import arch
     >>> hex(arch.of("ppc64le").page), hex(arch.of("x86_64").page)
@@ -33,15 +34,28 @@ class Arch:
     """
 
     name: str
+    machine: int  # e_machine in the ELF header
     page: int
+    kernel_text: int
+    module_area: int
     modules_start: int
     modules_end: int
-    kernel_text: int
     temporary_image: int  # where the file's copy stands while it is loaded (vmalloc); its address decides nothing
-    site_width: int | None = None
-    has_stubs = False
+    relocation_types: Mapping[int, Any]  # number -> Howto, of the types that the kernel accepts
+    call_type: int | None = None  # the relocation type of a call that goes through a stub
+    nop: int | None = None  # the word that a compiler leaves after such a call
+    restore_r2: int | None = None  # and what the loader makes of it
+    stub_size = 0  # of one slot in .stubs; 0: there are none
+    site_width: int | None = None  # how many bytes a recorder looks at; None: as wide as the relocation's field
+    zero_sites = True  # whether a livepatch's sites hold zeros in its file, and a load asks for zeros
+    clears = True  # whether 6.3 and later take relocations back when a target goes (0c05e7bd2d01)
     shares_vmalloc = False  # whether vmalloc() takes from the area where modules live
-    config: tuple[str, ...] = ()  # kernel options of the kernels that were recorded
+    config: tuple[str, ...] = ()
+
+    @property
+    def has_stubs(self) -> bool:
+        """Whether a call out of a module goes through a table of stubs in it."""
+        return self.stub_size > 0
 
     def module_frob_arch_sections(self, file: ModuleFile, rules: Behaviour, log: Log) -> ModuleFile:
         """The loader's own copy of the file, with what the architecture changes in it. Errors: Refused."""

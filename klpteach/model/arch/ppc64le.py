@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from ...files.elf import ModuleFile
-from ...files.elf_h import SHN_ABS, SHN_LIVEPATCH, SHN_UNDEF
+from ...files.elf_h import EM_PPC64, SHN_ABS, SHN_LIVEPATCH, SHN_UNDEF
 from ...files.relocation_types import (
     ENTRY,
     HOWTO,
@@ -186,12 +186,15 @@ def stub_table(image: Image) -> StubTable:
 class Ppc64le(Arch):
     """ppc64le: pages of 64 KiB, one memory for code that init needs and code that stays, and the table of stubs."""
 
-    name = "ppc64le"
+    name, machine = "ppc64le", EM_PPC64
     page = 0x10000
+    relocation_types, call_type = HOWTO, REL24
+    nop, restore_r2, stub_size = NOP, LD_TOC, STUB_SIZE
+    zero_sites = clears = False
     # VMALLOC_START is 0xc008000000000000 (radix); the boot takes the first 0xe0000 bytes in the kernels that were recorded.
-    modules_start, modules_end = 0xC0080000000E0000, 0xC009000000000000
+    module_area, modules_start, modules_end = 0xC008000000000000, 0xC0080000000E0000, 0xC009000000000000
     kernel_text, temporary_image = 0xC000000000000000, 0xC0080000000C0000
-    has_stubs = shares_vmalloc = True
+    shares_vmalloc = True
     config = ("STRICT_MODULE_RWX", "MPROFILE_KERNEL", "PPC_64K_PAGES")
     site_width = 8  # the call and the word after it
 

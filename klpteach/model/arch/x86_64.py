@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ...files.elf_h import EM_X86_64
 from .. import messages
 from ..errno import ENOEXEC, Refused
 from ..policy import Behaviour
@@ -197,10 +198,11 @@ def _view(target: Array, width: int) -> Array:
 class X86_64(Arch):
     """x86_64: one kind of memory access for everything, so the hooks only find the bytes."""
 
-    name = "x86_64"
+    name, machine = "x86_64", EM_X86_64
     page = 0x1000
+    relocation_types = HOWTO
     # MODULES_VADDR with CONFIG_RANDOMIZE_BASE is 0xffffffffc0000000; the kernel takes the first 2 MiB and a page (nokaslr).
-    modules_start, modules_end = 0xFFFFFFFFC0201000, 0xFFFFFFFFFF000000
+    module_area, modules_start, modules_end = 0xFFFFFFFFC0000000, 0xFFFFFFFFC0201000, 0xFFFFFFFFFF000000
     kernel_text, temporary_image = 0xFFFFFFFF81000000, 0xFFFFC90000200000
     config = ("MODULE_SIG", "STRICT_MODULE_RWX", "RANDOMIZE_BASE")
 
