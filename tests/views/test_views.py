@@ -462,7 +462,7 @@ def test_an_error_in_a_callback_shows_where_the_verdict_stands(explore, monkeypa
     def broken(*_, **__):
         raise RuntimeError("the bridge is <out>")
 
-    monkeypatch.setattr("klpteach.views.explorer.tellings.simulate", broken)
+    monkeypatch.setattr("klpteach.views.explorer.controls.simulate", broken)
     shown.story.value = "retry"
     shown.release.value = "5.3"
     assert "the bridge is <out>" in line_of(shown) or "RuntimeError" in shown.picture.value
