@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from .views.real import try_real as try_real
     from .views.yours.dmesg import explain_dmesg as explain_dmesg
     from .views.yours.dmesg import paste as paste
-    from .views.yours.modules import bring as bring
+    from .views.yours.upload import bring as bring
 
 __version__ = "0.1.0"
 
@@ -73,7 +73,7 @@ _WHERE = {
     "Talk": "course.talk.talk",
     **dict.fromkeys(("predict", "exercise", "check", "worked", "progress"), "course.desk"),
     "try_real": "views.real",
-    "bring": "views.yours.modules",
+    "bring": "views.yours.upload",
     **dict.fromkeys(("explain_dmesg", "paste"), "views.yours.dmesg"),
     "check_fix": "course.nb00.questions",
     "check_seed": "course.nb05.questions",

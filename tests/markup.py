@@ -34,10 +34,13 @@ class Balanced(HTMLParser):
         assert self.open and self.open.pop() == tag, tag
 
 
-def check_markup(text: str) -> None:
+def check_markup(text: str, where: object = "") -> None:
     parser = Balanced()
-    parser.feed(text)
-    assert parser.open == []
+    try:
+        parser.feed(text)
+    except AssertionError as error:
+        raise AssertionError(f"{error} is closed but was not opened last {where}") from None
+    assert parser.open == [], where
 
 
 Place = tuple[str, float, float, float, float]  # a text, and its left, top, right and lower edge
