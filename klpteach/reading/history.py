@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import KlpteachError
 from ..files import klp
-from ..files.samples import ko_dir
+from ..files.samples import ko_dir, open_ko
 from ..model import messages
 from ..model.recording import Recording
 from .calls import call_at, function_address
@@ -30,28 +31,18 @@ if TYPE_CHECKING:
 
 
 def module_files(recording: Recording, folder: Path | None = None) -> dict[str, ModuleFile]:
-    """The module files of a recording by file name, as far as they are at hand and their sha256 is the recording's.
+    """The module files of a recording that are at hand and are the ones that were recorded (sha256).
 
-    folder: where they are; default: the course's own modules for that kernel. A file that differs is left out.
+    folder: where they are; default: the course's own modules for that kernel. Each stands under its file name, and under
+    NAME.ko after the module in it: a damaged livepatch NAME+DEFECT.ko is what the sites of NAME are in.
     """
-    from ..files.module_file import ModuleFile
-
-    try:
-        folder = folder or ko_dir(recording.arch, recording.release)
-    except KlpteachError:
-        return {}
     found = {}
     for name, digest in recording.files.items():
-        path = folder / Path(name).name
-        if digest is None or not path.is_file():
-            continue
-        try:
-            opened = ModuleFile.open(path)
-        except KlpteachError:
-            continue
-        if digest in (hashlib.sha256(data).hexdigest() for data in (opened.data, path.read_bytes())):
-            found[name] = opened
-    return found
+        with suppress(KlpteachError):
+            file = open_ko(folder or ko_dir(recording.arch, recording.release), Path(name).name)
+            if hashlib.sha256(file.data).hexdigest() == digest:
+                found[name] = file
+    return {f"{file.name}.ko": file for file in found.values()} | found
 
 
 def loads(recording: Recording, files: Mapping[str, ModuleFile] | None = None) -> list[Load]:

@@ -236,6 +236,19 @@ def test_a_written_site_holds_its_sum(story):
                 assert found.stored == state.value
 
 
+@pytest.mark.parametrize("arch", ["x86_64", "ppc64le"])
+def test_a_damaged_livepatch_is_read_from_the_file_that_was_made_for_it(arch):
+    """NAME+DEFECT.ko lies in no folder: it is made on the spot, for the reader as for the kernel."""
+    history = History(simulate("corrupted", proposals=["remove-check"], arch=arch))
+    last, known = len(history.recording) - 1, [key for key, site in history.sites.items() if site]
+    assert known == list(history.sites) and len(known) >= 8
+    for key in known:
+        site, found = history.sites[key], history.sum_at(key, last)
+        assert site.symbol.startswith(".klp.sym.nfsd_demo.") and history.file_bytes(key) is not None, key
+        if not is_call(history, key):
+            assert found and (found.S + found.A - (found.P if found.relative else 0) - found.value) % 2**32 == 0, key
+
+
 # -- examples -----------------------------------------------------------------------------------------------------------------
 
 

@@ -7,6 +7,6 @@ __getattr__, __dir__ = offer(
     {
         ".tables": "forty_moves in_every_story what_came year",
         "...views.figures.timeline": "timeline",
-        "...views.fleet_table": "assumption_table",
+        "...views.frames": "assumption_table",
     },
 )

@@ -11,7 +11,7 @@ from ...model.policy import PROPOSALS
 from ...reading.outcome import KINDS, MEANINGS
 from ...scenarios.recorded import evidence
 from ...scenarios.scenario import TARGET
-from ...views.fleet_table import COLUMNS, FLEXIBILITY
+from ...views.frames import COLUMNS, FLEXIBILITY
 from ...views.table import Table, bar_table
 from ..choices import ASKS, every_story
 from .designs import KERNELS, recording_of
