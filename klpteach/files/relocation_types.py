@@ -51,6 +51,10 @@ class Howto:
     def value(self, S: N, A: N, P: N, r2: int = 0) -> N:
         """The number whose low bits go into the field."""
         value: N = FORMULAS[self.formula](S + A, P, r2) & MASK64
+        return self.bits(value)
+
+    def bits(self, value: N) -> N:
+        """The upper half of a value, where the field holds that."""
         return ((value + 0x8000) & MASK64) >> 16 if self.high else value
 
     @property

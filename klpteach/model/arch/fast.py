@@ -6,7 +6,7 @@ the kernel's exact error, its order, and what is written by then.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from functools import lru_cache
 
 import numpy as np
@@ -15,7 +15,9 @@ from ...files.elf_h import EM_PPC64, EM_X86_64, SHN_LIVEPATCH, SHN_UNDEF
 from ...files.module_file import ModuleFile
 from ...files.relocation_types import (
     ENTRY,
-    HOWTO,
+    FORMULAS,
+    HOWTO_PPC64LE,
+    HOWTO_X86_64,
     LD_TOC,
     LI_MASK,
     MASK64,
@@ -31,6 +33,7 @@ from .ppc64le_section import Section
 from .stubs import FTRACE_INSNS, KERNEL_TOC, MAGIC, MPROFILE, STUB_INSNS, STUB_SIZE, StubTable
 
 VECTOR_FROM = 64  # entries; below, the plain loop is faster than numpy
+PLAIN = {kind: howto for kind, howto in HOWTO_PPC64LE.items() if kind not in (REL24, ENTRY)}
 _LOCAL = np.array([local_entry_offset(other) for other in range(256)], "u8")
 Field = tuple[Howto, Array, Array]  # a type, the offsets where it is used, the values that go there
 
@@ -48,19 +51,21 @@ def independent(offset: Array, width: Array) -> bool:
     return not ((width < 0).any() or (offset[1:] < offset[:-1] + width[:-1].astype("u8")).any())
 
 
-def fields(machine: int, kinds: Iterable[int], rela: Array, S: Array, place: int, r2: int = 0) -> list[Field] | None:
-    """What goes where, for some relocation types; None where a value does not fit."""
+def fields(howtos: Mapping[int, Howto], rela: Array, S: Array, place: int, r2: int = 0) -> list[Field] | None:
+    """What goes where, for the types in howtos; None where a value does not fit."""
+    kinds, offset = rela["type"].astype("u1"), np.ascontiguousarray(rela["offset"])
+    sum, P = S + rela["addend"].view("u8"), offset + np.uint64(place)
     found = []
-    for kind in kinds:
-        howto, rows = HOWTO[machine][kind], np.flatnonzero(rela["type"] == kind)
-        if not len(rows) or not howto.width:
+    for kind in np.flatnonzero(np.bincount(kinds)).tolist():
+        howto = howtos.get(kind)
+        if howto is None or not howto.width:
             continue
-        entries, value = rela[rows], np.empty(len(rows), "u8")
-        offset = entries["offset"]
-        value[:] = howto.value(S[rows], entries["addend"].view("u8"), offset + np.uint64(place), r2)
+        rows = np.flatnonzero(kinds == kind)
+        value = howto.bits(FORMULAS[howto.formula](sum[rows], P[rows], r2))
+        value = np.broadcast_to(np.asarray(value, "u8"), rows.shape)  # r2 is one number
         if howto.fits and not howto.fits(value).all():
             return None
-        found.append((howto, offset, value))
+        found.append((howto, offset[rows], value))
     return found
 
 
@@ -72,7 +77,7 @@ def apply_x86_64(me: Loading, relsec: int) -> bool:
         return False
     target = int(image.file.shdrs["info"][relsec])
     memory, S = image.bytes_of(target), image.symbols[rela["sym"]]
-    found = fields(EM_X86_64, HOWTO[EM_X86_64], rela, S, image.address[target])
+    found = fields(HOWTO_X86_64, rela, S, image.address[target])
     if found is None:
         return False
     if me.rules.check_zero and any(view(memory, 0, howto.width)[offset].any() for howto, offset, _ in found):
@@ -97,8 +102,7 @@ def apply_ppc64le(section: Section) -> bool:
     if not independent(rela["offset"], width) or int(rela["offset"].max()) + 8 > len(section.bytes) - section.start:
         return False
     S = image.symbols[rela["sym"]]
-    plain = [kind for kind in HOWTO[EM_PPC64] if kind not in (REL24, ENTRY)]
-    found = fields(EM_PPC64, plain, rela, S, section.place, section.r2)
+    found = fields(PLAIN, rela, S, section.place, section.r2)
     plan = _Calls(section, rela[calls], S[calls], outside[calls], restored[calls]) if calls.any() else None
     if found is None or (plan and not plan.possible):
         return False

@@ -93,7 +93,8 @@ class Section:
 
     def entries(self) -> list[tuple[int, int, int, int]]:
         assert isinstance(self.file, LoaderCopy)
-        return self.file.rela_in_order(self.relsec).tolist()  # type: ignore[no-any-return]
+        rows: list[tuple[int, int, int, int]] = self.file.rela_in_order(self.relsec).tolist()
+        return rows
 
     def word(self, offset: int, width: int = 4) -> int:
         """The word at an offset of the section; the one after its last is whatever lies behind. Errors: Oops."""
