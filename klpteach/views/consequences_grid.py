@@ -8,8 +8,7 @@ from dataclasses import asdict
 import pandas as pd
 
 from ..discussion.consequences import QUESTIONS, Consequence, read_consequences
-from ..discussion.consequences_text import letter
-from ..reading.outcome import WORDS
+from ..reading.outcome import ENDINGS
 
 ASKS = {question.key: question.asks for question in QUESTIONS}
 
@@ -37,7 +36,7 @@ def consequences_grid(
     lines: dict[str, dict[str, str]] = {}
     for row in mine:
         cells = lines.setdefault(ASKS[row.question], {})
-        cells[row.proposals or "as released"] = f"{letter(row)} {WORDS[row.kind]}"
+        cells[row.proposals or "as released"] = f"{row.letter} {ENDINGS[row.kind].words}"
     return pd.DataFrame.from_dict(lines, orient="index", columns=columns)
 
 
@@ -51,7 +50,7 @@ def cost_of_choices(rows: Sequence[Consequence] | None = None) -> pd.DataFrame:
     table = consequences_table(rows)
     table["proposals"] = table["proposals"].replace("", "as released")
     groups = table.groupby(["arch", "release", "proposals"], sort=False)
-    counts = groups["kind"].value_counts().unstack(fill_value=0).reindex(columns=list(WORDS), fill_value=0)
+    counts = groups["kind"].value_counts().unstack(fill_value=0).reindex(columns=list(ENDINGS), fill_value=0)
     counts.insert(0, "as_wished", groups["as_wished"].sum())
     counts.insert(0, "stories", groups.size())
     return counts.loc[[key for key in groups.indices if key in counts.index]]

@@ -19,17 +19,18 @@ from klpteach.discussion.consequences import (
     by_modprobe,
     choices,
     compute,
+    grid,
+    legend,
     read_consequences,
     to_csv,
 )
-from klpteach.discussion.consequences_text import grid, legend
 from klpteach.files.samples import data_dir
 from klpteach.model.policy import possible
 from klpteach.model.recording import Step
-from klpteach.reading.outcome import KINDS, MEANINGS, WORDS, outcome_of
+from klpteach.reading.outcome import ENDINGS, outcome_of
 from klpteach.scenarios.simulate import get
 from klpteach.views.consequences_grid import consequences_grid, consequences_table, cost_of_choices
-from klpteach.views.figures.consequences import alt_text, consequences_picture, of_kernel
+from klpteach.views.figures.consequences import COLOURS, alt_text, consequences_picture, of_kernel
 
 TABLE = read_consequences()
 CELLS = {(row.arch, row.release, row.proposals, row.question): row for row in TABLE}
@@ -181,8 +182,10 @@ def test_a_recording_that_was_not_looked_at_comes_to_nothing_bad() -> None:
 
 
 def test_each_kind_has_a_letter_of_its_own_a_word_and_a_meaning() -> None:
-    assert len(set(KINDS.values())) == len(KINDS) and set(KINDS) == set(WORDS) == set(MEANINGS)
-    assert list(KINDS)[-1] == "works" and len(legend().splitlines()) == len(KINDS) + 1
+    endings = ENDINGS.values()
+    assert len({ending.letter for ending in endings}) == len({ending.words for ending in endings}) == len(ENDINGS)
+    assert all(ending.words and ending.meaning for ending in endings) and set(COLOURS) == set(ENDINGS)
+    assert list(ENDINGS)[-1] == "works" and len(legend().splitlines()) == len(ENDINGS) + 1
 
 
 def test_the_grid_has_a_letter_for_every_cell() -> None:
@@ -213,8 +216,9 @@ def test_the_frames_have_a_row_a_cell_and_say_the_same() -> None:
 def test_the_figure_has_the_letters_of_the_table_and_its_words_the_numbers(arch: str) -> None:
     rows = of_kernel(arch, "6.12")
     picture = consequences_picture(arch, "6.12")
-    letters = [text.get_text() for text in picture.figure.axes[0].texts if text.get_text() in KINDS.values()]
-    wanted = [KINDS[row.kind] for row in rows] + [KINDS[kind] for kind in {row.kind for row in rows}]
+    known = {ending.letter for ending in ENDINGS.values()}
+    letters = [text.get_text() for text in picture.figure.axes[0].texts if text.get_text() in known]
+    wanted = [ENDINGS[kind].letter for kind in [*(row.kind for row in rows), *{row.kind for row in rows}]]
     assert sorted(letters) == sorted(wanted)
     released = [row for row in rows if not row.proposals]
     assert f"As released: {sum(r.as_wished for r in released)} of {len(released)} as wished" in alt_text(rows)

@@ -8,7 +8,8 @@ from klpteach.files.klp import parse_symbol
 from klpteach.model.recording import Recording, Step
 from klpteach.reading.calls import call_at, is_call
 from klpteach.reading.differences import first_difference
-from klpteach.reading.history import History, loads, module_files
+from klpteach.reading.history import History
+from klpteach.reading.loads import module_files
 from klpteach.reading.steps import is_look
 from klpteach.reading.verdict import SYMBOLS, verdict
 from klpteach.scenarios.simulate import SCENARIOS, simulate
@@ -217,7 +218,7 @@ def test_a_stale_site_is_not_as_in_the_file_and_a_cleared_one_is(story, release)
 
 @pytest.mark.parametrize("story", SCENARIOS)
 def test_loads_of_a_module_are_counted_without_a_gap(story):
-    found = loads(simulate(story))
+    found = History(simulate(story)).loads
     for name in {load.module for load in found}:
         assert [load.number for load in found if load.module == name] == list(
             range(1, 1 + sum(load.module == name for load in found))

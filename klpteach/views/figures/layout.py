@@ -15,7 +15,7 @@ from ...model.image import layout_sections, section_flags
 from ...model.kernel import Kernel
 from ...model.policy import behaviour
 from ...model.recording import hexa
-from ...reading.words import count
+from ...reading.steps import count
 from ..style import BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION
 from .base import INK, PALE, SIZE, SOFT, Drawing, canvas, fits
 

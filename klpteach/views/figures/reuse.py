@@ -62,7 +62,7 @@ def rows(recording: Recording, history: History | None = None) -> list[dict[str,
     words = {"ghost": "freed", "tried": "refused"}
     found = []
     for index in events(recording):
-        seen = history.seen(index)
+        seen = history.observed_at(index)
         said = {
             (arrow.target.module, arrow.target.extents): f"{arrow.label} ({arrow.patch.module})"
             for arrow in pointers(history, seen)
@@ -126,9 +126,9 @@ def _row(axes: Axes, history: History, axis: Axis, row: int, index: int) -> None
         va="top",
         color=VERMILION if step.refused else "#1a1a1a",
     )
-    for box in boxes(history, index, history.seen(index)):
+    for box in boxes(history, index, history.observed_at(index)):
         _draw_box(axes, axis, box, row + 0.32)
-    drawn = [arrow for arrow in pointers(history, history.seen(index)) if arrow.kind != "kept"]
+    drawn = [arrow for arrow in pointers(history, history.observed_at(index)) if arrow.kind != "kept"]
     for number, arrow in enumerate(drawn):
         label = arrow.label if len(drawn) == 1 else f"{arrow.target.module}: {arrow.label}"
         _draw_arrow(axes, axis, arrow, label, row + 0.70, number)
@@ -219,7 +219,7 @@ def _frame(axes: Axes, history: History, axis: Axis, shown: list[int]) -> None:
     axes.set_xlim(-0.01, 1.01)
     axes.set_ylim(len(shown) + 0.08, -0.35)
     starts = sorted(
-        {box.load.extents[0].start for index in shown for box in boxes(history, index, history.seen(index))}
+        {box.load.extents[0].start for index in shown for box in boxes(history, index, history.observed_at(index))}
     )
     ticks = [
         start for number, start in enumerate(starts) if not number or axis.x(start) - axis.x(starts[number - 1]) > 0.21

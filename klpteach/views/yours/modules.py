@@ -17,7 +17,7 @@ from ...files import klp
 from ...files.elf import MAX_BYTES, ModuleFile
 from ...model.errno import errno_name
 from ...reading.history import History
-from ...reading.words import count
+from ...reading.steps import count
 from ...scenarios.reload import Outcome, stand_in, survives
 from .not_a_livepatch import Ordinary
 

@@ -11,7 +11,7 @@ from ...files.elf import ModuleFile
 from ...model.errno import errno_name
 from ...model.kernel import Kernel
 from ...model.policy import RELEASES
-from ...reading.words import count
+from ...reading.steps import count
 from ..table import WordTable
 
 if TYPE_CHECKING:
