@@ -111,7 +111,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def inspect(args: argparse.Namespace) -> int:
-    from .files.elf import ModuleFile
+    from .files.module_file import ModuleFile
 
     file = ModuleFile.open(args.file)
     report = _inspection(file, [ModuleFile.open(path) for path in args.target])
@@ -213,8 +213,8 @@ def _errno(step: Any) -> str:
 
 
 def relocate(args: argparse.Namespace) -> int:
-    from .files.elf import ModuleFile
-    from .model.image import load_image
+    from .files.module_file import ModuleFile
+    from .model.load_image import load_image
     from .model.step import hexa
 
     file = ModuleFile.open(args.file)

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
 
-from ..files.elf import ModuleFile
+from ..files.module_file import ModuleFile
 from ..model.recording import Recording
 from .calls import call_at
 from .loads import Load

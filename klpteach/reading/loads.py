@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import KlpteachError
-from ..files.elf import ModuleFile
+from ..files.module_file import ModuleFile
 from ..files.samples import ko_dir, open_ko
 from ..model import messages
 from ..model.arch import ARCHITECTURES

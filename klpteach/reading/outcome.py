@@ -11,7 +11,8 @@ from functools import cached_property
 from typing import NamedTuple
 
 from ..files import klp
-from ..files.elf import WIDTHS, ModuleFile
+from ..files.module_file import ModuleFile
+from ..files.relocation_types import width_of
 from ..files.samples import ko_dir, open_ko, plain_name
 from ..model import messages
 from ..model.errno import EAGAIN, errno_name
@@ -222,12 +223,12 @@ def _given_up(step: Step) -> bool:
 
 def _covered(file: ModuleFile) -> set[tuple[str, int]]:
     """(section, offset) of every byte that some relocation of the file may write."""
-    found, widths = set(), WIDTHS[file.machine]
+    found = set()
     for index in file.rela_sections:
         target = int(file.shdrs["info"][index])
         if target < len(file.shdrs):
             for offset, kind, *_ in file.rela(index).tolist():
-                width = CALL_AND_NOP if file.type_name(kind) == "R_PPC64_REL24" else widths.get(kind, 0)
+                width = CALL_AND_NOP if file.type_name(kind) == "R_PPC64_REL24" else width_of(file.machine, kind)
                 found |= {(file.section_names[target], offset + i) for i in range(width)}
     return found
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from ..files import klp
-from ..files.elf import ModuleFile
+from ..files.module_file import ModuleFile
 from ..model import messages
 from ..model.recording import Recording
 from ..model.step import Step

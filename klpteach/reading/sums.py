@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..files.klp import Site
+from .calls import is_call
 from .sites import Sites
 from .steps import patch_of
 
@@ -28,16 +29,15 @@ class Sum:
 def sum_at(sites: Sites, key: str, step: int) -> Sum | None:
     """S + A - P for a site as of a step: of the load that was refused in it, else of the latest that wrote the site.
 
-    None where the module file, the symbol or the section's address is not known, and for a call on ppc64le, whose bytes
-    lead to a stub.
+    None where the module file, the symbol or the section's address is not known; and on ppc64le for a call, whose bytes
+    lead to a stub, and for what is counted from the TOC pointer.
     """
     site, place = sites.sites.get(key), sites.place(key, step)
     howto = sites.arch.relocation_types.get(site.type) if site else None
-    if site is None or howto is None or place is None or (sites.arch.has_stubs and howto.name != "R_PPC64_ADDR64"):
+    if site is None or howto is None or place is None or is_call(sites, key) or "r2" in howto.formula:
         return None
-    relative = not sites.arch.has_stubs and howto.relative
     (P, P_step), A, refused = place, site.addend, sites.not_zero[step]
-    added, from_val = A - P if relative else A, refused is not None and refused[0] == key
+    added, from_val = A - P if howto.relative else A, refused is not None and refused[0] == key
     if refused and from_val:
         # Up to 6.2 the check came before P was subtracted, so val is S + A; since bbb93362a445 (6.3) it is the value itself.
         S, S_step = (refused[1] - (added if sites.release >= (6, 3) else A)) % 2**64, step
@@ -47,4 +47,4 @@ def sum_at(sites: Sites, key: str, step: int) -> Sum | None:
             return None
         S, S_step = seen
     value = (S + added) % (1 << 8 * howto.width)
-    return Sum(site, S, A, P, relative, value, value.to_bytes(howto.width, "little"), S_step, P_step, from_val)
+    return Sum(site, S, A, P, howto.relative, value, value.to_bytes(howto.width, "little"), S_step, P_step, from_val)

@@ -1,4 +1,4 @@
-"""The data of a figure as a pandas table."""
+"""The data of a figure, and a whole story, as pandas tables."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from ..model.recording import hexa
+from ..model.recording import Recording, hexa
 
 _ADDRESSES = ("address", "end", "start", "P", "S")
 
@@ -23,3 +23,18 @@ def table(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
         for row in rows
     ]
     return pd.DataFrame(shown)
+
+
+def story(recording: Recording) -> pd.DataFrame:
+    """One row a step: command, errno, and where each module of the story is."""
+    names = list(dict.fromkeys(row["name"] for step in recording for row in step.modules or ()))
+    rows = []
+    for step in recording:
+        row = {"command": step.command, "errno": step.errno}
+        for name in names:
+            found = step.module(name)
+            row[name] = hexa(found["base"]) if found else ("not loaded" if step.modules is not None else "?")
+        rows.append(row)
+    table = pd.DataFrame(rows)
+    table.index = pd.RangeIndex(1, len(table) + 1, name="step")
+    return table

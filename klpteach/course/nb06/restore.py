@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 
 from ...files import klp
-from ...files.elf import ModuleFile
+from ...files.module_file import ModuleFile
 from ...files.relocation_types import NOP, REL24
 from ...files.samples import sample
 from ...model.kernel import Kernel

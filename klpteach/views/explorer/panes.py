@@ -20,7 +20,7 @@ from .sites import bytes_pane
 from .stubs import stubs_pane
 
 if TYPE_CHECKING:
-    from ...files.elf import ModuleFile
+    from ...files.module_file import ModuleFile
 
 _MAP_TITLE = "Module address space, time runs down"
 _MAP_LEGEND = "hatched: freed &nbsp; dashed: refused, would have been there &nbsp; arrows: where the sites point"

@@ -20,7 +20,7 @@ from .stubs import chosen_table, title
 from .two_kernels import kernel_label
 
 if TYPE_CHECKING:
-    from ...files.elf import ModuleFile
+    from ...files.module_file import ModuleFile
 
 _LEFT = 'style="text-align:left"'  # Jupyter sets table cells to the right
 

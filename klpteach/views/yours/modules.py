@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from ...errors import KlpteachError
 from ...files import klp
-from ...files.elf import MAX_BYTES, ModuleFile
+from ...files.compressed import MAX_BYTES
+from ...files.module_file import ModuleFile
 from ...model.errno import errno_name
 from ...reading.history import History
 from ...reading.steps import count
