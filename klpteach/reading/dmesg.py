@@ -240,80 +240,59 @@ _WORKED_OUT: Mapping[str, Callable[[Fields, _Modules], Iterator[str]]] = {
 }
 # What is said of a line whatever its numbers are; more than one sentence as a tuple.
 _SENTENCES: Mapping[str, str | tuple[str, ...]] = {
-    "OVERFLOW": (
-        "A value does not fit into the 32 bits of relocation type {type}: {val}. Up to 6.2 the cut value has been "
-        "written by then; since 6.3 the test comes first."
-    ),
-    "NOT_MCMODEL": (
-        "{module} was built for addresses below 2 GiB; kernel modules live in the top 2 GiB (-mcmodel=kernel)."
-    ),
-    "UNKNOWN_RELA": (
-        "{module} has a relocation of type {type}, which the kernel does not know. It accepts 0, 1, 2, 4, 10, 11 and 24."
-    ),
-    "UNKNOWN_SYMBOL": (
-        "{module} needs {name}, which neither the kernel nor a loaded module exports (error {err}). "
-        "insmod does not look for dependencies; modprobe does."
-    ),
-    "OUT_OF_TREE": ("{module} was not built with the kernel. Said once a boot, harmless."),
-    "TAINT_LIVEPATCH": ("{module} is a livepatch. Said for the first one after a boot only."),
-    "UNSIGNED": ("{module} has no valid signature. Said once a boot; it loads all the same."),
-    "BAD_SECTION_INDEX": (
-        "{module} has a symbol ({name}) in section {index}, and only sections up to {max}: the file is damaged, "
-        "or a tool did not know SHN_LIVEPATCH."
-    ),
-    "NOT_MARKED": (
-        "A livepatch section uses {name}, which is not an SHN_LIVEPATCH symbol. The tool that built it is to blame."
-    ),
-    "BAD_SYMBOL_NAME": ("{name} is not of the form .klp.sym.OBJECT.NAME,POSITION."),
-    "BAD_SECTION_NAME": ("{name} is not of the form .klp.rela.OBJECT.SECTION."),
-    "VMLINUX_SYMBOL": (
-        "A section that waits for a module wants {name} of vmlinux. Since 5.8 such a relocation must be an ordinary one."
-    ),
-    "NOT_FOUND": ("The object has no symbol {name}: another build of the module, or a wrong name."),
-    "AMBIGUOUS": (
-        "{object} has more than one {name}, and position 0 says that it is unique. Give the position: 1, 2, …"
-    ),
-    "NO_SUCH_POSITION": ("{object} has fewer than {pos} symbols named {name}."),
-    "NOT_A_LIVEPATCH": ("{module} calls klp_enable_patch() but its modinfo does not say livepatch."),
-    "ENABLING": ("{patch} is being enabled; relocations of targets that are loaded have been written by now."),
-    "STARTING": ("Every task is to be switched over ({what})."),
-    "COMPLETE": ("All tasks are switched over ({what})."),
-    "APPLYING": (
-        "{module} is loading and is patched before its init() runs: late module patching. Its relocations were written first."
-    ),
-    "REVERTING": (
-        "{module} goes, its functions are no longer redirected. Before 6.3 the relocations in {patch} stay written: "
-        "the reload of {module} will be refused.",
-        "Since 6.3 they are set to zero after this line.",
-    ),
-    "PRE_PATCH_FAILED": ("The livepatch's own pre_patch callback for {object} said no."),
-    "NO_FTRACE_LOCATION": ("{function} does not begin with a call that ftrace could take over."),
-    "APPLY_FAILED": ("{patch} could not redirect a function of {module} ({err})."),
-    "BAD_PARAMETER": (
-        "{module} was given {name}={value}, which is no value of that parameter's type; its load is refused."
-    ),
-    "DUPLICATE_EXPORT": ("{module} exports {name}, and so does {owner} already."),
-    "BLACKLISTED": (
-        "The kernel was told not to load {module}: module_blacklist= on its command line, the only thing that prints this line."
-    ),
-    "FORCING": (
-        "The administrator ended a transition by force: tasks may still run old code, so this livepatch's module can no longer go."
-    ),
-    "TOO_LATE": (
-        "{module} comes after {patch} was enabled, and with the proposal refuse-unpatched it may not run unpatched ({err})."
-    ),
-    "CUT_HERE": ("Here begins a warning with its trace; the next line says where in the kernel."),
-    "END_TRACE": ("Here the trace ends."),
-    "PAGE_FAULT": ("The kernel touched memory that is not there; what ran is killed, and the locks it held stay held."),
+    "OVERFLOW": "A value does not fit into the 32 bits of relocation type {type}: {val}. Up to 6.2 the cut value has "
+        "been written by then; since 6.3 the test comes first.",
+    "NOT_MCMODEL": "{module} was built for addresses below 2 GiB; kernel modules live in the top 2 GiB "
+        "(-mcmodel=kernel).",
+    "UNKNOWN_RELA": "{module} has a relocation of type {type}, which the kernel does not know. It accepts 0, 1, 2, 4, "
+        "10, 11 and 24.",
+    "UNKNOWN_SYMBOL": "{module} needs {name}, which neither the kernel nor a loaded module exports (error {err}). "
+        "insmod does not look for dependencies; modprobe does.",
+    "OUT_OF_TREE": "{module} was not built with the kernel. Said once a boot, harmless.",
+    "TAINT_LIVEPATCH": "{module} is a livepatch. Said for the first one after a boot only.",
+    "UNSIGNED": "{module} has no valid signature. Said once a boot; it loads all the same.",
+    "BAD_SECTION_INDEX": "{module} has a symbol ({name}) in section {index}, and only sections up to {max}: the file "
+        "is damaged, or a tool did not know SHN_LIVEPATCH.",
+    "NOT_MARKED": "A livepatch section uses {name}, which is not an SHN_LIVEPATCH symbol. The tool that built it is to "
+        "blame.",
+    "BAD_SYMBOL_NAME": "{name} is not of the form .klp.sym.OBJECT.NAME,POSITION.",
+    "BAD_SECTION_NAME": "{name} is not of the form .klp.rela.OBJECT.SECTION.",
+    "VMLINUX_SYMBOL": "A section that waits for a module wants {name} of vmlinux. Since 5.8 such a relocation must be "
+        "an ordinary one.",
+    "NOT_FOUND": "The object has no symbol {name}: another build of the module, or a wrong name.",
+    "AMBIGUOUS": "{object} has more than one {name}, and position 0 says that it is unique. Give the position: 1, 2, …",
+    "NO_SUCH_POSITION": "{object} has fewer than {pos} symbols named {name}.",
+    "NOT_A_LIVEPATCH": "{module} calls klp_enable_patch() but its modinfo does not say livepatch.",
+    "ENABLING": "{patch} is being enabled; relocations of targets that are loaded have been written by now.",
+    "STARTING": "Every task is to be switched over ({what}).",
+    "COMPLETE": "All tasks are switched over ({what}).",
+    "APPLYING": "{module} is loading and is patched before its init() runs: late module patching. Its relocations were "
+        "written first.",
+    "REVERTING": ("{module} goes, its functions are no longer redirected. Before 6.3 the relocations in {patch} stay "
+            "written: the reload of {module} will be refused.",
+        "Since 6.3 they are set to zero after this line."),
+    "PRE_PATCH_FAILED": "The livepatch's own pre_patch callback for {object} said no.",
+    "NO_FTRACE_LOCATION": "{function} does not begin with a call that ftrace could take over.",
+    "APPLY_FAILED": "{patch} could not redirect a function of {module} ({err}).",
+    "BAD_PARAMETER": "{module} was given {name}={value}, which is no value of that parameter's type; its load is "
+        "refused.",
+    "DUPLICATE_EXPORT": "{module} exports {name}, and so does {owner} already.",
+    "BLACKLISTED": "The kernel was told not to load {module}: module_blacklist= on its command line, the only thing "
+        "that prints this line.",
+    "FORCING": "The administrator ended a transition by force: tasks may still run old code, so this livepatch's "
+        "module can no longer go.",
+    "TOO_LATE": "{module} comes after {patch} was enabled, and with the proposal refuse-unpatched it may not run "
+        "unpatched ({err}).",
+    "CUT_HERE": "Here begins a warning with its trace; the next line says where in the kernel.",
+    "END_TRACE": "Here the trace ends.",
+    "PAGE_FAULT": "The kernel touched memory that is not there; what ran is killed, and the locks it held stay held.",
     # -- ppc64le (arch/powerpc/kernel/module_64.c) --
-    "STUB_WARNING": (
-        "stub_for_addr() found no free slot in a module's .stubs: each call to a new address takes one, and none is ever "
-        "given back. The load that needed it is refused with ENOENT (-2).",
-        "It comes after reloads at other addresses; at the same address the old stub is found again. A livepatch that is "
-        "disabled, removed and loaded again begins with a fresh table.",
+    "STUB_WARNING": ("stub_for_addr() found no free slot in a module's .stubs: each call to a new address takes one, "
+            "and none is ever given back. The load that needed it is refused with ENOENT (-2).",
+        "It comes after reloads at other addresses; at the same address the old stub is found again. A livepatch that "
+            "is disabled, removed and loaded again begins with a fresh table.",
         "The bound is tested only while the table is searched, so one stub may already stand past its end.",
-        "The proposal reuse-stub lets a call keep its own slot.",
-    ),
+        "The proposal reuse-stub lets a call keep its own slot."),
     "NO_STUBS": "{module} has no .stubs section. Every ppc64le module needs one; the module linker script makes it.",
     "STUB_RANGE": "A stub of {module} is more than 2 GiB away from its TOC pointer, so it cannot be addressed.",
     "REL24_RANGE": "A branch in {module} would have to go {offset} bytes; it reaches 32 MiB either way.",
@@ -322,13 +301,10 @@ _SENTENCES: Mapping[str, str | tuple[str, ...]] = {
     "BAD_TOC16_DS": "{module} wants 0x{val} from its TOC pointer in 16 signed bits and a multiple of 4; it is not.",
     "BAD_TOC16_LO_DS": "{module} wants 0x{val} from its TOC pointer, and a multiple of 4; it is not.",
     "UNKNOWN_ADD": "{module} has a relocation of type {type}, which the ppc64le kernel does not know.",
-    "CANNOT_CLEAR": (
-        "The proposal clear-relocations cannot tell what the bytes of type {type} were before, so {module} keeps them.",
-    ),
-    "DATA_ACCESS": (
-        "The kernel wanted to {what} at 0x{address}, where no page is mapped, or none that it may write. What ran is "
-        "killed, and the locks it held stay held.",
-        "If the trace names stub_for_addr, it searched a full table of stubs beyond its end, with klp_mutex held: from now "
-        "on no module can be loaded and no livepatch disabled.",
-    ),
-}
+    "CANNOT_CLEAR": ("The proposal clear-relocations cannot tell what the bytes of type {type} were before, so "
+            "{module} keeps them."),
+    "DATA_ACCESS": ("The kernel wanted to {what} at 0x{address}, where no page is mapped, or none that it may write. "
+            "What ran is killed, and the locks it held stay held.",
+        "If the trace names stub_for_addr, it searched a full table of stubs beyond its end, with klp_mutex held: from "
+            "now on no module can be loaded and no livepatch disabled."),
+}  # fmt: skip

@@ -79,20 +79,24 @@ def test_every_story_is_there_for_every_choice_on_every_kernel(arch: str) -> Non
             assert possible(chosen, arch)
 
 
-@pytest.mark.parametrize(("path", "cell"), RECORDED, ids=[path.stem for path, _ in RECORDED])
-def test_a_cell_agrees_with_the_recording_of_a_real_kernel(path: Path, cell: Consequence) -> None:
+def test_every_cell_that_was_recorded_agrees_with_its_recording() -> None:
+    for path, cell in RECORDED:
+        check_cell(path, cell)
+
+
+def check_cell(path: Path, cell: Consequence) -> None:
     """The same reading, of what a real kernel did."""
     recording = Recording.load(path)
     told = by_modprobe(get(recording.scenario, recording.arch)).commands
     asked = by_modprobe(replace(get(recording.scenario, recording.arch), commands=tuple(s.command for s in recording)))
     heard = [command.lstrip("~") for command in asked.commands if command != "boot"]
     plain = [re.sub(r":\{site\}|:\.\w+\+0x[0-9a-f]+", "", command.lstrip("~")) for command in told]
-    assert [re.sub(r":\.\w+\+0x[0-9a-f]+", "", command) for command in heard] == plain[: len(heard)]
+    assert [re.sub(r":\.\w+\+0x[0-9a-f]+", "", command) for command in heard] == plain[: len(heard)], path.name
     outcome = asdict(outcome_of(recording))
     outcome["unasked"] = len(outcome["unasked"])
     for key in ("refused", "pinned", "unpatched"):
         outcome[key] = " ".join(outcome[key])
-    assert {key: outcome[key] for key in SEEN} == {key: getattr(cell, key) for key in SEEN}
+    assert {key: outcome[key] for key in SEEN} == {key: getattr(cell, key) for key in SEEN}, path.name
 
 
 @pytest.mark.parametrize("path", [path for path, _ in RECORDED], ids=lambda path: path.stem)

@@ -7,7 +7,7 @@ from html import unescape
 from html.parser import HTMLParser
 
 import pytest
-from test_history import REAL, real
+from recordings import REAL, real
 
 from klpteach.model import policy
 from klpteach.model.recording import Recording, Step, hexa
