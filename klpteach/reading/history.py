@@ -44,7 +44,7 @@ class History(Sites):
                 for i in other.steps(self.recording):
                     before = sum_at(self, found[0], i)
                     if before and before.S_step == i:
-                        return replace(load, base=other.base + wanted.S - before.S)
+                        return replace(load, base=other.base + wanted.S - before.S, from_val=True)
         return load
 
     def failing(self, step: int) -> str | None:

@@ -60,7 +60,7 @@ class Load:
     """One attempt to load a module; `number` counts the attempts of this name, from 1.
 
     first, last: steps; last is None for a module that is still there at the end. extents: its mappings, lowest first,
-    () where nobody saw them.
+    () where nobody saw them. from_val: the base was worked out from the value that the kernel printed in refusing it.
     """
 
     module: str
@@ -71,6 +71,7 @@ class Load:
     base: int | None = None
     size: int | None = None
     extents: tuple[Extent, ...] = ()
+    from_val: bool = False
 
     def at(self, step: int) -> bool:
         """Whether the module was there after this step."""

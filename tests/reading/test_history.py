@@ -55,7 +55,7 @@ def test_a_refused_real_load_has_the_address_it_would_have_had():
     history = real("x86_64/moved--6.1--REFUSED.json")
     tried = history.attempt_at("nfsd_demo", 4)
     placed = (history.recording[4].placement or {})["nfsd_demo"]
-    assert tried is not None and tried.refused and tried.base == placed["core"]
+    assert tried is not None and tried.refused and tried.base == placed["core"] and not tried.from_val
 
 
 def test_every_step_of_every_real_recording_has_a_verdict():

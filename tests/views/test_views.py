@@ -254,7 +254,7 @@ def test_every_address_in_the_alt_text_is_in_the_recording_at_that_step_or_befor
         placed = {
             hex(at) for earlier in past for regions in (earlier.placement or {}).values() for at in regions.values()
         }
-        printed = {hex(load.base) for load in history.loads if load.first <= step and load.seen_in == "val"}
+        printed = {hex(load.base) for load in history.loads if load.first <= step and load.from_val}
         said = set(ADDRESS.findall(mapdrawing.alt_text(history, step)))
         assert said and said <= tables | placed | printed
 
