@@ -35,9 +35,9 @@ if TYPE_CHECKING:
     from .fleet import run_fleet as run_fleet
     from .model.kernel import Kernel as Kernel
     from .model.load_image import load_image as load_image
-    from .model.modprobe import Machine as Machine
     from .model.recording import Recording as Recording
-    from .model.recording import Step as Step
+    from .model.state import Machine as Machine
+    from .model.step import Step as Step
     from .reading.outcome import outcome_of as outcome_of
     from .scenarios.replay import replay as replay
     from .scenarios.simulate import simulate as simulate
@@ -57,12 +57,12 @@ _WHERE = {
     "Kernel": "model.kernel",
     "load_image": "model.load_image",
     "Recording": "model.recording",
-    "Step": "model.recording",
+    "Step": "model.step",
     "replay": "scenarios.replay",
     "sample": "files.samples",
     **dict.fromkeys(("simulate", "stories"), "scenarios.simulate"),
     "outcome_of": "reading.outcome",
-    "Machine": "model.modprobe",
+    "Machine": "model.state",
     "read_costs": "discussion.costs",
     "about_proposal": "discussion.dossier",
     **dict.fromkeys(("read_thread", "read_timeline"), "discussion.thread"),

@@ -17,7 +17,8 @@ from itertools import product
 from ..files.samples import ko_dir
 from ..model.policy import PROPOSALS, possible
 from ..reading.outcome import ENDINGS, Outcome, outcome_of
-from ..scenarios.simulate import Scenario, get, has_files, simulate
+from ..scenarios.scenario import Scenario
+from ..scenarios.simulate import get, has_files, simulate
 from .rows import read_rows
 
 ARCHES, RELEASES = ("x86_64", "ppc64le"), ("6.1", "6.12")

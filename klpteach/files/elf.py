@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from elftools.construct import ConstructError
@@ -121,6 +121,9 @@ class ElfFile:
     def type_name(self, number: int) -> str:
         """The psABI's name of a relocation type; the bare number where there is none."""
         return type_names(self.machine).get(number, str(number))
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self  # it never changes: copies of a kernel share it
 
     def __repr__(self) -> str:
         return f"<ModuleFile {self.name} {self.arch}: {len(self.shdrs)} sections, {len(self.symtab)} symbols>"

@@ -50,6 +50,9 @@ class Layout:
     page: int
     text_size: int  # of one block: where its code ends
 
+    def __deepcopy__(self, memo: object) -> Layout:
+        return self  # it never changes: copies of a kernel share it
+
     @property
     def core_size(self) -> int:
         """What /proc/modules shows: the core block, or all core regions, in whole pages."""
@@ -227,6 +230,9 @@ class Arch:
     def has_stubs(self) -> bool:
         """Whether a call out of a module goes through a table of stubs in it."""
         return self.stub_size > 0
+
+    def __deepcopy__(self, memo: object) -> Arch:
+        return self  # it never changes: copies of a kernel share it
 
     def module_frob_arch_sections(self, file: ModuleFile, rules: Behaviour, log: Log) -> ModuleFile:
         """The loader's own copy of the file, with what the architecture changes in it. Errors: Refused."""

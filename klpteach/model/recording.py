@@ -13,10 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import RecordingError
-from .compare import Difference as Difference
-from .compare import compare_steps as compare_steps
-from .step import Step as Step
-from .step import hexa as hexa
+from .compare import Difference, compare_steps
+from .step import Step, hexa
 
 SCHEMA = "klpteach-recording/1"
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from ..model.recording import Recording, hexa
+from ..model.recording import Recording
+from ..model.step import hexa
 
 _ADDRESSES = ("address", "end", "start", "P", "S")
 

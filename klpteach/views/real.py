@@ -10,7 +10,9 @@ from pathlib import Path
 
 from ..errors import KlpteachError
 from ..files.samples import data_dir
-from ..model.recording import Difference, Recording, Step
+from ..model.compare import Difference
+from ..model.recording import Recording
+from ..model.step import Step
 from ..scenarios.replay import replay
 from ..scenarios.simulate import get
 

@@ -104,13 +104,14 @@ def vm_run(args: argparse.Namespace) -> int:
 def vm_record(args: argparse.Namespace) -> int:
     from ..files.samples import data_dir, ko_dir
     from ..model.recording import Recording
-    from ..scenarios.evidence import EVIDENCE
+    from ..scenarios.course import SCENARIOS
+    from ..scenarios.evidence import evidence
     from ..scenarios.proposals import ON_ANY_KERNEL
-    from ..scenarios.simulate import SCENARIOS, get
+    from ..scenarios.simulate import get
     from .exports import write_exports
     from .record import record
 
-    names = [*SCENARIOS, *EVIDENCE, *ON_ANY_KERNEL] if args.all else args.scenario
+    names = [*SCENARIOS, *evidence(), *ON_ANY_KERNEL] if args.all else args.scenario
     if not names:
         raise HostError("name stories to record, or --all.")
     folder = Path(args.out) if args.out else data_dir() / "recordings" / "x86_64"

@@ -11,7 +11,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from ..model.recording import Difference, Recording, Step
+from ..model.compare import Difference
+from ..model.recording import Recording
+from ..model.step import Step
 from .host import HostError
 
 _ADDRESS = re.compile(r"\b(?:0x)?[0-9a-f]{9,16}\b|(?<=val )[0-9a-f]+")

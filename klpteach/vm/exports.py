@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ..files.elf_h import SHN_UNDEF
 from ..files.module_file import ModuleFile
-from ..model.module import exported_names
+from ..model.kallsyms import exported_names
 from ..model.recording import Recording
 
 HEADER = "# what Debian's {release} kernel exports of that these modules need; addresses with nokaslr where recorded\n"

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ..scenarios.evidence import PPC64LE_EVIDENCE
-from ..scenarios.simulate import SCENARIOS, Scenario
+from ..scenarios.course import SCENARIOS
+from ..scenarios.evidence import evidence
+from ..scenarios.scenario import Scenario
 from ..scenarios.stubs import STUB_STORIES
 from .qemu import Machine
 from .variants import VARIANTS
@@ -18,7 +19,11 @@ PSERIES = Machine(
     'console=hvc0 panic=-1 loglevel=7 dyndbg="func move_module +p"',
 )  # fmt: skip
 RECORDED = ("reload", "late", "init-fails", "workaround", "retry", "disabled", "stacked", "cumulative")
-STORIES: Mapping[str, Scenario] = {**{name: SCENARIOS[name] for name in RECORDED}, **STUB_STORIES, **PPC64LE_EVIDENCE}
+STORIES: Mapping[str, Scenario] = {
+    **{name: SCENARIOS[name] for name in RECORDED},
+    **STUB_STORIES,
+    **evidence("ppc64le"),
+}
 
 KERNELS = tuple(VARIANTS)
 KERNELS_OF: Mapping[str, tuple[tuple[str, str], ...]] = {

@@ -15,8 +15,10 @@ from ..files.samples import ko_dir, open_ko
 from ..model import arch
 from ..model.layout import layout_sections
 from ..model.policy import RELEASES
-from ..model.recording import Recording, Step
-from ..scenarios.simulate import Scenario, commands_for
+from ..model.recording import Recording
+from ..model.step import Step
+from ..scenarios.scenario import Scenario
+from ..scenarios.simulate import commands_for
 from .fetch import FetchedKernel, fetch
 from .initramfs import initramfs
 from .qemu import CMDLINE, Guest, boot

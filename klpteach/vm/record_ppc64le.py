@@ -13,8 +13,10 @@ from ..files import klp
 from ..files.elf_h import SHF_ALLOC, SHF_EXECINSTR, SHF_WRITE, SHN_UNDEF, SHT_RELA
 from ..files.module_file import ModuleFile
 from ..files.samples import data_dir, ko_dir
-from ..model.recording import Recording, Step, hexa
-from ..scenarios.simulate import Scenario, commands_for
+from ..model.recording import Recording
+from ..model.step import Step, hexa
+from ..scenarios.scenario import Scenario
+from ..scenarios.simulate import commands_for
 from .build import RECORDED_CONFIG, BuiltKernel, build_kernel
 from .host import HostError
 from .initramfs import initramfs

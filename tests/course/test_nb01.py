@@ -11,7 +11,7 @@ from klpteach.course import ds_form as dsform
 from klpteach.course.nb01 import questions as nb01
 from klpteach.course.nb01 import report as reportlines
 from klpteach.course.nb01 import val as valtable
-from klpteach.model.recording import hexa
+from klpteach.model.step import hexa
 from klpteach.scenarios.recorded import evidence
 
 SEEDS = range(1, 21)

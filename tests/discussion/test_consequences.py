@@ -26,7 +26,7 @@ from klpteach.discussion.consequences import (
 )
 from klpteach.files.samples import data_dir
 from klpteach.model.policy import possible
-from klpteach.model.recording import Step
+from klpteach.model.step import Step
 from klpteach.reading.outcome import ENDINGS, outcome_of
 from klpteach.scenarios.simulate import get
 from klpteach.views.consequences_grid import consequences_grid, consequences_table, cost_of_choices

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import random
 from dataclasses import replace
 
@@ -49,7 +50,7 @@ def test_a_walk_by_the_table_is_the_walk_of_one_kernel_step_by_step(arch, mix, r
     table, rng = StateTable(CAST, release, mix, arch), random.Random(f"{arch} {release} {mix}")
     for _ in range(2):
         kernel, state = Kernel(arch, release, mix), 0
-        kernel.looking = False
+        kernel.records_state = False
         for event in rng.choices(EVENTS, k=40):
             edge = table.follow(state, event)
             assert edge.effects == perform(kernel, event, CAST), event
@@ -66,6 +67,24 @@ def test_the_table_asks_the_model_once_for_each_state_and_event():
     asked = table.commands
     assert asked > 0
     assert table.follow(0, start) is first and table.commands == asked
+
+
+@pytest.mark.parametrize("mix", [(), ("split-per-object",)], ids=str)
+def test_a_copy_of_a_kernel_goes_on_alone_and_shares_what_never_changes(mix):
+    kernel = StateTable(CAST, "6.1", mix).boot()
+    for command in ("modprobe nfsd_demo", "modprobe livepatch_cumul1"):
+        kernel.run(command)
+    before, other = fingerprint(kernel), copy.deepcopy(kernel)
+    assert fingerprint(other) == before
+    assert all(mine.file is its.file for mine, its in zip(kernel.modules, other.modules, strict=True))
+    for command in (
+        "rmmod nfsd_demo",
+        "echo 0 > /sys/kernel/livepatch/livepatch_cumul1/enabled",
+        "rmmod livepatch_cumul1",
+    ):
+        assert other.run(command).errno == 0
+    assert other.modules == [] and fingerprint(kernel) == before
+    assert list(other.memory) == [] and len(list(kernel.memory)) == len(kernel.modules)
 
 
 def test_the_fingerprint_sees_bytes_that_stay_written():
@@ -367,7 +386,7 @@ def test_on_ppc64le_the_table_knows_where_a_target_has_been(mix):
     refused = 0
     for _ in range(4):
         kernel, state = Kernel("ppc64le", "6.12", mix), 0
-        kernel.looking = False
+        kernel.records_state = False
         for event in [events[-2], *rng.choices(events, weights=(6, 6, 4, 8, 1, 1), k=40)]:
             edge = table.follow(state, event)
             assert edge.effects == perform(kernel, event, MOVING), event

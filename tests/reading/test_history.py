@@ -11,7 +11,8 @@ from klpteach.reading.differences import first_difference
 from klpteach.reading.history import History
 from klpteach.reading.steps import is_look
 from klpteach.reading.verdict import SYMBOLS, held, verdict
-from klpteach.scenarios.simulate import SCENARIOS, simulate
+from klpteach.scenarios.course import SCENARIOS
+from klpteach.scenarios.simulate import simulate
 
 # -- real kernels -------------------------------------------------------------------------------------------------------------
 

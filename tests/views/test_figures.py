@@ -12,7 +12,8 @@ from klpteach.course.nb04 import order_figure as figure_events
 from klpteach.course.nb04.sequence import Event, coming_and_going
 from klpteach.discussion.costs import read_costs
 from klpteach.discussion.thread import read_timeline
-from klpteach.model.recording import Recording, hexa
+from klpteach.model.recording import Recording
+from klpteach.model.step import hexa
 from klpteach.views.figures import code as figure_code
 from klpteach.views.figures import layout as figure_layout
 from klpteach.views.figures import life as figure_life

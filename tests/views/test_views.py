@@ -10,9 +10,11 @@ import pytest
 from recordings import REAL, real
 
 from klpteach.model import policy
-from klpteach.model.recording import Recording, Step, hexa
+from klpteach.model.recording import Recording
+from klpteach.model.step import Step, hexa
 from klpteach.reading.history import History
-from klpteach.scenarios.simulate import SCENARIOS, simulate
+from klpteach.scenarios.course import SCENARIOS
+from klpteach.scenarios.simulate import simulate
 from klpteach.views import style
 from klpteach.views.explorer import instructions as disassembly
 from klpteach.views.explorer import map_svg as mapdrawing

@@ -19,7 +19,8 @@ from klpteach.model.arch.ppc64le import Ppc64le
 from klpteach.model.arch.stubs import StubTable
 from klpteach.model.image import Loading
 from klpteach.model.layout import layout_sections
-from klpteach.model.recording import Recording, hexa
+from klpteach.model.recording import Recording
+from klpteach.model.step import hexa
 from klpteach.vm import build
 from klpteach.vm import record_ppc64le as record
 from klpteach.vm.host import HostError

@@ -5,9 +5,11 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from ...model.recording import Recording, hexa
+from ...model.recording import Recording
+from ...model.step import hexa
 from ...scenarios.recorded import evidence
-from ...scenarios.simulate import GONE, PATCH, TARGET, Scenario, simulate
+from ...scenarios.scenario import GONE, PATCH, TARGET, Scenario
+from ...scenarios.simulate import simulate
 from ...views.explorer.instructions import instruction
 from ..ds_form import DSForm
 from ..exercise import Exercise, Problem

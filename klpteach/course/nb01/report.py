@@ -8,7 +8,7 @@ from ...errors import KlpteachError
 from ...files.relocation_types import HOWTO_X86_64
 from ...model import kmod, messages
 from ...model.errno import errno_name
-from ...model.recording import Step, hexa
+from ...model.step import Step, hexa
 from ...views.explorer.instructions import instruction
 from ...views.table import WordTable
 
@@ -45,7 +45,7 @@ def message_of(line: str) -> tuple[str, dict[str, str]]:
     ('INIT_FAILED', {'patch': 'livepatch_nfsd', 'module': 'nfsd', 'err': '-8'})
     """
     for name, message in messages.ALL.items():
-        fields = message.match(line) if message is not messages.PRINTK else None  # that one fits any line
+        fields = message.match(line)
         if fields is not None:
             return name, fields
     raise KlpteachError(f"no line that klpteach knows: {line[:60]}. Try kt.explain_dmesg() with the whole dmesg.")

@@ -9,7 +9,8 @@ from ...files.module_file import ModuleFile
 from ...files.samples import data_dir
 from ...model import messages
 from ...model.messages import Pointer
-from ...model.recording import Recording, Step, hexa
+from ...model.recording import Recording
+from ...model.step import Step, hexa
 from ...scenarios.recorded import evidence
 from ...scenarios.simulate import simulate
 from ...views.table import WordTable

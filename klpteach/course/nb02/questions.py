@@ -10,7 +10,8 @@ from typing import Any
 from ...files.klp import livepatch_sections, section_object, sites
 from ...files.module_file import ModuleFile
 from ...files.samples import data_dir, sample
-from ...scenarios.simulate import PATCH, TARGET, Scenario, simulate
+from ...scenarios.scenario import PATCH, TARGET, Scenario
+from ...scenarios.simulate import simulate
 from ..checks import same
 from ..exercise import Exercise, Problem
 from ..question import Question

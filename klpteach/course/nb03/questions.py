@@ -12,7 +12,7 @@ from ...files.samples import sample
 from ...model import arch
 from ...model.image import section_flags
 from ...model.layout import layout_sections
-from ...model.recording import hexa
+from ...model.step import hexa
 from ...scenarios.simulate import simulate
 from ..checks import function_on
 from ..exercise import Exercise, Problem

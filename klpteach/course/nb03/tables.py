@@ -8,7 +8,8 @@ import pandas as pd
 
 from ...files.module_file import ModuleFile
 from ...files.relocation_types import HOWTO_X86_64, fits_signed32, fits_unsigned32
-from ...model.recording import Recording, hexa
+from ...model.recording import Recording
+from ...model.step import hexa
 from ...views.byte_rows import ByteRows
 from .loading import Written, damage, moved, written
 

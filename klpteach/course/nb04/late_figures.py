@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ...model.recording import hexa
+from ...model.step import hexa
 from ...scenarios.simulate import simulate
 from ...views.figures.base import Drawing
 from . import order_figure as figure_events

@@ -7,6 +7,8 @@ from functools import partial
 
 from ...model import messages
 from ...model.kernel import Kernel
+from ...model.snapshot import site_bytes
+from ...model.state import State
 
 LOADER, LIVEPATCH, CALLBACK, MODULE = "module loader", "livepatch core", "livepatch's callbacks", "the module's code"
 
@@ -32,7 +34,7 @@ class _Watched(Kernel):
         for kind in ("pre_patch", "post_patch", "pre_unpatch", "post_unpatch"):
             self.callbacks[livepatch, target, kind] = partial(self._happens, CALLBACK, f"{kind} callback")
         for kind in ("init", "exit"):
-            self.code[target, kind] = partial(self._happens, MODULE, f"{kind}()")
+            self.module_code[target, kind] = partial(self._happens, MODULE, f"{kind}()")
 
     def log(self, line: messages.Line) -> None:
         super().log(line)
@@ -40,7 +42,7 @@ class _Watched(Kernel):
         if line.message in said:
             self._happens(LIVEPATCH, f"prints “{said[line.message]}”")
 
-    def _happens(self, who: str, what: str, _: Kernel | None = None) -> int:
+    def _happens(self, who: str, what: str, _: State | None = None) -> int:
         if self.phase:
             self.look()
             self._note(who, what)
@@ -72,7 +74,7 @@ class _Watched(Kernel):
 
     def _sites_now(self) -> dict[str, bytes]:
         found = self.find_module(self.livepatch)
-        return dict(self._sites(found)) if found else {}
+        return site_bytes(self, found, found.file.on_disk) if found else {}
 
     def _note(self, who: str, what: str) -> None:
         if self.phase:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from ...model.recording import hexa
-from ...scenarios.simulate import busy, simulate
+from ...model.step import hexa
+from ...scenarios.course import busy
+from ...scenarios.simulate import simulate
 from ...views.reply import Reply
 from ..exercise import Exercise, Problem
 from ..nb00.questions import SAYS, outcome

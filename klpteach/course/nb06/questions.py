@@ -10,7 +10,8 @@ from ...model.recording import Recording
 from ...reading.calls import call_at
 from ...reading.history import History
 from ...reading.steps import nop_line
-from ...scenarios.simulate import TARGET, simulate
+from ...scenarios.scenario import TARGET
+from ...scenarios.simulate import simulate
 from ..checks import function_on
 from ..ds_form import DSForm
 from ..exercise import Exercise, Problem

@@ -11,11 +11,13 @@ from ...files.module_file import ModuleFile
 from ...files.relocation_types import NOP, REL24
 from ...files.samples import sample
 from ...model.kernel import Kernel
-from ...model.recording import Recording, Step
+from ...model.recording import Recording
+from ...model.step import Step
 from ...reading.calls import words_of
 from ...reading.history import History
 from ...scenarios.recorded import evidence
-from ...scenarios.simulate import GONE, TARGET, Scenario, simulate
+from ...scenarios.scenario import GONE, TARGET, Scenario
+from ...scenarios.simulate import simulate
 from ..ds_form import DSForm
 
 PPC, LIVEPATCH = "ppc64le", "livepatch_nfsd_demo"

@@ -9,7 +9,8 @@ from ...files.klp import parse_symbol, sites
 from ...files.relocation_types import REL24
 from ...model.arch.stubs import MAGIC, STUB_SIZE
 from ...model.kernel import Kernel
-from ...model.recording import Recording, hexa
+from ...model.recording import Recording
+from ...model.step import hexa
 from ...reading.calls import Call, call_at, words_of
 from ...reading.history import History
 from ...reading.reasons import goes_to

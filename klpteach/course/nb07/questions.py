@@ -8,9 +8,10 @@ from typing import Any
 
 from ...model.errno import EAGAIN, EEXIST, ENOEXEC
 from ...model.kernel import Kernel
-from ...model.recording import Step
+from ...model.step import Step
 from ...reading.differences import first_difference
-from ...scenarios.simulate import TARGET, simulate
+from ...scenarios.scenario import TARGET
+from ...scenarios.simulate import simulate
 from ...views.reply import Reply
 from ..exercise import Exercise, Problem
 from ..question import Question

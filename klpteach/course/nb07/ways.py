@@ -10,10 +10,12 @@ from ...discussion.consequences import QUESTIONS, Consequence, Question, by_modp
 from ...errors import KlpteachError, PolicyError
 from ...files.corrupt import CORRUPTIONS
 from ...model.kernel import Kernel
-from ...model.policy import Behaviour
-from ...model.recording import Recording, Step
+from ...model.policy import Behaviour, behaviour
+from ...model.recording import Recording
+from ...model.step import Step
 from ...reading.outcome import ENDINGS, Outcome, outcome_of
-from ...scenarios.simulate import TARGET, Scenario, commands_for, get, simulate
+from ...scenarios.scenario import TARGET, Scenario
+from ...scenarios.simulate import get, simulate
 
 NINE = ("reload", "moved", "init-fails", "half-way", "corrupted", "foreign-write", "disabled", "stacked", "cumulative")
 WAYS: Mapping[str, tuple[tuple[str, ...], ...]] = {
@@ -99,14 +101,8 @@ def run(story: Scenario, arch: str, release: str, policy: Policy) -> Recording:
     story = by_modprobe(story)
     if not isinstance(policy, Mapping):
         return simulate(story, release, policy, arch, quietly=True)
-    kernel = Kernel(arch, release, scenario=story.name, title=story.title, machine=story.machine)
-    kernel.rules = with_switches(kernel.rules, policy, arch)
-    kernel.init_errno.update(story.init_errno)
-    for command in commands_for(story, kernel.ko):
-        kernel.looking = not command.startswith("~")
-        if kernel.run(command.lstrip("~")).oops:
-            break
-    return kernel.recording
+    rules = with_switches(behaviour(release, arch=arch), policy, arch)
+    return simulate(story, release, (), arch, quietly=True, rules=rules)
 
 
 def asked(key: str) -> Question:

@@ -81,7 +81,7 @@ def loaded(
     (['tun', 'livepatch_all'], ['tun', 'fuse', 'livepatch_all'])
     """
     kernel = ManyModules(targets, proposals)
-    kernel.looking = False
+    kernel.records_state = False
     for name in (*in_use, *[LIVEPATCH] * patch):
         kernel.modprobe(name)
     return [mod.name for mod in kernel.modules]

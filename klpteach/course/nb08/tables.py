@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from ...discussion.costs import read_costs
 from ...model.policy import PROPOSALS
-from ...model.recording import Recording, Step
+from ...model.recording import Recording
+from ...model.step import Step
 from ...reading.outcome import ENDINGS, outcome_of
 from ...scenarios.simulate import simulate, stories
 from ...views.table import WordTable

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from ...model.recording import Recording
-from ...scenarios.simulate import GONE, PATCH, TARGET, Scenario, simulate
+from ...scenarios.scenario import GONE, PATCH, TARGET, Scenario
+from ...scenarios.simulate import simulate
 
 CAUSES: Mapping[str, str] = {
     "a": "a callback of the livepatch said no",

@@ -11,7 +11,7 @@ from ...model.policy import PROPOSALS
 from ...model.recording import Recording
 from ...reading.outcome import ENDINGS
 from ...scenarios.recorded import evidence
-from ...scenarios.simulate import TARGET
+from ...scenarios.scenario import TARGET
 from ...views.bar_table import BarTable
 from ...views.fleet_table import COLUMNS, FLEXIBILITY
 from ...views.table import WordTable

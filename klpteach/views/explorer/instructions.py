@@ -11,7 +11,7 @@ from html import escape
 from typing import Any
 
 from ...files.relocation_types import NOP
-from ...model.recording import hexa
+from ...model.step import hexa
 from ...reading.calls import Call, branch_target, call_at
 from ...reading.history import History
 from ...reading.reasons import goes_to

@@ -11,7 +11,8 @@ from weakref import WeakKeyDictionary
 
 from ...model import messages
 from ...model.memory import PAGE
-from ...model.recording import Recording, hexa
+from ...model.recording import Recording
+from ...model.step import hexa
 from ...reading.history import History
 from ...reading.loads import Load
 from ...reading.steps import count, is_look, patch_line, patch_of

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from html import escape
 
-from ...model.recording import hexa
+from ...model.step import hexa
 from ...reading.history import History
 from ...reading.loads import Load
 from ...reading.steps import count

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator
 from html import escape
 
 from ...files.klp import parse_symbol
-from ...model.recording import hexa
+from ...model.step import hexa
 from ...reading.calls import is_call, words_of
 from ...reading.history import History
 from ...reading.sites import State

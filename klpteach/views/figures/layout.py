@@ -16,7 +16,7 @@ from ...model.image import section_flags
 from ...model.kernel import Kernel
 from ...model.layout import layout_sections
 from ...model.policy import behaviour
-from ...model.recording import hexa
+from ...model.step import hexa
 from ...reading.steps import count
 from ..style import BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION
 from .base import INK, PALE, SIZE, SOFT, Drawing, canvas, fits

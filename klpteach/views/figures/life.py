@@ -8,7 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
 from ...errors import RecordingError
-from ...model.recording import Recording, hexa
+from ...model.recording import Recording
+from ...model.step import hexa
 from ...reading.history import History
 from ...reading.steps import patch_of
 from ..explorer.map import events, shorten

@@ -15,7 +15,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, Rectangle
 
-from ...model.recording import Recording, hexa
+from ...model.recording import Recording
+from ...model.step import hexa
 from ...reading.history import History
 from ..explorer.map import Arrow, Axis, Box, boxes, events, pointers, shorten
 from ..style import BLUE, GREEN, ORANGE, PURPLE, VERMILION

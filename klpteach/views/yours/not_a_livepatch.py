@@ -53,7 +53,7 @@ class Ordinary:
 
     def _reload(self, release: str) -> list[int | None]:
         kernel = Kernel(self.file.arch, release)
-        kernel.looking = False
+        kernel.records_state = False
         loads = (self.file, None, self.file)
         return [(kernel.insmod(load) if load else kernel.rmmod(self.file.name)).errno for load in loads]
 
