@@ -28,13 +28,13 @@ if TYPE_CHECKING:
     from .errors import PolicyError as PolicyError
     from .errors import RecordingError as RecordingError
     from .errors import ScenarioError as ScenarioError
-    from .files.elf import ModuleFile as ModuleFile
+    from .files.module_file import ModuleFile as ModuleFile
     from .files.samples import sample as sample
     from .fleet import Customer as Customer
     from .fleet import Fleet as Fleet
     from .fleet import run_fleet as run_fleet
-    from .model.image import load_image as load_image
     from .model.kernel import Kernel as Kernel
+    from .model.load_image import load_image as load_image
     from .model.modprobe import Machine as Machine
     from .model.recording import Recording as Recording
     from .model.recording import Step as Step
@@ -53,9 +53,9 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _WHERE = {
-    "ModuleFile": "files.elf",
+    "ModuleFile": "files.module_file",
     "Kernel": "model.kernel",
-    "load_image": "model.image",
+    "load_image": "model.load_image",
     "Recording": "model.recording",
     "Step": "model.recording",
     "replay": "scenarios.replay",

@@ -9,12 +9,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..files.elf import ModuleFile
 from ..files.klp import Site, sites
+from ..files.module_file import ModuleFile
 from ..files.relocation_types import LI_MASK, REL24
-from ..model.arch.base import Array
-from ..model.arch.ppc64le import stub_table
+from ..model.arch.ppc64le_section import stub_table
 from ..model.arch.stubs import StubTable
+from ..model.image import Array
 from ..model.kernel import Kernel
 from ..model.klp_structs import KlpFunc, KlpObject, KlpPatch
 from ..model.module import LIVE, Module

@@ -14,10 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from ..files.elf import ModuleFile
-from ..model.arch.base import Arch, Array
+from ..files.module_file import ModuleFile
+from ..model.image import Arch, Array, Layout
 from ..model.kernel import Kernel
-from ..model.layout import Layout
 from ..model.messages import Message
 from ..model.policy import Behaviour
 from ..model.recording import Recording

@@ -13,7 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from ..files.elf import ModuleFile
+from ..files.module_file import ModuleFile
 from ..files.samples import open_ko
 from ..model.kernel import Kernel
 from .events import Cast, Effects, Event, perform

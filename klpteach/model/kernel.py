@@ -14,7 +14,7 @@ from typing import Any
 
 from ..errors import ScenarioError
 from ..files import klp
-from ..files.elf import ModuleFile
+from ..files.module_file import ModuleFile
 from ..files.samples import INIT_ERRNO, exports, ko_dir, open_ko, plain_name
 from . import arch as machines
 from . import kmod, messages, modprobe, split

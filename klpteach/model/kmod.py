@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from .errno import EAGAIN, EBUSY, EEXIST, EINVAL, ENODEV, ENOENT, ENOEXEC, EPERM
 
 if TYPE_CHECKING:
-    from ..files.elf import ModuleFile
+    from ..files.module_file import ModuleFile
     from .kernel import Kernel
     from .recording import Step
 

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..files.elf import ModuleFile
 from ..files.elf_h import SHN_UNDEF
+from ..files.module_file import ModuleFile
 from . import messages
 from .errno import EAGAIN, EBUSY, EEXIST, ENOENT, ENOEXEC, EPERM, Refused
-from .image import Image
+from .image import Image, Loading
 from .layout import layout_sections
 from .livepatch.core import check_targets, klp_enable_patch, klp_module_coming, klp_module_going
 from .livepatch.relocs import klp_write_section_relocs
@@ -91,7 +91,7 @@ def taint(kernel: Kernel, file: ModuleFile) -> None:
 def layout_and_allocate(kernel: Kernel, on_disk: ModuleFile) -> Module:
     """Memory for every region, in the kernel's order, and the file's bytes in it."""
     file = kernel.cpu.module_frob_arch_sections(on_disk, kernel.rules, kernel.log)
-    layout = layout_sections(file, kernel.rules.separate_memory)
+    layout = layout_sections(file, kernel.cpu, kernel.rules.separate_memory)
     wanted = kernel.placement.get(file.name, {})
     regions = [
         kernel.memory.alloc(size, file.name, kind, wanted.get(kind)) for kind, size in layout.sizes.items() if size
@@ -99,9 +99,8 @@ def layout_and_allocate(kernel: Kernel, on_disk: ModuleFile) -> Module:
     bases = dict.fromkeys(layout.sizes, 0) | {region.kind: region.start for region in regions}
     kernel.placed[file.name] = {region.kind: region.start for region in regions}
     memory = {region.kind: region.data for region in regions}
-    return Module(
-        file.name, file, Image(file, layout, bases, memory, wanted.get("percpu", kernel.percpu_base)), regions
-    )
+    percpu = wanted.get("percpu", kernel.percpu_base)
+    return Module(file.name, file, Image(file, kernel.cpu, layout, bases, memory, percpu), regions)
 
 
 def add_unformed_module(kernel: Kernel, mod: Module) -> None:
@@ -132,11 +131,10 @@ def relocate(kernel: Kernel, mod: Module) -> None:
     """Symbols, then relocations; livepatch ones only for vmlinux."""
     if kernel.rules.depend_on_targets and mod.file.is_livepatch:
         check_targets(kernel, mod)
-    mod.image.simplify_symbols(mod.name, lambda name: kernel.resolve_symbol(mod, name), kernel.log)
-    mod.image.apply_relocations(
-        mod.name, kernel.rules, lambda index: klp_write_section_relocs(kernel, mod, index, None), kernel.log
-    )
-    kernel.cpu.module_finalize(mod.image, mod.name, kernel.rules, kernel.vmlinux_function, kernel.log)
+    me = Loading(mod.image, mod.name, kernel.rules, kernel.log)
+    me.simplify_symbols(lambda name: kernel.resolve_symbol(mod, name))
+    me.apply_relocations(lambda index: klp_write_section_relocs(kernel, mod, index, None))
+    kernel.cpu.module_finalize(me, kernel.vmlinux_function)
 
 
 def complete_formation(kernel: Kernel, mod: Module) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..files.elf import ModuleFile
+from ..files.module_file import ModuleFile
 from .errno import ENODEV, ENOENT, Refused
 from .livepatch.core import klp_target_names
 from .loader import form_module

@@ -9,11 +9,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..files.elf import ModuleFile
 from ..files.elf_h import SHF_ALLOC, SHF_EXECINSTR, SHF_WRITE, SHN_ABS, SHN_UNDEF, SHT_NOBITS, STB_WEAK
+from ..files.module_file import ModuleFile
 from .errno import EINVAL, Refused
-from .image import Image
-from .layout import core_symbols, is_init, section_flags
+from .image import Arch, Image, section_flags
+from .layout import core_symbols, is_init
 from .memory import Region
 
 TRUE, FALSE = ("1", "Y", "y"), ("0", "N", "n")  # what kstrtobool() takes, as stories write it
@@ -109,7 +109,7 @@ class Module:
 
     @cached_property
     def _kept(self) -> frozenset[int]:
-        return frozenset(core_symbols(self.file))
+        return frozenset(core_symbols(self.file, self.image.arch))
 
     @cached_property
     def ftrace_locations(self) -> list[int]:
@@ -123,7 +123,9 @@ class Module:
                 continue
             for _, _, symbol, addend in self.file.rela(index).tolist():
                 section = int(self.file.symtab["shndx"][symbol])
-                if init is None or (section < len(self.file.shdrs) and is_init(self.file, section) == init):
+                if init is None or (
+                    section < len(self.file.shdrs) and is_init(self.file, self.image.arch, section) == init
+                ):
                     yield (int(self.image.symbols[symbol]) + addend) & 0xFFFFFFFFFFFFFFFF
 
     def init_functions(self) -> list[KallsymsRow]:
@@ -151,7 +153,9 @@ class Module:
         if region is None:
             return None
         best, best_value, next_value = "", -1 if region.kind == "core" else region.start - 1, self._end(region)
-        for index in range(1, len(self.file.symtab)) if self.state == COMING else core_symbols(self.file)[1:]:
+        for index in (
+            range(1, len(self.file.symtab)) if self.state == COMING else core_symbols(self.file, self.image.arch)[1:]
+        ):
             value, name = int(self.image.symbols[index]), self.file.symbol_names[index]
             if not name or self.file.symtab["shndx"][index] == SHN_UNDEF:
                 continue
@@ -173,7 +177,7 @@ class Module:
         """The module's rows of /proc/kallsyms, in their order."""
         values = self.image.symbols.tolist()
         return [
-            KallsymsRow(values[index], kind, name) for index, kind, name in kallsyms_types(self.file)
+            KallsymsRow(values[index], kind, name) for index, kind, name in kallsyms_types(self.file, self.image.arch)
         ] + self.init_rows
 
     def free(self) -> list[Region]:
@@ -223,13 +227,13 @@ def exported_names(file: ModuleFile) -> dict[str, bool]:
 
 
 @lru_cache(maxsize=64)
-def kallsyms_types(file: ModuleFile) -> list[tuple[int, str, str]]:
+def kallsyms_types(file: ModuleFile, arch: Arch) -> list[tuple[int, str, str]]:
     """(symbol index, type letter, name) of every symbol that kallsyms shows; upper case for EXPORT_SYMBOL, not for _GPL.
 
     Source: kernel/module/kallsyms.c, elf_type() and module_get_kallsym().
     """
     rows = []
-    for index in core_symbols(file):
+    for index in core_symbols(file, arch):
         name = file.symbol_names[index]
         if name:
             letter = _symbol_type(file, index)
@@ -251,7 +255,7 @@ def _symbol_type(file: ModuleFile, index: int) -> str:
 
 
 def _section_type(file: ModuleFile, section: int) -> str:
-    flags, nobits = section_flags(file, section), file.shdrs["type"][section] == SHT_NOBITS
+    flags, nobits = section_flags(file)[section], file.shdrs["type"][section] == SHT_NOBITS
     if flags & SHF_EXECINSTR:
         return "t"
     if flags & SHF_ALLOC and not nobits:

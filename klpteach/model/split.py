@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from ..files.elf import ModuleFile
-from ..files.elf_h import POINTER_TYPE, SHF_RELA_LIVEPATCH, SHT_RELA
-from ..files.klp import KLP_OBJECT_SIZE, KLP_PATCH_OBJS, klp_patch_place, section_object
+from ..files.elf_h import SHF_RELA_LIVEPATCH, SHT_RELA
+from ..files.klp import KLP_OBJECT_SIZE, KLP_PATCH_OBJS, section_object
+from ..files.module_file import ModuleFile
+from ..files.relocation_types import POINTER_TYPE
 from ..files.write import ElfImage, Rela, Section
 from . import messages
 from .errno import EAGAIN, EEXIST, Refused
@@ -61,9 +62,9 @@ def _part(file: ModuleFile, number: int, label: str) -> ModuleFile:
 
 def _cut_objects(file: ModuleFile, image: ElfImage, number: int) -> None:
     """Let klp_patch.objs point to one element of the array, and end the array behind it."""
-    place = klp_patch_place(file)
-    assert place is not None
-    rela, objs = _pointer(image, place[0], place[1] + KLP_PATCH_OBJS)
+    assert file.klp is not None
+    where, offset = file.klp.place
+    rela, objs = _pointer(image, where, offset + KLP_PATCH_OBJS)
     here = Rela(objs.offset, objs.symbol, objs.type, objs.addend + number * KLP_OBJECT_SIZE)
     image.set_relocations(rela, [here if entry == objs else entry for entry in image.relocations(rela)])
     symbol = image.symbols[objs.symbol]

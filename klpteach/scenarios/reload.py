@@ -9,9 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from ..errors import KlpteachError
-from ..files.elf import ModuleFile
-from ..files.elf_h import EM_PPC64, POINTER_TYPE
+from ..files.elf_h import EM_PPC64
 from ..files.klp import parse_symbol, sites
+from ..files.module_file import ModuleFile
+from ..files.relocation_types import POINTER_TYPE
 from ..files.write import tiny_module
 from ..model.errno import errno_name
 from ..model.kernel import Kernel

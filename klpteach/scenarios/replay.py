@@ -14,8 +14,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..errors import RecordingError
-from ..files.elf import ModuleFile
 from ..files.klp import parse_symbol
+from ..files.module_file import ModuleFile
 from ..files.samples import ko_dir, open_ko, plain_name
 from ..model import kmod
 from ..model.errno import EEXIST
@@ -118,7 +118,7 @@ def bases_of(kernel: Kernel, file: ModuleFile, step: Step) -> dict[str, int]:
     /proc/modules and the sections tell; where the load was refused, the addresses that a livepatch resolved for it.
     """
     copy = kernel.cpu.module_frob_arch_sections(file, kernel.rules, lambda line: None)
-    places = layout_sections(copy, kernel.rules.separate_memory).places
+    places = layout_sections(copy, kernel.cpu, kernel.rules.separate_memory).places
     seen = (step.sections or {}).get(file.name, {})
     row = step.module(file.name)
     if row is None:

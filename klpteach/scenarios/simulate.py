@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import ScenarioError
-from ..files.elf import ModuleFile
 from ..files.klp import sites
+from ..files.module_file import ModuleFile
 from ..files.samples import ko_dir, plain_name
 from ..model.errno import ENODEV
 from ..model.kernel import Kernel

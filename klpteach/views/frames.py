@@ -9,10 +9,9 @@ from typing import Any
 import pandas as pd
 
 from ..discussion.consequences import QUESTIONS, Consequence, read_consequences
-from ..discussion.consequences_text import letter
 from ..fleet import LEFT_OUT, Fleet, assumptions
-from ..model.recording import hexa
-from ..reading.outcome import WORDS
+from ..model.recording import Recording, hexa
+from ..reading.outcome import ENDINGS
 
 _ADDRESSES = ("address", "end", "start", "P", "S")
 # A fleet's year: column -> (attribute of Tally, what it counts). The first block breaks something, the second forbids or forces.
@@ -48,6 +47,21 @@ def table(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     return pd.DataFrame(shown)
 
 
+def story(recording: Recording) -> pd.DataFrame:
+    """One row a step: command, errno, and where each module of the story is."""
+    names = list(dict.fromkeys(row["name"] for step in recording for row in step.modules or ()))
+    rows = []
+    for step in recording:
+        row = {"command": step.command, "errno": step.errno}
+        for name in names:
+            found = step.module(name)
+            row[name] = hexa(found["base"]) if found else ("not loaded" if step.modules is not None else "?")
+        rows.append(row)
+    table = pd.DataFrame(rows)
+    table.index = pd.RangeIndex(1, len(table) + 1, name="step")
+    return table
+
+
 def consequences_table(rows: Sequence[Consequence] | None = None) -> pd.DataFrame:
     """One row a cell, with everything that was read off its story. rows: default data/consequences.csv.
 
@@ -72,7 +86,7 @@ def consequences_grid(
     lines: dict[str, dict[str, str]] = {}
     for row in mine:
         cells = lines.setdefault(asks[row.question], {})
-        cells[row.proposals or "as released"] = f"{letter(row)} {WORDS[row.kind]}"
+        cells[row.proposals or "as released"] = f"{row.letter} {ENDINGS[row.kind].words}"
     return pd.DataFrame.from_dict(lines, orient="index", columns=columns)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from ..errors import KlpteachError
 from ..files.samples import data_dir
 from ..model.recording import Difference, Recording, Step
-from ..reading.words import count
+from ..reading.steps import count
 from ..scenarios.replay import replay
 from ..scenarios.simulate import get
 from .reply import inline

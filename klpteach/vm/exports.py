@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from ..files.elf import ModuleFile
 from ..files.elf_h import SHN_UNDEF
+from ..files.module_file import ModuleFile
 from ..model.module import exported_names
 from ..model.recording import Recording
 

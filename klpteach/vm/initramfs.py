@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from ..files import klp
-from ..files.elf import ModuleFile
+from ..files.module_file import ModuleFile
 from .host import cache_dir, need, run
 
 AGENT = Path(__file__).with_name("agent.c")

@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..files.elf import ModuleFile
 from ..files.klp import parse_symbol
+from ..files.module_file import ModuleFile
 from ..files.samples import ko_dir, open_ko
-from ..model.image import layout_sections
+from ..model import arch
+from ..model.layout import layout_sections
 from ..model.policy import RELEASES
 from ..model.recording import Recording, Step
 from ..scenarios.simulate import Scenario, commands_for
@@ -198,7 +199,7 @@ def _placement(
     if file is None or not addresses:
         return None
     bases = {}
-    for index, (region, offset) in layout_sections(file, separate).places.items():
+    for index, (region, offset) in layout_sections(file, arch.of(file.arch), separate).places.items():
         name = file.section_names[index]
         if name in addresses and file.shdrs["size"][index]:
             bases[region] = addresses[name] - offset

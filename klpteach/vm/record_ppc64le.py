@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from ..files import klp
-from ..files.elf import ModuleFile
 from ..files.elf_h import SHF_ALLOC, SHF_EXECINSTR, SHF_WRITE, SHN_UNDEF, SHT_RELA
+from ..files.module_file import ModuleFile
 from ..files.samples import data_dir, ko_dir
 from ..model.recording import Recording, Step, hexa
 from ..scenarios.simulate import Scenario, commands_for

@@ -217,7 +217,7 @@ def test_modules_never_overlap_and_keep_a_guard_page() -> None:
 
 
 def test_a_freed_range_is_taken_again_at_once() -> None:
-    space = AddressSpace()
+    space = AddressSpace(0xFFFFFFFFC0201000, 0xFFFFFFFFFF000000)
     first = space.alloc(0x5000, "nfsd", "core")
     space.alloc(0x1000, "lockd", "core")
     space.free(first)

@@ -7,7 +7,7 @@ from html import unescape
 
 import pytest
 from markup import EVIL, check_markup, hostile, hostile_ppc64le
-from test_history import REAL, real
+from recordings import REAL, real
 
 from klpteach.model import policy
 from klpteach.model.recording import Recording, Step, hexa

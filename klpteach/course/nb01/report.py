@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 
 from ...errors import KlpteachError
+from ...files.relocation_types import HOWTO_X86_64
 from ...model import kmod, messages
-from ...model.arch.x86_64 import HOWTO
 from ...model.errno import errno_name
 from ...model.recording import Step, hexa
 from ...views.explorer.instructions import instruction
@@ -106,7 +106,7 @@ Fields = Mapping[str, str]
 
 
 def _type(fields: Fields, _: str) -> tuple[str, str]:
-    howto = HOWTO.get(int(fields["type"]))
+    howto = HOWTO_X86_64.get(int(fields["type"]))
     formula = "S + A − P" if howto and howto.relative else "S + A"
     known = f"`{howto.name}`: {howto.width} bytes, {formula}" if howto else "no type that the kernel knows"
     return f"`type {fields['type']}`", known
@@ -118,7 +118,7 @@ def _loc(fields: Fields, name: str) -> tuple[str, str]:
 
 
 def _val(fields: Fields, name: str) -> tuple[str, str]:
-    howto, val = HOWTO.get(int(fields["type"])), int(fields["val"], 16)
+    howto, val = HOWTO_X86_64.get(int(fields["type"])), int(fields["val"], 16)
     if howto and howto.relative and name == "NONZERO_SKIPPING":
         symbol = hexa(val + 4 & 0xFFFFFFFFFFFFFFFF)
         return f"`val {fields['val']}`", f"S + A, before P is subtracted. With A = −4 the symbol is at `{symbol}`."

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ...files.elf import ModuleFile
 from ...files.klp import Site, sites
+from ...files.module_file import ModuleFile
 from ...files.samples import data_dir
 from ...model import messages
 from ...model.messages import Pointer

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from html import escape
 
 from ...errors import KlpteachError
-from ...files.elf import WIDTHS, ModuleFile
 from ...files.elf_h import SHF_RELA_LIVEPATCH
 from ...files.klp import parse_symbol
+from ...files.module_file import ModuleFile
+from ...files.relocation_types import width_of
 from ...views.style import BLUE, VERMILION
 
 ROW = 16
@@ -67,7 +68,7 @@ def _hole(file: ModuleFile, index: int, offset: int, kind: int, symbol: int, add
         name = f"{parsed.name},{parsed.sympos}" if parsed.sympos else parsed.name
     short = file.type_name(kind).removeprefix("R_X86_64_").removeprefix("R_PPC64_")
     livepatch = bool(int(file.shdrs["flags"][index]) & SHF_RELA_LIVEPATCH)
-    return Hole(offset, WIDTHS[file.machine].get(kind, 0), short, name, addend, livepatch)
+    return Hole(offset, width_of(file.machine, kind), short, name, addend, livepatch)
 
 
 class FileBytes:

@@ -7,8 +7,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from ...files.elf import ModuleFile
 from ...files.klp import livepatch_sections, section_object, sites
+from ...files.module_file import ModuleFile
 from ...files.samples import data_dir, sample
 from ...scenarios.simulate import PATCH, TARGET, Scenario, simulate
 from ..checks import same

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from ...errors import KlpteachError
-from ...files.elf import RELA, ModuleFile
-from ...files.elf_h import SHF_ALLOC, SHF_INFO_LINK, SHF_RELA_LIVEPATCH, SHN_LIVEPATCH, SHN_UNDEF
+from ...files.elf_h import RELA, SHF_ALLOC, SHF_INFO_LINK, SHF_RELA_LIVEPATCH, SHN_LIVEPATCH, SHN_UNDEF
+from ...files.module_file import ModuleFile
 from ...views.table import Table
 
 FLAGS = ((SHF_ALLOC, "SHF_ALLOC"), (SHF_INFO_LINK, "SHF_INFO_LINK"), (SHF_RELA_LIVEPATCH, "SHF_RELA_LIVEPATCH"))

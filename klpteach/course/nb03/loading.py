@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
-from ...files.elf import ModuleFile
 from ...files.elf_h import SHN_UNDEF
+from ...files.module_file import ModuleFile
+from ...files.relocation_types import HOWTO_X86_64
 from ...files.samples import sample
-from ...model.arch.x86_64 import HOWTO
-from ...model.image import Image, load_image
+from ...model.image import Image
 from ...model.kernel import Kernel
+from ...model.load_image import load_image
 from ...model.recording import Recording
 from ...reading.history import History
 from ...reading.sums import Sum, sum_at
@@ -106,7 +107,7 @@ def _moves(file: ModuleFile, here: Image, there: Image) -> Iterator[Move]:
         target = int(file.shdrs["info"][index])
         before, after = (bytes(image.bytes_of(target)) for image in (here, there))
         for offset, kind, symbol, _ in file.rela(index).tolist() if before else ():
-            howto, span = HOWTO[kind], slice(offset, offset + HOWTO[kind].width)
+            howto, span = HOWTO_X86_64[kind], slice(offset, offset + HOWTO_X86_64[kind].width)
             own = int(file.symtab["shndx"][symbol]) != SHN_UNDEF
             yield Move(howto.name, howto.relative, own, before[span] != after[span])
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import random
 from functools import lru_cache
 
-from ...files.elf import ModuleFile
 from ...files.elf_h import SHF_EXECINSTR, SHF_WRITE
+from ...files.module_file import ModuleFile
+from ...files.relocation_types import HOWTO_X86_64
 from ...files.samples import sample
-from ...model.arch.x86_64 import HOWTO
-from ...model.image import layout_sections, section_flags
+from ...model import arch
+from ...model.image import section_flags
+from ...model.layout import layout_sections
 from ...model.recording import hexa
 from ...scenarios.simulate import simulate
 from ..checks import function_on
@@ -25,9 +27,9 @@ def livepatch_section_is_with() -> str:
     """Where layout_sections() puts .klp.rela.nfsd_demo..text: with "code", "rodata" or "data", or nowhere ("dropped")."""
     file = ModuleFile.open(sample(f"{LIVEPATCH}.ko"))
     index = file.section_names.index(".klp.rela.nfsd_demo..text")
-    if index not in layout_sections(file, separate_memory=False).places:
+    if index not in layout_sections(file, arch.of(file.arch), separate_memory=False).places:
         return "dropped"
-    flags = section_flags(file, index)
+    flags = section_flags(file)[index]
     return "code" if flags & SHF_EXECINSTR else "data" if flags & SHF_WRITE else "rodata"
 
 
@@ -52,7 +54,7 @@ def what_a_new_base_changes() -> str:
 
 def where_a_kernel_address_fits(address: int = 0xFFFFFFFFC0203010) -> str:
     """Which 32-bit types can hold an address of a module: "10", "11", "both" or "neither"."""
-    fitting = [str(kind) for kind in (10, 11) if (fits := HOWTO[kind].fits) and fits(address)]
+    fitting = [str(kind) for kind in (10, 11) if (fits := HOWTO_X86_64[kind].fits) and fits(address)]
     return "both" if len(fitting) == 2 else (fitting or ["neither"])[0]
 
 
@@ -191,7 +193,7 @@ def _pc32(rng: random.Random) -> Problem:
 
 
 def _pc32_itself(S: int, A: int, P: int) -> bytes:
-    return HOWTO[2].value(S, A, P).to_bytes(8, "little")[:4]
+    return HOWTO_X86_64[2].value(S, A, P).to_bytes(8, "little")[:4]
 
 
 def _backwards(rng: random.Random) -> Problem:

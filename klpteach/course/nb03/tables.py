@@ -6,8 +6,8 @@ from typing import Any
 
 import pandas as pd
 
-from ...files.elf import ModuleFile
-from ...model.arch.x86_64 import HOWTO, fits_signed32, fits_unsigned32
+from ...files.module_file import ModuleFile
+from ...files.relocation_types import HOWTO_X86_64, fits_signed32, fits_unsigned32
 from ...model.recording import Recording, hexa
 from ...views.table import Table, byte_table
 from .loading import Written, damage, moved, written
@@ -31,7 +31,7 @@ def sums(recording: Recording, step: int, types: tuple[str, ...] = ()) -> pd.Dat
 
 
 def _sum(one: Written) -> dict[str, object]:
-    howto = HOWTO[one.sum.site.type]
+    howto = HOWTO_X86_64[one.sum.site.type]
     return {
         "site": one.sum.site.key,
         "type": howto.name,
@@ -58,7 +58,7 @@ def types(file: ModuleFile | None = None) -> pd.DataFrame:
             "must fit": _RULE.get(howto.fits, "") if howto.fits else "",
             **({"in this file": used.count(number)} if file else {}),
         }
-        for number, howto in HOWTO.items()
+        for number, howto in HOWTO_X86_64.items()
     }
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("type")
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from ...files.elf import ModuleFile
 from ...files.elf_h import SHN_UNDEF
+from ...files.module_file import ModuleFile
 from ...views.table import Table, byte_table
 from .klp_arch import NATIVE, RELOCATE, REPLACE, play
 

@@ -12,7 +12,7 @@ from ...files.corrupt import CORRUPTIONS
 from ...model.kernel import Kernel
 from ...model.policy import Behaviour
 from ...model.recording import Recording, Step
-from ...reading.outcome import MEANINGS, Outcome, outcome_of
+from ...reading.outcome import ENDINGS, Outcome, outcome_of
 from ...scenarios.simulate import TARGET, Scenario, commands_for, get, simulate
 
 NINE = ("reload", "moved", "init-fails", "half-way", "corrupted", "foreign-write", "disabled", "stacked", "cumulative")
@@ -134,7 +134,7 @@ def verdict_on(results: Iterable[tuple[Question, Outcome]]) -> str | None:
     said = f" ({outcome.says})" if outcome.says else ""
     return (
         f"{len(results) - len(bad)} of {len(results)} stories come out as wished. The first that does not, "
-        f"`{question.key}` ({question.asks}): {MEANINGS[outcome.kind]}{said}."
+        f"`{question.key}` ({question.asks}): {ENDINGS[outcome.kind].meaning}{said}."
     )
 
 

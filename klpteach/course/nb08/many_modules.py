@@ -10,9 +10,10 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 
-from ...files.elf import ModuleFile
-from ...files.elf_h import EM_X86_64, POINTER_TYPE
+from ...files.elf_h import EM_X86_64
 from ...files.klp import KLP_FUNC_SIZE, KLP_OBJECT_SIZE, KLP_PATCH_OBJS, KLP_PATCH_REPLACE
+from ...files.module_file import ModuleFile
+from ...files.relocation_types import POINTER_TYPE
 from ...files.write import tiny_module
 from ...model.kernel import Kernel
 

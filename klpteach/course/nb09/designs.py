@@ -23,7 +23,7 @@ from ...discussion.consequences import (
 )
 from ...files.samples import data_dir, ko_dir
 from ...model.policy import PROPOSALS, VARIANTS, Behaviour, behaviour
-from ...reading.outcome import WORDS
+from ...reading.outcome import ENDINGS
 from ...scenarios.simulate import get, has_files
 
 Mix = tuple[str, ...]
@@ -125,4 +125,4 @@ def told(rows: Sequence[Consequence]) -> str:
     >>> told([row for row in tried((), "x86_64", "6.1") if row.question == "reload"])
     'reload at the same address: refused'
     """
-    return "; ".join(f"{ASKS[row.question].asks}: {WORDS[row.kind]}" for row in rows)
+    return "; ".join(f"{ASKS[row.question].asks}: {ENDINGS[row.kind].words}" for row in rows)

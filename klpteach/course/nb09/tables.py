@@ -9,7 +9,7 @@ from ...discussion.thread import read_timeline
 from ...fleet import Tally
 from ...model.policy import PROPOSALS
 from ...model.recording import Recording
-from ...reading.outcome import KINDS, MEANINGS
+from ...reading.outcome import ENDINGS
 from ...scenarios.recorded import evidence
 from ...scenarios.simulate import TARGET
 from ...views.frames import COLUMNS, FLEXIBILITY
@@ -83,12 +83,12 @@ def _letter(mix: Mix, kernel: tuple[str, str], key: str, cells: Cells) -> str:
     row = cells.get((kernel, key))
     if row is None:
         return ""
-    return KINDS[row.kind] + "*" * (not row.as_wished) + " ●" * (seen(mix, *kernel, key) is not None)
+    return row.letter + " ●" * (seen(mix, *kernel, key) is not None)
 
 
 def _caption(mix: Mix, cells: Cells) -> str:
-    kinds = [kind for kind in KINDS if any(row.kind == kind for row in cells.values())]
-    letters = "; ".join(f"{KINDS[kind]} {MEANINGS[kind]}" for kind in kinds)
+    kinds = [kind for kind in ENDINGS if any(row.kind == kind for row in cells.values())]
+    letters = "; ".join(f"{ENDINGS[kind].letter} {ENDINGS[kind].meaning}" for kind in kinds)
     recorded = sum(seen(mix, *kernel, key) is not None for kernel, key in cells)
     title = " + ".join(_labels(mix)) or "as released"
     return f"{title}. {letters}. *: not as wished. ●: a real kernel was recorded ({recorded} of {len(cells)})."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ...errors import PolicyError
-from .base import Arch
+from ..image import Arch
 from .ppc64le import Ppc64le
 from .x86_64 import X86_64
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from ...files.elf import ModuleFile
 from ...files.klp import KlpFuncInfo
+from ...files.module_file import ModuleFile
 from .. import messages
 from ..errno import EBUSY, EINVAL, ENOENT, EPERM, Refused
 from ..klp_structs import PATCHED, UNPATCHED, KlpFunc, KlpObject, KlpPatch

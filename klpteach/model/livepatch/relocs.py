@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from ...files.elf_h import SHF_ALLOC, SHN_LIVEPATCH
 from ...files.klp import livepatch_sections, parse_symbol, section_object
 from .. import messages
-from ..errno import EINVAL, Oops, Refused
+from ..errno import EINVAL, Refused
+from ..image import Loading, section_flags
 from ..klp_structs import KlpObject, KlpPatch
-from ..layout import section_flags
 from ..module import UNFORMED, Module
 
 if TYPE_CHECKING:
@@ -66,20 +66,17 @@ def klp_write_section_relocs(kernel: Kernel, pmod: Module, index: int, objname: 
         raise Refused(EINVAL)
     if sec_objname != (objname or "vmlinux"):
         return
+    me = Loading(pmod.image, pmod.name, kernel.rules, kernel.log)
     parts = (index, int(pmod.file.shdrs["info"][index]))
-    if pmod.state != UNFORMED and not all(section_flags(pmod.file, part) & SHF_ALLOC for part in parts):
+    if pmod.state != UNFORMED and not all(section_flags(pmod.file)[part] & SHF_ALLOC for part in parts):
         # Without SHF_ALLOC the entries (or the bytes they are for) stayed in the temporary image, gone when init() runs.
-        line = kernel.cpu.fault("read", kernel.cpu.temporary_image)
-        kernel.log(line)
-        raise Oops(line.render())
+        raise me.oops("read", kernel.cpu.temporary_image)
     if apply:
         klp_resolve_symbols(kernel, pmod, index, sec_objname)
-        pmod.image.apply_relocate_add(index, pmod.name, kernel.rules, kernel.log)
+        kernel.cpu.apply_relocate_add(me, index)
         return
-    with suppress(
-        Refused
-    ):  # clear_relocate_add() returns nothing: what it could not clear stays, the other sections go on
-        pmod.image.clear_relocate_add(index, pmod.name, kernel.rules, kernel.log)
+    with suppress(Refused):  # it returns nothing: what it could not clear stays, the other sections go on
+        kernel.cpu.clear_relocate_add(me, index)
 
 
 def klp_clear_object_relocs(kernel: Kernel, patch: KlpPatch, obj: KlpObject) -> None:

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 from ...errors import KlpteachError
 from ...files import klp
-from ...files.elf import MAX_BYTES, ModuleFile
+from ...files.compressed import MAX_BYTES
+from ...files.module_file import ModuleFile
 from ...model.errno import errno_name
 from ...reading.history import History
-from ...reading.words import count
+from ...reading.steps import count
 from ...scenarios.reload import Outcome, stand_in, survives
 from ..shown import Shown
 from ..table import LEFT, Table

@@ -8,11 +8,11 @@ from functools import cached_property
 from html import escape
 from typing import TYPE_CHECKING
 
-from ...files.elf import ModuleFile
+from ...files.module_file import ModuleFile
 from ...model.errno import errno_name
 from ...model.kernel import Kernel
 from ...model.policy import RELEASES
-from ...reading.words import count
+from ...reading.steps import count
 from ..shown import Shown
 from ..table import Table
 
