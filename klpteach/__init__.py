@@ -42,13 +42,13 @@ if TYPE_CHECKING:
     from .scenarios.replay import replay as replay
     from .scenarios.simulate import simulate as simulate
     from .scenarios.simulate import stories as stories
-    from .views.consequences_grid import consequences_grid as consequences_grid
     from .views.explorer.explorer import explore as explore
     from .views.figures.consequences import consequences_picture as consequences_picture
+    from .views.frames import consequences_grid as consequences_grid
     from .views.real import try_real as try_real
     from .views.yours.dmesg import explain_dmesg as explain_dmesg
     from .views.yours.dmesg import paste as paste
-    from .views.yours.modules import bring as bring
+    from .views.yours.upload import bring as bring
 
 __version__ = "0.1.0"
 
@@ -67,13 +67,13 @@ _WHERE = {
     "about_proposal": "discussion.dossier",
     **dict.fromkeys(("read_thread", "read_timeline"), "discussion.thread"),
     "consequences_picture": "views.figures.consequences",
-    "consequences_grid": "views.consequences_grid",
+    "consequences_grid": "views.frames",
     "explore": "views.explorer.explorer",
     **dict.fromkeys(("Customer", "Fleet", "run_fleet"), "fleet"),
     "Talk": "course.talk.talk",
     **dict.fromkeys(("predict", "exercise", "check", "worked", "progress"), "course.desk"),
     "try_real": "views.real",
-    "bring": "views.yours.modules",
+    "bring": "views.yours.upload",
     **dict.fromkeys(("explain_dmesg", "paste"), "views.yours.dmesg"),
     "check_fix": "course.nb00.questions",
     "check_seed": "course.nb05.questions",

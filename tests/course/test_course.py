@@ -79,7 +79,7 @@ def test_no_two_rooms_use_the_same_name():
 
 @pytest.mark.parametrize(("name", "one"), EXERCISES)
 def test_what_the_reader_sees_is_balanced_html_and_the_same_in_words(name, one):
-    from test_views import check_markup
+    from markup import check_markup
 
     for sheet in (kt.exercise(name, 5), kt.worked(name, 5), kt.check(name), kt.check(name, "<script>")):
         check_markup(sheet._repr_html_())

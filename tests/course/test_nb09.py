@@ -14,7 +14,7 @@ from klpteach.errors import PolicyError
 from klpteach.fleet import Fleet, run_fleet
 from klpteach.model.recording import Recording
 from klpteach.scenarios.recorded import evidence
-from klpteach.views.bar_table import BarTable
+from klpteach.views.table import bar_table
 
 SEEDS = range(20)
 
@@ -123,6 +123,6 @@ def test_forty_moves_are_counted_from_recordings():
 def test_the_years_bars_are_the_tallies_and_a_name_is_escaped():
     tallies = run_fleet(Fleet(machines=100, days=30, mixes=((), ("deny-removal",))))
     table = tables.year(tallies, ["refused removals"])
-    assert [row[1] for row in table.rows] == [[100 * tally.per_machine("refused_removals")] for tally in tallies]
-    html = BarTable([("<b>", "solid")], [("<i>", [0.0]), ("x", [3.0])])._repr_html_()
+    assert [row[1].value for row in table.rows] == [100 * tally.per_machine("refused_removals") for tally in tallies]
+    html = bar_table([("<b>", "solid")], [("<i>", [0.0]), ("x", [3.0])])._repr_html_()
     assert "<i>" not in html and "<b>" not in html and html.count("width:100.0%") == 1

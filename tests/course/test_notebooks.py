@@ -148,11 +148,11 @@ def test_the_readmes_example_prints_what_it_says() -> None:
 
 def test_the_readmes_picture_is_the_models_and_its_words_are_the_pictures() -> None:
     from klpteach import simulate
-    from klpteach.views.figures import reuse as figures
+    from klpteach.views.figures.reuse import reuse
 
     story = simulate("reload", "6.1")
     alt = re.search(r"!\[(.*?)\]\(notebooks/reuse\.svg\)", (ROOT / "README.md").read_text())
-    assert alt and alt[1] == figures.alt_text(story)
+    assert alt and alt[1] == reuse(story).alt
     if reason := not_locked():
         pytest.skip(reason)
-    assert (ROOT / "notebooks" / "reuse.svg").read_text() == figures.svg(figures.reuse(story))
+    assert (ROOT / "notebooks" / "reuse.svg").read_text() == reuse(story).svg()

@@ -10,7 +10,7 @@ from ...model import kmod, messages
 from ...model.errno import errno_name
 from ...model.step import Step, hexa
 from ...views.explorer.instructions import instruction
-from ...views.table import WordTable
+from ...views.table import Table
 
 # As quoted in <alpine.LSU.2.21.1908141256150.16696@pobox.suse.cz>, 14 August 2019: the x86_64 lines, and ppc64le's first line.
 REPORT = (
@@ -51,7 +51,7 @@ def message_of(line: str) -> tuple[str, dict[str, str]]:
     raise KlpteachError(f"no line that klpteach knows: {line[:60]}. Try kt.explain_dmesg() with the whole dmesg.")
 
 
-def climb(lines: Iterable[str] = REPORT, module: str = "nfsd", errno: int = -8) -> WordTable:
+def climb(lines: Iterable[str] = REPORT, module: str = "nfsd", errno: int = -8) -> Table:
     """Who says what when a load is refused: the calls from the outside in, each with the lines it prints.
 
     The error begins at the bottom and climbs: read from below, the lines stand in the order of dmesg.
@@ -74,10 +74,10 @@ def climb(lines: Iterable[str] = REPORT, module: str = "nfsd", errno: int = -8) 
             order = str(lines.index(line) + 1) if line in lines else ""
             rows.append((f"{' ' * depth}`{function}`", order, line, file))
     spoken = [number for number, row in enumerate(rows) if row[1]]
-    return WordTable(("who, from the outside in", "dmesg line", "says", "where"), rows, marked=spoken)
+    return Table(("who, from the outside in", "dmesg line", "says", "where"), rows, marked=spoken)
 
 
-def anatomy(line: str) -> WordTable:
+def anatomy(line: str) -> Table:
     """A dmesg line of the report taken apart: each field, and what it says.
 
     Errors: KlpteachError for a line that is not known.
@@ -87,7 +87,7 @@ def anatomy(line: str) -> WordTable:
     """
     name, fields = message_of(line)
     rows = [*_beginning(line, name), *(_SAYS[key](fields, name) for key in fields if key in _SAYS)]
-    return WordTable(("in the line", "says"), rows, f"`{line}`")
+    return Table(("in the line", "says"), rows, f"`{line}`")
 
 
 def _beginning(line: str, name: str) -> Iterable[tuple[str, str]]:

@@ -13,7 +13,7 @@ from ...model.recording import Recording
 from ...model.step import Step, hexa
 from ...scenarios.recorded import evidence
 from ...scenarios.simulate import simulate
-from ...views.table import WordTable
+from ...views.table import Table
 from .report import message_of
 
 PATCH = "livepatch_nfsd_demo"
@@ -33,7 +33,7 @@ def reason(step: Step) -> dict[str, str]:
     return {}
 
 
-def locs(names: Iterable[str] = BOOTS) -> WordTable:
+def locs(names: Iterable[str] = BOOTS) -> Table:
     """Every loc that these recordings hold, and the address that it stands for.
 
     >>> len({row[3] for row in locs().rows}), len({row[2] for row in locs().rows})
@@ -45,7 +45,7 @@ def locs(names: Iterable[str] = BOOTS) -> WordTable:
         for number, step in enumerate(recording, start=1):
             if found := reason(step):
                 rows.append((f"{boot}", f"{name}, step {number}", f"`{found['loc']}`", f"`{hexa(place(recording))}`"))
-    return WordTable(("boot", "recording", "loc", "the place is at"), rows)
+    return Table(("boot", "recording", "loc", "the place is at"), rows)
 
 
 def first_site(recording: Recording) -> Site:
@@ -102,7 +102,7 @@ def val_is(recording: Recording) -> str:
     return next(key for key, _, number in candidates(recording) if number == val)
 
 
-def what_val_is(recording: Recording) -> WordTable:
+def what_val_is(recording: Recording) -> Table:
     """Every candidate for val beside what the last step printed.
 
     >>> [row[2] for row in what_val_is(simulate("moved", "6.1")).rows]
@@ -114,10 +114,10 @@ def what_val_is(recording: Recording) -> WordTable:
         for _, words, number in candidates(recording)
     ]
     marked = [number for number, row in enumerate(rows) if row[2]]
-    return WordTable(("candidate", "its value", f"`val {val}`"), rows, marked=marked)
+    return Table(("candidate", "its value", f"`val {val}`"), rows, marked=marked)
 
 
-def wordings() -> WordTable:
+def wordings() -> Table:
     """The first line as each kernel words it, for one and the same refusal (that of the story "moved").
 
     >>> wordings().rows[0][0], wordings().rows[0][2]
@@ -133,4 +133,4 @@ def wordings() -> WordTable:
         ("6.3 to 6.18", messages.NONZERO(**args, val=val).render(lambda _: hashed), "S + A − P"),
         ("6.19 and later", messages.NONZERO_619(**args, val=val).render("{:x}".format), "S + A − P"),
     )
-    return WordTable(("kernel", "first line", "val is"), [(k, f"`{line}`", v) for k, line, v in lines])
+    return Table(("kernel", "first line", "val is"), [(k, f"`{line}`", v) for k, line, v in lines])

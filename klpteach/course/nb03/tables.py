@@ -10,7 +10,7 @@ from ...files.module_file import ModuleFile
 from ...files.relocation_types import HOWTO_X86_64, fits_signed32, fits_unsigned32
 from ...model.recording import Recording
 from ...model.step import hexa
-from ...views.byte_rows import ByteRows
+from ...views.table import Table, byte_table
 from .loading import Written, damage, moved, written
 
 _RULE: dict[Any, str] = {
@@ -83,7 +83,7 @@ def moves(file: ModuleFile, by: int = 0x5000) -> pd.DataFrame:
     return pd.DataFrame(rows).groupby(["written", "S is"])[["changed", "the same"]].sum()
 
 
-def off_by_8() -> ByteRows:
+def off_by_8() -> Table:
     """Three instructions in the file, relocated, and relocated with one relocation 8 bytes too far and nobody to notice.
 
     >>> print(repr(off_by_8()).splitlines()[3].split("  ")[-1].strip())
@@ -95,4 +95,4 @@ def off_by_8() -> ByteRows:
         ("relocated", [(good[name], good[name]) for name in good]),
         ("8 bytes too far, no check", [(bad[name], good[name]) for name in good]),
     ]
-    return ByteRows(("", *good), rows, "Framed (in text: *): not what it should be.")
+    return byte_table(("", *good), rows)

@@ -16,12 +16,12 @@ from ...reading.history import History
 from ...reading.reasons import goes_to
 from ...views.explorer.instructions import instruction
 from ...views.style import STUB_LETTERS
-from ...views.table import WordTable
+from ...views.table import Table
 
 LIVEPATCH = "livepatch_nfsd_demo"
 
 
-def words_of_a_call(recording: Recording, site: str) -> WordTable:
+def words_of_a_call(recording: Recording, site: str) -> Table:
     """The two words at a call site: in the file, and after each command that was looked at (ppc64le).
 
     >>> from klpteach.scenarios.simulate import simulate
@@ -31,7 +31,7 @@ def words_of_a_call(recording: Recording, site: str) -> WordTable:
     """
     history = History(recording)
     rows = list(_rows_of_a_call(history, site))
-    return WordTable(("after", "the call", "the word behind it", "the call leads to"), rows, f"The call at `{site}`")
+    return Table(("after", "the call", "the word behind it", "the call leads to"), rows, f"The call at `{site}`")
 
 
 def _rows_of_a_call(history: History, site: str) -> Iterator[tuple[str, str, str, str]]:
@@ -73,7 +73,7 @@ _SAYS = (
 )
 
 
-def a_stub(slot: int, release: str = "6.1") -> WordTable:
+def a_stub(slot: int, release: str = "6.1") -> Table:
     """The 40 bytes of a slot in the sample livepatch's .stubs, after the livepatch was loaded for nfsd_demo.
 
     Source: arch/powerpc/kernel/module_64.c, struct ppc64_stub_entry. Errors: KlpteachError for a slot that is not there.
@@ -99,7 +99,7 @@ def a_stub(slot: int, release: str = "6.1") -> WordTable:
     rows.append(("+28", f"`{MAGIC:#010x}`", "", "a mark: the letters “stub”"))
     address = int.from_bytes(raw[32:], "little")
     rows.append(("+32", "", f"`{hexa(address)}`", f"the address of `{entries[slot]['symbol']}`"))
-    return WordTable(("at", "word", "instruction", "says"), rows, f"Slot {slot} of .stubs, at `{hexa(start)}`")
+    return Table(("at", "word", "instruction", "says"), rows, f"Slot {slot} of .stubs, at `{hexa(start)}`")
 
 
 def _stub_instruction(word: int) -> str:
@@ -114,7 +114,7 @@ def _stub_instruction(word: int) -> str:
 # -- the order of the calls ---------------------------------------------------------------------------------------------------
 
 
-def order_of_calls(recording: Recording) -> WordTable:
+def order_of_calls(recording: Recording) -> Table:
     """The livepatch's calls in the order in which the kernel comes to them: falling symbol numbers, not rising places.
 
     Source: arch/powerpc/kernel/module_64.c, relacmp(): r_info, then r_addend, descending.
@@ -139,13 +139,13 @@ def order_of_calls(recording: Recording) -> WordTable:
         says = "no nop here: refused" if refused else ("not reached" if failing else "")
         name = symbol.name if symbol else site.symbol
         rows.append((str(position), f"`{site.key}`", f"`{name}`", str(numbers[site.key]), says))
-    return WordTable(("looked at", "the call at", "calls", "symbol number", "at the reload"), rows)
+    return Table(("looked at", "the call at", "calls", "symbol number", "at the reload"), rows)
 
 
 # -- the slots ----------------------------------------------------------------------------------------------------------------
 
 
-def slots(recording: Recording, livepatch: str = LIVEPATCH) -> WordTable:
+def slots(recording: Recording, livepatch: str = LIVEPATCH) -> Table:
     """How full the table of stubs is after every attempt to load the target, and what each slot leads to.
 
     K: the kernel's own function. w, k: the target that is there (just written, kept). S: a load that is gone. ·: free.
@@ -163,7 +163,7 @@ def slots(recording: Recording, livepatch: str = LIVEPATCH) -> WordTable:
         letters = "".join(("|" if slot.index == table.num else "") + STUB_LETTERS[slot.state] for slot in table.slots)
         letters += "" if table.past_end else "|"
         rows.append((f"{index + 1} `{step.command}`", str(step.errno), f"{table.used} of {table.num}", f"`{letters}`"))
-    return WordTable(("step", "errno", "slots used", "the table, slot by slot"), rows)
+    return Table(("step", "errno", "slots used", "the table, slot by slot"), rows)
 
 
 def _concerns(command: str, livepatch: str) -> bool:

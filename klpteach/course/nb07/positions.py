@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from ...discussion.thread import Statement, read_thread
-from ...views.table import WordTable
+from ...views.table import Table
 
 HEADS = ("when", "who", "about", "", "in short", "in their words", "where")
 
 
-def positions_on(*proposals: str, people: Collection[str] = (), since: str = "", until: str = "9999") -> WordTable:
+def positions_on(*proposals: str, people: Collection[str] = (), since: str = "", until: str = "9999") -> Table:
     """The statements about these proposals, oldest first; only of these people, and from `since` to `until`, if given.
 
     Where: the list, or the issue, and the Message-ID where it is known.
@@ -22,7 +22,7 @@ def positions_on(*proposals: str, people: Collection[str] = (), since: str = "",
     found = [s for s in found if not people or s.person in people]
     rows = [_row(s) for s in found]
     kept = [n for n in range(len(HEADS)) if any(row[n] for row in rows) and (n != 2 or len(proposals) > 1)]
-    return WordTable([HEADS[n] for n in kept], [[row[n] for n in kept] for row in rows])
+    return Table([HEADS[n] for n in kept], [[row[n] for n in kept] for row in rows])
 
 
 def _row(s: Statement) -> tuple[str, ...]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from ...discussion.thread import Statement, positions
 from ...errors import KlpteachError
 from ...model.policy import PROPOSALS
-from ...views.table import WordTable
+from ...views.table import Table
 from .ways import object_after_refusal
 
 _FOR, _AGAINST = "for", "against"
 
 
-def both_camps(*proposals: str) -> WordTable:
+def both_camps(*proposals: str) -> Table:
     """For and against each way out, as data/thread.csv has them: a row a proposal, each voice with its month.
 
     Errors: KlpteachError for a name that is no proposal.
@@ -23,7 +23,7 @@ def both_camps(*proposals: str) -> WordTable:
     if strange:
         raise KlpteachError(f"unknown proposal {strange!r}; there are {', '.join(PROPOSALS)}.")
     rows = [(PROPOSALS[name].label, _voices(name, _FOR), _voices(name, _AGAINST)) for name in proposals]
-    return WordTable(("way out", "for", "against"), rows)
+    return Table(("way out", "for", "against"), rows)
 
 
 def _voices(proposal: str, position: str) -> str:
@@ -35,7 +35,7 @@ def _voice(statement: Statement) -> str:
     return f"{statement.person} ({statement.date[:7]}): {statement.says}"
 
 
-def after_refusal(*releases: str) -> WordTable:
+def after_refusal(*releases: str) -> Table:
     """What the livepatch holds of its target after the refused reload, by release.
 
     >>> [row[1] for row in after_refusal("5.3", "6.1").rows]
@@ -45,4 +45,4 @@ def after_refusal(*releases: str) -> WordTable:
     for release in releases:
         name, there = object_after_refusal(release)
         rows.append((release, name or "NULL", "yes" if there else "no"))
-    return WordTable(("kernel", "obj->mod names", "is nfsd_demo loaded?"), rows)
+    return Table(("kernel", "obj->mod names", "is nfsd_demo loaded?"), rows)

@@ -11,7 +11,7 @@ from ...model.recording import Recording
 from ...model.step import Step
 from ...reading.outcome import ENDINGS, outcome_of
 from ...scenarios.simulate import simulate, stories
-from ...views.table import WordTable
+from ...views.table import Table
 from .many_modules import NEEDS, needed_by
 from .questions import Shop, shop
 
@@ -22,7 +22,7 @@ HINDRANCES = ("no-hardware", "not-installed", "blacklisted")
 CHOICES = ((), ("hard-dependencies",), ("half-loaded",), ("split-per-object",))
 
 
-def hindrances(names: Sequence[str] = HINDRANCES, choices: Sequence[Sequence[str]] = CHOICES) -> WordTable:
+def hindrances(names: Sequence[str] = HINDRANCES, choices: Sequence[Sequence[str]] = CHOICES) -> Table:
     """What each choice comes to where one of five targets cannot be had: a letter, words, how many modules are left loaded.
 
     >>> hindrances(["no-hardware"], [(), ("hard-dependencies",)]).rows
@@ -30,7 +30,7 @@ def hindrances(names: Sequence[str] = HINDRANCES, choices: Sequence[Sequence[str
     """
     heads = ["", *(PROPOSALS[chosen[0]].label if chosen else "6.1 as it is" for chosen in choices)]
     known = stories()
-    return WordTable(
+    return Table(
         heads, [[known[name].title, *(_end(simulate(name, "6.1", chosen)) for chosen in choices)] for name in names]
     )
 
@@ -40,14 +40,14 @@ def _end(story: Recording) -> str:
     return f"{ending.letter} {ending.words}, {len(story[-1].modules or ())} loaded"
 
 
-def in_force(story: Recording) -> WordTable:
+def in_force(story: Recording) -> Table:
     """After each command: its errno, the loaded modules, and the livepatches that are in force.
 
     >>> in_force(simulate("race", "6.1", ["split-per-object"])).rows[-1][2:]
     ['livepatch_cumul1__nfsd_demo nfsd_demo', 'livepatch_cumul1__nfsd_demo']
     """
     rows = [[f"`{step.command}`", str(step.errno), _names(step), _enabled(step)] for step in story]
-    return WordTable(("command", "errno", "loaded", "in force"), rows)
+    return Table(("command", "errno", "loaded", "in force"), rows)
 
 
 def _names(step: Step) -> str:
@@ -60,7 +60,7 @@ def _enabled(step: Step) -> str:
     return " ".join(found) or "nothing"
 
 
-def could_go() -> WordTable:
+def could_go() -> Table:
     """What late patching costs on 6.1.192: what could go without it, and for comparison what two series added.
 
     >>> [row[1] for row in could_go().rows][:3]
@@ -77,7 +77,7 @@ def could_go() -> WordTable:
     for proposal in ("clear-checked", "split-per-object"):
         cost = next(cost for cost in costs if proposal in cost.proposals)
         rows.append([f"for comparison: {cost.item}", f"+{cost.added} −{cost.removed}", "", cost.note])
-    return WordTable(("", "lines", "of them code", "for instance"), rows)
+    return Table(("", "lines", "of them code", "for instance"), rows)
 
 
 def _sum(numbers: Iterable[int | None]) -> int:

@@ -12,9 +12,8 @@ from ...model.recording import Recording
 from ...reading.outcome import ENDINGS
 from ...scenarios.recorded import evidence
 from ...scenarios.scenario import TARGET
-from ...views.bar_table import BarTable
-from ...views.fleet_table import COLUMNS, FLEXIBILITY
-from ...views.table import WordTable
+from ...views.frames import COLUMNS, FLEXIBILITY
+from ...views.table import Table, bar_table
 from .designs import ASKS, KERNELS, Mix, seen, tried
 
 FORTY = ("6.1-stock", "6.1-clear", "6.1-tolerate", "6.1-reuse", "6.12-stock", "6.12-reuse")
@@ -22,7 +21,7 @@ Cells = Mapping[tuple[tuple[str, str], str], Consequence]
 YEAR = ("refused loads", "days down", "refused removals", "not asked for", "unpatched")
 
 
-def what_came(since: str = "2019-08-14", until: str = "2026") -> WordTable:
+def what_came(since: str = "2019-08-14", until: str = "2026") -> Table:
     """The timeline between two dates: date, what, in which release, commit, who.
 
     >>> [row[3] for row in what_came("2023", "2024").rows]
@@ -33,17 +32,17 @@ def what_came(since: str = "2019-08-14", until: str = "2026") -> WordTable:
         for event in read_timeline()
         if since <= event.date < until
     ]
-    return WordTable(("when", "who", "what", "release", "commit"), rows)
+    return Table(("when", "who", "what", "release", "commit"), rows)
 
 
-def forty_moves(kernels: Sequence[str] = FORTY) -> WordTable:
+def forty_moves(kernels: Sequence[str] = FORTY) -> Table:
     """Forty reloads at other addresses on real ppc64le kernels: how many worked, and the table of stubs at the end.
 
     >>> forty_moves(["6.12-stock", "6.12-reuse"]).rows
     [['6.12 unmodified', '1 of 40', '11 of 11', '1'], ['6.12 with reuse', '40 of 40', '8 of 11', '0']]
     """
     heads = ("ppc64le kernel", "reloads that worked", "slots in use", "stubs behind the end")
-    return WordTable(heads, [_forty(name) for name in kernels])
+    return Table(heads, [_forty(name) for name in kernels])
 
 
 def _forty(name: str) -> list[str]:
@@ -62,7 +61,7 @@ def _last_table(story: Recording) -> dict[str, int]:
     return dict(tables[-1])
 
 
-def in_every_story(*mix: str) -> WordTable:
+def in_every_story(*mix: str) -> Table:
     """A mix of proposals in every story on four kernels: a letter, * for what nobody wishes, ● where a real kernel did it.
 
     A proposal that an architecture does not know is left out there. Errors: PolicyError for an impossible mix.
@@ -77,7 +76,7 @@ def in_every_story(*mix: str) -> WordTable:
         if any((kernel, key) in cells for kernel in KERNELS)
     ]
     starred = [number for number, row in enumerate(rows) if any("*" in cell for cell in row)]
-    return WordTable(["", *(f"{arch} {release}" for arch, release in KERNELS)], rows, _caption(mix, cells), starred)
+    return Table(["", *(f"{arch} {release}" for arch, release in KERNELS)], rows, _caption(mix, cells), starred)
 
 
 def _letter(mix: Mix, kernel: tuple[str, str], key: str, cells: Cells) -> str:
@@ -101,15 +100,15 @@ def _labels(mix: Iterable[str]) -> Iterator[str]:
         yield f"{PROPOSALS[name].label} ({arch} only)" if arch else PROPOSALS[name].label
 
 
-def year(tallies: Sequence[Tally], columns: Sequence[str] = YEAR, per: int = 100) -> BarTable:
+def year(tallies: Sequence[Tally], columns: Sequence[str] = YEAR, per: int = 100) -> Table:
     """What a year did to so many machines, a row a choice. Striped bars: something is forbidden, forced or left open.
 
     >>> from klpteach.fleet import Fleet, run_fleet
-    >>> year(run_fleet(Fleet(machines=50, days=9, mixes=((),))), ["refused removals"]).rows
-    [('as it is', [0.0])]
+    >>> year(run_fleet(Fleet(machines=50, days=9, mixes=((),))), ["refused removals"]).rows[0][1].value
+    0.0
     """
     heads = [(name, "striped" if name in FLEXIBILITY else "solid") for name in columns]
     rows = [(tally.name, [per * tally.per_machine(COLUMNS[name][0]) for name in columns]) for tally in tallies]
     days = tallies[0].days if tallies else 0
     said = "; ".join(f"{name}: {COLUMNS[name][1]}" for name in columns)
-    return BarTable(heads, rows, f"For {per} machines in {days} days. {said}.")
+    return bar_table(heads, rows, f"For {per} machines in {days} days. {said}.")

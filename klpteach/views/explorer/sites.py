@@ -49,7 +49,7 @@ def chosen_sites(history: History, step: int, limit: int = MAX_SITES) -> list[st
         kind = (owner, history.target(key), site.type if site else 0, state.kind)
         new_owner, new_kind = owner not in kinds, kind not in kinds
         kinds.update((owner, kind))
-        alone = state.changed and not every_changed and (is_call(history, key) or history.recording.arch == "x86_64")
+        alone = state.changed and not every_changed and (is_call(history, key) or not history.arch.has_stubs)
         return (key != history.failing(step), state.kind != "foreign", not alone, not new_owner, not new_kind)
 
     every_changed = all(history.states(key)[seen].changed for key in alive)
