@@ -9,11 +9,10 @@ from typing import Any
 import pandas as pd
 
 from ..discussion.consequences import QUESTIONS, Consequence, read_consequences
-from ..discussion.consequences_text import letter
 from ..fleet import LEFT_OUT, Fleet, assumptions
 from ..model.recording import Recording
 from ..model.step import hexa
-from ..reading.outcome import WORDS
+from ..reading.outcome import ENDINGS
 
 _ADDRESSES = ("address", "end", "start", "P", "S")
 # A fleet's year: column -> (attribute of Tally, what it counts). The first block breaks something, the second forbids or forces.
@@ -88,7 +87,7 @@ def consequences_grid(
     lines: dict[str, dict[str, str]] = {}
     for row in mine:
         cells = lines.setdefault(asks[row.question], {})
-        cells[row.proposals or "as released"] = f"{letter(row)} {WORDS[row.kind]}"
+        cells[row.proposals or "as released"] = f"{row.letter} {ENDINGS[row.kind].words}"
     return pd.DataFrame.from_dict(lines, orient="index", columns=columns)
 
 
