@@ -14,6 +14,7 @@ from pathlib import Path
 from .host import HostError, cache_dir, need
 
 MEMORY = 512  # MiB
+Watch = Callable[[str], None] | None
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Machine:
     program: str
     arguments: tuple[str, ...]
     cmdline: str
-    boot: int = 240
+    boot: int
 
 
 @dataclass(frozen=True)
@@ -57,9 +58,7 @@ class Guest:
     console: str
 
 
-def boot(
-    machine: Machine, image: Path, archive: bytes, timeout: float, watch: Callable[[str], None] | None = None
-) -> Guest:
+def boot(machine: Machine, image: Path, archive: bytes, timeout: float, watch: Watch = None) -> Guest:
     """Run a guest to its end. watch gets new console text as it comes.
 
     Always emulated (TCG): a nested /dev/kvm may open and yet boot nothing, and a story takes seconds either way.
@@ -95,7 +94,7 @@ def boot(
     )
 
 
-def _wait(process: subprocess.Popen[bytes], folder: Path, timeout: float, watch: Callable[[str], None] | None) -> bool:
+def _wait(process: subprocess.Popen[bytes], folder: Path, timeout: float, watch: Watch) -> bool:
     """Until the process ends (True) or the time is over (False)."""
     seen, start = 0, time.monotonic()
     while time.monotonic() - start < timeout:

@@ -30,7 +30,7 @@ from ..scenarios.simulate import Scenario, commands_for, get
 from .host import HostError
 from .initramfs import initramfs
 from .kernels import RECORDED
-from .qemu import Guest, GuestError, GuestKernel, boot
+from .qemu import Guest, GuestError, GuestKernel, Watch, boot
 
 LOADS = ("insmod", "modprobe")
 _KMSG = re.compile(r"(\d+),\d+,\d+,[^;]*;(.*)")
@@ -39,11 +39,7 @@ _DEBIAN = re.compile(r"#\d.* Debian (\d+\.\d+\.\d+)")  # before the # stands the
 
 
 def record(
-    scenario: Scenario,
-    release: str,
-    variant: str = "stock",
-    arch: str = "x86_64",
-    watch: Callable[[str], None] | None = None,
+    scenario: Scenario, release: str, variant: str = "stock", arch: str = "x86_64", watch: Watch = None
 ) -> Recording:
     """Run a story on a real kernel and record it. Errors: HostError, GuestError."""
     how, folder = RECORDED[arch], ko_dir(arch, release)
@@ -138,22 +134,12 @@ def from_guest(scenario: Scenario, kernel: GuestKernel, guest: Guest, modules: I
     banner = next((line.split("] ", 1)[-1] for line in guest.console.splitlines() if "Linux version " in line), "")
     release = banner.split()[2] if banner else kernel.release
     debian = _DEBIAN.search(banner)
-    recording = Recording(
-        scenario.name,
-        scenario.title,
-        "real kernel",
-        kernel={
-            "arch": kernel.arch,
-            "release": release,
-            "version": debian[1] if debian else release,
-            "variant": kernel.variant,
-            "cmdline": how.machine.cmdline,
-            "banner": banner,
-        },
-        config=[option for option in how.config if option in kernel.config],
-        init_errno=dict(scenario.init_errno),
-        files={name: hashlib.sha256(file.data).hexdigest() for name, file in files.items()},
-    )
+    about = {"arch": kernel.arch, "release": release, "version": debian[1] if debian else release,
+             "variant": kernel.variant, "cmdline": how.machine.cmdline, "banner": banner}  # fmt: skip
+    config = [option for option in how.config if option in kernel.config]
+    digests = {name: hashlib.sha256(file.data).hexdigest() for name, file in files.items()}
+    recording = Recording(scenario.name, scenario.title, "real kernel", about, config)
+    recording.init_errno, recording.files = dict(scenario.init_errno), {**digests}
     for line in guest.agent:
         recording.steps.append(step_of(json.loads(line), kernel, files))
         if recording.steps[-1].oops:
@@ -199,10 +185,9 @@ def step_of(raw: Mapping[str, Any], kernel: GuestKernel, files: Mapping[str, Mod
     step.modules = [_module_row(line) for line in raw["modules"].splitlines()]
     step.livepatch = _livepatch(raw["livepatch"])
     step.sections = {m: {n: int(a, 16) for n, a in table.items()} for m, table in raw["sections"].items()}
-    symbols, own = _symbols(raw["kallsyms"]), {"vmlinux", *(file.name for file in files.values())}
-    step.symbols = {
-        name: table for name, table in symbols.items() if name in own
-    }  # not [__builtin__ftrace] and its like
+    symbols = _symbols(raw["kallsyms"])
+    own = {"vmlinux", *(file.name for file in files.values())}  # not [__builtin__ftrace] and its like
+    step.symbols = {name: table for name, table in symbols.items() if name in own}
     step.sites = {key: bytes.fromhex(value) for key, value in raw["sites"].items()}
     if "stubs" in raw:
         labels = _labels(symbols)
