@@ -82,14 +82,14 @@ def _unpacked(release: str, say: Callable[[str], None]) -> Path:
     """The source package, downloaded, unpacked and configured."""
     tree = source_folder(release)
     if not tree.exists():
-        need("apt-get", "dpkg-deb", "tar")
+        need("apt-get", "dpkg-deb", "tar", "xz")
         tree.parent.mkdir(parents=True, exist_ok=True)
         need_room(tree.parent, 4000)
         say(f"downloading linux-source-{release} (140 MB) …")
         with tempfile.TemporaryDirectory(prefix="part-", dir=tree.parent) as scratch:
             part = Path(scratch)
-            fetch = ("apt-get", "-qq", "-o", "APT::Sandbox::User=root", "download", f"linux-source-{release}")
-            host.run(*fetch, cwd=part, timeout=900)
+            name = f"^linux-source-{re.escape(release)}$"  # without ^ and $ apt takes linux-source-6.12 for 6.1
+            host.run("apt-get", "-qq", "-o", "APT::Sandbox::User=root", "download", name, cwd=part, timeout=900)
             deb = next(part.glob("*.deb"))
             host.run(
                 "sh", "-c", 'dpkg-deb --fsys-tarfile "$1" | tar -x -C "$2" ./usr/src', "sh", deb, part, timeout=900
