@@ -1,8 +1,8 @@
 # make lab    set everything up and open JupyterLab on the course
 # make test   set everything up and check everything but browsers
 # make talk   the talk, live; make slides: the talk as static slides in build/slides
-# More: make test-browser, make test-hub, make test-binder, make live, make notebooks, make fuzz, make bench, make bench-browser,
-#       make record, make modules, make constraints, make clean
+# More: make test-browser, make test-hub, make test-binder, make test-debian13, make live, make notebooks, make fuzz, make bench,
+#       make bench-browser, make record, make modules, make constraints, make clean
 
 VENV    := .venv
 BIN     := $(VENV)/bin
@@ -68,10 +68,16 @@ lab: $(VENV)/.lab
 		--LabApp.default_url=/lab/tree/notebooks/00-start-here.ipynb \
 		$(if $(or $(DISPLAY),$(WAYLAND_DISPLAY),$(BROWSER)),,--no-browser) $(LAB_ARGS)
 
+# A process a core, but no more than eight: each imports everything anew. IN_PARALLEL= runs one after the other.
+IN_PARALLEL := -n logical --maxprocesses 8 --dist worksteal
 test: $(VENV)/.test tools
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/pytest $(PYTEST_ARGS)
+	$(BIN)/pytest $(IN_PARALLEL) $(PYTEST_ARGS)
+
+# The same in a clean clone on Debian 13, made here by mmdebstrap or debootstrap.
+test-debian13:
+	@tests/debian13.sh
 
 # JupyterLab, Voila and the slides in the distribution's Chromium; what is not here is skipped, with the reason.
 test-browser: $(VENV)/.browser
@@ -141,4 +147,4 @@ EXTRAS := lab test disasm browser binder hub
 clean:
 	rm -rf $(VENV) build .hypothesis .mypy_cache .ruff_cache
 
-.PHONY: lab test test-browser test-hub test-binder talk slides tools live notebooks fuzz bench bench-browser record modules constraints clean
+.PHONY: lab test test-browser test-hub test-binder test-debian13 talk slides tools live notebooks fuzz bench bench-browser record modules constraints clean

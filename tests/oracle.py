@@ -304,16 +304,23 @@ def kernel_source() -> Path:
     folder = cache_dir() / "source-parts-6.1"
     if folder.exists():
         return folder
-    need("apt-get", "dpkg-deb", "tar")
+    need("apt-get", "dpkg-deb", "tar", "xz")
     need_room(folder.parent, 500)
-    part = folder.with_suffix(".part")
-    subprocess.run(["rm", "-rf", part], check=True)
-    part.mkdir(parents=True)
-    run_in_host(
-        "apt-get", "-qq", "-o", "APT::Sandbox::User=root", "download", "linux-source-6.1", cwd=part, timeout=300
-    )
+    download = (
+        "apt-get",
+        "-qq",
+        "-o",
+        "APT::Sandbox::User=root",
+        "download",
+        r"^linux-source-6\.1$",
+    )  # else 6.12 would do
     unpack = 'dpkg-deb --fsys-tarfile *.deb | tar -xO ./usr/src/linux-source-6.1.tar.xz | tar -xJ --strip-components=1 --wildcards "$@"'
-    run_in_host("sh", "-c", unpack, "sh", *(f"*/{pattern}" for pattern in PARTS), cwd=part, timeout=300)
-    next(part.glob("*.deb")).unlink()
-    part.rename(folder)
+    with _lock(folder.with_name("source-parts.lock")), tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
+        if not folder.exists():
+            part = Path(scratch) / "part"
+            part.mkdir()
+            run_in_host(*download, cwd=part, timeout=300)
+            run_in_host("sh", "-c", unpack, "sh", *(f"*/{pattern}" for pattern in PARTS), cwd=part, timeout=300)
+            next(part.glob("*.deb")).unlink()
+            part.rename(folder)
     return folder

@@ -11,11 +11,11 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from . import host
 from .host import HostError, cache_dir, need, need_room
+from .qemu import GuestKernel
 from .variants import VARIANTS, edited
 
 CROSS = "powerpc64le-linux-gnu-"
@@ -28,30 +28,11 @@ OPTIONS = [
     "SYSFS", "DEVTMPFS", "BLK_DEV_INITRD", "BINFMT_ELF", "TTY", "HVC_CONSOLE", "FUTEX", "POSIX_TIMERS", "MULTIUSER",
 ]  # fmt: skip
 OFF = ("PPC_POWERNV",)
-RECORDED_CONFIG = ("STRICT_MODULE_RWX", "MPROFILE_KERNEL", "PPC_64K_PAGES", "MODULE_SIG", "MODVERSIONS")
 _MAKE = ("ARCH=powerpc", f"CROSS_COMPILE={CROSS}", "KBUILD_BUILD_USER=klpteach", "KBUILD_BUILD_HOST=klpteach",
          "KBUILD_BUILD_TIMESTAMP=2019-06-25", "KBUILD_BUILD_VERSION=1")  # fmt: skip
 
 
-@dataclass(frozen=True)
-class BuiltKernel:
-    """A kernel that was built here, in its own folder of the cache."""
-
-    release: str
-    variant: str
-    folder: Path
-
-    @property
-    def vmlinux(self) -> Path:
-        return self.folder / "vmlinux"
-
-    @property
-    def config(self) -> set[str]:
-        """The options that are on (y), without CONFIG_."""
-        return set(re.findall(r"^CONFIG_(\w+)=y$", (self.folder / "config").read_text(), re.M))
-
-
-def build_kernel(release: str, variant: str = "stock", say: Callable[[str], None] = print) -> BuiltKernel:
+def build_kernel(release: str, variant: str = "stock", say: Callable[[str], None] = print) -> GuestKernel:
     """A kernel from the cache, or built: about 10 minutes for the first of a release, half a minute for a variant.
 
     Errors: HostError for an unknown variant, without compiler, apt or network, on a full disk, or when make fails.
@@ -59,8 +40,9 @@ def build_kernel(release: str, variant: str = "stock", say: Callable[[str], None
     if (release, variant) not in VARIANTS:
         known = ", ".join(f"{r}-{v}" for r, v in VARIANTS)
         raise HostError(f"no ppc64le kernel {release}-{variant}; there are {known}.")
-    kernel = BuiltKernel(release, variant, cache_dir() / "kernels" / f"ppc64le-{release}-{variant}")
-    if kernel.vmlinux.exists():
+    folder = cache_dir() / "kernels" / f"ppc64le-{release}-{variant}"
+    kernel = GuestKernel("ppc64le", release, variant, folder / "vmlinux", folder / "config")
+    if kernel.image.exists():
         return kernel
     need("make", f"{CROSS}gcc", "flex", "bison", "bc")
     with locked(f"linux-source-{release}"):
@@ -69,7 +51,7 @@ def build_kernel(release: str, variant: str = "stock", say: Callable[[str], None
         with _patched(tree, edited(tree, VARIANTS[release, variant])):
             _make(tree, "vmlinux", "modules_prepare")
         shutil.copy(tree / "vmlinux.symvers", tree / "Module.symvers")
-        _keep(tree, kernel)
+        _keep(tree, folder)
     return kernel
 
 
@@ -100,14 +82,14 @@ def _unpacked(release: str, say: Callable[[str], None]) -> Path:
     """The source package, downloaded, unpacked and configured."""
     tree = source_folder(release)
     if not tree.exists():
-        need("apt-get", "dpkg-deb", "tar")
+        need("apt-get", "dpkg-deb", "tar", "xz")
         tree.parent.mkdir(parents=True, exist_ok=True)
         need_room(tree.parent, 4000)
         say(f"downloading linux-source-{release} (140 MB) …")
         with tempfile.TemporaryDirectory(prefix="part-", dir=tree.parent) as scratch:
             part = Path(scratch)
-            fetch = ("apt-get", "-qq", "-o", "APT::Sandbox::User=root", "download", f"linux-source-{release}")
-            host.run(*fetch, cwd=part, timeout=900)
+            name = f"^linux-source-{re.escape(release)}$"  # without ^ and $ apt takes linux-source-6.12 for 6.1
+            host.run("apt-get", "-qq", "-o", "APT::Sandbox::User=root", "download", name, cwd=part, timeout=900)
             deb = next(part.glob("*.deb"))
             host.run(
                 "sh", "-c", 'dpkg-deb --fsys-tarfile "$1" | tar -x -C "$2" ./usr/src', "sh", deb, part, timeout=900
@@ -143,12 +125,12 @@ def _patched(tree: Path, texts: Mapping[str, str]) -> Iterator[None]:
             (tree / path).write_text(text)
 
 
-def _keep(tree: Path, kernel: BuiltKernel) -> None:
+def _keep(tree: Path, folder: Path) -> None:
     """Copy what booting needs; complete, or not there at all."""
-    kernel.folder.parent.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(prefix="part-", dir=kernel.folder.parent))
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    part = Path(tempfile.mkdtemp(prefix="part-", dir=folder.parent))
     host.run(f"{CROSS}strip", "-o", part / "vmlinux", tree / "vmlinux")
     for name in ("Module.symvers", "System.map"):
         shutil.copy(tree / name, part / name)
     shutil.copy(tree / ".config", part / "config")
-    part.rename(kernel.folder)
+    part.rename(folder)

@@ -5,53 +5,37 @@ from __future__ import annotations
 import re
 import shutil
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 
 from .host import HostError, cache_dir, need, need_room, run
+from .qemu import GuestKernel
 
 PACKAGE = {"6.1": r"linux-image-6\.1\.0-[0-9]+-amd64", "6.12": r"linux-image-6\.12\.[0-9]+\+deb12-amd64"}
 
 
-@dataclass(frozen=True)
-class FetchedKernel:
-    """A kernel that can be booted: vmlinuz and what it calls itself."""
-
-    release: str
-    package: str
-    folder: Path
-
-    @property
-    def vmlinuz(self) -> Path:
-        return next(self.folder.glob("boot/vmlinuz-*"))
-
-    @property
-    def config(self) -> set[str]:
-        """The options that are on (y), without CONFIG_."""
-        text = next(self.folder.glob("boot/config-*")).read_text()
-        return set(re.findall(r"^CONFIG_(\w+)=y$", text, re.M))
-
-
-def fetch(release: str) -> FetchedKernel:
+def fetch(release: str, variant: str = "stock") -> GuestKernel:
     """The newest kernel of a series, from the cache or from the distribution.
 
-    Errors: HostError for an unknown release, without apt or network, or on a full disk.
+    Errors: HostError for an unknown release or another variant, without apt or network, or on a full disk.
     """
-    if release not in PACKAGE:
-        raise HostError(f"no kernel {release!r} to fetch; there are {', '.join(PACKAGE)}.")
-    kernels = cache_dir() / "kernels"
-    have = sorted(kernels.glob(f"x86_64-{release}/*/boot/vmlinuz-*"), key=lambda path: _version(path.name))
-    if have:
-        folder = have[-1].parent.parent
-        return FetchedKernel(release, folder.name, folder)
-    return _download(release, kernels / f"x86_64-{release}")
+    if release not in PACKAGE or variant != "stock":
+        raise HostError(f"no kernel {release!r} ({variant}) to fetch; there are {', '.join(PACKAGE)}.")
+    parent = cache_dir() / "kernels" / f"x86_64-{release}"
+    if not _images(parent):
+        _download(release, parent)
+    image = _images(parent)[-1]
+    return GuestKernel("x86_64", release, variant, image, image.with_name(image.name.replace("vmlinuz", "config", 1)))
+
+
+def _images(parent: Path) -> list[Path]:
+    return sorted(parent.glob("*/boot/vmlinuz-*"), key=lambda path: _version(path.name))
 
 
 def _version(name: str) -> list[int]:
     return [int(number) for number in re.findall(r"\d+", name)]
 
 
-def _download(release: str, parent: Path) -> FetchedKernel:
+def _download(release: str, parent: Path) -> None:
     need("apt-get", "dpkg-deb", "tar")
     names = re.findall(rf"^({PACKAGE[release]}) ", run("apt-cache", "search", "--names-only", "^linux-image-6"), re.M)
     if not names:
@@ -71,4 +55,3 @@ def _download(release: str, parent: Path) -> FetchedKernel:
             raise HostError(f"{package} could not be unpacked ({error.strerror}).") from None
     finally:
         shutil.rmtree(part, ignore_errors=True)
-    return FetchedKernel(release, package, parent / package)

@@ -17,6 +17,7 @@ PACKAGES = {
     "apt-get": "apt",
     "dpkg-deb": "dpkg",
     "tar": "tar",
+    "xz": "xz-utils",
 }
 
 

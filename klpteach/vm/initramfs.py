@@ -6,50 +6,35 @@ import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from ..files import klp
 from ..files.module_file import ModuleFile
 from .host import cache_dir, need, run
+from .kernels import RECORDED
 
 AGENT = Path(__file__).with_name("agent.c")
-COMPILERS = {"x86_64": "gcc", "ppc64le": "powerpc64le-linux-gnu-gcc"}
 
 
-def build_agent(arch: str = "x86_64") -> Path:
+def build_agent(arch: str) -> Path:
     """The agent as a static program; compiled when its source is newer. Errors: HostError without a compiler."""
-    program = cache_dir() / f"agent-{arch}"
+    program, compiler = cache_dir() / f"agent-{arch}", RECORDED[arch].compiler
     if not program.exists() or program.stat().st_mtime < AGENT.stat().st_mtime:
-        need(COMPILERS[arch])
+        need(compiler)
         part = program.with_suffix(f".{os.getpid()}")
-        run(COMPILERS[arch], "-static", "-O1", "-o", part, AGENT)
+        run(compiler, "-static", "-O1", "-o", part, AGENT)
         part.rename(program)
     return program
 
 
-def initramfs(
-    story: Iterable[str],
-    modules: Iterable[Path | ModuleFile],
-    arch: str = "x86_64",
-    lists: Mapping[str, str] | None = None,
-) -> bytes:
-    """A cpio archive (newc) that the kernel unpacks and starts /init from. lists: more of the agent's files, by name."""
-    opened = [module if isinstance(module, ModuleFile) else ModuleFile.open(module) for module in modules]
-    files: dict[str, bytes] = {
+def initramfs(arch: str, story: Iterable[str], modules: Iterable[ModuleFile], lists: Mapping[str, str]) -> bytes:
+    """A cpio archive (newc) that the kernel unpacks and starts /init from. lists: what the agent looks at, by file name."""
+    files: dict[str, bytes | None] = {
+        "dev": None,
+        "ko": None,
         "init": build_agent(arch).read_bytes(),
         "story": "\n".join(story).encode() + b"\n",
-        "sites": site_list(opened).encode(),
-        **{name: text.encode() for name, text in (lists or {}).items()},
-        **{f"ko/{file.filename}": file.data for file in opened},
+        **{name: text.encode() for name, text in lists.items()},
+        **{f"ko/{file.filename}": file.data for file in modules},
     }
-    return cpio({"dev": None, "ko": None, **files})
-
-
-def site_list(modules: Iterable[ModuleFile]) -> str:
-    """MODULE SECTION OFFSET WIDTH of every livepatch relocation of the files NAME.ko whose module is NAME."""
-    rows = []
-    for file in modules:
-        if file.filename == f"{file.name}.ko":
-            rows += [f"{file.name} {s.section} {s.offset:x} {s.width}" for s in klp.sites(file) if s.width]
-    return "\n".join(dict.fromkeys(rows)) + "\n"
+    return cpio(files)
 
 
 def cpio(files: Mapping[str, bytes | None]) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import tempfile
@@ -12,25 +13,37 @@ from pathlib import Path
 
 from .host import HostError, cache_dir, need
 
-# dyndbg: the kernel says where it puts each section, also of a module that it then refuses
-CMDLINE = 'console=ttyS0,115200 panic=-1 loglevel=7 nokaslr dyndbg="func move_module +p"'
 MEMORY = 512  # MiB
+Watch = Callable[[str], None] | None
 
 
 @dataclass(frozen=True)
 class Machine:
-    """How QEMU plays one architecture: the program, its arguments (FOLDER is where the two files go), the command line."""
+    """How QEMU plays one architecture: the program, its arguments (FOLDER is where the two files go), the command line.
+
+    boot: how many seconds a guest may take before its story begins.
+    """
 
     program: str
     arguments: tuple[str, ...]
     cmdline: str
+    boot: int
 
 
-X86_64 = Machine(
-    "qemu-system-x86_64",
-    ("-accel", "tcg", "-cpu", "max", "-serial", "file:FOLDER/console", "-serial", "file:FOLDER/agent"),
-    CMDLINE,
-)
+@dataclass(frozen=True)
+class GuestKernel:
+    """A kernel that can be booted: fetched or built, and in which variant."""
+
+    arch: str
+    release: str
+    variant: str
+    image: Path
+    config_file: Path
+
+    @property
+    def config(self) -> set[str]:
+        """The options that are on (y), without CONFIG_."""
+        return set(re.findall(r"^CONFIG_(\w+)=y$", self.config_file.read_text(), re.M))
 
 
 class GuestError(HostError):
@@ -45,13 +58,7 @@ class Guest:
     console: str
 
 
-def boot(
-    vmlinuz: Path,
-    archive: bytes,
-    timeout: float = 240,
-    watch: Callable[[str], None] | None = None,
-    machine: Machine = X86_64,
-) -> Guest:
+def boot(machine: Machine, image: Path, archive: bytes, timeout: float, watch: Watch = None) -> Guest:
     """Run a guest to its end. watch gets new console text as it comes.
 
     Always emulated (TCG): a nested /dev/kvm may open and yet boot nothing, and a story takes seconds either way.
@@ -64,7 +71,7 @@ def boot(
         command = [
             *(machine.program, "-m", str(MEMORY), "-smp", "1", "-display", "none", "-nodefaults", "-no-reboot"),
             *("-monitor", "none", *(word.replace("FOLDER", str(folder)) for word in machine.arguments)),
-            *("-kernel", str(vmlinuz), "-initrd", f"{folder}/initramfs", "-append", machine.cmdline),
+            *("-kernel", str(image), "-initrd", f"{folder}/initramfs", "-append", machine.cmdline),
         ]
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
         try:
@@ -87,7 +94,7 @@ def boot(
     )
 
 
-def _wait(process: subprocess.Popen[bytes], folder: Path, timeout: float, watch: Callable[[str], None] | None) -> bool:
+def _wait(process: subprocess.Popen[bytes], folder: Path, timeout: float, watch: Watch) -> bool:
     """Until the process ends (True) or the time is over (False)."""
     seen, start = 0, time.monotonic()
     while time.monotonic() - start < timeout:

@@ -1,4 +1,7 @@
-"""What the agent in a guest said, as a recording: the same form that the model leaves, so the two can be compared."""
+"""What the agent in a guest said, as a recording: the same form that the model leaves, so the two can be compared.
+
+Also what is written beside the recordings (vmlinux-exports.txt), and whether two recordings of one story say the same.
+"""
 
 from __future__ import annotations
 
@@ -6,41 +9,57 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ..files.klp import parse_symbol
+import numpy as np
+
+from ..files.elf_h import SHF_ALLOC, SHN_UNDEF
+from ..files.klp import parse_symbol, sites
 from ..files.module_file import ModuleFile
-from ..files.samples import ko_dir, open_ko
-from ..model import arch
+from ..files.samples import data_dir, ko_dir, open_ko
+from ..model import arch as arches
+from ..model.arch.frob import get_stubs_size
+from ..model.arch.stubs import BEHIND, STUB_SIZE, shown
+from ..model.compare import Difference
+from ..model.kallsyms import exported_names
 from ..model.layout import layout_sections
 from ..model.policy import RELEASES
 from ..model.recording import Recording
-from ..model.step import Step
+from ..model.step import Step, hexa
 from ..scenarios.scenario import Scenario
-from ..scenarios.simulate import commands_for
-from .fetch import FetchedKernel, fetch
+from ..scenarios.simulate import commands_for, get
+from .host import HostError
 from .initramfs import initramfs
-from .qemu import CMDLINE, Guest, boot
+from .kernels import RECORDED
+from .qemu import Guest, GuestError, GuestKernel, Watch, boot
 
-CONFIG = ("MODULE_SIG", "STRICT_MODULE_RWX", "RANDOMIZE_BASE", "MODVERSIONS")  # what decides lines and layout
+LOADS = ("insmod", "modprobe")
 _KMSG = re.compile(r"(\d+),\d+,\d+,[^;]*;(.*)")
 _NOISE = re.compile(r"clocksource|hrtimer|tsc:|random: crng")
+_DEBIAN = re.compile(r"#\d.* Debian (\d+\.\d+\.\d+)")  # before the # stands the compiler's version
 
 
-def record(scenario: Scenario, release: str, watch: Callable[[str], None] | None = None) -> Recording:
+def record(
+    scenario: Scenario, release: str, variant: str = "stock", arch: str = "x86_64", watch: Watch = None
+) -> Recording:
     """Run a story on a real kernel and record it. Errors: HostError, GuestError."""
-    kernel, folder = fetch(release), ko_dir("x86_64", release)
+    how, folder = RECORDED[arch], ko_dir(arch, release)
+    kernel = how.kernel(release, variant)
     commands = commands_for(scenario, folder)
-    modules = files_of(commands, folder)
-    guest = boot(kernel.vmlinuz, initramfs(commands, modules), timeout=120 + 4 * len(commands), watch=watch)
-    return from_guest(scenario, kernel, guest, modules)
+    files = files_of(commands, folder)
+    archive = initramfs(arch, commands, files, lists(files, kernel))
+    timeout = how.machine.boot + 4 * len(commands)
+    return from_guest(scenario, kernel, boot(how.machine, kernel.image, archive, timeout, watch), files)
 
 
 def files_of(commands: Iterable[str], folder: Path) -> list[ModuleFile]:
     """The module files that a story loads, and those whose sites are looked at. Errors: ModuleFormatError."""
     words = [line.lstrip("~").split() for line in commands]
-    names = [loaded_file(w) for w in words if w[0] in LOADS] + ["poke_demo.ko"] * any(w[0] == "poke" for w in words)
+    names = [loaded_file(w) for w in words if w[0] in LOADS]
+    if any(w[0] == "poke" for w in words):
+        names.append("poke_demo.ko")
     files = {name: open_ko(folder, name) for name in dict.fromkeys(names)}
     for file in list(files.values()):
         plain = f"{file.name}.ko"
@@ -49,38 +68,94 @@ def files_of(commands: Iterable[str], folder: Path) -> list[ModuleFile]:
     return list(files.values())
 
 
-LOADS = ("insmod", "modprobe")
-
-
 def loaded_file(words: Sequence[str]) -> str:
     """The file that insmod FILE.ko or modprobe NAME loads."""
     return words[1] if words[0] == "insmod" else f"{words[1]}.ko"
 
 
-def from_guest(scenario: Scenario, kernel: FetchedKernel, guest: Guest, modules: Iterable[ModuleFile]) -> Recording:
-    """The recording of a guest that came to its end."""
-    files = {file.filename: file for file in modules}
-    banner = next((line.split("] ", 1)[-1] for line in guest.console.splitlines() if "Linux version " in line), "")
-    about = {
-        "arch": "x86_64",
-        "release": kernel.vmlinuz.name.removeprefix("vmlinuz-"),
-        "version": _version(banner),
-        "variant": "stock",
-        "cmdline": CMDLINE,
-        "banner": banner,
+# -- what the agent shall look at -----------------------------------------------------------------------------------------
+
+
+def lists(files: Sequence[ModuleFile], kernel: GuestKernel) -> dict[str, str]:
+    """The agent's lists by file name: sites, and where the architecture has them stubs and symbols of the kernel."""
+    cpu, listed = arches.of(kernel.arch), RECORDED[kernel.arch].listed
+    found = {"sites": site_list(files, cpu.site_width)}
+    if cpu.has_stubs:
+        patches = [file for file in _under_their_names(files) if any(sites(file))]
+        found["stubs"] = "".join(f"{file.name} {num_stubs(file, kernel) + BEHIND}\n" for file in patches)
+    if listed:
+        found["names"] = "".join(f"{name}\n" for name in sorted(undefined_names(files) | {*listed}))
+    return found
+
+
+def _under_their_names(files: Iterable[ModuleFile]) -> list[ModuleFile]:
+    """The files NAME.ko of module NAME; NAME+DEFECT.ko and nfsd_demo_v2.ko are loaded under another's name."""
+    return [file for file in files if file.filename == f"{file.name}.ko"]
+
+
+def site_list(files: Iterable[ModuleFile], width: int | None = None) -> str:
+    """MODULE SECTION OFFSET WIDTH of every livepatch relocation.
+
+    width: the bytes to look at, as far as the section goes; None: those of the relocation's field.
+    """
+    rows = []
+    for file in _under_their_names(files):
+        for site in sites(file):
+            room = int(file.shdrs["size"][file.section_index(site.section)]) - site.offset
+            wanted = min(width, room) if width else site.width
+            if wanted:
+                rows.append(f"{file.name} {site.section} {site.offset:x} {wanted}")
+    return "\n".join(dict.fromkeys(rows)) + "\n"
+
+
+def num_stubs(file: ModuleFile, kernel: GuestKernel) -> int:
+    """How many slots the loader reserves for a livepatch's calls (ppc64le)."""
+    return get_stubs_size(loader_copy(file, kernel)) // STUB_SIZE
+
+
+def loader_copy(file: ModuleFile, kernel: GuestKernel) -> ModuleFile:
+    """The file as the loader lays it out: with .stubs of its final size. Errors: Refused."""
+    return arches.of(kernel.arch).module_frob_arch_sections(file, RELEASES[kernel.release], lambda line: None)
+
+
+def undefined_names(files: Iterable[ModuleFile]) -> set[str]:
+    """The symbols that modules leave to others; .TOC. is the module's own."""
+    return {
+        name
+        for file in files
+        for name, section in zip(file.symbol_names, file.symtab["shndx"].tolist(), strict=True)
+        if section == SHN_UNDEF and name and not name.startswith(".")
     }
-    digests: dict[str, str | None] = {name: hashlib.sha256(file.data).hexdigest() for name, file in files.items()}
-    config = [option for option in CONFIG if option in kernel.config]
-    recording = Recording(
-        scenario.name, scenario.title, "real kernel", about, config, dict(scenario.init_errno), digests
-    )
-    separate = RELEASES[kernel.release].separate_memory
-    recording.steps = with_quiet_lines([step_of(json.loads(line), files, separate) for line in guest.agent])
+
+
+# -- the recording --------------------------------------------------------------------------------------------------------
+
+
+def from_guest(scenario: Scenario, kernel: GuestKernel, guest: Guest, modules: Iterable[ModuleFile]) -> Recording:
+    """The recording of a guest that came to its end."""
+    how, files = RECORDED[kernel.arch], {file.filename: file for file in modules}
+    banner = next((line.split("] ", 1)[-1] for line in guest.console.splitlines() if "Linux version " in line), "")
+    release = banner.split()[2] if banner else kernel.release
+    debian = _DEBIAN.search(banner)
+    about = {"arch": kernel.arch, "release": release, "version": debian[1] if debian else release,
+             "variant": kernel.variant, "cmdline": how.machine.cmdline, "banner": banner}  # fmt: skip
+    config = [option for option in how.config if option in kernel.config]
+    digests = {name: hashlib.sha256(file.data).hexdigest() for name, file in files.items()}
+    recording = Recording(scenario.name, scenario.title, "real kernel", about, config)
+    recording.init_errno, recording.files = dict(scenario.init_errno), {**digests}
+    for line in guest.agent:
+        recording.steps.append(step_of(json.loads(line), kernel, files))
+        if recording.steps[-1].oops:
+            break  # what follows is the wreck
+    with_quiet_lines(recording.steps)
     recording.vmlinux = _vmlinux(recording)
+    if how.long and len(recording) > how.long:
+        for step in recording.steps[3:]:
+            step.symbols = None
     return recording
 
 
-def with_quiet_lines(steps: list[Step]) -> list[Step]:
+def with_quiet_lines(steps: Iterable[Step]) -> None:
     """Where nobody looked, nobody read the log either: such a step's lines stand in the next one that was looked at."""
     waiting: list[tuple[int | None, str]] = []
     for step in steps:
@@ -89,7 +164,6 @@ def with_quiet_lines(steps: list[Step]) -> list[Step]:
             step.errno, step.dmesg = None, []
         else:
             step.dmesg, waiting = waiting + step.dmesg, []
-    return steps
 
 
 def _vmlinux(recording: Recording) -> dict[str, int]:
@@ -99,36 +173,31 @@ def _vmlinux(recording: Recording) -> dict[str, int]:
     return {symbol.name: address for symbol, address in parsed if symbol and symbol.object == "vmlinux"}
 
 
-def outcome(recording: Recording) -> str:
-    """One word for a file's name: OOPS, REFUSED if the story's last load was refused, else LOADS."""
-    if any(step.oops for step in recording):
-        return "OOPS"
-    loads = [step for step in recording if step.command.startswith(LOADS) and step.errno is not None]
-    return "REFUSED" if loads and loads[-1].errno else "LOADS"
+# -- a step ---------------------------------------------------------------------------------------------------------------
 
 
-def _version(banner: str) -> str:
-    """The distribution's version of the kernel: the last one of the banner; the first is the compiler's."""
-    found = re.findall(r"Debian (\d+\.\d+\.\d+)", banner)
-    return str(found[-1]) if found else ""
-
-
-def step_of(raw: Mapping[str, Any], modules: Mapping[str, ModuleFile], separate: bool) -> Step:
-    """One line of the agent as a step. modules: by file name; separate: whether memory is allocated by kind (6.4)."""
-    step = Step(
-        raw["command"], raw["errno"], _dmesg(raw["kmsg"]), quiet=raw.get("quiet", False), oops=raw.get("oops", False)
-    )
+def step_of(raw: Mapping[str, Any], kernel: GuestKernel, files: Mapping[str, ModuleFile]) -> Step:
+    """One line of the agent as a step. files: the story's modules by file name."""
+    step = Step(raw["command"], raw["errno"], _dmesg(raw["kmsg"]), raw.get("quiet", False), raw.get("oops", False))
     if step.oops:
         step.errno = None
     step.out = raw.get("out")
-    step.placement = _placement(raw, modules, separate)
+    step.placement = _placement(raw, kernel, files)
     if "modules" not in raw:
         return step
     step.modules = [_module_row(line) for line in raw["modules"].splitlines()]
     step.livepatch = _livepatch(raw["livepatch"])
     step.sections = {m: {n: int(a, 16) for n, a in table.items()} for m, table in raw["sections"].items()}
-    step.symbols = _symbols(raw["kallsyms"])
+    symbols = _symbols(raw["kallsyms"])
+    own = {"vmlinux", *(file.name for file in files.values())}  # not [__builtin__ftrace] and its like
+    step.symbols = {name: table for name, table in symbols.items() if name in own}
     step.sites = {key: bytes.fromhex(value) for key, value in raw["sites"].items()}
+    if "stubs" in raw:
+        labels = _labels(symbols)
+        step.stubs = {
+            name: shown(np.frombuffer(bytes.fromhex(dump), "u1"), num_stubs(files[f"{name}.ko"], kernel), labels)
+            for name, dump in raw["stubs"].items()
+        }
     return step
 
 
@@ -172,50 +241,170 @@ def _livepatch(files: Mapping[str, str | None]) -> dict[str, Any]:
 
 
 def _symbols(rows: Iterable[str]) -> dict[str, list[tuple[int, str, str]]]:
-    """ffffffffc0201000 t demo_show	[nfsd_demo]"""
+    """ffffffffc0201000 t demo_show	[nfsd_demo], by module; the kernel's own rows have no module."""
     table: dict[str, list[tuple[int, str, str]]] = {}
     for row in rows:
         address, kind, rest = row.split(" ", 2)
-        name, _, module = rest.rpartition("\t")
-        table.setdefault(module.strip("[]"), []).append((int(address, 16), kind, name))
+        name, _, module = rest.partition("\t")
+        table.setdefault(module.strip("[]") or "vmlinux", []).append((int(address, 16), kind, name))
     return table
 
 
-# -- where a module was put: the kernel says so itself, in a debug line a section (move_module(), dynamic debug) ------------
+def _labels(symbols: Mapping[str, Iterable[tuple[int, str, str]]]) -> Callable[[int], str]:
+    """What stands at an address; a livepatch's own notes of what it once resolved do not count."""
+    table: dict[int, str] = {}
+    for module, rows in symbols.items():
+        for address, _, name in rows:
+            if not name.startswith(".klp.sym."):
+                table.setdefault(address, name if module == "vmlinux" else f"{name} [{module}]")
+    return lambda address: table.get(address, "(no symbol there now)")
+
+
+# Where a module was put the kernel says itself, in a debug line a section (move_module(), dynamic debug).
 
 SECTION_LINE = re.compile(r"\s*0x([0-9a-f]+) (?:0x[0-9a-f]+ )?(\S+)$")
 
 
 def is_placement(level: int, text: str) -> bool:
+    """Whether a line is one of those, which are no part of the story."""
     return level == 7 and (text.lower().startswith("final section addresses") or bool(SECTION_LINE.match(text)))
 
 
 def _placement(
-    raw: Mapping[str, Any], modules: Mapping[str, ModuleFile], separate: bool
+    raw: Mapping[str, Any], kernel: GuestKernel, files: Mapping[str, ModuleFile]
 ) -> dict[str, dict[str, int]] | None:
     """Module -> region -> address for the load that this command has tried, whether or not it was refused."""
     words = raw["command"].split()
-    file = modules.get(loaded_file(words)) if words[0] in LOADS else None
+    file = files.get(loaded_file(words)) if words[0] in LOADS else None
     found = [SECTION_LINE.match(text) for level, text in records(raw["kmsg"]) if is_placement(level, text)]
     addresses = {match[2]: int(match[1], 16) for match in found if match}
     if file is None or not addresses:
         return None
-    bases = {}
-    for index, (region, offset) in layout_sections(file, arch.of(file.arch), separate).places.items():
-        name = file.section_names[index]
-        if name in addresses and file.shdrs["size"][index]:
-            bases[region] = addresses[name] - offset
-    percpu = _percpu_base(file, raw.get("kallsyms", ()))
-    return {file.name: bases | ({"percpu": percpu} if percpu is not None else {})}
-
-
-def _percpu_base(file: ModuleFile, rows: Iterable[str]) -> int | None:
-    """Where a module's per-CPU data went: outside its memory, so only its symbols tell."""
-    section = next((i for i, name in enumerate(file.section_names) if name == ".data..percpu"), None)
-    names = {
-        n: int(s["value"]) for n, s in zip(file.symbol_names, file.symtab, strict=True) if s["shndx"] == section and n
+    layout = layout_sections(
+        loader_copy(file, kernel), arches.of(kernel.arch), RELEASES[kernel.release].separate_memory
+    )
+    bases = {
+        region: addresses[file.section_names[index]] - offset
+        for index, (region, offset) in layout.places.items()
+        if file.section_names[index] in addresses
+        and file.shdrs["flags"][index] & SHF_ALLOC
+        and file.shdrs["size"][index]
     }
-    for address, _, name in _symbols(rows).get(file.name, ()):
-        if section is not None and name in names:
-            return address - names[name]
-    return None
+    return {file.name: bases | _percpu_base(file, raw.get("kallsyms", ()))}
+
+
+def _percpu_base(file: ModuleFile, rows: Iterable[str]) -> dict[str, int]:
+    """Where a module's per-CPU data went: outside its memory, so only its symbols tell."""
+    if ".data..percpu" in file.section_names:
+        values = dict(zip(file.symbol_names, file.symtab, strict=True))
+        section = file.section_names.index(".data..percpu")
+        for address, _, name in _symbols(rows).get(file.name, ()):
+            if name in values and values[name]["shndx"] == section:
+                return {"percpu": address - int(values[name]["value"])}
+    return {}
+
+
+# -- files ----------------------------------------------------------------------------------------------------------------
+
+
+def outcome(recording: Recording) -> str:
+    """The word in a recording's name: OOPS, STUBS (the table ran out), REFUSED (the last load was), else LOADS."""
+    if any(step.oops for step in recording):
+        return "OOPS"
+    if any("stub_for_addr" in line for step in recording for line in step.lines):
+        return "STUBS"
+    loads = [step for step in recording if step.command.startswith(LOADS) and step.errno is not None]
+    return "REFUSED" if loads and loads[-1].refused else "LOADS"
+
+
+def file_name(recording: Recording, outcome_word: str | None = None) -> str:
+    """STORY--KERNEL--OUTCOME.json"""
+    kernel = RECORDED[recording.arch].name(recording.release, recording.kernel["variant"])
+    return f"{recording.scenario}--{kernel}--{outcome_word or outcome(recording)}.json"
+
+
+def save(recording: Recording, folder: Path) -> None:
+    """Write a recording under its name; the file of an older outcome goes."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.glob(file_name(recording, "*")):
+        old.unlink()
+    recording.save(folder / file_name(recording))
+    print(f"{file_name(recording)}: {len(recording)} steps", flush=True)
+
+
+def record_all(names: Iterable[str], kernels: Iterable[tuple[str, str, str]], out: Path | None = None) -> int:
+    """Record stories (all where none is named) on each of the kernels that they concern; how many guests failed.
+
+    out: a folder, else data/recordings/ARCH, and vmlinux-exports.txt is written anew. Errors: HostError.
+    """
+    failed = 0
+    for arch, release, variant in kernels:
+        folder = out or data_dir() / "recordings" / arch
+        for name in names or RECORDED[arch].stories:
+            if (release, variant) not in RECORDED[arch].concerned(name):
+                continue
+            try:
+                save(record(get(name, arch), release, variant, arch), folder)
+            except GuestError as error:
+                print(f"{name}--{RECORDED[arch].name(release, variant)}: {error}", flush=True)
+                failed += 1
+        if not out and variant == "stock":
+            write_exports(arch, release, folder)
+    return failed
+
+
+def write_exports(arch: str, release: str, recordings: Path) -> None:
+    """vmlinux-exports.txt: every name that the sample modules need and none of them exports, at its address in recordings."""
+    how, folder = RECORDED[arch], ko_dir(arch, release)
+    files = [ModuleFile.open(path) for path in sorted(folder.glob("*.ko"))]
+    needed = (undefined_names(files) | {*how.listed}) - {name for file in files for name in exported_names(file)}
+    at = {
+        name: address
+        for path in sorted(recordings.glob(f"*--{how.name(release, 'stock')}--*.json"))
+        for step in Recording.load(path)
+        for module, rows in (step.symbols or {}).items()
+        for address, kind, name in rows
+        if kind == "u" or module == "vmlinux"
+    }
+    lines = [f"{hexa(at[name])} {name}\n" if name in at else f"{name}\n" for name in sorted(needed)]
+    (folder / "vmlinux-exports.txt").write_text(how.exports.format(release=release) + "".join(lines))
+
+
+# -- two recordings of one story --------------------------------------------------------------------------------------------
+
+_ADDRESS = re.compile(r"\b(?:0x)?[0-9a-f]{9,16}\b|(?<=val )[0-9a-f]+")
+
+
+def without_addresses(recording: Recording) -> Recording:
+    """The recording with every address taken out; of a site remains whether its bytes are zero.
+
+    Between two boots addresses may change (freed init memory comes back when it likes), and hashed pointers always do.
+    What is left must be the same: errno, lines, module tables, flags, which sites hold zeros.
+    """
+    return replace(recording, steps=[_without_addresses(step) for step in recording])
+
+
+def _without_addresses(step: Step) -> Step:
+    symbols = {m: [(0, kind, name) for _, kind, name in rows] for m, rows in (step.symbols or {}).items()}
+    return replace(
+        step,
+        dmesg=[(level, _ADDRESS.sub("(address)", text)) for level, text in step.dmesg],
+        modules=step.modules and [{**row, "base": 0} for row in step.modules],
+        sections=step.sections and {m: dict.fromkeys(table, 0) for m, table in step.sections.items()},
+        symbols=step.symbols and symbols,
+        sites=step.sites and {key: bytes([any(value)]) for key, value in step.sites.items()},
+    )
+
+
+def compare(old: Path, new: Path) -> Iterator[tuple[str, int, list[Difference]]]:
+    """(name, steps, differences) for two files, or for every recording that two folders share.
+
+    Errors: HostError where there is nothing to compare, RecordingError for a file that is none.
+    """
+    pairs = [(old, new)] if old.is_file() else [(path, new / path.name) for path in sorted(old.glob("*.json"))]
+    pairs = [(one, other) for one, other in pairs if other.exists()]
+    if not pairs:
+        raise HostError(f"{old} and {new} have no recording in common.")
+    for one, other in pairs:
+        ours, theirs = Recording.load(one), Recording.load(other)
+        yield one.name, len(ours), without_addresses(ours).compare(without_addresses(theirs))

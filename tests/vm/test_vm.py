@@ -6,25 +6,32 @@ import hashlib
 import os
 import re
 import shutil
+import struct
+import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import KO, ROOT
 
 from klpteach import ModuleFile, Recording, replay
 from klpteach.cli import main
-from klpteach.files.samples import open_ko
+from klpteach.files.samples import ko_dir, open_ko
+from klpteach.model.arch.stubs import BEHIND, MAGIC
+from klpteach.model.step import Step
 from klpteach.scenarios.course import SCENARIOS
 from klpteach.scenarios.evidence import evidence
 from klpteach.scenarios.proposals import ON_ANY_KERNEL
-from klpteach.vm.fetch import FetchedKernel
+from klpteach.scenarios.simulate import get
+from klpteach.vm.fetch import fetch
 from klpteach.vm.host import HostError, need, need_room
-from klpteach.vm.initramfs import cpio, site_list
-from klpteach.vm.qemu import GuestError, boot
-from klpteach.vm.record import outcome, step_of
+from klpteach.vm.initramfs import cpio
+from klpteach.vm.kernels import RECORDED, STOCK, kernel_named
+from klpteach.vm.qemu import GuestError, GuestKernel, boot
+from klpteach.vm.record import file_name, outcome, record, site_list, step_of, write_exports
 
 RECORDINGS = sorted((ROOT / "data" / "recordings" / "x86_64").glob("*.json"))
-every_recording = pytest.mark.parametrize("path", RECORDINGS, ids=lambda path: path.stem)
+KERNEL = GuestKernel("x86_64", "6.1", "stock", Path("vmlinuz"), Path("config"))
 
 
 # -- the evidence -----------------------------------------------------------------------------------------------------------
@@ -39,7 +46,7 @@ KNOWN = {
 }
 
 
-@every_recording
+@pytest.mark.parametrize("path", RECORDINGS, ids=lambda path: path.stem)
 def test_the_model_does_what_the_real_kernel_did(path: Path) -> None:
     _, differences = replay(Recording.load(path))
     assert [str(d) for d in differences] == KNOWN.get(path.stem, ([], ""))[0]
@@ -49,34 +56,48 @@ def test_every_known_difference_is_about_a_recording_that_is_here() -> None:
     assert set(KNOWN) <= {path.stem for path in RECORDINGS}
 
 
-@every_recording
-def test_a_recordings_name_says_its_story_its_kernel_and_its_outcome(path: Path) -> None:
-    recording = Recording.load(path)
-    assert path.stem == f"{recording.scenario}--{recording.release}--{outcome(recording)}"
-    assert recording.source == "real kernel" and "Linux version" in recording.kernel["banner"]
+def test_a_recordings_name_says_its_story_its_kernel_and_its_outcome() -> None:
+    for path in RECORDINGS:
+        recording = Recording.load(path)
+        assert path.stem == f"{recording.scenario}--{recording.release}--{outcome(recording)}"
+        assert file_name(recording) == path.name
+        assert recording.source == "real kernel" and "Linux version" in recording.kernel["banner"], path.name
 
 
-@every_recording
-def test_a_recording_was_made_with_the_modules_that_are_here(path: Path) -> None:
-    recording = Recording.load(path)
-    folder = KO / f"{recording.arch}-{recording.release}"
-    assert recording.files == {name: hashlib.sha256(open_ko(folder, name).data).hexdigest() for name in recording.files}
+def test_a_recording_was_made_with_the_modules_that_are_here() -> None:
+    for path in RECORDINGS:
+        recording = Recording.load(path)
+        folder = KO / f"{recording.arch}-{recording.release}"
+        here = {name: hashlib.sha256(open_ko(folder, name).data).hexdigest() for name in recording.files}
+        assert recording.files == here, path.name
 
 
 def test_every_story_is_recorded_on_every_kernel() -> None:
     recorded = {tuple(path.stem.split("--")[:2]) for path in RECORDINGS}
-    assert recorded == {
-        (name, release) for name in [*SCENARIOS, *evidence(), *ON_ANY_KERNEL] for release in ("6.1", "6.12")
-    }
+    stories = {*SCENARIOS, *evidence(), *ON_ANY_KERNEL}
+    assert recorded == {(name, release) for name in stories for release in ("6.1", "6.12")}
+    assert set(RECORDED["x86_64"].stories) == stories
+
+
+@pytest.mark.parametrize(("arch", "release"), [(arch, key[0]) for arch in RECORDED for key in STOCK])
+def test_the_recordings_and_the_modules_make_the_list_of_exports_that_is_here(
+    arch: str, release: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = KO / f"{arch}-{release}"
+    shutil.copytree(here, tmp_path / here.name, ignore=shutil.ignore_patterns("*.txt"))
+    monkeypatch.setattr("klpteach.vm.record.ko_dir", lambda arch, release: tmp_path / here.name)
+    write_exports(arch, release, ROOT / "data" / "recordings" / arch)
+    name = "vmlinux-exports.txt"
+    assert (tmp_path / here.name / name).read_text() == (here / name).read_text()
 
 
 def test_all_recordings_together_stay_under_12_megabytes() -> None:
     assert sum(path.stat().st_size for path in (ROOT / "data" / "recordings").rglob("*.json")) < 12_000_000
 
 
-@every_recording
-def test_no_path_of_the_recording_machine_is_in_a_recording(path: Path) -> None:
-    assert not re.search(r"/(home|root|work|tmp)/", path.read_text())
+def test_no_path_of_the_recording_machine_is_in_a_recording() -> None:
+    for path in RECORDINGS:
+        assert not re.search(r"/(home|root|work|tmp)/", path.read_text()), path.name
 
 
 # -- the guest's words ------------------------------------------------------------------------------------------------------
@@ -99,7 +120,7 @@ def raw_step(**more: object) -> dict[str, object]:
 
 def test_a_step_has_the_lines_of_the_story_and_no_others() -> None:
     files = {"nfsd_demo.ko": ModuleFile.open(KO / "x86_64-6.1" / "nfsd_demo.ko")}
-    step = step_of(raw_step(), files, separate=False)
+    step = step_of(raw_step(), KERNEL, files)
     assert step.dmesg == [(3, "module: x86/modules: Skipping invalid relocation target")]
     assert step.placement == {"nfsd_demo": {"core": 0xFFFFFFFFC0201000}} and step.modules is None
 
@@ -111,10 +132,11 @@ def test_a_step_that_was_looked_at_has_the_kernels_tables() -> None:
         livepatch={"lp": None, "lp/enabled": "1\n", "lp/transition": "0\n", "lp/force": "", "lp/nfsd_demo": None,
                    "lp/nfsd_demo/patched": "1\n", "lp/nfsd_demo/demo_show,1": None},
         sections={"nfsd_demo": {".text": "0xffffffffc0201000\n"}},
-        kallsyms=["ffffffffc0201000 t demo_show\t[nfsd_demo]"],
+        kallsyms=["ffffffffc0201000 t demo_show\t[nfsd_demo]", "ffffffffc0300000 t trampoline\t[__builtin__ftrace]"],
         sites={"lp:.text+0x15": "0bd0ffff"},
     )  # fmt: skip
-    step = step_of(seen, {}, separate=False)
+    files = {"nfsd_demo.ko": ModuleFile.open(KO / "x86_64-6.1" / "nfsd_demo.ko")}
+    step = step_of(seen, KERNEL, files)
     assert [row["used_by"] for row in step.modules or ()] == [[], ["livepatch_dep_demo"]]
     assert step.livepatch == {
         "lp": {"objects": {"nfsd_demo": {"functions": ["demo_show,1"], "patched": 1}}, "enabled": 1, "transition": 0}
@@ -123,11 +145,58 @@ def test_a_step_that_was_looked_at_has_the_kernels_tables() -> None:
     assert step.sites == {"lp:.text+0x15": bytes.fromhex("0bd0ffff")}
 
 
+def as_the_agent_said_it(step: Step, live: str) -> dict[str, Any]:
+    """The agent's line that a step was made from: kallsyms, the bytes of the tables of stubs, the kernel's debug lines."""
+    rows = [
+        f"{address:x} {kind} {name}" + ("" if module == "vmlinux" else f"\t[{module}]")
+        for module, table in (step.symbols or {}).items()
+        for address, kind, name in table
+    ]
+    said = {
+        "command": step.command,
+        "errno": step.errno,
+        "modules": "",
+        "livepatch": {},
+        "sections": {},
+        "kallsyms": rows,
+    }
+    placed = [f"7,1,1,-;\\x090x{address:x} {name}" for name, address in (step.sections or {})[live].items()]
+    said |= {"kmsg": placed, "sites": {key: data.hex() for key, data in (step.sites or {}).items()}}
+    if step.stubs is not None:
+        said["stubs"] = {name: bytes_of_stubs(table["entries"]).hex() for name, table in step.stubs.items()}
+    return said
+
+
+def bytes_of_stubs(entries: list[dict[str, Any]]) -> bytes:
+    """A table of stubs and the empty memory behind it: struct ppc64_stub_entry with the code left out."""
+    addresses = [int(entry["funcdata"], 16) for entry in entries] + [0] * BEHIND
+    return b"".join(struct.pack("<28xIQ", MAGIC if address else 0, address) for address in addresses)
+
+
+@pytest.mark.parametrize("arch", RECORDED)
+def test_what_the_agent_said_becomes_the_recordings_step_again(arch: str) -> None:
+    seen, paths = 0, (ROOT / "data" / "recordings" / arch).glob("*.json")
+    for path in (
+        path for path in paths if path.name.split("--")[0] in ("reload", "moved", "cumulative", "percpu", "edge")
+    ):
+        recording = Recording.load(path)
+        kernel = GuestKernel(arch, recording.release, recording.kernel["variant"], path, path)
+        folder = ko_dir(arch, recording.release)
+        files = {name: open_ko(folder, name) for name in recording.files}
+        for number, step in enumerate(recording):
+            live = files[step.command.split()[1]].name if step.command.startswith("insmod") else ""
+            if step.errno == 0 and step.symbols and live in (step.sections or {}):
+                again = step_of(as_the_agent_said_it(step, live), kernel, files)
+                where = f"{path.name}, step {number}"
+                assert again.placement == step.placement, where
+                assert (again.stubs, again.symbols, again.sites) == (step.stubs, step.symbols, step.sites), where
+                seen += 1
+    assert seen > 20
+
+
 def test_the_archive_is_what_cpio_would_unpack(tmp_path: Path) -> None:
     if not shutil.which("cpio"):
         pytest.skip("cpio is not installed")
-    import subprocess
-
     subprocess.run(
         ["cpio", "-i", "--quiet"], input=cpio({"ko": None, "ko/a.ko": b"abc", "init": b"x"}), cwd=tmp_path, check=True
     )
@@ -152,6 +221,13 @@ def test_a_missing_program_is_named_with_its_package() -> None:
             need("qemu-system-x86_64")
 
 
+def test_a_kernel_that_is_not_recorded_is_refused_with_those_that_are() -> None:
+    with pytest.raises(HostError, match=r"no x86_64 kernel '5\.3'; there are 6\.1, 6\.12\."):
+        kernel_named("5.3")
+    with pytest.raises(HostError, match=r"no ppc64le kernel 'ppc64le-6\.1-fast'; there are 6\.1-stock, 6\.1-clear"):
+        kernel_named("ppc64le-6.1-fast")
+
+
 def test_a_full_disk_is_said_before_anything_is_downloaded(tmp_path: Path) -> None:
     with pytest.raises(HostError, match="MiB are free"):
         need_room(tmp_path, 1 << 40)
@@ -173,18 +249,14 @@ def test_a_guest_that_never_boots_is_ended_and_its_console_told(tmp_path: Path) 
         pytest.skip("qemu-system-x86_64 is not installed")
     (tmp_path / "vmlinuz").write_bytes(b"\0" * 4096)
     with pytest.raises(GuestError, match="the guest gave 0 steps"):
-        boot(tmp_path / "vmlinuz", b"", timeout=3)
+        boot(RECORDED["x86_64"].machine, tmp_path / "vmlinuz", b"", timeout=3)
 
 
 @pytest.mark.skipif(not os.environ.get("KLPTEACH_LIVE"), reason="KLPTEACH_LIVE is not set: no real kernel is booted")
 def test_a_real_kernel_refuses_the_reload_and_the_model_agrees() -> None:
-    from klpteach.scenarios.simulate import get
-    from klpteach.vm.fetch import fetch
-    from klpteach.vm.record import record
-
     try:
         need("qemu-system-x86_64", "gcc")
-        kernel: FetchedKernel = fetch("6.1")
+        kernel = fetch("6.1")
     except HostError as error:
         pytest.skip(f"SKIPPED, no real kernel was booted: {error}")
     live = record(get("reload"), kernel.release)

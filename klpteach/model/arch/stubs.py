@@ -150,17 +150,22 @@ class StubTable:
         raise Refused(ENOENT)
 
     def shown(self, slots: int, label: Label) -> dict[str, Any]:
-        """The table as a recording shows it: its slots, and those behind up to the last one that is a stub."""
-        funcdata = self.funcdata[: slots + BEHIND]
-        magic = np.ndarray((len(funcdata),), "<u4", self.memory, self.offset + 28, (STUB_SIZE,))
-        past = np.flatnonzero(magic[slots:] == MAGIC)
-        last = slots + (int(past[-1]) + 1 if len(past) else 0)
-        rows = [
-            {"index": i, "funcdata": f"{address:#x}", "symbol": label(address) if address else None}
-            for i, address in enumerate(funcdata[:last].tolist())
-        ]
-        used = int(np.count_nonzero(funcdata[:slots]))
-        return {"num_stubs": slots, "used": used, "past_end_used": len(past), "entries": rows}
+        return shown(self.memory[self.offset :], slots, label)
+
+
+def shown(memory: Array, slots: int, label: Label) -> dict[str, Any]:
+    """A table in memory as a recording shows it: its slots, and those behind up to the last one that is a stub."""
+    count = min(len(memory) // STUB_SIZE, slots + BEHIND)
+    funcdata = np.ndarray((count,), "<u8", memory, FUNCDATA, (STUB_SIZE,))
+    magic = np.ndarray((count,), "<u4", memory, 28, (STUB_SIZE,))
+    past = np.flatnonzero(magic[slots:] == MAGIC)
+    last = slots + (int(past[-1]) + 1 if len(past) else 0)
+    rows = [
+        {"index": i, "funcdata": f"{address:#x}", "symbol": label(address) if address else None}
+        for i, address in enumerate(funcdata[:last].tolist())
+    ]
+    used = int(np.count_nonzero(funcdata[:slots]))
+    return {"num_stubs": slots, "used": used, "past_end_used": len(past), "entries": rows}
 
 
 def branch_offset(word: int) -> int:

@@ -1,0 +1,62 @@
+#!/usr/bin/env bash
+# `make test` in a clean clone on Debian 13, where Python is newer and constraints.txt chooses other versions.
+# The system is made once, in $KLPTEACH_DEBIAN13 (default: debian13 in the cache folder), with the host's apt and pip settings.
+# Where that cannot be done, one line says why, and the exit status is 0.
+set -euo pipefail
+repository=$(cd "$(dirname "$0")/.." && pwd)
+cache=${KLPTEACH_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/klpteach}
+root=${KLPTEACH_DEBIAN13:-$cache/debian13}
+packages=python3,python3-venv,make,git,ca-certificates
+
+skip() { echo "SKIPPED, nothing was run on Debian 13: $*"; exit 0; }
+[ "$(id -u)" -eq 0 ] || skip "making the system needs root. Try: sudo make test-debian13"
+command -v unshare >/dev/null || skip "unshare is missing. Try: apt-get install util-linux"
+
+# What the host's apt is told about proxies and mirrors holds in there, too.
+apt_settings=$(mktemp)
+trap 'rm -f "$apt_settings"' EXIT
+apt-config dump 2>/dev/null | grep -iE '^Acquire::(https?|Retries|Check)' >"$apt_settings" || true
+mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Label: Debian' 2>/dev/null | head -1 || true)
+
+if [ ! -x "$root/usr/bin/python3" ]; then
+    part=$root.part
+    rm -rf "$part" && mkdir -p "$(dirname "$root")"
+    echo "making Debian 13 in $root (a minute) …"
+    if command -v mmdebstrap >/dev/null; then
+        make_root=(mmdebstrap --quiet --variant=minbase "--include=$packages" "--aptopt=$apt_settings")
+    elif command -v debootstrap >/dev/null; then
+        make_root=(debootstrap --variant=minbase "--include=$packages")
+    else
+        skip "no mmdebstrap and no debootstrap. Try: apt-get install mmdebstrap"
+    fi
+    "${make_root[@]}" trixie "$part" "${mirror:-http://deb.debian.org/debian}" >"$root.log" 2>&1 ||
+        skip "$(basename "${make_root[0]}") failed: $(tail -1 "$root.log")"
+    mv "$part" "$root"
+fi
+
+# pip asks where the host's pip asks: its settings, the certificates, and the folders that the settings name.
+cp "$apt_settings" "$root/etc/apt/apt.conf.d/90host"
+cp -L /etc/resolv.conf "$root/etc/resolv.conf" 2>/dev/null || true
+cp -L /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/" 2>/dev/null || true
+for from in /etc/pip.conf /etc/xdg/pip "$HOME/.config/pip" "$HOME/.pip"; do
+    to=$root${from/#$HOME\//\/root/}
+    if [ -e "$from" ]; then rm -rf "$to" && mkdir -p "$(dirname "$to")" && cp -rL "$from" "$to"; fi
+done
+settings=$(python3 -m pip config list 2>/dev/null || true)
+folders=$(grep -oE "(file://)?/[^' ,]+" <<<"$settings" | sed -E 's,^file://(.*)/[^/]+/?$,\1,' | sort -u || true)  # an index names files beside it
+
+clone=$root/root/klpteach
+rm -rf "$clone"
+git clone -q --no-hardlinks "$repository" "$clone"
+
+# The mounts are this process's own and end with it.
+export root folders
+unshare --mount --pid --fork --kill-child bash -euc '
+    mount -t proc proc "$root/proc"
+    for folder in $folders; do
+        if [ -d "$folder" ]; then mkdir -p "$root$folder" && mount --bind -o ro "$folder" "$root$folder"; fi
+    done
+    unset VIRTUAL_ENV PYTHONPATH PYTHONHOME KLPTEACH_CACHE XDG_CACHE_HOME MAKEFLAGS MAKELEVEL
+    exec env HOME=/root PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 \
+        chroot "$root" sh -c "cat /etc/debian_version && python3 --version && cd /root/klpteach && make test"
+'
