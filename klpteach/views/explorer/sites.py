@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator
 from html import escape
 
 from ...files.klp import parse_symbol
+from ...model.errno import EAGAIN
 from ...model.step import hexa
 from ...reading.calls import is_call, words_of
 from ...reading.history import History
@@ -110,7 +111,7 @@ def heading(history: History, index: int) -> str:
     """A column's heading: the step, its verb, a mark if it was refused, and where its outcome was seen if not at once."""
     step, seen = history.recording[index], history.observed_at(index)
     verb = step.command.split(" ")[0]
-    mark = " ✗" if step.refused and step.errno != -11 else ""
+    mark = " ✗" if step.refused and step.errno != EAGAIN else ""
     later = f" (seen at {seen + 1})" if seen != index else ""
     return f"{index + 1} {'disable' if verb == 'echo' else escape(verb)}{mark}{later}"
 

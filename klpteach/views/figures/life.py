@@ -97,13 +97,12 @@ _POINTING = ("written", "kept", "stale")
 
 
 def _row(axes: Axes, number: int, row: dict[str, Any], width: int) -> None:
-    failed = bool(row["errno"])
     means, _, refused = row["means"].partition("; ")
-    outcome = f" → {row['errno']}{', refused' if refused else ''}".replace("-", "−") if failed else ""
-    command = f"{row['step']}  {shorten(row['command'], 58)}{outcome}"
-    axes.text(
-        0, number + 0.08, command, family="monospace", size=SIZE - 1, va="center", color=VERMILION if failed else INK
-    )
+    command, colour = f"{row['step']}  {shorten(row['command'], 58)}", INK
+    if row["errno"]:
+        command += f" → {row['errno']}{', refused' if refused else ''}".replace("-", "−")
+        colour = VERMILION
+    axes.text(0, number + 0.08, command, family="monospace", size=SIZE - 1, va="center", color=colour)
     cell = min(0.052, 0.42 / width)
     if row["bytes"] is None:
         axes.text(0.03, number + 0.5, LETTERS[row["state"]], size=SIZE, va="center", color=SOFT)
@@ -115,7 +114,6 @@ def _row(axes: Axes, number: int, row: dict[str, Any], width: int) -> None:
                         linewidth=2, linestyle=line)  # fmt: skip
         axes.add_patch(box)
         axes.text(0.03 + (place + 0.46) * cell, number + 0.5, f"{byte:02x}", family="monospace", size=SIZE, ha="center", va="center")  # fmt: skip
-    axes.text(
-        0.045 + width * cell, number + 0.5, LETTERS[row["state"]], size=SIZE, weight="bold", va="center", color=edge
-    )
+    letter = LETTERS[row["state"]]
+    axes.text(0.045 + width * cell, number + 0.5, letter, size=SIZE, weight="bold", va="center", color=edge)
     axes.text(cell * width + 0.09, number + 0.5, means, size=SIZE - 1, va="center", color=INK)
