@@ -100,10 +100,11 @@ def _rename_function(new_name: str) -> Callable[[ElfImage], None]:
 
     def damage(image: ElfImage) -> None:
         this_module = next((i for i, s in enumerate(image.symbols) if s.name == "__this_module"), -1)
-        section, offset = next(
-            ((rela.info, entry.offset) for rela in image.sections if rela.type == SHT_RELA
-             for entry in image.relocations(rela) if entry.symbol == this_module and entry.type == POINTER_TYPE.get(image.machine)), (0, 0)
-        )  # fmt: skip
+        wanted = (this_module, POINTER_TYPE.get(image.machine))
+        relas = [section for section in image.sections if section.type == SHT_RELA]
+        entries = ((rela.info, entry) for rela in relas for entry in image.relocations(rela))
+        owned = ((section, entry.offset) for section, entry in entries if (entry.symbol, entry.type) == wanted)
+        section, offset = next(owned, (0, 0))
         for _ in ("objs", "funcs"):
             symbol = image.symbols[(entry := _pointer(image, section, offset + 8)[1]).symbol]
             section, offset = symbol.shndx, symbol.value + entry.addend

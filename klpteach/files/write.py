@@ -30,8 +30,7 @@ from .elf_h import (
 )
 
 STB_GLOBAL_NOTYPE = 1 << 4
-
-
+EHDR, SHDR, SYM, RELA = "HHIQQQIHHHHHH", "IIQQQQIIQQ", "IBBHQQ", "QQq"  # Elf64_*, the header without e_ident
 RAW_SYMBOL = re.compile(r"\.klp\.sym\.rela\.([^.]+)\.([^.]+)\.([^,]+),(\d+)")
 
 
@@ -107,16 +106,14 @@ class ElfImage:
         if len(data) < 64 or data[:5] != b"\x7fELF\x02" or data[5] not in (1, 2):
             raise ModuleFormatError(f"not an ELF64 file: it begins with {data[:6].hex(' ') or 'nothing'}")
         order = ">" if data[5] == 2 else "<"
-        etype, machine, _, _, _, shoff, flags, _, _, _, shentsize, shnum, shstrndx = struct.unpack_from(
-            order + "HHIQQQIHHHHHH", data, 16
-        )
+        header = struct.unpack_from(order + EHDR, data, 16)
+        etype, machine, _, _, _, shoff, flags, _, _, _, shentsize, shnum, shstrndx = header
         if etype != 1 or shentsize != 64:
             raise ModuleFormatError(f"not a relocatable file: e_type {etype}, section headers of {shentsize} bytes")
         if shoff + 64 * shnum > len(data) or shstrndx >= shnum:
-            raise ModuleFormatError(
-                f"{shnum} section headers at {shoff:#x} do not fit into {len(data):#x} bytes. Is the file complete?"
-            )
-        headers = list(struct.iter_unpack(order + "IIQQQQIIQQ", data[shoff : shoff + 64 * shnum]))
+            what = f"{shnum} section headers at {shoff:#x} do not fit into {len(data):#x} bytes"
+            raise ModuleFormatError(f"{what}. Is the file complete?")
+        headers = list(struct.iter_unpack(order + SHDR, data[shoff : shoff + 64 * shnum]))
         bodies = [_body(data, number, *header[1:6]) for number, header in enumerate(headers)]
         sections = [
             Section(_string(bodies[shstrndx], name), kind, shflags, addr, link, info, align, entsize, body,
@@ -129,17 +126,14 @@ class ElfImage:
         if {sections[shstrndx].type, sections[symtabs[0].link].type} != {SHT_STRTAB}:
             raise ModuleFormatError("the section that should hold the names is not a string table")
         strings = bodies[symtabs[0].link]
-        symbols = [
-            Symbol(_string(strings, name), *rest)
-            for name, *rest in struct.iter_unpack(order + "IBBHQQ", symtabs[0].body)
-        ]
+        entries = struct.iter_unpack(order + SYM, symtabs[0].body)
+        symbols = [Symbol(_string(strings, name), *rest) for name, *rest in entries]
         for section in sections:
             if section.addralign > 1 << 16:  # the largest page of any architecture here
                 raise ModuleFormatError(f"{section.name} wants to be aligned to {section.addralign:#x} bytes")
             if section.type == SHT_RELA and (section.info >= shnum or len(section.body) % 24):
-                raise ModuleFormatError(
-                    f"{section.name} is not a relocation section: no target section, or half an entry"
-                )
+                what = "is not a relocation section: no target section, or half an entry"
+                raise ModuleFormatError(f"{section.name} {what}")
         return cls(data[:16], machine, flags, shstrndx, sections, symbols)
 
     def to_bytes(self) -> bytes:
@@ -147,7 +141,7 @@ class ElfImage:
         tables = {self.shstrndx: bytearray(1), self.symtab.link: bytearray(1)}
         section_names = [_add_string(tables[self.shstrndx], section.name) for section in self.sections]
         self.symtab.body = bytearray().join(
-            struct.pack(self.order + "IBBHQQ", _add_string(tables[self.symtab.link], symbol.name),
+            struct.pack(self.order + SYM, _add_string(tables[self.symtab.link], symbol.name),
                         symbol.info, symbol.other, symbol.shndx, symbol.value, symbol.size)
             for symbol in self.symbols
         )  # fmt: skip
@@ -157,33 +151,31 @@ class ElfImage:
         for name, s in zip(section_names, self.sections, strict=True):
             out += bytes(-len(out) % (s.addralign or 1))
             offset, size = (len(out), s.nobits or len(s.body)) if s.type else (0, 0)
-            headers += struct.pack(self.order + "IIQQQQIIQQ", name, s.type, s.flags, s.addr, offset, size,
+            headers += struct.pack(self.order + SHDR, name, s.type, s.flags, s.addr, offset, size,
                                    s.link, s.info, s.addralign, s.entsize)  # fmt: skip
             out += s.body
         out += bytes(-len(out) % 8)
-        out[:64] = self.ident + struct.pack(self.order + "HHIQQQIHHHHHH", 1, self.machine, 1, 0, 0, len(out), self.flags,
+        out[:64] = self.ident + struct.pack(self.order + EHDR, 1, self.machine, 1, 0, 0, len(out), self.flags,
                                             64, 0, 0, 64, len(self.sections), self.shstrndx)  # fmt: skip
         return bytes(out + headers)
 
     def relocations(self, section: Section) -> list[Rela]:
         """The entries of one SHT_RELA section."""
-        entries = struct.iter_unpack(self.order + "QQq", section.body)
+        entries = struct.iter_unpack(self.order + RELA, section.body)
         return [Rela(offset, info >> 32, info & 0xFFFFFFFF, addend) for offset, info, addend in entries]
 
     def set_relocations(self, section: Section, entries: Iterable[Rela]) -> None:
         """Replace the entries of one SHT_RELA section."""
-        section.body = bytearray().join(
-            struct.pack(self.order + "QQq", r.offset, r.symbol << 32 | r.type, r.addend) for r in entries
-        )
+        packed = (struct.pack(self.order + RELA, r.offset, r.symbol << 32 | r.type, r.addend) for r in entries)
+        section.body = bytearray().join(packed)
 
 
 def _body(data: bytes, number: int, kind: int, _flags: int, _addr: int, offset: int, size: int) -> bytearray:
     if kind in (0, SHT_NOBITS):
         return bytearray()
     if offset + size > len(data):
-        raise ModuleFormatError(
-            f"section {number} (type {kind}) ends at {offset + size:#x}, the file at {len(data):#x}. Is the file complete?"
-        )
+        what = f"section {number} (type {kind}) ends at {offset + size:#x}, the file at {len(data):#x}"
+        raise ModuleFormatError(f"{what}. Is the file complete?")
     return bytearray(data[offset : offset + size])
 
 
@@ -225,9 +217,8 @@ def klp_convert(data: bytes) -> bytes:
             continue
         match = RAW_SYMBOL.fullmatch(symbol.name)
         if match is None or symbol.shndx != SHN_UNDEF:
-            raise ModuleFormatError(
-                f"symbol {symbol.name}: an undefined .klp.sym.rela.LPOBJ.SYMOBJ.NAME,POS was expected, see klp_demo.h"
-            )
+            what = "an undefined .klp.sym.rela.LPOBJ.SYMOBJ.NAME,POS was expected, see klp_demo.h"
+            raise ModuleFormatError(f"symbol {symbol.name}: {what}")
         lp_objects[index], sym_object, name, pos = match.groups()
         image.symbols[index] = Symbol(f".klp.sym.{sym_object}.{name},{pos}", STB_GLOBAL_NOTYPE, shndx=SHN_LIVEPATCH)
     if not lp_objects:
@@ -244,9 +235,8 @@ def _move_relocations(image: ElfImage, section: Section, lp_objects: Mapping[int
         groups.setdefault(lp_objects.get(entry.symbol), []).append(entry)
     image.set_relocations(section, groups.pop(None))
     if groups and not target.flags & SHF_ALLOC:
-        raise ModuleFormatError(
-            f"{target.name} is not loaded and cannot be relocated later. Try strip --strip-debug first."
-        )
+        what = "is not loaded and cannot be relocated later. Try strip --strip-debug first."
+        raise ModuleFormatError(f"{target.name} {what}")
     for lp_object, entries in groups.items():
         flags = SHF_ALLOC | SHF_INFO_LINK | SHF_RELA_LIVEPATCH
         new = Section(f".klp.rela.{lp_object}.{target.name}", SHT_RELA, flags, 0, section.link, section.info, 8, 24)
@@ -285,21 +275,18 @@ def tiny_module(
     for target, offset, kind, symbol, addend in relocations:
         by_target.setdefault(target, []).append((offset, kind, symbol, addend))
     symtab = 1 + len(bodies) + len(by_target)
-    image = ElfImage(
-        b"\x7fELF\x02\x01\x01".ljust(16, b"\0"), machine, 2 if machine == EM_PPC64 else 0, symtab + 2, [], [Symbol("")]
-    )
+    ident, flags = b"\x7fELF\x02\x01\x01".ljust(16, b"\0"), 2 if machine == EM_PPC64 else 0
+    image = ElfImage(ident, machine, flags, symtab + 2, [], [Symbol("")])
     image.sections = [Section("", 0), *(_tiny_section(key, body) for key, body in bodies.items())]
     numbers = {section.name: number for number, section in enumerate(image.sections)}
     try:
-        image.symbols += [
-            _tiny_symbol(label, numbers[where] if where else None, value) for label, where, value in symbols
-        ]
+        for label, where, value in symbols:
+            image.symbols.append(_tiny_symbol(label, numbers[where] if where else None, value))
         indexes = {row.name: index for index, row in enumerate(image.symbols)}
         for target, entries in by_target.items():
             section = Section(".rela" + target, SHT_RELA, SHF_INFO_LINK, 0, symtab, numbers[target], 8, 24)
-            image.set_relocations(
-                section, [Rela(at, indexes[label], kind, addend) for at, kind, label, addend in entries]
-            )
+            rows = [Rela(at, indexes[label], kind, addend) for at, kind, label, addend in entries]
+            image.set_relocations(section, rows)
             image.sections.append(section)
     except KeyError as missing:
         raise ModuleFormatError(f"the tiny module has no section or symbol {missing}") from None
