@@ -70,10 +70,6 @@ def _symbol_type(file: ModuleFile, index: int) -> str:
         return "a"
     if section >= len(file.shdrs):
         return "?"
-    return _section_type(file, section)
-
-
-def _section_type(file: ModuleFile, section: int) -> str:
     flags, nobits = section_flags(file)[section], file.shdrs["type"][section] == SHT_NOBITS
     if flags & SHF_EXECINSTR:
         return "t"

@@ -10,6 +10,7 @@ from ..files.module_file import ModuleFile
 from . import messages
 from .errno import EAGAIN, EBUSY, EEXIST, ENOENT, ENOEXEC, EPERM, Refused
 from .image import Image, Loading
+from .kallsyms import symbols_by_name
 from .layout import layout_sections
 from .livepatch.core import check_targets, klp_enable_patch, klp_module_coming, klp_module_going
 from .livepatch.relocs import klp_write_section_relocs
@@ -203,10 +204,7 @@ def set_parameter(kernel: State, module: str, key: str, value: str) -> None:
 
 def calls_klp_enable_patch(file: ModuleFile) -> bool:
     """The model does not run code: a module that refers to klp_enable_patch() calls it from its init."""
-    return any(
-        name == "klp_enable_patch" and shndx == SHN_UNDEF
-        for name, shndx in zip(file.symbol_names, file.symtab["shndx"].tolist(), strict=True)
-    )
+    return any(file.symtab["shndx"][index] == SHN_UNDEF for index in symbols_by_name(file).get("klp_enable_patch", ()))
 
 
 def forget_module(kernel: State, mod: Module) -> None:

@@ -17,6 +17,8 @@ from .compare import Difference, compare_steps
 from .step import Step, hexa
 
 SCHEMA = "klpteach-recording/1"
+HEAD = {"scenario": str, "title": str, "source": str, "kernel": dict, "config": list, "init_errno": dict, "files": dict,
+        "proposals": list}  # fmt: skip
 
 
 @dataclass
@@ -58,17 +60,7 @@ class Recording:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write as JSON, one line a step."""
-        head = {
-            "schema": SCHEMA,
-            "scenario": self.scenario,
-            "title": self.title,
-            "source": self.source,
-            "kernel": self.kernel,
-            "config": self.config,
-            "init_errno": self.init_errno,
-            "files": self.files,
-            "proposals": self.proposals,
-        }
+        head = {"schema": SCHEMA} | {key: getattr(self, key) for key in HEAD}
         if self.vmlinux:
             head["vmlinux"] = {name: hexa(address) for name, address in self.vmlinux.items()}
         steps = ",\n  ".join(json.dumps(step.to_json()) for step in self.steps)
@@ -103,19 +95,9 @@ class Recording:
             except (TypeError, ValueError, AttributeError) as error:
                 raise RecordingError(f"{name}: step {number} cannot be read ({error}).") from None
         try:
-            vmlinux = {k: int(v, 16) for k, v in raw.get("vmlinux", {}).items()}
-            return cls(
-                raw["scenario"],
-                raw.get("title", ""),
-                raw.get("source", ""),
-                dict(raw["kernel"]),
-                list(raw.get("config", [])),
-                dict(raw.get("init_errno", {})),
-                dict(raw.get("files", {})),
-                list(raw.get("proposals", [])),
-                vmlinux,
-                steps,
-            )
+            vmlinux = {name: int(address, 16) for name, address in raw.get("vmlinux", {}).items()}
+            head = {key: kind(raw[key]) for key, kind in HEAD.items() if key in raw}
+            return cls(**{"source": "", **head}, vmlinux=vmlinux, steps=steps)
         except (TypeError, ValueError, AttributeError) as error:
             raise RecordingError(f"{name}: its head cannot be read ({error}).") from None
 

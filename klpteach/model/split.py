@@ -16,7 +16,7 @@ from ..files.elf_h import SHF_RELA_LIVEPATCH, SHT_RELA
 from ..files.klp import KLP_OBJECT_SIZE, KLP_PATCH_OBJS, section_object
 from ..files.module_file import ModuleFile
 from ..files.relocation_types import POINTER_TYPE
-from ..files.write import ElfImage, Rela, Section
+from ..files.write import ElfImage, Rela
 from . import messages
 from .errno import EAGAIN, EEXIST, Refused
 from .klp_structs import KlpPatch
@@ -61,23 +61,16 @@ def _cut_objects(file: ModuleFile, image: ElfImage, number: int) -> None:
     """Let klp_patch.objs point to one element of the array, and end the array behind it."""
     assert file.klp is not None
     where, offset = file.klp.place
-    rela, objs = _pointer(image, where, offset + KLP_PATCH_OBJS)
+    relas = [section for section in image.sections if section.type == SHT_RELA]
+    pointers = [(rela, entry) for rela in relas if rela.info == where for entry in image.relocations(rela)]
+    pointer = (offset + KLP_PATCH_OBJS, POINTER_TYPE[image.machine])
+    rela, objs = next((rela, entry) for rela, entry in pointers if (entry.offset, entry.type) == pointer)
     here = Rela(objs.offset, objs.symbol, objs.type, objs.addend + number * KLP_OBJECT_SIZE)
     image.set_relocations(rela, [here if entry == objs else entry for entry in image.relocations(rela)])
     symbol = image.symbols[objs.symbol]
     end = symbol.value + here.addend + KLP_OBJECT_SIZE
-    for section in [s for s in image.sections if s.type == SHT_RELA and s.info == symbol.shndx]:
-        kept = [entry for entry in image.relocations(section) if entry.offset not in (end, end + 8)]
-        image.set_relocations(section, kept)
-
-
-def _pointer(image: ElfImage, section: int, offset: int) -> tuple[Section, Rela]:
-    wanted = POINTER_TYPE[image.machine]
-    for rela in (s for s in image.sections if s.type == SHT_RELA and s.info == section):
-        for entry in image.relocations(rela):
-            if entry.offset == offset and entry.type == wanted:
-                return rela, entry
-    raise AssertionError("a file with a struct klp_patch has a relocation for its objs")
+    for rela in [rela for rela in relas if rela.info == symbol.shndx]:
+        image.set_relocations(rela, [e for e in image.relocations(rela) if e.offset not in (end, end + 8)])
 
 
 def _rename(image: ElfImage, old: str, new: str) -> None:

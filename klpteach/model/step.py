@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from typing import Any, NamedTuple
 
 from ..errors import RecordingError
@@ -101,30 +101,22 @@ class Step:
         return next((row for row in self.modules or () if row["name"] == name), None)
 
     def to_json(self) -> dict[str, Any]:
-        raw: dict[str, Any] = {
-            "command": self.command,
-            "errno": self.errno,
-            "dmesg": [list(line) for line in self.dmesg],
-        }
+        dmesg = [list(line) for line in self.dmesg]
+        raw: dict[str, Any] = {"command": self.command, "errno": self.errno, "dmesg": dmesg}
         for key in _OPTIONAL:
             value = getattr(self, key)
             if value not in (None, False):
-                raw[key] = _ENCODE[key](value) if key in _ENCODE else value
+                raw[key] = _IN_JSON[key][0](value) if key in _IN_JSON else value
         return raw
 
     @classmethod
     def from_json(cls, raw: Mapping[str, Any]) -> Step:
-        values: dict[str, Any] = {}
-        for key in _OPTIONAL:
-            if raw.get(key) is not None:
-                values[key] = _DECODE[key](raw[key]) if key in _DECODE else raw[key]
-        dmesg = [(level, text) for level, text in raw.get("dmesg", [])]
-        return cls(raw["command"], raw.get("errno"), dmesg, **values)
+        values = {key: raw[key] for key in _OPTIONAL if raw.get(key) is not None}
+        values |= {key: _IN_JSON[key][1](value) for key, value in values.items() if key in _IN_JSON}
+        return cls(raw["command"], raw.get("errno"), [(level, text) for level, text in raw.get("dmesg", [])], **values)
 
 
-_OPTIONAL = (
-    "quiet", "oops", "exit", "out", "label", "modules", "livepatch", "sections", "symbols", "sites", "stubs", "placement",
-)  # fmt: skip
+_OPTIONAL = tuple(one.name for one in fields(Step))[3:]  # all but command, errno, dmesg
 
 
 def hexa(address: int) -> str:
@@ -144,20 +136,17 @@ def _int_rows(table: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, int
     return {name: {key: int(value, 16) for key, value in row.items() if value != "new"} for name, row in table.items()}
 
 
-# Addresses and bytes are hexadecimal strings in JSON.
-_ENCODE: dict[str, Any] = {
-    "modules": lambda rows: [{**row, "base": hexa(row["base"])} for row in rows],
-    "sections": _hexa_rows,
-    "placement": _hexa_rows,
-    "symbols": lambda table: {name: [[hexa(a), *row] for a, *row in rows] for name, rows in table.items()},
-    "sites": lambda sites: {key: value.hex() for key, value in sites.items()},
+# Addresses and bytes are hexadecimal strings in JSON: how a field is written, and how it is read.
+# fmt: off
+_IN_JSON: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
+    "modules": (lambda rows: [{**row, "base": hexa(row["base"])} for row in rows],
+                lambda rows: [{**row, "base": int(row["base"], 16)} for row in rows]),
+    "sections": (_hexa_rows, _int_rows),
+    "placement": (_hexa_rows, _int_rows),
+    "symbols": (lambda table: {name: [[hexa(at), *row] for at, *row in rows] for name, rows in table.items()},
+                lambda table: {name: [(int(at, 16), kind, symbol) for at, kind, symbol in rows]
+                               for name, rows in table.items()}),
+    "sites": (lambda sites: {key: value.hex() for key, value in sites.items()},
+              lambda sites: {key: bytes.fromhex(value) for key, value in sites.items()}),
 }
-_DECODE: dict[str, Any] = {
-    "modules": lambda rows: [{**row, "base": int(row["base"], 16)} for row in rows],
-    "sections": _int_rows,
-    "placement": _int_rows,
-    "symbols": lambda table: {
-        name: [(int(address, 16), kind, symbol) for address, kind, symbol in rows] for name, rows in table.items()
-    },
-    "sites": lambda sites: {key: bytes.fromhex(value) for key, value in sites.items()},
-}
+# fmt: on
