@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from operator import add
 from typing import NamedTuple
 
 from ..model.errno import ENODEV
@@ -123,14 +124,14 @@ def _remove_idle(kernel: Kernel) -> Iterator[str]:
 
 def perform(kernel: Kernel, event: Event, cast: Cast) -> Effects:
     """Run an event's commands on a kernel and count what it answered."""
-    failing = set(event.failing) | ({event.module} if event.kind == "fail" else set())
+    failing = {*event.failing, event.module} if event.kind == "fail" else event.failing
     _place(kernel, event, cast)
     usual = dict(kernel.init_errno)
     kernel.init_errno.update({f"{name}.ko": ENODEV for name in failing})
     before, total = _targets(kernel, cast), Effects()
     for command in commands(kernel, event, cast):
         step = kernel.run(command)
-        total = _sum(total, _answer(step, event, cast))
+        total = Effects(*map(add, total, _answer(step, event, cast)))
         if step.oops:
             return total
     kernel.init_errno = usual
@@ -143,14 +144,9 @@ def _targets(kernel: Kernel, cast: Cast) -> set[str]:
     return {mod.name for mod in kernel.modules if cast.is_target(mod.name)}
 
 
-def _sum(one: Effects, other: Effects) -> Effects:
-    return Effects(*(a + b for a, b in zip(one, other, strict=True)))
-
-
 def _answer(step: Step, event: Event, cast: Cast) -> Effects:
     """One command's errno, as a count of one of the things that the fleet counts."""
-    verb, what = step.command.split()[:2]
-    name = what.removesuffix(".ko")
+    verb, name = step.did.verb, step.did.what.removesuffix(".ko")
     if step.oops:
         return Effects(oopses=1)
     if event.kind == "damaged" and verb == "modprobe":
@@ -161,4 +157,5 @@ def _answer(step: Step, event: Event, cast: Cast) -> Effects:
         return Effects(refused_removals=int(cast.is_target(name)))
     if not cast.is_target(name):
         return Effects(refused_livepatches=1)
-    return Effects(refused_loads=int(not (step.errno == ENODEV and (event.kind == "fail" or name in event.failing))))
+    failed_by_itself = step.errno == ENODEV and (event.kind == "fail" or name in event.failing)
+    return Effects() if failed_by_itself else Effects(refused_loads=1)

@@ -38,7 +38,7 @@ class Condition(NamedTuple):
 
 
 def fingerprint(kernel: Kernel) -> Hashable:
-    """All that can decide what the kernel answers later, and nothing else: two histories that agree here have one future.
+    """All that can decide what the kernel answers later, and nothing else: equal fingerprints have the same future.
 
     Addresses are left out on x86_64, where no outcome depends on them. On ppc64le those of the targets stay, with every
     livepatch's stubs and calls: whether a call finds its stub again depends on where its target was before.
@@ -91,14 +91,17 @@ def _switches(struct: KlpPatch | KlpObject | KlpFunc) -> tuple[Hashable, ...]:
 @lru_cache(maxsize=64)
 def _site_bytes(file: ModuleFile) -> dict[int, list[tuple[Site, bytes]]]:
     """Section -> its livepatch sites, with the bytes that the file has there."""
-    index = {name: number for number, name in reversed(list(enumerate(file.section_names)))}
     found: dict[int, list[tuple[Site, bytes]]] = {}
-    for site in sites(file):
-        if site.section in index:
-            body = file.section_bytes(index[site.section])
-            there = bytes(body[site.offset : site.offset + site.width])
-            found.setdefault(index[site.section], []).append((site, there))
+    for section, site in _placed_sites(file):
+        body = file.section_bytes(section)
+        found.setdefault(section, []).append((site, bytes(body[site.offset : site.offset + site.width])))
     return found
+
+
+def _placed_sites(file: ModuleFile) -> Iterator[tuple[int, Site]]:
+    """(section, site) of each livepatch site; of sections with one name the first is meant."""
+    index = {name: number for number, name in reversed(list(enumerate(file.section_names)))}
+    return ((index[site.section], site) for site in sites(file) if site.section in index)
 
 
 def _addresses(kernel: Kernel) -> Hashable:
@@ -133,8 +136,7 @@ def _call_words(mod: Module) -> Array:
 @lru_cache(maxsize=64)
 def _call_sites(file: ModuleFile) -> list[tuple[int, int]]:
     """(section, offset) of every call that livepatch writes."""
-    index = {name: number for number, name in reversed(list(enumerate(file.section_names)))}
-    return [(index[s.section], s.offset) for s in sites(file) if s.type == REL24 and s.section in index]
+    return [(section, site.offset) for section, site in _placed_sites(file) if site.type == REL24]
 
 
 # -- what a state means ---------------------------------------------------------------------------------------------------

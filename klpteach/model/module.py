@@ -95,10 +95,9 @@ class Module:
 
         While the module is loading its whole table is there, later only what kallsyms kept.
         """
+        kept = kept_symbols(self.file, self.image.arch)
         for index in symbols_by_name(self.file).get(name, ()):
-            if self.file.symtab["shndx"][index] != SHN_UNDEF and (
-                self.state == COMING or index in kept_symbols(self.file, self.image.arch)
-            ):
+            if self.file.symtab["shndx"][index] != SHN_UNDEF and (self.state == COMING or index in kept):
                 yield int(self.image.symbols[index])
 
     @cached_property
@@ -118,12 +117,9 @@ class Module:
 
         Source: kernel/trace/ftrace.c, save_ftrace_mod_rec() and ftrace_free_mem().
         """
-        inside = range(len(self.file.shdrs))
-        calls = [
-            at
-            for section, at in self.ftrace_locations
-            if section in inside and is_init(self.file, self.image.arch, section)
-        ]
+        sections = range(len(self.file.shdrs))
+        freed = [is_init(self.file, self.image.arch, section) for section in sections]
+        calls = [address for section, address in self.ftrace_locations if section in sections and freed[section]]
         return [self._function_at(address) for address in calls]
 
     def _function_at(self, address: int) -> KallsymsRow:
@@ -143,9 +139,8 @@ class Module:
         if region is None:
             return None
         best, best_value, next_value = "", -1 if region.kind == "core" else region.start - 1, self._end(region)
-        for index in (
-            range(1, len(self.file.symtab)) if self.state == COMING else core_symbols(self.file, self.image.arch)[1:]
-        ):
+        whole_table, kept = range(len(self.file.symtab)), core_symbols(self.file, self.image.arch)
+        for index in (whole_table if self.state == COMING else kept)[1:]:
             value, name = int(self.image.symbols[index]), self.file.symbol_names[index]
             if not name or self.file.symtab["shndx"][index] == SHN_UNDEF:
                 continue
@@ -165,11 +160,8 @@ class Module:
 
     def kallsyms(self) -> list[KallsymsRow]:
         """The module's rows of /proc/kallsyms, in their order."""
-        values = self.image.symbols.tolist()
-        rows = [
-            KallsymsRow(values[index], kind, name) for index, kind, name in kallsyms_types(self.file, self.image.arch)
-        ]
-        return rows + self.init_rows
+        values, known = self.image.symbols.tolist(), kallsyms_types(self.file, self.image.arch)
+        return [KallsymsRow(values[index], kind, name) for index, kind, name in known] + self.init_rows
 
     @cached_property
     def _index(self) -> dict[str, int]:

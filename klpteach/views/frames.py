@@ -9,11 +9,10 @@ from typing import Any
 import pandas as pd
 
 from ..discussion.consequences import QUESTIONS, Consequence, read_consequences
-from ..discussion.consequences_text import letter
 from ..fleet import LEFT_OUT, Fleet, assumptions
 from ..model.recording import Recording
 from ..model.step import hexa
-from ..reading.outcome import WORDS
+from ..reading.outcome import ENDINGS
 
 _ADDRESSES = ("address", "end", "start", "P", "S")
 # A fleet's year: column -> (attribute of Tally, what it counts). The first block breaks something, the second forbids or forces.
@@ -54,11 +53,10 @@ def story(recording: Recording) -> pd.DataFrame:
     names = list(dict.fromkeys(row["name"] for step in recording for row in step.modules or ()))
     rows = []
     for step in recording:
-        row = {"command": step.command, "errno": step.errno}
-        for name in names:
-            found = step.module(name)
-            row[name] = hexa(found["base"]) if found else ("not loaded" if step.modules is not None else "?")
-        rows.append(row)
+        absent = "?" if step.modules is None else "not loaded"
+        found = {name: step.module(name) for name in names}
+        bases = {name: hexa(row["base"]) if row else absent for name, row in found.items()}
+        rows.append({"command": step.command, "errno": step.errno, **bases})
     table = pd.DataFrame(rows)
     table.index = pd.RangeIndex(1, len(table) + 1, name="step")
     return table
@@ -88,7 +86,7 @@ def consequences_grid(
     lines: dict[str, dict[str, str]] = {}
     for row in mine:
         cells = lines.setdefault(asks[row.question], {})
-        cells[row.proposals or "as released"] = f"{letter(row)} {WORDS[row.kind]}"
+        cells[row.proposals or "as released"] = f"{row.letter} {ENDINGS[row.kind].words}"
     return pd.DataFrame.from_dict(lines, orient="index", columns=columns)
 
 
@@ -100,8 +98,6 @@ def assumption_table(fleet: Fleet | None = None) -> pd.DataFrame:
     """
     told = assumptions(fleet)
     shown = [", ".join(sorted(value)) if isinstance(value, tuple | frozenset) else value for value in told.values()]
-    rows = [
-        *zip(told, shown, ["assumed"] * len(told), strict=True),
-        *((*item, "left out") for item in LEFT_OUT.items()),
-    ]
+    rows = [(name, value, "assumed") for name, value in zip(told, shown, strict=True)]
+    rows += [(name, why, "left out") for name, why in LEFT_OUT.items()]
     return pd.DataFrame(rows, columns=["parameter", "value", "what it is"]).set_index("parameter")

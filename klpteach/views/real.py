@@ -13,7 +13,7 @@ from ..files.samples import data_dir
 from ..model.compare import Difference
 from ..model.recording import Recording
 from ..model.step import Step
-from ..reading.words import count
+from ..reading.steps import count
 from ..scenarios.replay import replay
 from ..scenarios.simulate import get
 from .reply import inline

@@ -4,24 +4,10 @@ from __future__ import annotations
 
 from ..reading.verdict import SYMBOLS
 
-BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY = (
-    "#0072B2",
-    "#E69F00",
-    "#009E73",
-    "#D55E00",
-    "#CC79A7",
-    "#56B4E9",
-)  # Okabe and Ito
-LETTERS = {
-    "file": "·",
-    "written": "w",
-    "kept": "k",
-    "stale": "S",
-    "cleared": "c",
-    "foreign": "F",
-    "absent": "–",
-    "unknown": "?",
-}
+# Okabe and Ito's colours, which all eyes can tell apart
+BLUE, ORANGE, GREEN = "#0072B2", "#E69F00", "#009E73"
+VERMILION, PURPLE, SKY = "#D55E00", "#CC79A7", "#56B4E9"
+LETTERS = {"file": "·", "written": "w", "kept": "k", "stale": "S", "cleared": "c", "foreign": "F", "absent": "–", "unknown": "?"}  # fmt: skip
 MEANING = {
     "file": "as in the file",
     "written": "written by this step",
@@ -41,18 +27,10 @@ STUB_MEANING = {
     "free": "free",
 }
 TONE = {
-    "works": "good",
-    "cleared": "good",
-    "refused": "bad",
-    "in-use": "bad",
-    "oops": "bad",
-    "stale": "warn",
-    "exists": "warn",
-    "foreign": "warn",
-    "overrun": "warn",
-    "unpatched": "warn",
-    "info": "calm",
-    "unknown": "calm",
+    **dict.fromkeys(("works", "cleared"), "good"),
+    **dict.fromkeys(("refused", "in-use", "oops"), "bad"),
+    **dict.fromkeys(("stale", "exists", "foreign", "overrun", "unpatched"), "warn"),
+    **dict.fromkeys(("info", "unknown"), "calm"),
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import random
 from dataclasses import replace
 
@@ -66,6 +67,24 @@ def test_the_table_asks_the_model_once_for_each_state_and_event():
     asked = table.commands
     assert asked > 0
     assert table.follow(0, start) is first and table.commands == asked
+
+
+@pytest.mark.parametrize("mix", [(), ("split-per-object",)], ids=str)
+def test_a_copy_of_a_kernel_goes_on_alone_and_shares_what_never_changes(mix):
+    kernel = StateTable(CAST, "6.1", mix).boot()
+    for command in ("modprobe nfsd_demo", "modprobe livepatch_cumul1"):
+        kernel.run(command)
+    before, other = fingerprint(kernel), copy.deepcopy(kernel)
+    assert fingerprint(other) == before
+    assert all(mine.file is its.file for mine, its in zip(kernel.modules, other.modules, strict=True))
+    for command in (
+        "rmmod nfsd_demo",
+        "echo 0 > /sys/kernel/livepatch/livepatch_cumul1/enabled",
+        "rmmod livepatch_cumul1",
+    ):
+        assert other.run(command).errno == 0
+    assert other.modules == [] and fingerprint(kernel) == before
+    assert list(other.memory) == [] and len(list(kernel.memory)) == len(kernel.modules)
 
 
 def test_the_fingerprint_sees_bytes_that_stay_written():

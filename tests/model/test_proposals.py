@@ -300,6 +300,12 @@ def test_an_enabled_split_livepatch_is_in_use_and_there_once() -> None:
     assert kernel.rmmod(LP).errno == EAGAIN and kernel.insmod(f"{LP}.ko").errno == EEXIST
 
 
+def test_split_per_object_listens_and_a_kernel_without_it_tells_nobody() -> None:
+    plain, split = Kernel(), Kernel(proposals=["split-per-object"])
+    assert (plain.split, plain.coming, plain.going) == (None, [], [])
+    assert split.split and split.coming == [split.split.load_for] and split.going == [split.split.unload_for]
+
+
 # -- no-late-patching, refuse-unpatched -----------------------------------------------------------------------------------------
 
 

@@ -7,7 +7,7 @@ from html import unescape
 
 import pytest
 from markup import EVIL, check_markup, hostile, hostile_ppc64le
-from test_history import REAL, real
+from recordings import REAL, real
 
 from klpteach.model import policy
 from klpteach.model.recording import Recording
@@ -189,7 +189,7 @@ def test_every_address_in_the_alt_text_is_in_the_recording_at_that_step_or_befor
             tables = {hex(row["base"]) for earlier in past for row in earlier.modules}
             regions = [regions for earlier in past for regions in (earlier.placement or {}).values()]
             placed = {hex(address) for addresses in regions for address in addresses.values()}
-            printed = {hex(load.base) for load in history.loads if load.first <= step and load.seen_in == "val"}
+            printed = {hex(load.base) for load in history.loads if load.first <= step and load.from_val}
             said = set(ADDRESS.findall(mapdrawing.alt_text(history, step)))
             assert said and said <= tables | placed | printed, (story, release, step)
 

@@ -30,7 +30,7 @@ def told(arch: str) -> list[tuple[str, History]]:
 
 def frees(history: History) -> bool:
     """Whether a range is freed that still is of interest: such a story has ghosts."""
-    rows = (boxes(history, i, history.seen(i)) for i in events(history.recording))
+    rows = (boxes(history, i, history.observed_at(i)) for i in events(history.recording))
     return any(box.style == "ghost" for row in rows for box in row)
 
 

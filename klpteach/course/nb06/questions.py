@@ -5,8 +5,9 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
+from ...files.relocation_types import NOP
 from ...model.recording import Recording
-from ...reading.calls import NOP, call_at
+from ...reading.calls import call_at
 from ...reading.history import History
 from ...reading.steps import nop_line
 from ...scenarios.scenario import TARGET

@@ -8,11 +8,12 @@ from functools import lru_cache
 
 from ...files import klp
 from ...files.module_file import ModuleFile
+from ...files.relocation_types import NOP, REL24
 from ...files.samples import sample
 from ...model.kernel import Kernel
 from ...model.recording import Recording
 from ...model.step import Step
-from ...reading.calls import NOP, R_PPC64_REL24, words_of
+from ...reading.calls import words_of
 from ...reading.history import History
 from ...scenarios.scenario import GONE, TARGET, Scenario
 from ...scenarios.simulate import simulate
@@ -35,7 +36,7 @@ def calls_of(livepatch: str, release: str = "6.1") -> dict[str, tuple[int, int]]
     found = {}
     for site in klp.sites(file):
         index = file.section_index(site.section)
-        if site.type == R_PPC64_REL24 and index is not None:
+        if site.type == REL24 and index is not None:
             found[f"{livepatch}:{site.key}"] = _pair(file.section_bytes(index)[site.offset : site.offset + 8])
     return found
 

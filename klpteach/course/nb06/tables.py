@@ -6,13 +6,14 @@ from collections.abc import Iterator
 
 from ...errors import KlpteachError
 from ...files.klp import parse_symbol, sites
-from ...model.arch.stubs import MAGIC
+from ...files.relocation_types import REL24
+from ...model.arch.stubs import MAGIC, STUB_SIZE
 from ...model.kernel import Kernel
 from ...model.recording import Recording
 from ...model.step import hexa
-from ...reading.calls import R_PPC64_REL24, STUB_SIZE, Call, call_at, words_of
+from ...reading.calls import Call, call_at, words_of
 from ...reading.history import History
-from ...reading.stubwords import goes_to
+from ...reading.reasons import goes_to
 from ...views.explorer.instructions import instruction
 from ...views.style import STUB_LETTERS
 from ...views.table import Table
@@ -126,7 +127,7 @@ def order_of_calls(recording: Recording) -> Table:
         for index in file.rela_sections
         for offset, kind, symbol, _ in file.rela(index).tolist()
     }
-    calls = [site for site in sites(file) if site.type == R_PPC64_REL24]
+    calls = [site for site in sites(file) if site.type == REL24]
     calls.sort(key=lambda site: -numbers[site.key])
     failing, rows = history.failing(len(recording) - 1), []
     for position, site in enumerate(calls, 1):

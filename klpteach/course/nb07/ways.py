@@ -12,7 +12,7 @@ from ...files.corrupt import CORRUPTIONS
 from ...model.kernel import Kernel
 from ...model.policy import Behaviour, behaviour
 from ...model.step import Step
-from ...reading.outcome import MEANINGS, Outcome, outcome_of
+from ...reading.outcome import ENDINGS, Outcome, outcome_of
 from ...scenarios.scenario import TARGET
 from ...scenarios.simulate import get, simulate
 from ..choices import ASKS, computed, question_of
@@ -115,7 +115,7 @@ def verdict_on(results: Iterable[tuple[Question, Outcome]]) -> str | None:
         return None
     question, outcome = bad[0]
     says = f" ({outcome.says})" if outcome.says else ""
-    first = f"`{question.key}` ({question.asks}): {MEANINGS[outcome.kind]}{says}."
+    first = f"`{question.key}` ({question.asks}): {ENDINGS[outcome.kind].meaning}{says}."
     return f"{len(results) - len(bad)} of {len(results)} stories come out as wished. The first that does not, {first}"
 
 

@@ -9,7 +9,7 @@ from ...discussion.costs import Cost, read_costs
 from ...model.policy import PROPOSALS
 from ...model.recording import Recording
 from ...model.step import Step
-from ...reading.outcome import KINDS, WORDS, outcome_of
+from ...reading.outcome import ENDINGS, outcome_of
 from ...scenarios.simulate import simulate, stories
 from ...views.table import Table
 from .many_modules import NEEDS, needed_by
@@ -34,8 +34,8 @@ def hindrances(names: Sequence[str] = HINDRANCES, choices: Sequence[Sequence[str
 
 
 def _end(story: Recording) -> str:
-    kind = outcome_of(story).kind
-    return f"{KINDS[kind]} {WORDS[kind]}, {len(story[-1].modules or ())} loaded"
+    ending = ENDINGS[outcome_of(story).kind]
+    return f"{ending.letter} {ending.words}, {len(story[-1].modules or ())} loaded"
 
 
 def in_force(story: Recording) -> Table:

@@ -10,7 +10,7 @@ from pathlib import Path
 from ...discussion.consequences import ARCHES, RELEASES, Consequence
 from ...files.samples import data_dir
 from ...model.policy import VARIANTS, Behaviour, behaviour
-from ...reading.outcome import WORDS
+from ...reading.outcome import ENDINGS
 from ..choices import ASKS, Chosen, committed, every_story, known_on
 
 KERNELS = tuple((arch, release) for arch in ARCHES for release in RELEASES)
@@ -85,4 +85,4 @@ def in_words(rows: Iterable[Consequence]) -> str:
     >>> in_words([row for row in every_story((), "x86_64", "6.1") if row.question == "reload"])
     'reload at the same address: refused'
     """
-    return "; ".join(f"{ASKS[row.question].asks}: {WORDS[row.kind]}" for row in rows)
+    return "; ".join(f"{ASKS[row.question].asks}: {ENDINGS[row.kind].words}" for row in rows)

@@ -8,7 +8,7 @@ from ...discussion.consequences import Consequence
 from ...discussion.thread import read_timeline
 from ...fleet import Tally
 from ...model.policy import PROPOSALS
-from ...reading.outcome import KINDS, MEANINGS
+from ...reading.outcome import ENDINGS
 from ...scenarios.recorded import evidence
 from ...scenarios.scenario import TARGET
 from ...views.frames import COLUMNS, FLEXIBILITY
@@ -71,7 +71,7 @@ def in_every_story(*proposals: str) -> Table:
     ]
     starred = [number for number, row in enumerate(rows) if any("*" in cell for cell in row)]
     found = {row.kind for row in cells.values()}
-    letters = "; ".join(f"{KINDS[kind]} {MEANINGS[kind]}" for kind in KINDS if kind in found)
+    letters = "; ".join(f"{ENDINGS[kind].letter} {ENDINGS[kind].meaning}" for kind in ENDINGS if kind in found)
     title = " + ".join(map(_label, proposals)) or "as released"
     caption = f"{title}. {letters}. *: not as wished. ●: a real kernel was recorded ({len(real)} of {len(cells)})."
     return Table(["", *(f"{arch} {release}" for arch, release in KERNELS)], rows, caption, starred)
@@ -80,8 +80,7 @@ def in_every_story(*proposals: str) -> Table:
 def _cell(row: Consequence | None, recorded: bool) -> str:
     if row is None:
         return ""
-    star, dot = "" if row.as_wished else "*", " ●" if recorded else ""
-    return f"{KINDS[row.kind]}{star}{dot}"
+    return f"{row.letter} ●" if recorded else row.letter
 
 
 def _label(name: str) -> str:

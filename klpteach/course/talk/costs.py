@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 import pandas as pd
 
 from ...model.recording import Recording
-from ...reading.outcome import KINDS, WORDS, outcome_of
+from ...reading.outcome import ENDINGS, outcome_of
 from ...scenarios.simulate import simulate
 
 
@@ -25,5 +25,5 @@ def costs(stories: Mapping[str, str], kernels: Mapping[str, tuple[str, Iterable[
 
 
 def _cell(recording: Recording) -> str:
-    kind = outcome_of(recording).kind
-    return f"{KINDS[kind]} {WORDS[kind]}"
+    ending = ENDINGS[outcome_of(recording).kind]
+    return f"{ending.letter} {ending.words}"

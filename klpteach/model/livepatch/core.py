@@ -79,7 +79,7 @@ def klp_init_patch(kernel: State, patch: KlpPatch) -> None:
 def klp_find_object_module(kernel: State, obj: KlpObject) -> Module | None:
     """The target if it is there and klp_module_coming() has seen it."""
     # No reference is taken, on purpose: a patched module shall be removable. A module whose going has begun, or whose
-    # coming has not, is as good as absent; klp_module_coming() and klp_module_going() look after it.
+    # coming has not, is as good as absent: klp_module_coming() and klp_module_going() see to it.
     mod = kernel.find_module(obj.name) if obj.name else None
     return mod if mod and mod.klp_alive else None
 
@@ -183,8 +183,8 @@ def klp_module_coming(kernel: State, mod: Module) -> None:
     mod.klp_alive = True
     for patch, obj in objects_of(kernel, mod) if kernel.rules.late_patching else ():
         try:
-            # On a second load the report of 2018 begins here: the sites of the first load are still written, so
-            # klp_init_object_loaded() says -ENOEXEC, and for the target that means: not loaded, this time and every time.
+            # On a second load the reports of 2018 and 2019 begin here: the sites of the first load are still written, so
+            # klp_init_object_loaded() returns -ENOEXEC, and the target is not loaded, this time and every time.
             _apply_to_coming(kernel, patch, obj, mod)
         except Refused:
             kernel.log(messages.REFUSING(patch=patch.name, module=mod.name, module_=mod.name))
@@ -240,7 +240,8 @@ def klp_cleanup_module_patches_limited(kernel: State, mod: Module, limit: KlpPat
         klp_post_unpatch_callback(kernel, patch, obj)
         # What klp_write_section_relocs() wrote into the livepatch stays there: until 6.3 nobody takes it back. The next
         # load of this module finds it, and apply_relocate_add() wants zeros (eda9cec4c9a1). That is the bug. While the
-        # module is away the bytes point to freed memory; nobody follows them, since nobody calls the new functions.
+        # module is away the bytes point into freed memory. Nobody follows them: with the redirection gone, nobody runs the
+        # new functions.
         klp_clear_object_relocs(kernel, patch, obj)
         klp_unpin(obj)
         obj.mod = None

@@ -111,7 +111,9 @@ class Explorer(Shown):
         fixed = self.fixed
         self.arch = dropdown(ARCHITECTURES, None if fixed else arch, "Machine", "155px")
         self.story = dropdown(titles(arch, "reload" if fixed else story), None if fixed else story, "Story", "330px")
-        right = compare if isinstance(compare, tuple) else ("6.1" if release == "6.12" else "6.12", ())
+        right: tuple[str, Iterable[str]] = ("6.1" if release == "6.12" else "6.12", ())
+        if isinstance(compare, tuple):
+            right = compare
         self.left = KernelChoice("Left", None if fixed else release, proposals, arch)
         self.right = KernelChoice("Right", None if fixed else right[0], right[1], arch)
         self.release, self.boxes = self.left.release, self.left.boxes

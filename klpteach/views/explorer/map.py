@@ -15,8 +15,7 @@ from ...model.recording import Recording
 from ...model.step import hexa
 from ...reading.history import History
 from ...reading.loads import Load
-from ...reading.steps import is_look, patch_line, patch_of
-from ...reading.words import count
+from ...reading.steps import count, is_look, patch_line, patch_of
 
 MAX_ROWS = 6
 
@@ -97,7 +96,7 @@ def _pointers(history: History, step: int) -> list[Arrow]:
     for (patch, target, number, kind), sites in groups.items():
         source, aim = history.load_at(patch, step), history.load(target, number)
         if source and aim and source.extents and aim.extents:
-            nonzero = (patch, target) in refused and history.recording.arch == "x86_64"
+            nonzero = (patch, target) in refused and history.arch.zero_sites
             stale = "nonzero: refused" if nonzero else f"stale, from load {number}"
             words = {"written": "written", "kept": "point here", "stale": stale}[kind]
             found.append(Arrow(source, aim, kind, f"{count(sites)} {words}"))
@@ -132,7 +131,7 @@ def in_words(history: History, past: list[int], hidden: int, step: int, ask: boo
     if hidden:
         said.append(f"{count(hidden, 'earlier step')} not drawn.")
     for index in past:
-        seen = history.seen(index)
+        seen = history.observed_at(index)
         words = {"ghost": " freed range", "tried": " refused, would have been"}
         parts = [
             f"{box.load.module}{words.get(box.style, '')} at {hexa(box.load.extents[0].start)}"

@@ -6,12 +6,11 @@ import hashlib
 from collections.abc import Mapping
 from html import escape
 
-from ...model.memory import PAGE
 from ...model.step import hexa
 from ...reading.history import History
-from ...reading.loads import PAGES, Load
+from ...reading.loads import Load
+from ...reading.steps import count
 from ...reading.verdict import verdict
-from ...reading.words import count
 from ..style import TONE, style
 from .map import Arrow, Axis, Box, Name, boxes, in_words, lanes, pointers, shorten, window
 
@@ -30,7 +29,7 @@ class _Map:
         self.max_height, self.least = max_height, least
         if least == 1:  # a narrow map: what is now, not what will be
             self.future = []
-        self.axis = Axis(self._spans(), LEFT, RIGHT, PAGES.get(self.recording.arch, PAGE))
+        self.axis = Axis(self._spans(), LEFT, RIGHT, history.arch.page)
         digest = hashlib.sha256(
             f"{self.recording.kernel} {self.recording.scenario} {self.recording.proposals} {step} {ask} {max_height}".encode()
         )
@@ -41,7 +40,7 @@ class _Map:
     def _spans(self) -> list[tuple[int, int]]:
         """Where the modules of the rows in sight are, and what they point to; the axis stays as it is while the rows do."""
         rows = [*self.past, *self.future]
-        shown = {box.load for i in rows for box in boxes(self.history, i, self.history.seen(i))}
+        shown = {box.load for i in rows for box in boxes(self.history, i, self.history.observed_at(i))}
         return [(extent.start, extent.end) for load in shown for extent in load.extents]
 
     def _fit(self) -> None:
@@ -53,7 +52,7 @@ class _Map:
             self.past.pop(0)
             self.hidden += 1
         if self.least == 1:
-            self.axis = Axis(self._spans(), LEFT, RIGHT, PAGES.get(self.recording.arch, PAGE))
+            self.axis = Axis(self._spans(), LEFT, RIGHT, self.history.arch.page)
 
     def svg(self) -> str:
         y = top = self._axis_labels()
@@ -88,7 +87,7 @@ class _Map:
     def _row_boxes(self, index: int) -> list[Box]:
         if self.ask and index == self.step:
             return []
-        return boxes(self.history, index, self.history.seen(index))
+        return boxes(self.history, index, self.history.observed_at(index))
 
     def _axis_labels(self) -> float:
         """Addresses above the map, each on the first of three lines where there is room."""
@@ -111,7 +110,7 @@ class _Map:
 
     def _row(self, index: int, y: float) -> float:
         shown, now = self._row_boxes(index), index == self.step
-        arrows = [] if self.ask and now else pointers(self.history, self.history.seen(index))
+        arrows = [] if self.ask and now else pointers(self.history, self.history.observed_at(index))
         names = [Name.of(box, self.axis, _CHAR, 6, WIDTH - 4) for box in shown]
         lane = lanes(shown, names, gap=2)
         below = [arrow for arrow in arrows if arrow.kind != "kept"] if len(arrows) > 1 else []

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from ...model.recording import Recording
 from ...reading.history import History
+from ...reading.steps import count
 from ...reading.verdict import Verdict, verdict
-from ...reading.words import count
 from ..style import TONE, style
 from .map_svg import map_svg
 from .sites import bytes_pane

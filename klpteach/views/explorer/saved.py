@@ -11,7 +11,7 @@ from ...model.recording import Recording
 from ...model.step import hexa
 from ...reading.calls import call_at, is_call
 from ...reading.history import History
-from ...reading.stubwords import goes_to
+from ...reading.reasons import goes_to
 from ...reading.verdict import verdict
 from ..table import LEFT, Cell, Row, Table
 from .instructions import instruction
@@ -74,7 +74,7 @@ def _twin_sites(history: History, step: int) -> str:
         return ""
     rows, used = [], set()
     for key in keys:
-        states = [history.states(key)[history.seen(i)] for i in shown]
+        states = [history.states(key)[history.observed_at(i)] for i in shown]
         used |= {state.kind for state in states}
         cells = [Cell(f"<code>{grouped(s.value or b'', ' ')}</code> {letter(s)}", css="") for s in states]
         rows.append([Cell(f"<code>{escape(key)}</code> {escape(symbol_label(history, key))}"), *cells])
@@ -86,14 +86,14 @@ def _twin_sites(history: History, step: int) -> str:
 def _twin_call(history: History, step: int) -> str:
     """The instructions of the first call site in sight (ppc64le)."""
     key = next((key for key in chosen_sites(history, step) if is_call(history, key)), None)
-    call = call_at(history, key, history.seen(step)) if key else None
+    call = call_at(history, key, history.observed_at(step)) if key else None
     if key is None or call is None:
         return ""
     words = "\n".join(
         f"{hexa(call.address + 4 * i)}  {word:08x}  {instruction(word, call.address + 4 * i)}"
         for i, word in enumerate(call.words)
     )
-    leads = goes_to(history, key, history.seen(step))
+    leads = goes_to(history, key, history.observed_at(step))
     return (
         f"<p>The call at <code>{escape(key)}</code>, {escape(leads) or 'as in the file'}:</p><pre>{escape(words)}</pre>"
     )
@@ -102,7 +102,7 @@ def _twin_call(history: History, step: int) -> str:
 def _twin_stubs(history: History, step: int) -> str:
     """The table of stubs at the end of the story (ppc64le)."""
     name = chosen_table(history, step)
-    table = (history.stubs(name, history.seen(step)) or history.stubs_before(name, step)) if name else None
+    table = (history.stubs(name, history.observed_at(step)) or history.stubs_before(name, step)) if name else None
     if table is None:
         return ""
     rows: list[Row] = [

@@ -17,7 +17,7 @@ from ...model.kernel import Kernel
 from ...model.layout import layout_sections
 from ...model.policy import behaviour
 from ...model.step import hexa
-from ...reading.words import count
+from ...reading.steps import count
 from ..style import BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION
 from .base import INK, PALE, SIZE, SOFT, Drawing, canvas, fits
 

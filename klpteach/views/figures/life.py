@@ -57,7 +57,7 @@ def life_rows(recording: Recording, key: str, history: History | None = None) ->
     history = history or History(recording)
     rows = []
     for index in events(recording):
-        state = history.states(key)[history.seen(index)]
+        state = history.states(key)[history.observed_at(index)]
         errno = recording[index].errno
         rows.append({"step": index + 1, "command": recording[index].command, "errno": errno, "bytes": state.value,
                      "state": state.kind, "load": state.load, "means": _means(history, key, index)})  # fmt: skip
@@ -83,7 +83,7 @@ def _chosen(history: History, site: str | None) -> str:
 
 
 def _means(history: History, key: str, index: int) -> str:
-    state = history.states(key)[history.seen(index)]
+    state = history.states(key)[history.observed_at(index)]
     said = MEANING[state.kind].format(n=state.load)
     target = history.target(key)
     load = history.load(target, state.load) if target and state.load else None
@@ -97,13 +97,12 @@ _POINTING = ("written", "kept", "stale")
 
 
 def _row(axes: Axes, number: int, row: dict[str, Any], width: int) -> None:
-    failed = bool(row["errno"])
     means, _, refused = row["means"].partition("; ")
-    outcome = f" → {row['errno']}{', refused' if refused else ''}".replace("-", "−") if failed else ""
-    command = f"{row['step']}  {shorten(row['command'], 58)}{outcome}"
-    axes.text(
-        0, number + 0.08, command, family="monospace", size=SIZE - 1, va="center", color=VERMILION if failed else INK
-    )
+    command, colour = f"{row['step']}  {shorten(row['command'], 58)}", INK
+    if row["errno"]:
+        command += f" → {row['errno']}{', refused' if refused else ''}".replace("-", "−")
+        colour = VERMILION
+    axes.text(0, number + 0.08, command, family="monospace", size=SIZE - 1, va="center", color=colour)
     cell = min(0.052, 0.42 / width)
     if row["bytes"] is None:
         axes.text(0.03, number + 0.5, LETTERS[row["state"]], size=SIZE, va="center", color=SOFT)
@@ -115,7 +114,6 @@ def _row(axes: Axes, number: int, row: dict[str, Any], width: int) -> None:
                         linewidth=2, linestyle=line)  # fmt: skip
         axes.add_patch(box)
         axes.text(0.03 + (place + 0.46) * cell, number + 0.5, f"{byte:02x}", family="monospace", size=SIZE, ha="center", va="center")  # fmt: skip
-    axes.text(
-        0.045 + width * cell, number + 0.5, LETTERS[row["state"]], size=SIZE, weight="bold", va="center", color=edge
-    )
+    letter = LETTERS[row["state"]]
+    axes.text(0.045 + width * cell, number + 0.5, letter, size=SIZE, weight="bold", va="center", color=edge)
     axes.text(cell * width + 0.09, number + 0.5, means, size=SIZE - 1, va="center", color=INK)

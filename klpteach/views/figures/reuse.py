@@ -66,7 +66,7 @@ def reuse_rows(recording: Recording, history: History | None = None) -> list[dic
     words = {"ghost": "freed", "tried": "refused"}
     found = []
     for index in events(recording):
-        seen = history.seen(index)
+        seen = history.observed_at(index)
         said = {(a.target.module, a.target.extents): f"{a.label} ({a.patch.module})" for a in pointers(history, seen)}
         for box in boxes(history, index, seen):
             row = {"step": index + 1, "command": recording[index].command, "module": box.load.module,
@@ -95,7 +95,7 @@ class _Row:
     """A command, the boxes below it in lanes, and below these the words of the arrows."""
 
     def __init__(self, history: History, axis: Axis, index: int) -> None:
-        seen = history.seen(index)
+        seen = history.observed_at(index)
         self.step, self.number, self.axis = history.recording[index], index + 1, axis
         self.boxes = boxes(history, index, seen)
         self.names = [Name.of(box, axis, _LETTER, _PAD, 1.0) for box in self.boxes]

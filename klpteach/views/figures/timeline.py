@@ -26,12 +26,10 @@ def timeline(events: Sequence[Event] | None = None) -> Drawing:
     for number, column in enumerate(columns):
         _column(axes, 0.5 * number, column)
     x = 0.095
-    for kind, (letter, marker, colour) in _KINDS.items():
-        axes.plot(
-            x, height + 0.9, marker=marker, color="white", markeredgecolor=colour, markeredgewidth=2.5, markersize=17
-        )
-        axes.text(x, height + 0.9, letter, size=SIZE - 3, weight="bold", ha="center", va="center", color=INK)
-        axes.text(x + 0.02, height + 0.9, {"kernel": "in a kernel release"}.get(kind, kind), size=SIZE - 1, va="center", color=SOFT)  # fmt: skip
+    for kind in _KINDS:
+        _mark(axes, x, height + 0.9, kind)
+        words = "in a kernel release" if kind == "kernel" else kind
+        axes.text(x + 0.02, height + 0.9, words, size=SIZE - 1, va="center", color=SOFT)
         x += 0.22
     axes.set_xlim(0, 1)
     axes.set_ylim(height + 1.5, -0.6)
@@ -52,13 +50,10 @@ def timeline_rows(events: Sequence[Event] | None = None) -> list[dict[str, Any]]
 
 def timeline_alt(rows: Sequence[dict[str, Any]]) -> str:
     """The figure in words."""
-    said = [
-        f"Timeline, {rows[0]['date'][:4]} to {rows[-1]['date'][:4]}, {len(rows)} events."
-        if rows
-        else "Timeline without events."
-    ]
-    said += [f"{row['date']}: {_text(row)}." for row in rows]
-    return " ".join(said)
+    if not rows:
+        return "Timeline without events."
+    head = f"Timeline, {rows[0]['date'][:4]} to {rows[-1]['date'][:4]}, {len(rows)} events."
+    return " ".join([head, *(f"{row['date']}: {_text(row)}." for row in rows)])
 
 
 def _kind(event: Event) -> str:
@@ -80,15 +75,17 @@ def _height(row: dict[str, Any]) -> float:
     return max(len(_lines(row)), 1) * 0.86 + 0.55
 
 
+def _mark(axes: Axes, x: float, y: float, kind: str) -> None:
+    letter, marker, colour = _KINDS[kind]
+    axes.plot(x, y, marker=marker, color="white", markeredgecolor=colour, markeredgewidth=2.5, markersize=17, zorder=3)
+    axes.text(x, y, letter, size=SIZE - 3, weight="bold", ha="center", va="center", color=INK, zorder=4)
+
+
 def _column(axes: Axes, left: float, rows: Sequence[dict[str, Any]]) -> None:
     y, rail = 0.0, left + 0.095
     for row in rows:
-        letter, marker, colour = _KINDS[row["kind"]]
         axes.text(rail - 0.018, y, row["date"], size=SIZE - 1, ha="right", va="center", color=SOFT)
-        axes.plot(
-            rail, y, marker=marker, color="white", markeredgecolor=colour, markeredgewidth=2.5, markersize=17, zorder=3
-        )
-        axes.text(rail, y, letter, size=SIZE - 3, weight="bold", ha="center", va="center", color=INK, zorder=4)
+        _mark(axes, rail, y, row["kind"])
         for number, line in enumerate(_lines(row)):
             axes.text(rail + 0.02, y + 0.86 * number, line, size=SIZE - 1, va="center", color=INK)
         y += _height(row)

@@ -18,7 +18,7 @@ from ...files.compressed import MAX_BYTES
 from ...files.module_file import ModuleFile
 from ...model.errno import errno_name
 from ...reading.history import History
-from ...reading.words import count
+from ...reading.steps import count
 from ...scenarios.reload import Outcome, stand_in, survives
 from ..shown import Shown
 from ..table import LEFT, Table

@@ -12,7 +12,7 @@ from ...files.module_file import ModuleFile
 from ...model.errno import errno_name
 from ...model.kernel import Kernel
 from ...model.policy import RELEASES
-from ...reading.words import count
+from ...reading.steps import count
 from ..shown import Shown
 from ..table import Table
 
