@@ -80,8 +80,7 @@ def in_every_story(*proposals: str) -> Table:
 def _cell(row: Consequence | None, recorded: bool) -> str:
     if row is None:
         return ""
-    star, dot = "" if row.as_wished else "*", " ●" if recorded else ""
-    return f"{ENDINGS[row.kind].letter}{star}{dot}"
+    return f"{row.letter} ●" if recorded else row.letter
 
 
 def _label(name: str) -> str:
