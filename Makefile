@@ -117,7 +117,7 @@ live: $(VENV)/.test
 
 notebooks: $(VENV)/.test
 	$(BIN)/python tests/run_notebooks.py notebooks/*.ipynb
-	$(BIN)/python -c 'from klpteach import simulate; from klpteach.views.figures import reuse as figures; print(figures.svg(figures.reuse(simulate("reload"))), end="")' > notebooks/reuse.svg
+	$(BIN)/python -c 'from klpteach import simulate; from klpteach.views.figures.reuse import reuse; print(reuse(simulate("reload")).svg(), end="")' > notebooks/reuse.svg
 
 fuzz: $(VENV)/.test
 	KLPTEACH_MUTATIONS=10000 $(BIN)/pytest tests/test_robustness.py

@@ -192,30 +192,26 @@ def image_beside_cle() -> Row:
 
 def vectorised_beside_the_loop() -> Row:
     """Only writing the relocations: the image is laid out anew before each round, outside the clock."""
-    import numpy as np
-
     from klpteach import ModuleFile
-    from klpteach.model.arch import x86_64
-    from klpteach.model.image import Image, layout_sections
+    from klpteach.model.arch import fast
+    from klpteach.model.image import Image
+    from klpteach.model.load_image import laid_out
     from klpteach.model.policy import behaviour
 
     file = ModuleFile.open(debian("nfsd.ko"))
-    layout, rules = layout_sections(file, False), behaviour("6.1")
-    bases = {"core": BASE, "init": BASE + 0x1000000}
 
     def apply(vector_from: int) -> tuple[float, Image]:
-        image = Image(file, layout, bases, {region: np.zeros(size, "u1") for region, size in layout.sizes.items()})
-        image.simplify_symbols(file.name, resolve, print)
+        me = laid_out(file, {"core": BASE, "init": BASE + 0x1000000}, behaviour("6.1"), print)
+        me.simplify_symbols(resolve)
         with contextlib.ExitStack() as stack:
-            stack.callback(setattr, x86_64, "VECTOR_FROM", x86_64.VECTOR_FROM)
-            x86_64.VECTOR_FROM = vector_from
-            return cpu(lambda: image.apply_relocations(file.name, rules, lambda index: None, print)), image
+            stack.callback(setattr, fast, "VECTOR_FROM", fast.VECTOR_FROM)
+            fast.VECTOR_FROM = vector_from
+            return cpu(lambda: me.apply_relocations(lambda relsec: None)), me.image
 
-    fast, slow = apply(x86_64.VECTOR_FROM)[1], apply(1 << 40)[1]
-    assert all((fast.memory[region] == slow.memory[region]).all() for region in layout.sizes), (
-        "the two ways do not agree"
-    )
-    ours, theirs = medians(7, lambda: apply(x86_64.VECTOR_FROM)[0], lambda: apply(1 << 40)[0])
+    at_once, one_by_one = apply(fast.VECTOR_FROM)[1], apply(1 << 40)[1]
+    same = [(at_once.memory[region] == one_by_one.memory[region]).all() for region in at_once.memory]
+    assert all(same), "the two ways do not agree"
+    ours, theirs = medians(7, lambda: apply(fast.VECTOR_FROM)[0], lambda: apply(1 << 40)[0])
     return at_least("relocations of nfsd.ko written", ours, theirs, 6, "plain loop")
 
 
@@ -232,10 +228,12 @@ print(peak() - before)
 
 def memory_of_the_largest() -> Row:
     from klpteach import ModuleFile
-    from klpteach.model.image import layout_sections
+    from klpteach.model import arch
+    from klpteach.model.layout import layout_sections
 
     path = debian("amdgpu.ko")
-    file, image = path.stat().st_size, sum(layout_sections(ModuleFile.open(path), False).sizes.values())
+    layout = layout_sections(ModuleFile.open(path), arch.of("x86_64"), False)
+    file, image = path.stat().st_size, sum(layout.sizes.values())
     used = int(child_output(PEAK.format(path=str(path), base=BASE))) / 1024
     allowed = (file + 2 * image) / (1 << 20) + 40
     return Row(

@@ -34,25 +34,24 @@ e = kt.explore("reload", release="6.1")
 e"""
 OTHERS = """import ipywidgets as w, matplotlib.pyplot as plt
 from klpteach.scenarios.simulate import simulate
-from klpteach.views.figures import reuse as figures
-from klpteach.views.figures.reuse import alt_text
+from klpteach.views.figures.reuse import reuse, reuse_rows
 stories = {(): simulate("reload", "6.1"), ("clear-relocations",): simulate("reload", "6.1", ["clear-relocations"])}
 def told(on): return stories[("clear-relocations",) if on else ()]"""
 PEERS = {
     "interactive_output with an inline figure": """%matplotlib inline
 box = w.Checkbox(False, description="inline")
 def show(on):
-    display(figures.reuse(told(on)))
+    display(reuse(told(on)).figure)
 w.VBox([box, w.interactive_output(show, {"on": box})])""",
     "one Image, a new PNG each time": """box = w.Checkbox(False, description="image")
-image = w.Image(value=figures.png(figures.reuse(told(False))), layout=w.Layout(height="560px"))
-box.observe(lambda change: setattr(image, "value", figures.png(figures.reuse(told(change["new"])))), "value")
+image = w.Image(value=reuse(told(False)).png, layout=w.Layout(height="560px"))
+box.observe(lambda change: setattr(image, "value", reuse(told(change["new"])).png), "value")
 w.VBox([box, image])""",
     "ipympl, one canvas drawn anew": """%matplotlib widget
 box = w.Checkbox(False, description="ipympl")
 def draw(on):
     axes.clear()
-    for number, row in enumerate(figures.rows(told(on))):
+    for number, row in enumerate(reuse_rows(told(on))):
         axes.barh(number, 1 + number); axes.text(0, number, str(row)[:60])
     axes.set_title("cleared" if on else "as it is"); figure.canvas.draw_idle()
 box.observe(lambda change: draw(change["new"]), "value")

@@ -1,5 +1,10 @@
 """klpteach: livepatch relocations, module reload and every proposal of one kernel discussion, on real module files.
 
+The rooms, from the ground up; each imports only what stands below it (tests/test_floors.py):
+
+    errors <- files <- model <- scenarios, reading, fleet <- discussion, vm <- views <- course <- cli, __init__
+
+files (a module on disk) and model (the kernel in memory) are the library; model/__init__.py says what to read first.
 Importing this package imports nothing else: each name below is fetched from its module when it is first used (PEP 562).
 """
 
@@ -10,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .course.desk import check as check
+    from .course.desk import check_fix as check_fix
+    from .course.desk import check_seed as check_seed
     from .course.desk import exercise as exercise
     from .course.desk import predict as predict
     from .course.desk import progress as progress
     from .course.desk import worked as worked
-    from .course.nb00.questions import check_fix as check_fix
-    from .course.nb05.questions import check_seed as check_seed
     from .course.selfcheck import self_check as self_check
     from .course.talk.talk import Talk as Talk
     from .discussion.costs import read_costs as read_costs
@@ -28,55 +33,53 @@ if TYPE_CHECKING:
     from .errors import PolicyError as PolicyError
     from .errors import RecordingError as RecordingError
     from .errors import ScenarioError as ScenarioError
-    from .files.elf import ModuleFile as ModuleFile
+    from .files.module_file import ModuleFile as ModuleFile
     from .files.samples import sample as sample
     from .fleet import Customer as Customer
     from .fleet import Fleet as Fleet
     from .fleet import run_fleet as run_fleet
-    from .model.image import load_image as load_image
     from .model.kernel import Kernel as Kernel
-    from .model.modprobe import Machine as Machine
+    from .model.load_image import load_image as load_image
     from .model.recording import Recording as Recording
-    from .model.recording import Step as Step
+    from .model.state import Machine as Machine
+    from .model.step import Step as Step
     from .reading.outcome import outcome_of as outcome_of
     from .scenarios.replay import replay as replay
     from .scenarios.simulate import simulate as simulate
     from .scenarios.simulate import stories as stories
-    from .views.consequences_grid import consequences_grid as consequences_grid
     from .views.explorer.explorer import explore as explore
     from .views.figures.consequences import consequences_picture as consequences_picture
+    from .views.frames import consequences_grid as consequences_grid
     from .views.real import try_real as try_real
     from .views.yours.dmesg import explain_dmesg as explain_dmesg
     from .views.yours.dmesg import paste as paste
-    from .views.yours.modules import bring as bring
+    from .views.yours.upload import bring as bring
 
 __version__ = "0.1.0"
 
 _WHERE = {
-    "ModuleFile": "files.elf",
+    "ModuleFile": "files.module_file",
     "Kernel": "model.kernel",
-    "load_image": "model.image",
+    "load_image": "model.load_image",
     "Recording": "model.recording",
-    "Step": "model.recording",
+    "Step": "model.step",
     "replay": "scenarios.replay",
     "sample": "files.samples",
     **dict.fromkeys(("simulate", "stories"), "scenarios.simulate"),
     "outcome_of": "reading.outcome",
-    "Machine": "model.modprobe",
+    "Machine": "model.state",
     "read_costs": "discussion.costs",
     "about_proposal": "discussion.dossier",
     **dict.fromkeys(("read_thread", "read_timeline"), "discussion.thread"),
     "consequences_picture": "views.figures.consequences",
-    "consequences_grid": "views.consequences_grid",
+    "consequences_grid": "views.frames",
     "explore": "views.explorer.explorer",
     **dict.fromkeys(("Customer", "Fleet", "run_fleet"), "fleet"),
     "Talk": "course.talk.talk",
-    **dict.fromkeys(("predict", "exercise", "check", "worked", "progress"), "course.desk"),
+    **dict.fromkeys(("predict", "exercise", "check", "worked", "progress", "check_fix", "check_seed"), "course.desk"),
     "try_real": "views.real",
-    "bring": "views.yours.modules",
+    "bring": "views.yours.upload",
     **dict.fromkeys(("explain_dmesg", "paste"), "views.yours.dmesg"),
-    "check_fix": "course.nb00.questions",
-    "check_seed": "course.nb05.questions",
     "self_check": "course.selfcheck",
     **dict.fromkeys(
         ("KlpteachError", "LoadRefused", "ModuleFormatError", "PolicyError", "RecordingError", "ScenarioError"),

@@ -10,7 +10,8 @@ import json
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -51,64 +52,57 @@ def say(*lines: str) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="klpteach", description="Livepatch relocations and module reload, on real module files."
-    )
-    verbs = parser.add_subparsers(required=True, metavar="COMMAND")
-
-    verb = verbs.add_parser("inspect", help="what a module file holds, what it patches, whether it survives a reload")
-    verb.add_argument("file")
-    verb.add_argument(
-        "--target",
-        action="append",
-        default=[],
-        metavar="FILE.ko",
-        help="the module it patches (else a stand-in is used)",
-    )
-    verb.add_argument("--json", action="store_true")
-    verb.set_defaults(run=inspect)
-
-    verb = verbs.add_parser("relocate", help="write the memory image of a module at an address")
-    verb.add_argument("file")
-    verb.add_argument(
-        "--base",
-        required=True,
-        metavar="HEX",
-        help="address of the core block, or text=HEX,data=HEX,… for 6.4 and later",
-    )
-    verb.add_argument(
-        "--symbols", required=True, metavar="FILE.json", help='{"name": "0xaddress", …} for undefined symbols'
-    )
-    verb.add_argument("--release", default="6.1")
-    verb.add_argument("--out", required=True, metavar="IMAGE")
-    verb.add_argument("--json", action="store_true")
-    verb.set_defaults(run=relocate)
-
-    verb = verbs.add_parser("simulate", help="run a story in the model, print what the kernel says and a verdict")
-    verb.add_argument("scenario")
-    verb.add_argument("--arch", default="x86_64")
-    verb.add_argument("--release", default="6.1")
-    verb.add_argument("--proposal", action="append", default=[], metavar="P")
-    verb.add_argument("--out", metavar="REC.json")
-    verb.add_argument("--json", action="store_true")
-    verb.set_defaults(run=simulate)
-
-    verb = verbs.add_parser("replay", help="run a recording's commands in the model and print every difference")
-    verb.add_argument("recording")
-    verb.add_argument("--ko", metavar="DIR", help="holds <arch>-<release>/FILE.ko; default: the project's own modules")
-    verb.add_argument("--json", action="store_true")
-    verb.set_defaults(run=replay)
-
-    verb = verbs.add_parser("explain", help="explain dmesg lines")
-    verb.add_argument("file", nargs="?", default="-", help="a file, or - for standard input")
-    verb.add_argument("--ko", metavar="DIR", help="module files that may stand behind the lines")
-    verb.add_argument("--json", action="store_true")
-    verb.set_defaults(run=explain)
-
-    from .consequences_command import add_parser as add_consequences
     from .vm.commands import add_parser
 
-    add_consequences(verbs)
+    about = "Livepatch relocations and module reload, on real module files."
+    parser = argparse.ArgumentParser(prog="klpteach", description=about)
+    verbs = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def verb(run: Callable[[argparse.Namespace], int], words: str) -> argparse.ArgumentParser:
+        added = verbs.add_parser(run.__name__, help=words)
+        added.set_defaults(run=run)
+        return added
+
+    add = verb(inspect, "what a module file holds, what it patches, whether it survives a reload").add_argument
+    add("file")
+    target = "the module it patches (else a stand-in is used)"
+    add("--target", action="append", default=[], metavar="FILE.ko", help=target)
+    add("--json", action="store_true")
+
+    add = verb(relocate, "write the memory image of a module at an address").add_argument
+    add("file")
+    base = "address of the core block, or text=HEX,data=HEX,… for 6.4 and later"
+    add("--base", required=True, metavar="HEX", help=base)
+    add("--symbols", required=True, metavar="FILE.json", help='{"name": "0xaddress", …} for undefined symbols')
+    add("--release", default="6.1")
+    add("--out", required=True, metavar="IMAGE")
+    add("--json", action="store_true")
+
+    add = verb(simulate, "run a story in the model, print what the kernel says and a verdict").add_argument
+    add("scenario")
+    add("--arch", default="x86_64")
+    add("--release", default="6.1")
+    add("--proposal", action="append", default=[], metavar="P")
+    add("--out", metavar="REC.json")
+    add("--json", action="store_true")
+
+    add = verb(replay, "run a recording's commands in the model and print every difference").add_argument
+    add("recording")
+    add("--ko", metavar="DIR", help="holds <arch>-<release>/FILE.ko; default: the project's own modules")
+    add("--json", action="store_true")
+
+    add = verb(explain, "explain dmesg lines").add_argument
+    add("file", nargs="?", default="-", help="a file, or - for standard input")
+    add("--ko", metavar="DIR", help="module files that may stand behind the lines")
+    add("--json", action="store_true")
+
+    table = verb(consequences, "run every story with every proposal, and show what each comes to")
+    table.add_argument("--arch", action="append", choices=("x86_64", "ppc64le"))
+    table.add_argument("--release", action="append", choices=("6.1", "6.12"))
+    add = table.add_mutually_exclusive_group().add_argument
+    add("--csv", action="store_true", help="one line a cell, as in data/consequences.csv")
+    add("--json", action="store_true")
+
     add_parser(verbs)
     return parser
 
@@ -117,7 +111,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def inspect(args: argparse.Namespace) -> int:
-    from .files.elf import ModuleFile
+    from .files.module_file import ModuleFile
 
     file = ModuleFile.open(args.file)
     report = _inspection(file, [ModuleFile.open(path) for path in args.target])
@@ -155,14 +149,8 @@ def _livepatch_lines(report: dict[str, Any]) -> Iterable[str]:
 def _inspection(file: Any, targets: list[Any]) -> dict[str, Any]:
     from .files.klp import sites
 
-    counts = Counter(
-        {
-            file.section_names[int(file.shdrs["info"][i])]: len(file.rela(i))
-            for i in file.rela_sections
-            if int(file.shdrs["info"][i]) < len(file.shdrs)
-        }
-    )
-    table = file.sections
+    targets_of = {i: int(file.shdrs["info"][i]) for i in file.rela_sections}
+    counts = {file.section_names[at]: len(file.rela(i)) for i, at in targets_of.items() if at < len(file.shdrs)}
     by_object: dict[str, dict[str, Any]] = {}
     for site in sites(file):
         entry = by_object.setdefault(site.object, {"count": 0, "types": Counter(), "sites": []})
@@ -177,7 +165,7 @@ def _inspection(file: Any, targets: list[Any]) -> dict[str, Any]:
         "modinfo": file.modinfo,
         "sections": [
             {"name": r.name, "size": int(r.size), "flags": r.flags, "relocations": counts.get(r.name, 0)}
-            for r in table.itertuples(index=False)
+            for r in file.sections.itertuples(index=False)
             if r.name
         ],
         "patches": [
@@ -190,43 +178,44 @@ def _inspection(file: Any, targets: list[Any]) -> dict[str, Any]:
 
 
 def _reload_rows(file: Any, targets: dict[str, Any]) -> list[dict[str, Any]]:
-    from .model.errno import errno_name
     from .scenarios.reload import survives
 
-    rows = []
-    for outcome in survives(file, targets):
-        failed = outcome.failed
-        said = (
-            "works"
-            + (f" at the same base; at others {outcome.moves}x, then {outcome.ending}" if outcome.ending else "")
-            if failed is None
-            else "oops"
-            if failed.oops
-            else f"{failed.command}: {errno_name(failed.errno or 0)} ({failed.errno})"
-        )
-        rows.append(
-            {
-                "target": outcome.target,
-                "release": outcome.release,
-                "stand_in": outcome.stand_in,
-                "outcome": said,
-                "line": next(
-                    (text for level, text in failed.dmesg if level and level <= 4 and "taint" not in text), None
-                )
-                if failed
-                else None,
-            }
-        )
-    return rows
+    return [
+        {
+            "target": outcome.target,
+            "release": outcome.release,
+            "stand_in": outcome.stand_in,
+            "outcome": _after_reload(outcome),
+            "line": _bad_line(outcome.failed) if outcome.failed else None,
+        }
+        for outcome in survives(file, targets)
+    ]
+
+
+def _after_reload(outcome: Any) -> str:
+    failed = outcome.failed
+    if failed:
+        return "oops" if failed.oops else f"{failed.command}: {_errno(failed)}"
+    return f"works at the same base; at others {outcome.moves}x, then {outcome.ending}" if outcome.ending else "works"
+
+
+def _bad_line(step: Any) -> str | None:
+    return next((text for level, text in step.dmesg if level and level <= 4 and "taint" not in text), None)
+
+
+def _errno(step: Any) -> str:
+    from .model.errno import errno_name
+
+    return f"{errno_name(step.errno or 0)} ({step.errno})"
 
 
 # -- relocate -------------------------------------------------------------------------------------------------------------
 
 
 def relocate(args: argparse.Namespace) -> int:
-    from .files.elf import ModuleFile
-    from .model.image import load_image
-    from .model.recording import hexa
+    from .files.module_file import ModuleFile
+    from .model.load_image import load_image
+    from .model.step import hexa
 
     file = ModuleFile.open(args.file)
     symbols = _symbols(args.symbols)
@@ -237,9 +226,8 @@ def relocate(args: argparse.Namespace) -> int:
     for region in sorted((r for r in image.bases if image.layout.sizes[r]), key=lambda r: image.bases[r]):
         offset = image.bases[region] - start
         if offset > 1 << 28:
-            raise KlpteachError(
-                f"{region} lies {offset:#x} bytes behind the first region: too far apart for one image file."
-            )
+            far = f"{region} lies {offset:#x} bytes behind the first region"
+            raise KlpteachError(f"{far}: too far apart for one image file.")
         flat.extend(bytes(max(offset - len(flat), 0)))
         flat[offset : offset + len(image.memory[region])] = image.memory[region].tobytes()
     Path(args.out).write_bytes(flat)
@@ -288,40 +276,35 @@ def _symbols(path: str) -> dict[str, int]:
 
 
 def simulate(args: argparse.Namespace) -> int:
-    from .model.errno import errno_name
-    from .reading.outcome import WORDS, outcome_of
+    from .reading.history import History
+    from .reading.outcome import ENDINGS, outcome_of
     from .reading.verdict import verdict
     from .scenarios.simulate import simulate as run
 
     recording = run(args.scenario, args.release, args.proposal, args.arch)
     if args.out:
         recording.save(args.out)
-    last = verdict(recording, len(recording) - 1)
-    outcome = outcome_of(recording)
-    refused = [
-        step for step in recording if step.oops or (step.refused and step.command.startswith(("insmod", "modprobe")))
-    ]
+    history = History(recording)
+    last, outcome = verdict(recording, len(recording) - 1, history), outcome_of(recording, history)
+    refused = any(step.oops or (step.refused and step.did.loads) for step in recording)
     if args.json:
-        print(
-            json.dumps(
-                {
-                    "scenario": recording.scenario,
-                    "kernel": recording.kernel,
-                    "proposals": recording.proposals,
-                    "steps": [step.to_json() for step in recording],
-                    "verdict": {"kind": last.kind, "headline": last.headline, "because": last.because},
-                }
-            )
-        )
-        return int(bool(refused))
+        found = {
+            "scenario": recording.scenario,
+            "kernel": recording.kernel,
+            "proposals": recording.proposals,
+            "steps": [step.to_json() for step in recording],
+            "verdict": asdict(last),
+        }
+        print(json.dumps(found))
+        return int(refused)
     for step in recording:
         say(f"$ {step.command}", *step.lines, *(step.out or "").splitlines())
         if step.oops or step.errno:
-            say(f"= {'oops' if step.oops else f'{errno_name(step.errno or 0)} ({step.errno})'}")
+            say(f"= {'oops' if step.oops else _errno(step)}")
     say("", f"{last.headline} {last.because}".strip())
     if outcome.kind not in ("works", "refused"):
-        say(f"In the end: {WORDS[outcome.kind]}: {outcome.says}.")
-    return int(bool(refused))
+        say(f"In the end: {ENDINGS[outcome.kind].words}: {outcome.says}.")
+    return int(refused)
 
 
 def replay(args: argparse.Namespace) -> int:
@@ -342,18 +325,24 @@ def explain(args: argparse.Namespace) -> int:
     data = sys.stdin.buffer.read() if args.file == "-" else Path(args.file).read_bytes()
     found = run(data.decode("utf-8", "replace"), args.ko)
     if args.json:
-        print(
-            json.dumps(
-                [
-                    {"line": e.line, "message": e.message, "source": e.source, "fields": e.fields, "says": e.says}
-                    for e in found
-                ],
-                indent=1,
-            )
-        )
+        print(json.dumps([asdict(explanation) for explanation in found], indent=1))
         return 0
     for explanation in found:
         say(explanation.line, f"    [{explanation.source}]", *(f"    {sentence}" for sentence in explanation.says), "")
     if not found:
         say("No line here comes from the module loader or livepatch, as far as klpteach knows.")
+    return 0
+
+
+def consequences(args: argparse.Namespace) -> int:
+    """Compute the table and print it. Exit status 0: that some cells are bad is no error."""
+    from .discussion.consequences import ARCHES, RELEASES, by_kernel, compute, grid, legend, to_csv
+
+    rows = compute(args.arch or ARCHES, args.release or RELEASES)
+    if args.csv:
+        print(to_csv(rows), end="")
+    elif args.json:
+        print(json.dumps([asdict(row) for row in rows]))
+    else:
+        print("\n\n".join(map(grid, by_kernel(rows))), "", legend(), sep="\n")
     return 0

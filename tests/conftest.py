@@ -10,6 +10,7 @@ import pytest
 from hypothesis import settings
 
 from klpteach import ModuleFile
+from klpteach.course import progress as book
 
 ROOT = Path(__file__).resolve().parents[1]
 KO = ROOT / "data" / "ko"
@@ -44,3 +45,12 @@ def livepatch(folder: Path) -> ModuleFile:
 @pytest.fixture
 def target(folder: Path) -> ModuleFile:
     return ModuleFile.open(folder / "nfsd_demo.ko")
+
+
+@pytest.fixture
+def blank(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A reader who has answered nothing yet, and where the answers will be kept."""
+    monkeypatch.setenv("KLPTEACH_PROGRESS", str(tmp_path / "progress.json"))
+    monkeypatch.setattr(book, "_kept", book.Progress())
+    monkeypatch.setattr(book, "_printed", set())
+    return tmp_path / "progress.json"

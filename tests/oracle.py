@@ -25,7 +25,7 @@ import numpy as np
 from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import SymbolTableSection
 
-from klpteach.files.elf import RELA, SHDR, SYM
+from klpteach.files.elf_h import RELA, SHDR, SYM
 from klpteach.vm.build import locked
 from klpteach.vm.host import cache_dir, need, need_room
 from klpteach.vm.host import run as run_in_host

@@ -175,7 +175,7 @@ def test_explain_reads_the_report_from_standard_input() -> None:
 
 def test_explain_knows_every_line_that_the_model_prints() -> None:
     from klpteach.reading.dmesg import explain
-    from klpteach.scenarios.simulate import SCENARIOS
+    from klpteach.scenarios.course import SCENARIOS
 
     for name in SCENARIOS:
         for release in ("6.1", "6.12"):

@@ -1,10 +1,23 @@
-"""Predict, commit, reveal; exercises with a seed; progress. A notebook's questions stand in its own room, nb00.py … nb09.py.
+"""Predict, commit, reveal; exercises with a seed; progress. What belongs to notebook 03 stands in the folder nb03.
 
 For authors. A reader calls `kt.predict("name")`, `kt.exercise("name", seed=1)`, `kt.check("name", answer, seed=1)`,
-`kt.worked("name", seed=1)` and `kt.progress()`. To give notebook 03 questions and exercises, write nb03.py; it is found by
-listing this folder, nothing else is edited. A room:
+`kt.worked("name", seed=1)` and `kt.progress()`. Questions and exercises of notebook 03 stand in nb03/questions.py; what else
+its cells show, in the files beside it, and nb03/__init__.py lists the names, so that a cell says `nb03.sums(...)`. A new
+notebook is a new folder, and its name in NOTEBOOKS of notebooks.py. Its questions.py:
 
     TITLE = "loading on x86_64"
+
+    QUESTIONS = questions(
+        '''
+        other-base
+        nfsd_demo is loaded at another base. Which bytes of the livepatch change?
+        - all: All of them
+          You may have thought … (the misconception)
+        - sites: Those at its sites => only the bytes at the sites change
+          Code is the file's; …
+        ''',
+        {"other-base": which_bytes_change},          # computed by the model: simulate(...), or from a Recording
+    )
 
     def _sum(rng):                                   # the same seed gives the same numbers
         S, P = 0xFFFFFFFFC0200000 + rng.randrange(0, 0x8000, 16), 0xFFFFFFFFC0300000 + rng.randrange(0x1000)
@@ -18,25 +31,14 @@ listing this folder, nothing else is edited. A room:
             steps=(f"S + A - P = {hexa(right)}, cut to 32 bits", "lowest byte first"),
         )
 
-    QUESTIONS = {"other-base": Question(
-        ask="nfsd_demo is loaded at another base. Which bytes of the livepatch change?",
-        options={"all": "All of them", "sites": "Those at its sites"},
-        answer=lambda: "sites" if ... else "all",    # computed by the model: simulate(...), or from a Recording
-        says={"sites": "only the bytes at the sites change"},
-        feedback={"all": "You may have thought … (the misconception)", "sites": "Code is the file's; …"},
-    )}
     EXERCISES = {"pc32": Exercise("the bytes of a call", _sum)}
 
-Question: every option needs feedback, which names the thought behind that choice. Text: paragraphs are parted by an empty
-line, lines that begin with four blanks are shown as they are, `so` is code. Problem: `answer` is compared by checks.same()
-(a number may come as 0x text, bytes as hex text, a list as a tuple); for anything else give `judge`, a function of the
-answer that returns None for right, a sentence for wrong, or a Reply; checks.function_on(cases) tries a reader's function;
-for an order, checks.shuffled(rng, items) puts letters to them and checks.in_order(letters) is the judge. Import pandas inside functions, never at the top.
-A first wrong answer is told hints[0], later ones hints[-1] and where the worked answer is; nothing raises. Test a room:
-`pytest tests/course` asks every question, solves every exercise with its own answer, and tries wrong ones.
+Question: every option has a line of feedback, which names the thought behind that choice; `so` is code. Problem: in its
+text, paragraphs are parted by an empty line, and lines that begin with four blanks are shown as they are; `answer` is
+compared by checks.same() (a number may come as 0x text, bytes as hex text, a list as a tuple). For anything else give
+`judge`, a function of the answer that returns None for right, a sentence for wrong, or a Reply; checks.function_on(cases)
+tries a reader's function; for an order, checks.shuffled(rng, items) puts letters to them and checks.in_order(letters) is the
+judge. A first wrong answer gets hints[0], later ones hints[-1] and where the worked answer is; nothing raises. Import pandas
+inside functions, never at the top. `pytest tests/course` asks every question, solves every exercise with its own answer, and
+tries wrong ones.
 """
-
-from ..views.reply import Reply as Reply
-from .exercise import Exercise as Exercise
-from .exercise import Problem as Problem
-from .question import Question as Question

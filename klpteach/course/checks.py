@@ -15,10 +15,7 @@ def same(given: Any, right: Any) -> bool:
     >>> same("sixteen", 16), same(True, 1)
     (False, False)
     """
-    return _same(plain(given), right)
-
-
-def _same(given: Any, right: Any) -> bool:
+    given = plain(given)
     if isinstance(right, bool) or isinstance(given, bool):
         return given is right
     if isinstance(right, int):
@@ -32,8 +29,8 @@ def _same(given: Any, right: Any) -> bool:
     if isinstance(right, dict):
         return isinstance(given, dict) and given.keys() == right.keys() and all(same(given[k], right[k]) for k in right)
     if isinstance(right, Sequence):
-        fits = isinstance(given, Sequence) and not isinstance(given, (str, bytes)) and len(given) == len(right)
-        return fits and all(same(one, other) for one, other in zip(given, right, strict=True))
+        listed = isinstance(given, Sequence) and not isinstance(given, (str, bytes))
+        return listed and len(given) == len(right) and all(map(same, given, right))
     return bool(given == right)
 
 
@@ -110,7 +107,7 @@ def in_order(right: str) -> Callable[[Any], str | None]:
 
 
 def function_on(cases: Sequence[tuple[tuple[Any, ...], Any]], name: str = "it") -> Callable[[Any], str | None]:
-    """A judge for a function that the reader writes: tried on (arguments, right result) pairs, told the first that differs.
+    """A judge for a function that the reader writes: it is called with each case, and the first wrong result is named.
 
     >>> function_on([((1, 2), 3)], "add")(lambda a, b: a - b)
     'add(1, 2) gives -1; it should be 3.'
@@ -139,14 +136,13 @@ def shown(value: Any) -> str:
     ('0xffffffffc0201000', '-8', '0c 20', 'a, 1')
     """
     value = plain(value)
-    if isinstance(value, bool) or value is None:
+    if isinstance(value, bool) or not isinstance(value, (int, bytes, dict, list, tuple, set, frozenset)):
         return str(value)
     if isinstance(value, int):
-        return str(value) if abs(value) < 4096 else (f"0x{value:016x}" if value >> 32 > 0 else f"{value:#x}")
+        big = f"0x{value:016x}" if value >> 32 > 0 else f"{value:#x}"
+        return big if abs(value) >= 4096 else str(value)
     if isinstance(value, bytes):
         return value.hex(" ")
     if isinstance(value, dict):
         return ", ".join(f"{key}: {shown(one)}" for key, one in value.items())
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return ", ".join(shown(one) for one in (sorted(value) if isinstance(value, (set, frozenset)) else value))
-    return str(value)
+    return ", ".join(map(shown, sorted(value) if isinstance(value, (set, frozenset)) else value))

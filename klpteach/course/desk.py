@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
 
 from ..views.reply import Reply
 from . import progress as book
-from .notebooks import find_exercise, find_question, rooms
+from .exercise import Exercise
+from .nb00.questions import judge_fix
+from .nb05.questions import judge_seed
+from .notebooks import find_exercise, find_question, notebooks
+from .prediction import Prediction
 from .sheet import Sheet, problem_sheet, progress_sheet, worked_sheet
-
-if TYPE_CHECKING:
-    from .prediction import Prediction
 
 
 def predict(name: str, choice: str | None = None) -> Reply | Prediction:
@@ -24,26 +28,19 @@ def predict(name: str, choice: str | None = None) -> Reply | Prediction:
     """
     question = find_question(name)
     if choice is not None:
-        return commit(name, choice)
-    from .prediction import Prediction
+        return _commit(name, choice)
+    known = [c for c in book.recall().predictions.get(name, ()) if c in question.options]
+    return Prediction(name, question, known[-1] if known else None, partial(_commit, name))
 
-    return Prediction(name, question, committed(name))
 
-
-def commit(name: str, choice: str) -> Reply:
-    """Commit to a choice and hear the answer; the first commitment is the one that counts."""
+def _commit(name: str, choice: str) -> Reply:
+    """Keep a choice and give the reply to it; every choice is kept, the first one is the one that counts."""
     reply, known = find_question(name).reply(choice), book.recall()
     choices = known.predictions.setdefault(name, [])
     if choice not in choices:
         choices.append(choice)
         book.keep(known)
     return reply
-
-
-def committed(name: str) -> str | None:
-    """What was committed to last, if it is still an option of the question."""
-    choices = [c for c in book.recall().predictions.get(name, ()) if c in find_question(name).options]
-    return choices[-1] if choices else None
 
 
 def exercise(name: str, seed: int = 1) -> Sheet:
@@ -53,10 +50,9 @@ def exercise(name: str, seed: int = 1) -> Sheet:
     'Exercise: a fix that lets the reload work'
     """
     found = find_exercise(name)
-    headline = f"Exercise: {found.title}" + (f" (seed {seed})" if found.seeded else "")
-    attempt = book.recall().attempt(name, seed)
-    note = " ✓ You have solved this one." if attempt.solved else ""
-    return problem_sheet(headline, found.problem(seed), _call("check", name, seed, "…, "), note)
+    note = " ✓ You have solved this one." if book.recall().attempt(name, seed).solved else ""
+    call = _call("check", name, found, seed, "…")
+    return problem_sheet(f"Exercise: {_title(found, seed)}", found.problem(seed), call, note)
 
 
 def check(name: str, answer: Any = ..., seed: int = 1) -> Reply:
@@ -67,7 +63,8 @@ def check(name: str, answer: Any = ..., seed: int = 1) -> Reply:
     >>> check("fix", "clear-checked").mark, check("fix", "deny-removal").mark
     ('✓', '✗')
     """
-    problem = find_exercise(name).problem(seed)
+    found = find_exercise(name)
+    problem = found.problem(seed)
     if answer is ...:
         return Reply("?", "Your turn.", f"Put in place of the dots: {problem.form or 'your answer'}.")
     reply = problem.reply(answer)
@@ -80,11 +77,9 @@ def check(name: str, answer: Any = ..., seed: int = 1) -> Reply:
     elif mark not in attempt.wrong:
         attempt.wrong.append(mark)
     book.keep(known)
-    return (
-        reply
-        if reply.mark == "✓"
-        else _with_hint(reply, problem.hints, len(attempt.wrong), _call("worked", name, seed))
-    )
+    if reply.mark == "✓":
+        return reply
+    return _with_hint(reply, problem.hints, len(attempt.wrong), _call("worked", name, found, seed))
 
 
 def worked(name: str, seed: int = 1) -> Sheet:
@@ -96,9 +91,7 @@ def worked(name: str, seed: int = 1) -> Sheet:
     found, known = find_exercise(name), book.recall()
     known.attempt(name, seed).looked = True
     book.keep(known)
-    return worked_sheet(
-        f"Worked answer: {found.title}" + (f" (seed {seed})" if found.seeded else ""), found.problem(seed)
-    )
+    return worked_sheet(f"Worked answer: {_title(found, seed)}", found.problem(seed))
 
 
 def progress(text: str | None = None, *, forget: bool = False) -> Sheet:
@@ -112,15 +105,44 @@ def progress(text: str | None = None, *, forget: bool = False) -> Sheet:
         known = book.recall()
         known.merge(book.from_text(text))
         book.keep(known)
-    return progress_sheet(rooms(), book.recall())
+    return progress_sheet(notebooks(), book.recall())
 
 
-def _call(verb: str, name: str, seed: int, answer: str = "") -> str:
-    seeded = find_exercise(name).seeded
-    return f'kt.{verb}("{name}", {answer}seed={seed})' if seeded else f'kt.{verb}("{name}"{", …" if answer else ""})'
+def check_fix(proposal: Any = ..., release: str = "6.1") -> Reply:
+    """Exercise: name a proposal that makes the reload work, or a list of them. The model tries it.
+
+    >>> check_fix("clear-checked").mark, check_fix("deny-removal").mark
+    ('✓', '✗')
+    """
+    if proposal is ... or release == "6.1":
+        return check("fix", proposal)
+    on_release = replace(find_exercise("fix").problem(), judge=lambda answer: judge_fix(answer, release))
+    return on_release.reply(proposal)
 
 
-def _with_hint(reply: Reply, hints: Any, tries: int, worked_call: str) -> Reply:
+def check_seed(seed: Any = ..., matters: bool | None = None, release: str = "6.1") -> Reply:
+    """Exercise: find a seed of the busy machine where the reload lands at the same base, and say whether that matters.
+
+    >>> check_seed(...).mark
+    '?'
+    """
+    if not isinstance(seed, int):
+        turn = "Try numbers for seed until the module comes back to its old place, then say matters=True or False."
+        return Reply("?", "Your turn.", turn)
+    answer = seed if matters is None else (seed, matters)
+    return check("same-base", answer) if release == "6.1" else judge_seed(answer, release)
+
+
+def _title(found: Exercise, seed: int) -> str:
+    return f"{found.title} (seed {seed})" if found.seeded else found.title
+
+
+def _call(verb: str, name: str, found: Exercise, seed: int, answer: str = "") -> str:
+    arguments = [f'"{name}"', answer, f"seed={seed}" if found.seeded else ""]
+    return f"kt.{verb}({', '.join(filter(None, arguments))})"
+
+
+def _with_hint(reply: Reply, hints: Sequence[str], tries: int, worked_call: str) -> Reply:
     hint = hints[min(tries, len(hints)) - 1] if hints else ""
     more = f"`{worked_call}` shows the way." if tries > 1 else ""
     return Reply(reply.mark, reply.headline, " ".join(part for part in (reply.text, hint, more) if part))

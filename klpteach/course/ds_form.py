@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ..views.table import WordTable
+from ..views.table import Table
 
 MNEMONICS = {(58, 0): "ld", (58, 1): "ldu", (58, 2): "lwa", (62, 0): "std", (62, 1): "stdu"}
 
@@ -50,7 +50,7 @@ class DSForm(NamedTuple):
         return f"{name} r{self.RT},{4 * self.DS}(r{self.RA})" if name else ""
 
 
-def word_fields(word: int) -> WordTable:
+def word_fields(word: int) -> Table:
     """The 32 bits of a DS-form word, field by field.
 
     >>> print(word_fields(0xf8410018))
@@ -70,4 +70,4 @@ def word_fields(word: int) -> WordTable:
         f"which of the family: {name}",
     )
     rows = [(field, b, str(v), s) for field, b, v, s in zip(DSForm._fields, bits, found, says, strict=True)]
-    return WordTable(("field", "bits", "value", "says"), rows, f"`0x{word:08x}` = `{found.text or '?'}`")
+    return Table(("field", "bits", "value", "says"), rows, f"`0x{word:08x}` = `{found.text or '?'}`")

@@ -21,7 +21,7 @@ class Problem:
 
     form says what an answer looks like. slips: (wrong answer, what its giver may have thought). judge replaces the
     comparison with the answer: None is right, a sentence is what is wrong; a Reply marked ? does not count as a try.
-    because is said with a right answer. shown is the answer as text where its repr would not help.
+    because comes with a right answer. shown is the answer as text where its repr would not help.
     """
 
     ask: str
@@ -37,14 +37,14 @@ class Problem:
     def reply(self, answer: Any) -> Reply:
         """What the model says to an answer, without hints. A reader's mistake comes back as words, never as an error."""
         try:
-            said = self.judge(answer) if self.judge else self._compared(answer)
+            verdict = self.judge(answer) if self.judge else self._compared(answer)
         except KlpteachError as error:
             return Reply("?", "This cannot be checked.", str(error))
         except Exception as error:
             return Reply("?", "This cannot be checked.", f"{type(error).__name__}: {error}")
-        if isinstance(said, Reply):
-            return said
-        return Reply("✓", "Right.", self.because) if said is None else Reply("✗", "Not yet.", said)
+        if isinstance(verdict, Reply):
+            return verdict
+        return Reply("✓", "Right.", self.because) if verdict is None else Reply("✗", "Not yet.", verdict)
 
     def _compared(self, answer: Any) -> str | None:
         if same(answer, self.answer):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from importlib import import_module
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ..errors import KlpteachError
 from .exercise import Exercise
@@ -14,36 +14,34 @@ from .question import Question
 NOTEBOOKS = ("nb00", "nb01", "nb02", "nb03", "nb04", "nb05", "nb06", "nb07", "nb08", "nb09")
 
 
-class Room(NamedTuple):
-    """What one notebook asks. notebook is its number or name ("05"), title what the progress table says."""
+class Notebook(NamedTuple):
+    """What one notebook asks. number is "05" for notebook 05; the progress table shows number and title."""
 
-    notebook: str
+    number: str
     title: str
     questions: Mapping[str, Question]
     exercises: Mapping[str, Exercise]
 
 
-def rooms() -> Iterator[Room]:
-    """Every notebook's room, in the order of the notebooks.
+def notebooks() -> Iterator[Notebook]:
+    """Every notebook, in order. Each is imported when it is reached: whoever stops early imports no more.
 
-    >>> [room.notebook for room in rooms()][:1]
-    ['00']
+    >>> next(notebooks()).title
+    'start here'
     """
-    return map(_room, NOTEBOOKS)
-
-
-def _room(name: str) -> Room:
-    module = import_module(f"{__package__}.{name}.questions")
-    number = name.removeprefix("nb")
-    return Room(
-        number, getattr(module, "TITLE", number), getattr(module, "QUESTIONS", {}), getattr(module, "EXERCISES", {})
-    )
+    for name in NOTEBOOKS:
+        found = import_module(f".{name}.questions", __package__)
+        yield Notebook(name.removeprefix("nb"), found.TITLE, found.QUESTIONS, found.EXERCISES)
 
 
 def find_question(name: str) -> Question:
     """A question by its name. Errors: KlpteachError with the nearest names."""
-    found: Question = _find(name, "question")
-    return found
+    known: list[str] = []
+    for notebook in notebooks():
+        if name in notebook.questions:
+            return notebook.questions[name]
+        known += notebook.questions
+    raise _unknown("question", name, known)
 
 
 def find_exercise(name: str) -> Exercise:
@@ -53,16 +51,14 @@ def find_exercise(name: str) -> Exercise:
     Traceback (most recent call last):
     klpteach.errors.KlpteachError: no exercise 'fixx'; do you mean fix?
     """
-    found: Exercise = _find(name, "exercise")
-    return found
-
-
-def _find(name: str, kind: str) -> Any:
     known: list[str] = []
-    for room in rooms():  # only as many rooms as are needed are imported
-        table: Mapping[str, Any] = room.questions if kind == "question" else room.exercises
-        if name in table:
-            return table[name]
-        known += table
+    for notebook in notebooks():
+        if name in notebook.exercises:
+            return notebook.exercises[name]
+        known += notebook.exercises
+    raise _unknown("exercise", name, known)
+
+
+def _unknown(kind: str, name: str, known: list[str]) -> KlpteachError:
     near = get_close_matches(str(name), known, 3) or known
-    raise KlpteachError(f"no {kind} {name!r}; do you mean {' or '.join(near)}?")
+    return KlpteachError(f"no {kind} {name!r}; do you mean {' or '.join(near)}?")

@@ -2,65 +2,64 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
 from ..views.reply import Reply, inline
-from .desk import commit
+from ..views.shown import Shown
 from .question import Question
 
 
-class Prediction:
+class Prediction(Shown):
     """One question in a notebook. Its saved output (without a kernel) is the question, its options, and the answer in a fold.
 
-    choice is what was committed to before: it is shown again, with its reply.
+    choice is what was committed to before: it is shown again, with its reply. commit is called with a choice when the
+    reader commits to it, and gives the reply; without it nothing is kept.
     """
 
-    def __init__(self, name: str, question: Question, choice: str | None = None) -> None:
-        self.name, self.question, self.choice = name, question, choice
+    def __init__(
+        self, name: str, question: Question, choice: str | None = None, commit: Callable[[str], Reply] | None = None
+    ) -> None:
+        self.name, self.question, self.choice, self.commit = name, question, choice, commit or question.reply
 
     @cached_property
     def box(self) -> Any:
         """The widget; ipywidgets is imported when it is first shown."""
         import ipywidgets as widgets
 
-        self.choices = widgets.RadioButtons(
-            options=[(label, key) for key, label in self.question.options.items()],
-            value=self.choice,
-            layout=widgets.Layout(width="max-content"),
-        )
-        self.commit = widgets.Button(
-            description="Commit",
-            tooltip="Commit to this answer and see what the model says",
-            disabled=self.choice is None,
-        )
-        self.reply = widgets.HTML(self._before())
-        self.choices.observe(self._chosen, "value")
-        self.commit.on_click(self._committed)
+        options = [(label, key) for key, label in self.question.options.items()]
+        choices = widgets.RadioButtons(options=options, value=self.choice, layout={"width": "max-content"})
+        tooltip = "Commit to this answer and see what the model says"
+        button = widgets.Button(description="Commit", tooltip=tooltip, disabled=self.choice is None)
+        reply = widgets.HTML(self._before())
+
+        def chosen(change: Any) -> None:
+            button.disabled, reply.value = change["new"] is None, ""
+
+        choices.observe(chosen, "value")
+        button.on_click(lambda _: setattr(reply, "value", self._committed(choices.value).to_html()))
         ask = widgets.HTML(f"<p><strong>Predict.</strong> {inline(self.question.ask)}</p>")
-        return widgets.VBox([ask, self.choices, self.commit, self.reply])
+        return widgets.VBox([ask, choices, button, reply])
 
     def _before(self) -> str:
         if self.choice is None:
             return ""
         reply = self.question.reply(self.choice)
-        said = f"You committed to: {self.question.options[self.choice]}."
-        return Reply(reply.mark, reply.headline, f"{reply.text} {said}")._repr_html_()
+        before = f"You committed to: {self.question.options[self.choice]}."
+        return Reply(reply.mark, reply.headline, f"{reply.text} {before}").to_html()
 
-    def _chosen(self, change: Any) -> None:
-        self.commit.disabled = change["new"] is None
-        self.reply.value = ""
-
-    def _committed(self, _: Any) -> None:
+    def _committed(self, choice: str) -> Reply:
         try:
-            self.reply.value = commit(self.name, self.choices.value)._repr_html_()
+            return self.commit(choice)
         except Exception as error:  # an error in a callback would vanish in the kernel's log
-            self.reply.value = Reply("?", "This did not work.", f"{type(error).__name__}: {error}")._repr_html_()
+            return Reply("?", "This did not work.", f"{type(error).__name__}: {error}")
 
-    def _twin(self) -> str:
+    def to_html(self) -> str:
+        """The question, its options, and a fold with the reply to each."""
         options = "".join(f"<li>{inline(label)}</li>" for label in self.question.options.values())
         replies = "".join(
-            f"<p><em>{inline(label)}:</em></p>{self.question.reply(key)._repr_html_()}"
+            f"<p><em>{inline(label)}:</em></p>{self.question.reply(key).to_html()}"
             for key, label in self.question.options.items()
         )
         return (
@@ -68,16 +67,13 @@ class Prediction:
             f"<details><summary>Chosen? Then open this.</summary>{replies}</details>"
         )
 
-    def __repr__(self) -> str:
+    def to_text(self) -> str:
         labels = "; ".join(f"{key}: {label}" for key, label in self.question.options.items())
         before = f"\nYou committed to {self.choice}: {self.question.reply(self.choice)}" if self.choice else ""
         return f"Predict. {self.question.ask}\n{labels}\nCommit: predict({self.name!r}, '…'){before}"
 
-    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> Any:
-        """The widget where one can be shown, the question as HTML and as text where not."""
-        data: dict[str, Any] = {"text/html": self._twin(), "text/plain": repr(self)}
+    def to_widget(self) -> Any:
         try:
-            bundle = self.box._repr_mimebundle_()
-        except ImportError:
-            return data
-        return dict(bundle[0] if isinstance(bundle, tuple) else bundle or {}) | data
+            return self.box
+        except ImportError:  # without ipywidgets the question is there to be read
+            return None

@@ -45,11 +45,10 @@ class Progress:
         for name, choices in other.predictions.items():
             mine = self.predictions.setdefault(name, [])
             mine += [choice for choice in choices if choice not in mine]
-        for key, attempt in other.attempts.items():
-            mine_too = self.attempts.setdefault(key, Attempt())
-            mine_too.solved |= attempt.solved
-            mine_too.looked |= attempt.looked
-            mine_too.wrong += [digest for digest in attempt.wrong if digest not in mine_too.wrong]
+        for key, theirs in other.attempts.items():
+            ours = self.attempts.setdefault(key, Attempt())
+            ours.solved, ours.looked = ours.solved or theirs.solved, ours.looked or theirs.looked
+            ours.wrong += [digest for digest in theirs.wrong if digest not in ours.wrong]
 
     def to_json(self) -> dict[str, Any]:
         attempts = {key: [a.wrong, int(a.solved), int(a.looked)] for key, a in self.attempts.items()}
@@ -59,14 +58,12 @@ class Progress:
     def from_json(cls, raw: Any) -> Progress:
         """Errors: ValueError, TypeError, KeyError, AttributeError for anything that to_json() did not make."""
         predictions = {str(name): [str(c) for c in choices] for name, choices in raw["predictions"].items()}
-        attempts = {
-            str(key): Attempt([str(d) for d in w], bool(s), bool(k)) for key, (w, s, k) in raw["attempts"].items()
-        }
-        return cls(predictions, attempts)
+        rows = raw["attempts"].items()
+        return cls(predictions, {str(key): Attempt([str(d) for d in w], bool(s), bool(k)) for key, (w, s, k) in rows})
 
 
 _kept = Progress()  # where no file can be written
-_told: set[str] = set()
+_printed: set[str] = set()
 
 
 def progress_path() -> Path:
@@ -79,7 +76,7 @@ def progress_path() -> Path:
 
 
 def recall() -> Progress:
-    """What has been answered so far. A damaged file is set aside as progress.json.damaged, and told once."""
+    """Read the answers that are kept. A damaged file is set aside as progress.json.damaged, and a line says so, once."""
     path, found = progress_path(), Progress()
     try:
         found = Progress.from_json(json.loads(path.read_text(encoding="utf-8")))
@@ -109,7 +106,7 @@ def keep(progress: Progress) -> None:
 
 
 def forget() -> None:
-    """Start anew."""
+    """Throw every answer away."""
     _kept.predictions.clear()
     _kept.attempts.clear()
     keep(Progress())
@@ -135,24 +132,21 @@ def from_text(text: str) -> Progress:
     """
     parts = "".join(str(text).split()).split(".")
     if len(parts) != 3 or parts[0] != _PREFIX or _checksum(parts[1]) != parts[2]:
-        raise KlpteachError(
-            "This is not a whole progress text: its checksum does not fit. Copy the line from "
-            f"{_PREFIX}. to its last letter, as kt.progress() shows it."
-        )
+        advice = f"Copy the line from {_PREFIX}. to its last letter, as kt.progress() shows it."
+        raise KlpteachError(f"This is not a whole progress text: its checksum does not fit. {advice}")
     try:
         packed = base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4))
         return Progress.from_json(json.loads(zlib.decompressobj().decompress(packed, _LONGEST)))
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError, zlib.error):
-        raise KlpteachError(
-            "This progress text was made by another version of the course; it cannot be read."
-        ) from None
+        what = "This progress text was made by another version of the course; it cannot be read."
+        raise KlpteachError(what) from None
 
 
 def digest(answer: Any) -> str:
     """A short name for an answer, so that the same wrong answer counts once however often its cell runs."""
     code = getattr(answer, "__code__", None)
-    said = repr((code.co_code, code.co_consts, code.co_names)) if code else repr(answer)
-    return sha256(said.encode("utf-8", "replace")).hexdigest()[:6]
+    text = repr((code.co_code, code.co_consts, code.co_names)) if code else repr(answer)
+    return sha256(text.encode("utf-8", "replace")).hexdigest()[:6]
 
 
 def _checksum(body: str) -> str:
@@ -169,6 +163,6 @@ def _set_aside(path: Path) -> None:
 
 
 def _tell_once(line: str) -> None:
-    if line not in _told:
-        _told.add(line)
+    if line not in _printed:
+        _printed.add(line)
         print(line)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from inspect import cleandoc
 
 from ..errors import KlpteachError
+from ..scenarios.simulate import simulate
 from ..views.reply import Reply
 
 
@@ -36,3 +38,46 @@ class Question:
         if choice == answer:
             return Reply("✓", f"Right: {says}.", self.feedback[choice])
         return Reply("✗", f"The kernel's answer: {says}.", self.feedback[choice])
+
+
+def questions(text: str, answers: Mapping[str, Callable[[], str]]) -> dict[str, Question]:
+    '''A notebook's questions, written as a reader meets them; an empty line parts two. answers: name -> asked of the model.
+
+    A question is its name, what is asked, and the options, each with what is said to whoever chooses it; behind => stands
+    the sentence of a right answer. Errors: KeyError for a question without an answer.
+
+    >>> found = questions("""
+    ...     cold
+    ...     Is it cold?
+    ...     - y: Yes => it freezes
+    ...       So it says.
+    ...     - n: No
+    ...       Look again.
+    ...     """, {"cold": lambda: "y"})
+    >>> found["cold"].reply("y"), found["cold"].reply("n")
+    (✓ Right: it freezes. So it says., ✗ The kernel's answer: it freezes. Look again.)
+    '''
+    return dict(_question(block, answers) for block in cleandoc(text).split("\n\n"))
+
+
+def _question(block: str, answers: Mapping[str, Callable[[], str]]) -> tuple[str, Question]:
+    head, *listed = block.split("\n- ")
+    name, _, ask = head.partition("\n")
+    options, feedback, says = {}, {}, {}
+    for option in listed:
+        first, _, reply = option.partition("\n")
+        key, _, label = first.partition(": ")
+        options[key], _, said = label.partition(" => ")
+        feedback[key] = " ".join(reply.split())
+        if said:
+            says[key] = said
+    return name, Question(" ".join(ask.split("\n")), options, answers[name], feedback, says)
+
+
+def refused_or_loads(story: str, release: str = "6.1", proposals: Iterable[str] = (), arch: str = "x86_64") -> str:
+    """How the last command of a story ends, asked of the model: the answer to many questions.
+
+    >>> refused_or_loads("reload"), refused_or_loads("reload", "6.12")
+    ('refused', 'loads')
+    """
+    return "refused" if simulate(story, release, proposals, arch)[-1].errno else "loads"

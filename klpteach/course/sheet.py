@@ -7,24 +7,24 @@ from html import escape
 from typing import NamedTuple
 
 from ..views.reply import COLOURS, framed, inline, prose
+from ..views.shown import Shown
+from ..views.table import LEFT, Table
 from .checks import shown
 from .exercise import Problem
-from .notebooks import Room
+from .notebooks import Notebook
 from .progress import Progress, to_text
 
-_LEFT = 'style="text-align:left"'  # Jupyter sets table cells to the right
 
-
-class Sheet:
+class Sheet(Shown):
     """Something to read: a headline, HTML below it, and the same as text."""
 
     def __init__(self, headline: str, html: str, text: str, colour: str = "#0072B2") -> None:
         self.headline, self.html, self.text, self.colour = headline, html, text, colour
 
-    def __repr__(self) -> str:
+    def to_text(self) -> str:
         return f"{self.headline}\n{self.text}".replace("`", "")
 
-    def _repr_html_(self) -> str:
+    def to_html(self) -> str:
         return framed(f"<p><strong>{inline(self.headline)}</strong></p>{self.html}", self.colour)
 
 
@@ -41,9 +41,8 @@ def worked_sheet(headline: str, problem: Problem) -> Sheet:
     items = "".join(f"<li>{inline(step)}</li>" for step in problem.steps)
     lines = [f"{number}. {step}" for number, step in enumerate(problem.steps, 1)]
     block = f"<pre>{escape(answer)}</pre>" if "\n" in answer else f" <code>{escape(answer)}</code>"
-    return Sheet(
-        headline, f"<ol>{items}</ol><div>Answer:{block}</div>", "\n".join([*lines, f"Answer: {answer}"]), COLOURS["✓"]
-    )
+    html, text = f"<ol>{items}</ol><div>Answer:{block}</div>", "\n".join([*lines, f"Answer: {answer}"])
+    return Sheet(headline, html, text, COLOURS["✓"])
 
 
 class Row(NamedTuple):
@@ -58,31 +57,26 @@ class Row(NamedTuple):
     exercises: int
 
 
-def progress_rows(rooms: Iterable[Room], progress: Progress) -> Iterator[Row]:
-    """A row for every notebook that asks something. right counts first commitments only."""
+def progress_rows(notebooks: Iterable[Notebook], progress: Progress) -> Iterator[Row]:
+    """A row a notebook. right counts first commitments only."""
     solved = {key.rpartition(":")[0] for key, attempt in progress.attempts.items() if attempt.solved}
-    for room in rooms:
-        first = {name: progress.predictions[name][0] for name in room.questions if progress.predictions.get(name)}
-        right = sum(room.questions[name].answer() == choice for name, choice in first.items())
-        if room.questions or room.exercises:
-            yield Row(room.notebook, room.title, len(first), right, len(room.questions),
-                      len(solved & room.exercises.keys()), len(room.exercises))  # fmt: skip
+    for number, title, questions, exercises in notebooks:
+        first = {name: progress.predictions[name][0] for name in questions if progress.predictions.get(name)}
+        right = sum(questions[name].answer() == choice for name, choice in first.items())
+        done = len(solved & exercises.keys())
+        yield Row(number, title, len(first), right, len(questions), done, len(exercises))
 
 
-def progress_sheet(rooms: Iterable[Room], progress: Progress) -> Sheet:
+def progress_sheet(notebooks: Iterable[Notebook], progress: Progress) -> Sheet:
     """The table of what is answered, and the text to copy out."""
-    rows, text = list(progress_rows(rooms, progress)), to_text(progress)
+    rows, text = list(progress_rows(notebooks, progress)), to_text(progress)
     heads = ("notebook", "predicted", "right at first", "exercises solved")
     cells = [
         (f"{r.notebook} {r.title}", f"{r.predicted} of {r.questions}", str(r.right), f"{r.solved} of {r.exercises}")
         for r in rows
     ]
-    head = "".join(f"<th {_LEFT}>{name}</th>" for name in heads)
-    body = "".join("<tr>" + "".join(f"<td {_LEFT}>{escape(c)}</td>" for c in row) + "</tr>" for row in cells)
+    table = Table(heads, cells, css=LEFT)
     how = 'To go on elsewhere, copy this line; there, run `kt.progress("…")` with the line in the quotes.'
-    return Sheet(
-        "Your progress",
-        f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table><p>{inline(how)}</p>"
-        f'<pre style="white-space:pre-wrap;word-break:break-all">{text}</pre>',
-        "\n".join(f"{a:<40}  {b:>9}  {c:>14}  {d:>16}" for a, b, c, d in [heads, *cells]) + f"\n{how}\n{text}",
-    )
+    line = f'<pre style="white-space:pre-wrap;word-break:break-all">{text}</pre>'
+    html = f"{table.to_html()}<p>{inline(how)}</p>{line}"
+    return Sheet("Your progress", html, f"{table.to_text()}\n{how}\n{text}")

@@ -9,15 +9,17 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from functools import lru_cache
+from itertools import product
 
-from ..errors import KlpteachError
-from ..files.samples import data_dir, ko_dir
+from ..files.samples import ko_dir
 from ..model.policy import PROPOSALS, possible
-from ..reading.outcome import Outcome, outcome_of
-from ..scenarios.simulate import Scenario, get, has_files, simulate
+from ..reading.outcome import ENDINGS, Outcome, outcome_of
+from ..scenarios.scenario import Scenario
+from ..scenarios.simulate import get, has_files, simulate
+from .rows import read_rows
 
 ARCHES, RELEASES = ("x86_64", "ppc64le"), ("6.1", "6.12")
 
@@ -72,7 +74,7 @@ MIXES: tuple[tuple[str, ...], ...] = (
 
 @dataclass(frozen=True)
 class Consequence:
-    """One cell of the table: where, which proposals, which question, and what it came to (see klpteach.reading.outcome.Outcome).
+    """One cell of the table: where, which proposals, which question, and what it came to (see klpteach.reading.outcome).
 
     proposals: names with + between, "" for the kernel as released. as_wished: whether the kind is the one wished for.
     """
@@ -98,6 +100,11 @@ class Consequence:
     def chosen(self) -> tuple[str, ...]:
         return tuple(filter(None, self.proposals.split("+")))
 
+    @property
+    def letter(self) -> str:
+        """The letter of its kind, with * where it is not what one would wish for."""
+        return ENDINGS[self.kind].letter + ("" if self.as_wished else "*")
+
 
 def choices(arch: str) -> list[tuple[str, ...]]:
     """The columns of the table: nothing, each proposal alone, the mixes; as far as the architecture has them.
@@ -120,7 +127,7 @@ def compute(
 ) -> list[Consequence]:
     """Run every cell in the model: about 10 seconds for all. watch is called with the number of cells done so far."""
     found = []
-    for arch, release in ((a, r) for a in arches for r in tuple(releases)):
+    for arch, release in product(arches, releases):
         for question, chosen in cells(arch, release):
             found.append(consequence(question, arch, release, chosen))
             if watch:
@@ -178,16 +185,8 @@ def read_consequences() -> tuple[Consequence, ...]:
     >>> sorted({row.release for row in read_consequences()})
     ['6.1', '6.12']
     """
-    try:
-        text = (data_dir() / "consequences.csv").read_text(encoding="utf-8")
-    except OSError as error:
-        raise KlpteachError(
-            f"consequences.csv: cannot be read ({error.strerror}). Try: klpteach consequences"
-        ) from None
-    reader = csv.DictReader(io.StringIO(text))
-    if reader.fieldnames != COLUMNS:
-        raise KlpteachError("consequences.csv: it has other columns than this version. Try: klpteach consequences")
-    return tuple(_from_text(row) for row in reader)
+    rows = read_rows("consequences.csv", COLUMNS, "Try: klpteach consequences")
+    return tuple(map(_from_text, rows))
 
 
 def _from_text(row: Mapping[str, str]) -> Consequence:
@@ -196,3 +195,48 @@ def _from_text(row: Mapping[str, str]) -> Consequence:
 
 
 COLUMNS = [field.name for field in fields(Consequence)]
+
+# -- for a terminal -------------------------------------------------------------------------------------------------------
+
+WIDTH = 2 + max(len(question.asks) for question in QUESTIONS)
+
+
+def by_kernel(rows: Iterable[Consequence]) -> list[list[Consequence]]:
+    """The cells of each kernel, in the order of the table."""
+    kernels: dict[tuple[str, str], list[Consequence]] = {}
+    for row in rows:
+        kernels.setdefault((row.arch, row.release), []).append(row)
+    return list(kernels.values())
+
+
+def grid(rows: Sequence[Consequence]) -> str:
+    """One kernel as text: a line a question, a column a choice of proposals; * marks what nobody would wish for.
+
+    >>> print(grid([row for row in read_consequences() if row.question == "reload"][:3]))
+    x86_64 6.1
+    1 as released
+    2 remove-check
+    3 deny-removal
+                                               1  2  3
+    reload at the same address                 R* W  P*
+    """
+    columns = list(dict.fromkeys(row.proposals for row in rows))
+    cells = {(row.question, row.proposals): row for row in rows}
+    lines = [f"{rows[0].arch} {rows[0].release}"]
+    lines += [f"{number} {name or 'as released'}" for number, name in enumerate(columns, 1)]
+    lines.append(" " * WIDTH + " ".join(f"{number:<2}" for number in range(1, len(columns) + 1)).rstrip())
+    for question in QUESTIONS:
+        mine = [cells[question.key, name] for name in columns if (question.key, name) in cells]
+        if mine:
+            lines.append(f"{question.asks:<{WIDTH}}" + " ".join(f"{row.letter:<2}" for row in mine).rstrip())
+    return "\n".join(lines)
+
+
+def legend() -> str:
+    """What the letters mean.
+
+    >>> legend().splitlines()[0]
+    'X  the kernel oopsed'
+    """
+    lines = [f"{ending.letter}  {ending.meaning}" for ending in ENDINGS.values()]
+    return "\n".join([*lines, "*  not what one would wish for"])

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import lru_cache
 
-from ..errors import KlpteachError
-from ..files.samples import data_dir
-
-COLUMNS = ["proposals", "tier", "item", "file", "lines", "added", "removed", "code_removed", "kernel", "note"]
+from .rows import read_rows
 
 
 @dataclass(frozen=True)
@@ -41,25 +37,12 @@ def read_costs() -> tuple[Cost, ...]:
     >>> sum(cost.removed for cost in read_costs() if cost.tier == "A")
     194
     """
-    try:
-        with (data_dir() / "costs.csv").open(newline="", encoding="utf-8") as file:
-            reader = csv.DictReader(file)
-            if reader.fieldnames != COLUMNS:
-                raise KlpteachError(f"costs.csv: its columns are not {', '.join(COLUMNS)}. Is it this version's file?")
-            return tuple(_cost(row) for row in reader)
-    except OSError as error:
-        raise KlpteachError(
-            f"costs.csv: cannot be read ({error.strerror}). Set KLPTEACH_DATA to the data folder."
-        ) from None
+    return tuple(map(_cost, read_rows("costs.csv", [field.name for field in fields(Cost)])))
 
 
 def _cost(row: dict[str, str]) -> Cost:
-    def number(key: str) -> int | None:
-        return int(row[key]) if row[key] else None
-
-    counts = (number("added"), number("removed"), number("code_removed"))
-    places = (row["tier"], row["item"], row["file"], row["lines"])
-    return Cost(tuple(row["proposals"].split()), *places, *counts, row["kernel"], row["note"])
+    counts = {key: int(row[key]) if row[key] else None for key in ("added", "removed", "code_removed")}
+    return Cost(**{**row, **counts, "proposals": tuple(row["proposals"].split())})  # type: ignore[arg-type]
 
 
 def costs_of(proposal: str) -> tuple[Cost, ...]:

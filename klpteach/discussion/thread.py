@@ -5,16 +5,11 @@ People are quoted with at most 15 words, where the words were read in an archive
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
-from functools import lru_cache
-from typing import TypeVar
 
-from ..errors import KlpteachError
-from ..files.samples import data_dir
+from .rows import read_rows
 
-POSITIONS = ("for", "against", "asks")
 # Proposals that only one side spoke about, as far as mails were found: why.
 ONE_SIDED = {
     "clear-checked": "It was merged in 6.3. The objections of 2019 were against clearing as such: see clear-relocations.",
@@ -57,16 +52,13 @@ class Event:
     source: str
 
 
-Row = TypeVar("Row", Statement, Event)
-
-
 def read_thread() -> tuple[Statement, ...]:
     """Every statement, in order of time. Errors: KlpteachError where data/thread.csv is missing or has other columns.
 
     >>> read_thread()[0].person
     'Josh Poimboeuf'
     """
-    return _read("thread.csv", Statement)
+    return tuple(Statement(**row) for row in read_rows("thread.csv", [field.name for field in fields(Statement)]))
 
 
 def read_timeline() -> tuple[Event, ...]:
@@ -75,7 +67,7 @@ def read_timeline() -> tuple[Event, ...]:
     >>> [event.version for event in read_timeline() if event.commit == "0c05e7bd2d01"]
     ['6.3']
     """
-    return _read("timeline.csv", Event)
+    return tuple(Event(**row) for row in read_rows("timeline.csv", [field.name for field in fields(Event)]))
 
 
 def positions(proposal: str, position: str | None = None) -> Iterator[Statement]:
@@ -85,18 +77,3 @@ def positions(proposal: str, position: str | None = None) -> Iterator[Statement]
     ['Cheng Jian']
     """
     return (s for s in read_thread() if s.proposal == proposal and position in (None, s.position))
-
-
-@lru_cache
-def _read(name: str, row: type[Row]) -> tuple[Row, ...]:
-    wanted = [field.name for field in fields(row)]
-    try:
-        with (data_dir() / name).open(newline="", encoding="utf-8") as file:
-            reader = csv.DictReader(file)
-            if reader.fieldnames != wanted:
-                raise KlpteachError(f"{name}: its columns are not {', '.join(wanted)}. Is it this version's file?")
-            return tuple(row(**line) for line in reader)
-    except OSError as error:
-        raise KlpteachError(
-            f"{name}: cannot be read ({error.strerror}). Set KLPTEACH_DATA to the data folder."
-        ) from None

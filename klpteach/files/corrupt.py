@@ -8,7 +8,8 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from ..errors import KlpteachError, ModuleFormatError
-from .elf_h import POINTER_TYPE, SHF_ALLOC, SHF_RELA_LIVEPATCH, SHN_ABS, SHN_UNDEF, SHT_RELA
+from .elf_h import SHF_ALLOC, SHF_RELA_LIVEPATCH, SHN_ABS, SHN_UNDEF, SHT_RELA
+from .relocation_types import POINTER_TYPE
 from .write import ElfImage, Rela, Section
 
 

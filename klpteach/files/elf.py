@@ -1,114 +1,53 @@
 """A module file as it is on disk: ELF header, sections, symbols, relocations, modinfo.
 
-Headers and names come from pyelftools; the symbol table and the relocations, which can be many, are numpy arrays over
-the file's own bytes. The checks are those of the kernel, in its order, and then those that it leaves out.
+The header and the names of types come from pyelftools; the symbol table and the relocations, which can be many, are numpy
+arrays over the file's own bytes. The checks are those of the kernel, in its order, and then those that it leaves out.
 """
 
 from __future__ import annotations
 
-import lzma
-import os
-import zlib
-from collections.abc import Mapping
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Self
 
 import numpy as np
 from elftools.construct import ConstructError
-from elftools.elf import enums
 from elftools.elf.structs import ELFStructs
 
 from ..errors import ModuleFormatError
-from .elf_h import EM_PPC64, EM_X86_64, SHF_ALLOC, SHF_RELA_LIVEPATCH, SHT_NOBITS, SHT_NULL, SHT_RELA, SHT_SYMTAB
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from .klp import KlpPatchInfo
-
-SHDR = np.dtype(
-    [(n, "<u4") for n in ("name", "type")]
-    + [(n, "<u8") for n in ("flags", "addr", "offset", "size")]
-    + [(n, "<u4") for n in ("link", "info")]
-    + [(n, "<u8") for n in ("addralign", "entsize")]
+from .compressed import MAX_BYTES, unpack
+from .elf_h import (
+    ARCH_OF_MACHINE,
+    ET_REL,
+    RELA,
+    SHDR,
+    SHF_ALLOC,
+    SHF_RELA_LIVEPATCH,
+    SHT_NOBITS,
+    SHT_NULL,
+    SHT_RELA,
+    SHT_SYMTAB,
+    SYM,
 )
-SYM = np.dtype([("name", "<u4"), ("info", "u1"), ("other", "u1"), ("shndx", "<u2"), ("value", "<u8"), ("size", "<u8")])
-RELA = np.dtype(
-    [("offset", "<u8"), ("type", "<u4"), ("sym", "<u4"), ("addend", "<i8")]
-)  # r_info, split: sym << 32 | type
+from .relocation_types import type_names, type_widths
 
-ARCH_OF_MACHINE = {EM_X86_64: "x86_64", EM_PPC64: "ppc64le"}
-RELOC_ENUM = {EM_X86_64: enums.ENUM_RELOC_TYPE_x64, EM_PPC64: enums.ENUM_RELOC_TYPE_PPC64}
-MAX_FILE = 256 << 20  # with all its debug sections
-MAX_BYTES = 64 << 20  # of memory, or unpacked; the largest module of a distribution has about 20 MB
-
-# Bytes that a relocation type covers; a type that is not listed covers one, so that its place at least exists.
-WIDTHS: Mapping[int, Mapping[int, int]] = {
-    EM_X86_64: {0: 0, 1: 8, 2: 4, 4: 4, 10: 4, 11: 4, 24: 8},
-    EM_PPC64: {
-        1: 4,
-        10: 4,
-        26: 4,
-        38: 8,
-        44: 8,
-        47: 2,
-        48: 2,
-        50: 2,
-        51: 8,
-        63: 2,
-        64: 2,
-        109: 0,
-        118: 8,
-        250: 2,
-        252: 2,
-    },
-}
+Array = np.ndarray[Any, np.dtype[Any]]
+CUT_OFF = "Is the download complete?"
 
 
-class ModuleFile:
-    """One module file (.ko, .ko.xz, .ko.gz), checked and ready to be loaded; it never changes.
+class ElfFile:
+    """What is in a module file: `shdrs`, `symtab` and `rela(i)` are numpy arrays of the dtypes SHDR, SYM and RELA.
 
-    Bad input raises ModuleFormatError and nothing else. `shdrs`, `symtab` and `rela(i)` are numpy arrays of the
-    dtypes SHDR, SYM and RELA; `sections`, `symbols` and `relocations` are the same as pandas DataFrames.
-    Source: kernel/module/main.c, elf_validity_check() and setup_load_info() (6.1).
-
-    >>> from klpteach.files.samples import sample
-    >>> ko = ModuleFile.open(sample("livepatch_nfsd_demo.ko"))
-    >>> ko.name, ko.arch, ko.is_livepatch
-    ('livepatch_nfsd_demo', 'x86_64', True)
+    Errors: ModuleFormatError. Source: kernel/module/main.c, elf_validity_check() and setup_load_info() (6.1).
     """
 
     def __init__(self, data: bytes, filename: str = "module.ko") -> None:
         self.filename = filename
-        self.data = _decompress(data, filename)
+        self.data = unpack(data, filename)
         self._check_header()
         self._check_sections()
         self._index_sections()
         self._check_what_the_kernel_does_not()
-
-    @classmethod
-    def open(cls, path: str | os.PathLike[str]) -> ModuleFile:
-        """Read and check a module file. Errors: ModuleFormatError, also where the file cannot be read."""
-        path = Path(path)
-        try:
-            stat = path.stat()
-            if stat.st_size > MAX_FILE:
-                raise ModuleFormatError(
-                    f"{path.name}: {stat.st_size} bytes is more than the {MAX_FILE >> 20} MiB "
-                    "that klpteach reads. Try: strip -g"
-                )
-            return _open_cached(str(path), stat.st_mtime_ns, stat.st_size)
-        except (OSError, ValueError) as error:
-            if isinstance(error, ModuleFormatError):
-                raise
-            reason = error.strerror if isinstance(error, OSError) else error
-            raise ModuleFormatError(f"{path.name}: cannot be read ({reason}). Is the path right?") from None
-
-    @property
-    def on_disk(self) -> ModuleFile:
-        """The file as it is on disk: itself, except for the copy that the loader of an architecture works on."""
-        return self
 
     # -- what is in it ------------------------------------------------------------------------------------------------
 
@@ -156,10 +95,8 @@ class ModuleFile:
 
     def section_index(self, name: str) -> int | None:
         """Index of the first SHF_ALLOC section of that name, or None (kernel: find_sec())."""
-        for index, found in enumerate(self.section_names):
-            if found == name and self.shdrs["flags"][index] & SHF_ALLOC:
-                return index
-        return None
+        found = (i for i, n in enumerate(self.section_names) if n == name and self.shdrs["flags"][i] & SHF_ALLOC)
+        return next(found, None)
 
     @cached_property
     def extents(self) -> list[tuple[int, int, int]]:
@@ -171,7 +108,7 @@ class ModuleFile:
         kind, offset, size = self.extents[index]
         return b"" if kind in (SHT_NOBITS, SHT_NULL) else self.data[offset : offset + size]
 
-    def rela(self, index: int) -> np.ndarray[Any, np.dtype[Any]]:
+    def rela(self, index: int) -> Array:
         """The entries of a SHT_RELA section, shape (n,), dtype RELA, in file order."""
         _, offset, size = self.extents[index]
         return np.frombuffer(self.data, RELA, size // RELA.itemsize, offset)
@@ -183,35 +120,10 @@ class ModuleFile:
 
     def type_name(self, number: int) -> str:
         """The psABI's name of a relocation type; the bare number where there is none."""
-        return _type_names(self.machine).get(number, str(number))
+        return type_names(self.machine).get(number, str(number))
 
-    @cached_property
-    def klp(self) -> KlpPatchInfo | None:
-        """What this livepatch patches, read from its struct klp_patch; None where there is none."""
-        from .klp import read_klp_patch
-
-        return read_klp_patch(self)
-
-    @property
-    def sections(self) -> pd.DataFrame:
-        """One row a section: name, type, flags, size (bytes), align, offset in the file."""
-        from .tables import sections
-
-        return sections(self)
-
-    @property
-    def symbols(self) -> pd.DataFrame:
-        """One row a symbol: name, section, value, size, bind, type."""
-        from .tables import symbols
-
-        return symbols(self)
-
-    @property
-    def relocations(self) -> pd.DataFrame:
-        """One row a relocation: section it stands in, target section, offset, type, symbol, addend."""
-        from .tables import relocations
-
-        return relocations(self)
+    def __deepcopy__(self, memo: object) -> Self:
+        return self  # it never changes: copies of a kernel share it
 
     def __repr__(self) -> str:
         return f"<ModuleFile {self.name} {self.arch}: {len(self.shdrs)} sections, {len(self.symtab)} symbols>"
@@ -219,20 +131,16 @@ class ModuleFile:
     # -- the kernel's checks, in its order ----------------------------------------------------------------------------
 
     def _bad(self, what: str, kernel: str = "", hint: str = "") -> ModuleFormatError:
-        says = (
-            f' The kernel would say "{kernel}" and refuse with ENOEXEC.'
-            if kernel
-            else " The kernel would not check this."
-        )
-        return ModuleFormatError(f"{self.filename}: {what}.{says}{' ' + hint if hint else ''}")
+        says = "The kernel would not check this."
+        if kernel:
+            says = f'The kernel would say "{kernel}" and refuse with ENOEXEC.'
+        return ModuleFormatError(f"{self.filename}: {what}. {says} {hint}".rstrip())
 
     def _check_header(self) -> None:
         data = self.data
         if len(data) < 64:
             raise self._bad(
-                f"{len(data)} bytes long, an ELF header alone has 64",
-                f"Invalid ELF header len {len(data)}",
-                "Is the download complete?",
+                f"{len(data)} bytes long, an ELF header alone has 64", f"Invalid ELF header len {len(data)}", CUT_OFF
             )
         if data[:4] != b"\x7fELF":
             raise self._bad(
@@ -241,7 +149,7 @@ class ModuleFile:
         if data[4:6] != b"\x02\x01":
             raise self._bad("not a 64-bit little-endian ELF file", hint="klpteach reads x86_64 and ppc64le modules.")
         kind, self.machine = (int.from_bytes(data[at : at + 2], "little") for at in (16, 18))
-        if kind != 1:
+        if kind != ET_REL:
             raise self._bad(
                 f"ELF type {kind}, a module is relocatable (ET_REL, 1)",
                 f"Invalid ELF header type: {kind} != 1",
@@ -262,20 +170,15 @@ class ModuleFile:
         if shentsize != SHDR.itemsize:
             raise self._bad(f"section headers of {shentsize} bytes, not 64", "Invalid ELF section header size")
         if self._shoff >= len(data) or self._shnum * 64 > len(data) - self._shoff:
-            raise self._bad(
-                f"{self._shnum} section headers at {self._shoff:#x} do not fit into {len(data):#x} bytes",
-                "Invalid ELF section header overflow",
-                "Is the download complete?",
-            )
+            what = f"{self._shnum} section headers at {self._shoff:#x} do not fit into {len(data):#x} bytes"
+            raise self._bad(what, "Invalid ELF section header overflow", CUT_OFF)
 
     def _check_sections(self) -> None:
         shnum, strndx, length = self._shnum, self._shstrndx, len(self.data)
         self.shdrs = shdrs = np.frombuffer(self.data, SHDR, shnum, self._shoff)
         if not 0 < strndx < shnum:
-            raise self._bad(
-                f"section name table index {strndx} of {shnum} sections",
-                f"Invalid ELF section name index: {strndx} || e_shstrndx ({strndx}) >= e_shnum ({shnum})",
-            )
+            says = f"Invalid ELF section name index: {strndx} || e_shstrndx ({strndx}) >= e_shnum ({shnum})"
+            raise self._bad(f"section name table index {strndx} of {shnum} sections", says)
         start, size, kind = (int(shdrs[strndx][f]) for f in ("offset", "size", "type"))
         if start + size > length:
             raise self._bad("the section name table lies outside the file", f"Invalid ELF section hdr(type {kind})")
@@ -283,41 +186,29 @@ class ModuleFile:
             raise self._bad("the section name table is empty", "empty section name table")
         self._shstrtab = self.data[start : start + size]
         if self._shstrtab[-1]:
-            raise self._bad(
-                "the section name table has no end", "ELF Spec violation: section name table isn't null terminated"
-            )
-        first = shdrs[0]
-        if first["type"] or first["size"] or first["addr"]:
-            raise self._bad(
-                "section 0 is not empty",
-                f"ELF Spec violation: section 0 type({first['type']})!=SH_NULL or non-zero len or addr",
-            )
+            says = "ELF Spec violation: section name table isn't null terminated"
+            raise self._bad("the section name table has no end", says)
+        if any(shdrs[0][field] for field in ("type", "size", "addr")):
+            says = f"ELF Spec violation: section 0 type({shdrs[0]['type']})!=SH_NULL or non-zero len or addr"
+            raise self._bad("section 0 is not empty", says)
         for index in range(1, shnum):
             self._check_section(index, length)
 
     def _check_section(self, index: int, length: int) -> None:
-        kind, flags, start, size, link, name = (
-            int(self.shdrs[index][f]) for f in ("type", "flags", "offset", "size", "link", "name")
-        )
+        name, kind, flags, _, start, size, link, *_ = self.shdrs[index].tolist()
         if kind in (SHT_NULL, SHT_NOBITS):
             return
         if kind == SHT_SYMTAB and not 0 < link < self._shnum:
-            raise self._bad(
-                f"section {index} (symbol table) names section {link} as its strings",
-                f"Invalid ELF sh_link!=SHN_UNDEF({link}) or (sh_link({link}) >= hdr->e_shnum({self._shnum})",
-            )
+            says = f"Invalid ELF sh_link!=SHN_UNDEF({link}) or (sh_link({link}) >= hdr->e_shnum({self._shnum})"
+            raise self._bad(f"section {index} (symbol table) names section {link} as its strings", says)
         if start + size > length:
-            label = _string(self._shstrtab, name)
-            raise self._bad(
-                f"section {index} ({label}) ends at {start + size:#x}, the file at {length:#x}",
-                f"Invalid ELF section in module (section {index} type {kind})",
-                "Is the download complete?",
+            what = (
+                f"section {index} ({_string(self._shstrtab, name)}) ends at {start + size:#x}, the file at {length:#x}"
             )
+            raise self._bad(what, f"Invalid ELF section in module (section {index} type {kind})", CUT_OFF)
         if flags & SHF_ALLOC and name >= len(self._shstrtab):
-            raise self._bad(
-                f"section {index} has its name outside the name table",
-                f"Invalid ELF section name in module (section {index} type {kind})",
-            )
+            says = f"Invalid ELF section name in module (section {index} type {kind})"
+            raise self._bad(f"section {index} has its name outside the name table", says)
 
     def _index_sections(self) -> None:
         tables = [i for i in range(1, self._shnum) if self.shdrs["type"][i] == SHT_SYMTAB]
@@ -360,10 +251,8 @@ class ModuleFile:
         kept = self.shdrs[(self.shdrs["flags"] & SHF_ALLOC) != 0]
         total = sum(kept["size"].tolist()) + sum(kept["addralign"].tolist())
         if total > MAX_BYTES:
-            raise self._bad(
-                f"its sections want {total:#x} bytes of memory, more than {MAX_BYTES >> 20} MiB",
-                hint="The kernel would run out of module space.",
-            )
+            what = f"its sections want {total:#x} bytes of memory, more than {MAX_BYTES >> 20} MiB"
+            raise self._bad(what, hint="The kernel would run out of module space.")
 
     def _check_rela(self, index: int) -> None:
         shdr = self.shdrs[index]
@@ -378,33 +267,17 @@ class ModuleFile:
         if not len(entries) or target >= self._shnum:
             return
         size = int(self.shdrs[target]["size"])
-        if self.shdrs[target]["flags"] & SHF_ALLOC and not _fits(entries, size, _width_table(self.machine)):
-            raise self._bad(
-                f"{where} wants to write beyond the {size} bytes of section {target}",
-                hint="It would write into whatever lies behind.",
-            )
+        if self.shdrs[target]["flags"] & SHF_ALLOC and not _fits(entries, size, type_widths(self.machine, 1)):
+            what = f"{where} wants to write beyond the {size} bytes of section {target}"
+            raise self._bad(what, hint="It would write into whatever lies behind.")
 
 
-def _fits(entries: np.ndarray[Any, np.dtype[Any]], size: int, widths: np.ndarray[Any, np.dtype[Any]]) -> bool:
+def _fits(entries: Array, size: int, widths: Array) -> bool:
     """Whether every relocation's bytes lie inside a target section of `size` bytes."""
     offset = entries["offset"]
     if int(offset.max()) > size:  # first, so that the sum below cannot wrap around
         return False
-    return bool((offset + widths[np.minimum(entries["type"], 255)] <= size).all())
-
-
-@lru_cache
-def _width_table(machine: int) -> np.ndarray[Any, np.dtype[Any]]:
-    table = np.ones(256, "<u8")
-    for number, width in WIDTHS[machine].items():
-        table[number] = width
-    return table
-
-
-@lru_cache
-def _type_names(machine: int) -> dict[int, str]:
-    names = {number: name for name, number in RELOC_ENUM[machine].items() if isinstance(number, int)}
-    return {**names, 118: "R_PPC64_ENTRY"} if machine == EM_PPC64 else names  # pyelftools does not know this one
+    return bool((offset + widths[np.minimum(entries["type"], 255)].astype("u8") <= size).all())
 
 
 @lru_cache
@@ -415,39 +288,6 @@ def _structs(machine: int) -> ELFStructs:
     return structs
 
 
-@lru_cache(maxsize=64)
-def _open_cached(path: str, mtime_ns: int, size: int) -> ModuleFile:
-    """A story loads the same file many times; it is read and checked once, and again when it changed."""
-    return ModuleFile(Path(path).read_bytes(), Path(path).name)
-
-
 def _string(table: bytes, offset: int) -> str:
     """The string at an offset. Tables share tails, so they cannot be split at the NULs; outside, the empty string."""
     return table[offset : max(table.find(b"\0", offset), offset)].decode("utf-8", "replace")
-
-
-def _decompress(data: bytes, filename: str) -> bytes:
-    """Distributions compress modules; the kernel (or kmod) unpacks them before the checks."""
-    unpacker: Any
-    try:
-        if data[:6] == b"\xfd7zXZ\0":
-            unpacker = lzma.LZMADecompressor(memlimit=128 << 20)
-        elif data[:2] == b"\x1f\x8b":
-            unpacker = zlib.decompressobj(31)
-        elif data[:4] == b"\x28\xb5\x2f\xfd":
-            raise ModuleFormatError(
-                f"{filename}: compressed with zstd, which klpteach does not unpack. Try: zstd -d {filename}"
-            )
-        else:
-            return data
-        plain: bytes = unpacker.decompress(data, MAX_BYTES + 1)
-        if len(plain) <= MAX_BYTES and not unpacker.eof:
-            raise EOFError("it ends too early")
-    except (lzma.LZMAError, zlib.error, EOFError, MemoryError) as error:
-        raise ModuleFormatError(
-            f"{filename}: its compression is damaged ({error}). The kernel would refuse with EINVAL. "
-            "Is the download complete?"
-        ) from None
-    if len(plain) > MAX_BYTES:
-        raise ModuleFormatError(f"{filename}: unpacks to more than {MAX_BYTES >> 20} MiB. Try: strip -g")
-    return plain

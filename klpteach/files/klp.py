@@ -8,12 +8,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-from .elf_h import POINTER_TYPE, SHF_RELA_LIVEPATCH, SHF_WRITE, SHN_UNDEF
-
-if TYPE_CHECKING:
-    from .elf import ModuleFile
+from .elf import ElfFile
+from .elf_h import SHF_RELA_LIVEPATCH, SHF_WRITE, SHN_UNDEF
+from .relocation_types import POINTER_TYPE, width_of
 
 # sscanf(".klp.rela.%55[^.]") and sscanf(".klp.sym.%55[^.].%511[^,],%lu"): the number may be followed by anything
 _SECTION = re.compile(r"\.klp\.rela\.([^.]{1,55})")
@@ -56,7 +55,7 @@ def parse_symbol(name: str, ksym_name_len: int = 512) -> KlpSymbol | None:
     return KlpSymbol(match[1], match[2], int(match[3]) & 0xFFFFFFFFFFFFFFFF)
 
 
-def livepatch_sections(file: ModuleFile) -> list[int]:
+def livepatch_sections(file: ElfFile) -> list[int]:
     """Indices of the sections that livepatch will write later: SHT_RELA with SHF_RELA_LIVEPATCH, in header order."""
     return [i for i in file.rela_sections if file.shdrs["flags"][i] & SHF_RELA_LIVEPATCH]
 
@@ -77,30 +76,21 @@ class Site(NamedTuple):
         return f"{self.section}+{self.offset:#x}"
 
 
-def sites(file: ModuleFile) -> Iterator[Site]:
+def sites(file: ElfFile) -> Iterator[Site]:
     """Every livepatch relocation site of a file, in the order in which the kernel writes them (x86_64).
 
     A site whose section lost its flag but kept its name counts too: a recorder finds it by name.
     """
-    from .elf import WIDTHS
-
-    widths = WIDTHS[file.machine]
     for index in file.rela_sections:
         name = file.section_names[index]
         if not (file.shdrs["flags"][index] & SHF_RELA_LIVEPATCH or name.startswith(".klp.rela")):
             continue
         target = int(file.shdrs["info"][index])
         section = file.section_names[target] if target < len(file.section_names) else "?"
+        object = section_object(name) or "?"
         for offset, kind, symbol, addend in file.rela(index).tolist():
-            yield Site(
-                section,
-                offset,
-                widths.get(kind, 0),
-                kind,
-                section_object(name) or "?",
-                file.symbol_names[symbol],
-                addend,
-            )
+            width = width_of(file.machine, kind)
+            yield Site(section, offset, width, kind, object, file.symbol_names[symbol], addend)
 
 
 # -- struct klp_patch -----------------------------------------------------------------------------------------------------
@@ -127,23 +117,18 @@ class KlpObjectInfo:
 
 @dataclass(frozen=True)
 class KlpPatchInfo:
-    """One struct klp_patch, as its author declared it.
-
-    >>> from klpteach.files.samples import sample
-    >>> from klpteach.files.elf import ModuleFile
-    >>> [obj.name for obj in ModuleFile.open(sample("livepatch_nfsd_demo.ko")).klp.objects]
-    ['nfsd_demo']
-    """
+    """One struct klp_patch, as its author declared it, and the section and offset where it stands in the file."""
 
     objects: tuple[KlpObjectInfo, ...]
     replace: bool
-    states: Mapping[int, int] = field(default_factory=dict)  # id -> version of the system states it changes
+    states: Mapping[int, int]  # id -> version of the system states it changes
+    place: tuple[int, int] = field(compare=False)
 
 
 class _Pointers:
     """The 64-bit absolute relocations of a file: what a pointer in its data points to, before anything is loaded."""
 
-    def __init__(self, file: ModuleFile) -> None:
+    def __init__(self, file: ElfFile) -> None:
         self.file = file
         self.at: dict[tuple[int, int], tuple[int, int]] = {}
         for index in file.rela_sections:
@@ -173,24 +158,13 @@ class _Pointers:
         return text.partition(b"\0")[0].decode("utf-8", "replace")
 
 
-def read_klp_patch(file: ModuleFile) -> KlpPatchInfo | None:
+def read_klp_patch(file: ElfFile) -> KlpPatchInfo | None:
     """Find struct klp_patch by its first member, mod: an absolute relocation against __this_module outside of it.
 
     All its pointers are zero in the file and carried by relocations, so the arrays are walked by following those; an
     array ends where an element has none. Other structures begin with a pointer to the module too (a parameter, a file's
     operations), but none goes on like a patch. Returns None for a module that declares no patch.
     """
-    found = _find_klp_patch(file)
-    return found[1] if found else None
-
-
-def klp_patch_place(file: ModuleFile) -> tuple[int, int] | None:
-    """Section index and offset of a file's struct klp_patch, None where it has none."""
-    found = _find_klp_patch(file)
-    return found[0] if found else None
-
-
-def _find_klp_patch(file: ModuleFile) -> tuple[tuple[int, int], KlpPatchInfo] | None:
     pointers = _Pointers(file)
     for section, offset in _owned_structures(file, pointers):
         objs = pointers.place((section, offset + KLP_PATCH_OBJS))
@@ -198,12 +172,12 @@ def _find_klp_patch(file: ModuleFile) -> tuple[tuple[int, int], KlpPatchInfo] | 
         if any(obj.has_funcs for obj in objects):
             replace = file.section_bytes(section)[offset + KLP_PATCH_REPLACE : offset + KLP_PATCH_REPLACE + 1]
             states = pointers.place((section, offset + KLP_PATCH_STATES))
-            info = KlpPatchInfo(objects, bool(replace.strip(b"\0")), dict(_states(file, states)) if states else {})
-            return (section, offset), info
+            declared = dict(_states(file, states)) if states else {}
+            return KlpPatchInfo(objects, bool(replace.strip(b"\0")), declared, (section, offset))
     return None
 
 
-def _owned_structures(file: ModuleFile, pointers: _Pointers) -> Iterator[tuple[int, int]]:
+def _owned_structures(file: ElfFile, pointers: _Pointers) -> Iterator[tuple[int, int]]:
     """Places in writable sections that hold a pointer to the module itself; a patch has list heads, so it is writable."""
     this_module = file.section_index(".gnu.linkonce.this_module")
     for (section, offset), (symbol, _) in sorted(pointers.at.items()):
@@ -212,7 +186,7 @@ def _owned_structures(file: ModuleFile, pointers: _Pointers) -> Iterator[tuple[i
             yield section, offset
 
 
-def _states(file: ModuleFile, at: tuple[int, int]) -> Iterator[tuple[int, int]]:
+def _states(file: ElfFile, at: tuple[int, int]) -> Iterator[tuple[int, int]]:
     """struct klp_state[]; an entry with id 0 ends it."""
     section, offset = at
     body = file.section_bytes(section)
@@ -225,9 +199,8 @@ def _objects(pointers: _Pointers, at: tuple[int, int]) -> Iterator[KlpObjectInfo
     section, offset = at
     while (section, offset) in pointers.at or (section, offset + 8) in pointers.at:
         funcs = pointers.place((section, offset + 8))
-        yield KlpObjectInfo(
-            pointers.string((section, offset)), tuple(_funcs(pointers, funcs)) if funcs else (), funcs is not None
-        )
+        name = pointers.string((section, offset))
+        yield KlpObjectInfo(name, tuple(_funcs(pointers, funcs)) if funcs else (), funcs is not None)
         offset += KLP_OBJECT_SIZE
 
 

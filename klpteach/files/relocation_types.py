@@ -1,29 +1,70 @@
-"""Relocation types of ppc64le that the kernel accepts, as a table (arch/powerpc/kernel/module_64.c, ELF ABI v2)."""
+"""Relocation types that the kernel accepts, one row a type (arch/x86/kernel/module.c; arch/powerpc/kernel/module_64.c).
+
+The numbers are those of the psABIs. What is done with a row is in klpteach.model.arch.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from functools import lru_cache
+from typing import Any, TypeVar
 
-from ..model import messages
-from ..model.arch.base import MASK64
+import numpy as np
+from elftools.elf.enums import ENUM_RELOC_TYPE_PPC64, ENUM_RELOC_TYPE_x64
 
-NOP, LD_TOC = 0x60000000, 0xE8410018  # nop; ld r2,24(r1)
-LI_MASK = 0x03FFFFFC
-REL24, ENTRY = 10, 118
+from .elf_h import EM_PPC64, EM_X86_64
 
-
-def signed(value: int) -> int:
-    """A 64-bit number as %li prints it.
-
-    >>> signed(0xffffffffffffffff)
-    -1
-    """
-    return value - (1 << 64) if value >> 63 else value
-
-
+MASK64 = 0xFFFFFFFFFFFFFFFF
+Array = np.ndarray[Any, np.dtype[Any]]
 Number = Any  # an int, or a numpy array of uint64: the rules below are the same for both
+N = TypeVar("N", int, Array)
+
+FORMULAS: Mapping[str, Callable[[Number, Number, Number], Number]] = {
+    "S + A": lambda sum, P, r2: sum,
+    "S + A - P": lambda sum, P, r2: sum - P,
+    "S + A - r2": lambda sum, P, r2: sum - r2,
+    "r2": lambda sum, P, r2: r2,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Howto:
+    """How one relocation type turns S (symbol), A (addend), P (place) and r2 (ppc64le: the TOC pointer) into bits.
+
+    width is in bytes; high takes the upper half of 32 bits, adjusted for the sign of the lower (@ha); mask are the bits of
+    the field that are replaced; fits is the kernel's overflow rule, None where it has none.
+
+    >>> HOWTO_X86_64[2].name, hex(HOWTO_X86_64[2].value(S=0x1000, A=-4, P=0x2000))
+    ('R_X86_64_PC32', '0xffffffffffffeffc')
+    >>> HOWTO_PPC64LE[50].name, hex(HOWTO_PPC64LE[50].value(S=0xc008000000158010, A=0, P=0, r2=0xc008000000148000))
+    ('R_PPC64_TOC16_HA', '0x1')
+    """
+
+    name: str
+    width: int
+    formula: str = "S + A"
+    fits: Callable[[Number], Number] | None = None
+    mask: int = MASK64
+    high: bool = False
+
+    def value(self, S: N, A: N, P: N, r2: int = 0) -> N:
+        """The number whose low bits go into the field."""
+        value: N = FORMULAS[self.formula](S + A, P, r2) & MASK64
+        return self.bits(value)
+
+    def bits(self, value: N) -> N:
+        """The upper half of a value, where the field holds that."""
+        return ((value + 0x8000) & MASK64) >> 16 if self.high else value
+
+    @property
+    def relative(self) -> bool:
+        return self.formula == "S + A - P"
+
+
+def fits_unsigned32(value: Number) -> Number:
+    """Zero-extended from 32 bits it is still the same 64-bit number."""
+    return value == value & 0xFFFFFFFF
 
 
 def fits_signed(bits: int) -> Callable[[Number], Number]:
@@ -37,58 +78,52 @@ def is_aligned(value: Number) -> Number:
 
 def fits_ds(value: Number) -> Number:
     """For instructions whose lowest two bits of the offset belong to the opcode."""
-    return is_aligned(value) & fits_signed(16)(value)
+    return is_aligned(value) & fits_signed16(value)
 
 
 def fits_call(value: Number) -> Number:
     """An I-form branch reaches 32 MiB in both directions, in steps of 4."""
-    return is_aligned(value) & fits_signed(26)(value)
+    return is_aligned(value) & fits_signed26(value)
 
 
-@dataclass(frozen=True, slots=True)
-class Howto:
-    """How one relocation type turns S (symbol), A (addend), P (place) and r2 into bits.
+fits_signed16, fits_signed26, fits_signed32 = fits_signed(16), fits_signed(26), fits_signed(32)
 
-    width is in bytes; minus is what is subtracted ("P", "r2"); high takes the upper half, adjusted for the sign of the
-    lower (@ha); mask are the bits of the field that are replaced; fits is the kernel's check, with its message.
-    Source: apply_relocate_add(); the numbers are those of the ABI.
+# -- x86_64 ---------------------------------------------------------------------------------------------------------------
 
-    >>> HOWTO[50].name, hex(HOWTO[50].value(S=0xc008000000158010, A=0, P=0, r2=0xc008000000148000))
-    ('R_PPC64_TOC16_HA', '0x1')
-    """
+HOWTO_X86_64 = {
+    0: Howto("R_X86_64_NONE", 0),
+    1: Howto("R_X86_64_64", 8),
+    2: Howto(
+        "R_X86_64_PC32", 4, "S + A - P"
+    ),  # no overflow test: compiled out up to 6.2, gone since bbb93362a445 (6.3)
+    4: Howto("R_X86_64_PLT32", 4, "S + A - P"),  # a module is linked without a PLT, so this is PC32
+    10: Howto("R_X86_64_32", 4, fits=fits_unsigned32),
+    11: Howto("R_X86_64_32S", 4, fits=fits_signed32),
+    24: Howto("R_X86_64_PC64", 8, "S + A - P"),
+}
 
-    name: str
-    width: int
-    minus: str = ""
-    high: bool = False
-    mask: int = MASK64
-    fits: Callable[[Number], Number] | None = None
-    message: messages.Message | None = None
+# -- ppc64le (ELF ABI v2) -------------------------------------------------------------------------------------------------
 
-    def value(self, S: int, A: int, P: int, r2: int) -> int:
-        return int(self.bits((S + A - (P if self.minus == "P" else r2 if self.minus == "r2" else 0)) & MASK64))
+NOP, LD_TOC = 0x60000000, 0xE8410018  # nop; ld r2,24(r1)
+LI_MASK = 0x03FFFFFC  # where a branch holds its distance
+REL24, ENTRY = 10, 118
 
-    def bits(self, value: Number) -> Number:
-        """The number whose low bits go into the field."""
-        return ((value + 0x8000) & MASK64) >> 16 if self.high else value
-
-
-HOWTO = {
+HOWTO_PPC64LE = {
     1: Howto("R_PPC64_ADDR32", 4),
-    REL24: Howto("R_PPC_REL24", 4, "P", mask=LI_MASK, fits=fits_call),
-    26: Howto("R_PPC64_REL32", 4, "P", fits=fits_signed(32), message=messages.REL32_RANGE),
+    REL24: Howto("R_PPC_REL24", 4, "S + A - P", fits_call, LI_MASK),
+    26: Howto("R_PPC64_REL32", 4, "S + A - P", fits_signed32),
     38: Howto("R_PPC64_ADDR64", 8),
-    44: Howto("R_PPC64_REL64", 8, "P"),
-    47: Howto("R_PPC64_TOC16", 2, "r2", fits=fits_signed(16), message=messages.BAD_TOC16),
-    48: Howto("R_PPC64_TOC16_LO", 2, "r2"),
-    50: Howto("R_PPC64_TOC16_HA", 2, "r2", high=True),
-    51: Howto("R_PPC64_TOC", 8),  # r2 itself, without S and A
-    63: Howto("R_PPC64_TOC16_DS", 2, "r2", mask=0xFFFC, fits=fits_ds, message=messages.BAD_TOC16_DS),
-    64: Howto("R_PPC64_TOC16_LO_DS", 2, "r2", mask=0xFFFC, fits=is_aligned, message=messages.BAD_TOC16_LO_DS),
+    44: Howto("R_PPC64_REL64", 8, "S + A - P"),
+    47: Howto("R_PPC64_TOC16", 2, "S + A - r2", fits_signed16),
+    48: Howto("R_PPC64_TOC16_LO", 2, "S + A - r2"),
+    50: Howto("R_PPC64_TOC16_HA", 2, "S + A - r2", high=True),
+    51: Howto("R_PPC64_TOC", 8, "r2"),
+    63: Howto("R_PPC64_TOC16_DS", 2, "S + A - r2", fits_ds, 0xFFFC),
+    64: Howto("R_PPC64_TOC16_LO_DS", 2, "S + A - r2", is_aligned, 0xFFFC),
     109: Howto("R_PPC64_TOCSAVE", 0),  # a mark for a linker
     ENTRY: Howto("R_PPC64_ENTRY", 8),  # may rewrite the first two instructions of a function
-    250: Howto("R_PPC64_REL16_LO", 2, "P"),
-    252: Howto("R_PPC64_REL16_HA", 2, "P", high=True),
+    250: Howto("R_PPC64_REL16_LO", 2, "S + A - P"),
+    252: Howto("R_PPC64_REL16_HA", 2, "S + A - P", high=True),
 }
 
 
@@ -101,6 +136,25 @@ def local_entry_offset(other: int) -> int:
     return ((1 << (other >> 5)) >> 2) << 2
 
 
-def is_relative_link_branch(word: int) -> bool:
-    """bl and its conditional forms: instr_is_relative_link_branch()."""
-    return word >> 26 in (16, 18) and word & 3 == 1
+# -- by e_machine ---------------------------------------------------------------------------------------------------------
+
+HOWTO: Mapping[int, Mapping[int, Howto]] = {EM_X86_64: HOWTO_X86_64, EM_PPC64: HOWTO_PPC64LE}
+POINTER_TYPE = {EM_X86_64: 1, EM_PPC64: 38}  # R_X86_64_64, R_PPC64_ADDR64: the relocation of a pointer in data
+_ELFTOOLS = {EM_X86_64: ENUM_RELOC_TYPE_x64, EM_PPC64: {**ENUM_RELOC_TYPE_PPC64, "R_PPC64_ENTRY": ENTRY}}
+
+
+def width_of(machine: int, kind: int) -> int:
+    """Bytes that a relocation of this type covers; 0 for a type that the kernel does not know."""
+    return HOWTO[machine][kind].width if kind in HOWTO[machine] else 0
+
+
+@lru_cache
+def type_widths(machine: int, unknown: int) -> Array:
+    """The same for the first 256 types as an array, with another number for those that the kernel does not know."""
+    return np.array([width_of(machine, n) if n in HOWTO[machine] else unknown for n in range(256)], "i8")
+
+
+@lru_cache
+def type_names(machine: int) -> Mapping[int, str]:
+    """The psABI's names of all relocation types, also of those that the kernel does not know."""
+    return {number: name for name, number in _ELFTOOLS[machine].items() if isinstance(number, int)}

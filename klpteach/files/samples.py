@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..errors import KlpteachError
 from .corrupt import corrupt
-from .elf import ModuleFile
+from .module_file import ModuleFile
 
 INIT_ERRNO = {"nfsd_demo_failinit.ko": -19}  # what a sample's own init() returns: no file tells, and code is not run
 

@@ -1,33 +1,28 @@
-"""Everything that is a table, as pandas DataFrames; pandas is imported here and nowhere else."""
+"""What is in a module file, as pandas DataFrames. pandas is imported when a table is asked for: the model needs none."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-import pandas as pd
 from elftools.elf import enums
 
-from ..model.recording import Recording, hexa
 from . import klp
-from .elf import RELA, ModuleFile
-from .elf_h import SHN_ABS, SHN_COMMON, SHN_LIVEPATCH, SHN_UNDEF
+from .elf import ElfFile
+from .elf_h import RELA, SHN_ABS, SHN_COMMON, SHN_LIVEPATCH, SHN_UNDEF
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _SECTION_TYPES = {number: name for name, number in enums.ENUM_SH_TYPE_BASE.items() if isinstance(number, int)}
 _SPECIAL = {SHN_UNDEF: "UNDEF", SHN_ABS: "ABS", SHN_COMMON: "COMMON", SHN_LIVEPATCH: "LIVEPATCH"}
-_FLAGS = (
-    (0x1, "W"),
-    (0x2, "A"),
-    (0x4, "X"),
-    (0x10, "M"),
-    (0x20, "S"),
-    (0x40, "I"),
-    (0x80, "L"),
-    (0x200, "G"),
-    (0x00100000, "K"),
-)
+_FLAGS = tuple(zip((0x1, 0x2, 0x4, 0x10, 0x20, 0x40, 0x80, 0x200, 0x00100000), "WAXMSILGK", strict=True))
 
 
-def sections(file: ModuleFile) -> pd.DataFrame:
+def sections(file: ElfFile) -> pd.DataFrame:
     """One row a section, index as in the file. Flags are readelf's letters, and K for SHF_RELA_LIVEPATCH."""
+    import pandas as pd
+
     shdrs = file.shdrs
     return pd.DataFrame(
         {
@@ -43,7 +38,7 @@ def sections(file: ModuleFile) -> pd.DataFrame:
     )
 
 
-def _section_label(file: ModuleFile, number: int) -> str:
+def _section_label(file: ElfFile, number: int) -> str:
     if number in _SPECIAL:
         return _SPECIAL[number]
     return file.section_names[number] if number < len(file.shdrs) else hex(number)
@@ -59,8 +54,10 @@ def _unique(labels: list[str]) -> list[str]:
     return result if len(set(result)) == len(result) else [f"{n}:{label}" for n, label in enumerate(labels)]
 
 
-def symbols(file: ModuleFile) -> pd.DataFrame:
+def symbols(file: ElfFile) -> pd.DataFrame:
     """One row a symbol, index as in the file: relocations refer to it by that, since names come twice."""
+    import pandas as pd
+
     info = file.symtab["info"]
     numbers, codes = np.unique(file.symtab["shndx"], return_inverse=True)
     labels = _unique([_section_label(file, n) for n in numbers.tolist()])
@@ -78,8 +75,10 @@ def symbols(file: ModuleFile) -> pd.DataFrame:
     )
 
 
-def relocations(file: ModuleFile) -> pd.DataFrame:
+def relocations(file: ElfFile) -> pd.DataFrame:
     """One row a relocation, in file order: section (the SHT_RELA one), target, offset, type, symbol, symbol_index, addend."""
+    import pandas as pd
+
     parts = [file.rela(i) for i in file.rela_sections]
     rela = np.concatenate([np.zeros(0, RELA), *parts])
     codes = np.repeat(np.arange(len(parts)), [len(p) for p in parts])
@@ -102,8 +101,10 @@ def relocations(file: ModuleFile) -> pd.DataFrame:
     )
 
 
-def livepatch_sites(file: ModuleFile) -> pd.DataFrame:
+def livepatch_sites(file: ElfFile) -> pd.DataFrame:
     """One row a livepatch relocation: the object it waits for, the site in the livepatch, type, symbol, position, addend."""
+    import pandas as pd
+
     rows = []
     for site in klp.sites(file):
         symbol = klp.parse_symbol(site.symbol)
@@ -119,18 +120,3 @@ def livepatch_sites(file: ModuleFile) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows, columns=["object", "site", "type", "bytes", "symbol", "sympos", "addend"])
-
-
-def story(recording: Recording) -> pd.DataFrame:
-    """One row a step: command, errno, and where each module of the story is."""
-    names = list(dict.fromkeys(row["name"] for step in recording for row in step.modules or ()))
-    rows = []
-    for step in recording:
-        row = {"command": step.command, "errno": step.errno}
-        for name in names:
-            found = step.module(name)
-            row[name] = hexa(found["base"]) if found else ("not loaded" if step.modules is not None else "?")
-        rows.append(row)
-    table = pd.DataFrame(rows)
-    table.index = pd.RangeIndex(1, len(table) + 1, name="step")
-    return table

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .run import MONTH, Customer, Fleet
+from .fleet import MONTH, Customer, Fleet
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

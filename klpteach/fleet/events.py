@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from operator import add
 from typing import NamedTuple
 
 from ..model.errno import ENODEV
 from ..model.kernel import Kernel
 from ..model.layout import ONE_BLOCK, SEPARATE
 from ..model.module import LIVE
-from ..model.recording import Step
+from ..model.step import Step
 
 ROOM = 0x1000000  # bytes from one place to the next; a sixteenth for each kind of memory
 
@@ -92,7 +93,7 @@ def commands(kernel: Kernel, event: Event, cast: Cast) -> Iterator[str]:
 def places(kernel: Kernel, target: str, cast: Cast) -> list[dict[str, int]]:
     """The places that a target goes round: kind of memory -> address. Far from where the other modules are put."""
     first = cast.targets.index(target) * cast.places + 1
-    starts = [kernel.cpu.modules_start + number * ROOM for number in range(first, first + cast.places)]
+    starts = [kernel.arch.modules_start + number * ROOM for number in range(first, first + cast.places)]
     kinds = (*ONE_BLOCK, *SEPARATE)
     return [{kind: start + number * ROOM // 16 for number, kind in enumerate(kinds)} for start in starts]
 
@@ -109,7 +110,7 @@ def _place(kernel: Kernel, event: Event, cast: Cast) -> None:
 
 def livepatches(kernel: Kernel) -> dict[str, bool]:
     """The livepatches that an administrator has loaded, oldest first, and whether each is in force."""
-    if kernel.rules.split_per_object:
+    if kernel.split:
         return {one.name: one.enabled and bool(one.parts) for one in kernel.split.installed}
     active = {patch.name for patch in kernel.klp.patches if patch.enabled}
     return {mod.name: mod.name in active for mod in kernel.modules if mod.file.is_livepatch}
@@ -123,14 +124,14 @@ def _remove_idle(kernel: Kernel) -> Iterator[str]:
 
 def perform(kernel: Kernel, event: Event, cast: Cast) -> Effects:
     """Run an event's commands on a kernel and count what it answered."""
-    failing = set(event.failing) | ({event.module} if event.kind == "fail" else set())
+    failing = {*event.failing, event.module} if event.kind == "fail" else event.failing
     _place(kernel, event, cast)
     usual = dict(kernel.init_errno)
     kernel.init_errno.update({f"{name}.ko": ENODEV for name in failing})
     before, total = _targets(kernel, cast), Effects()
     for command in commands(kernel, event, cast):
         step = kernel.run(command)
-        total = _sum(total, _answer(step, event, cast))
+        total = Effects(*map(add, total, _answer(step, event, cast)))
         if step.oops:
             return total
     kernel.init_errno = usual
@@ -143,14 +144,9 @@ def _targets(kernel: Kernel, cast: Cast) -> set[str]:
     return {mod.name for mod in kernel.modules if cast.is_target(mod.name)}
 
 
-def _sum(one: Effects, other: Effects) -> Effects:
-    return Effects(*(a + b for a, b in zip(one, other, strict=True)))
-
-
 def _answer(step: Step, event: Event, cast: Cast) -> Effects:
     """One command's errno, as a count of one of the things that the fleet counts."""
-    verb, what = step.command.split()[:2]
-    name = what.removesuffix(".ko")
+    verb, name = step.did.verb, step.did.what.removesuffix(".ko")
     if step.oops:
         return Effects(oopses=1)
     if event.kind == "damaged" and verb == "modprobe":
@@ -161,4 +157,5 @@ def _answer(step: Step, event: Event, cast: Cast) -> Effects:
         return Effects(refused_removals=int(cast.is_target(name)))
     if not cast.is_target(name):
         return Effects(refused_livepatches=1)
-    return Effects(refused_loads=int(not (step.errno == ENODEV and (event.kind == "fail" or name in event.failing))))
+    failed_by_itself = step.errno == ENODEV and (event.kind == "fail" or name in event.failing)
+    return Effects() if failed_by_itself else Effects(refused_loads=1)

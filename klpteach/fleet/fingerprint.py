@@ -9,12 +9,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..files.elf import ModuleFile
 from ..files.klp import Site, sites
+from ..files.module_file import ModuleFile
 from ..files.relocation_types import LI_MASK, REL24
-from ..model.arch.base import Array
-from ..model.arch.ppc64le import stub_table
+from ..model.arch.ppc64le_section import stub_table
 from ..model.arch.stubs import StubTable
+from ..model.image import Array
 from ..model.kernel import Kernel
 from ..model.klp_structs import KlpFunc, KlpObject, KlpPatch
 from ..model.module import LIVE, Module
@@ -38,7 +38,7 @@ class Condition(NamedTuple):
 
 
 def fingerprint(kernel: Kernel) -> Hashable:
-    """All that can decide what the kernel answers later, and nothing else: two histories that agree here have one future.
+    """All that can decide what the kernel answers later, and nothing else: equal fingerprints have the same future.
 
     Addresses are left out on x86_64, where no outcome depends on them. On ppc64le those of the targets stay, with every
     livepatch's stubs and calls: whether a call finds its stub again depends on where its target was before.
@@ -47,12 +47,12 @@ def fingerprint(kernel: Kernel) -> Hashable:
         return "hangs"
     modules = sorted((_module(mod) for mod in kernel.modules), key=repr)
     patches = tuple(_patch(patch) for patch in kernel.klp.patches)
-    where = _addresses(kernel) if kernel.arch == "ppc64le" else ()
-    split = tuple(
-        (one.name, one.enabled, tuple((o, part.filename) for o, part in one.parts.items()))
-        for one in kernel.split.installed
+    installed = tuple(
+        (one.name, one.enabled, tuple((label, part.filename) for label, part in one.parts.items()))
+        for one in (kernel.split.installed if kernel.split else ())
     )
-    return (tuple(modules), patches, kernel.klp.transition is not None, split, where)
+    where = _addresses(kernel) if kernel.arch.has_stubs else ()
+    return (tuple(modules), patches, kernel.klp.transition is not None, installed, where)
 
 
 def _module(mod: Module) -> Hashable:
@@ -91,14 +91,17 @@ def _switches(struct: KlpPatch | KlpObject | KlpFunc) -> tuple[Hashable, ...]:
 @lru_cache(maxsize=64)
 def _site_bytes(file: ModuleFile) -> dict[int, list[tuple[Site, bytes]]]:
     """Section -> its livepatch sites, with the bytes that the file has there."""
-    index = {name: number for number, name in reversed(list(enumerate(file.section_names)))}
     found: dict[int, list[tuple[Site, bytes]]] = {}
-    for site in sites(file):
-        if site.section in index:
-            body = file.section_bytes(index[site.section])
-            there = bytes(body[site.offset : site.offset + site.width])
-            found.setdefault(index[site.section], []).append((site, there))
+    for section, site in _placed_sites(file):
+        body = file.section_bytes(section)
+        found.setdefault(section, []).append((site, bytes(body[site.offset : site.offset + site.width])))
     return found
+
+
+def _placed_sites(file: ModuleFile) -> Iterator[tuple[int, Site]]:
+    """(section, site) of each livepatch site; of sections with one name the first is meant."""
+    index = {name: number for number, name in reversed(list(enumerate(file.section_names)))}
+    return ((index[site.section], site) for site in sites(file) if site.section in index)
 
 
 def _addresses(kernel: Kernel) -> Hashable:
@@ -133,8 +136,7 @@ def _call_words(mod: Module) -> Array:
 @lru_cache(maxsize=64)
 def _call_sites(file: ModuleFile) -> list[tuple[int, int]]:
     """(section, offset) of every call that livepatch writes."""
-    index = {name: number for number, name in reversed(list(enumerate(file.section_names)))}
-    return [(index[s.section], s.offset) for s in sites(file) if s.type == REL24 and s.section in index]
+    return [(section, site.offset) for section, site in _placed_sites(file) if site.type == REL24]
 
 
 # -- what a state means ---------------------------------------------------------------------------------------------------

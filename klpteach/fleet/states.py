@@ -6,35 +6,17 @@ in afterwards is recognised by what can decide its future. A state and an event 
 
 from __future__ import annotations
 
-import os
+import copy
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
-from typing import Any
 
-from ..files.elf import ModuleFile
 from ..files.samples import open_ko
 from ..model.kernel import Kernel
 from .events import Cast, Effects, Event, perform
 from .fingerprint import Condition, condition, fingerprint
-from .saved import Shelf
 
-
-class Unwatched(Kernel):
-    """A kernel whose steps keep errno and dmesg only, and whose module files are opened once for all of them."""
-
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self.looking = False
-
-    def open_file(self, file: str | os.PathLike[str] | ModuleFile) -> ModuleFile:
-        return file if isinstance(file, ModuleFile) else _opened(self.ko, str(file))
-
-
-@lru_cache(maxsize=64)
-def _opened(folder: Path, filename: str) -> ModuleFile:
-    return open_ko(folder, filename)
+_opened = lru_cache(maxsize=64)(open_ko)  # the machines of a fleet share the files
 
 
 @dataclass(frozen=True)
@@ -64,13 +46,13 @@ class StateTable:
         self.edges: dict[tuple[int, Event], Edge] = {}
         self.commands = 0  # how many the model has run
         self._numbers: dict[Hashable, int] = {}
-        self._shelf = Shelf()
-        self._saved: list[bytes] = []  # a kernel in each state, to go on from
+        self._kernels: list[Kernel] = []  # one in each state, put aside: copies of it go on
         self._number(self.boot())
 
     def boot(self) -> Kernel:
         """A fresh kernel of this table's release and proposals."""
-        return Unwatched(self.arch, self.release, self.proposals, scenario="fleet")
+        mix = self.proposals
+        return Kernel(self.arch, self.release, mix, scenario="fleet", open_file=_opened, records_state=False)
 
     def follow(self, state: int, event: Event) -> Edge:
         """Where the event leads: from memory, or by asking the model."""
@@ -82,20 +64,17 @@ class StateTable:
     def _explore(self, state: int, event: Event) -> Edge:
         if self.conditions[state].hangs:
             return Edge(state, Effects())  # klp_mutex is held for ever: no command comes back
-        kernel = self._shelf.take(self._saved[state])
-        effects = self._perform(kernel, event)
-        return Edge(self._number(kernel), effects)
-
-    def _perform(self, kernel: Kernel, event: Event) -> Effects:
+        # A copy of a kernel shares what never changes (files, layouts, rules): see their __deepcopy__.
+        kernel = copy.deepcopy(self._kernels[state])
         effects = perform(kernel, event, self.cast)
         self.commands += len(kernel.recording.steps)
         kernel.recording.steps.clear()
-        return effects
+        return Edge(self._number(kernel), effects)
 
     def _number(self, kernel: Kernel) -> int:
-        """The number of the state that a kernel is in; in a new one it is put aside."""
+        """The number of the state that a kernel is in; a new one's is put aside."""
         known = self._numbers.setdefault(fingerprint(kernel), len(self.conditions))
         if known == len(self.conditions):
             self.conditions.append(condition(kernel, self.cast))
-            self._saved.append(b"" if kernel.wrecked else self._shelf.put(kernel))
+            self._kernels.append(kernel)
         return known

@@ -1,4 +1,4 @@
-"""All machines of the fleet at once, through the days: a machine is a number of a state, an event a look-up in a table."""
+"""All machines of the fleet, day by day: a machine is the number of its state, an event a look-up in a table."""
 
 from __future__ import annotations
 
@@ -9,51 +9,46 @@ import numpy as np
 
 from .days import Kind, Year, kinds
 from .events import Effects, Event
-from .run import Fleet, Mix, Tally
+from .fleet import Fleet, Mix, Tally
 from .states import StateTable
 
 Array = np.ndarray[Any, np.dtype[Any]]
 UNKNOWN = -1
 
 
-class Jumps:
-    """What one event does, as arrays over the states: the next state, and how often it was taken from each."""
+class Transitions:
+    """What one event does, as arrays over the states: the next state, and how often it happened in each."""
 
     def __init__(self, table: StateTable, event: Event) -> None:
         self.table, self.event = table, event
         self.next: Array = np.full(256, UNKNOWN, np.intp)
-        self.taken: Array = np.zeros(256, np.int64)
+        self.count: Array = np.zeros(256, np.int64)
         self.refuses: Array = np.zeros(256, bool)
-        self.ever_refuses = False
 
-    def take(self, states: Array) -> Array:
-        """Where the machines in these states are afterwards. What was never asked before is asked of the model now."""
-        self._grow()
+    def after(self, states: Array) -> Array:
+        """The next state of each machine, by its state now. Where an entry is missing, the model is asked."""
+        while len(self.next) < len(self.table.conditions):
+            self.next = np.concatenate((self.next, np.full_like(self.next, UNKNOWN)))
+            self.count = np.concatenate((self.count, np.zeros_like(self.count)))
+            self.refuses = np.concatenate((self.refuses, np.zeros_like(self.refuses)))
         after = self.next[states]
         if len(after) and after.min() == UNKNOWN:
             for state in np.unique(states[after == UNKNOWN]).tolist():
                 edge = self.table.follow(state, self.event)
                 self.next[state], self.refuses[state] = edge.target, edge.effects.refused_loads > 0
-                self.ever_refuses |= edge.effects.refused_loads > 0
             after = self.next[states]
-        self.taken += np.bincount(states, minlength=len(self.taken))
+        self.count += np.bincount(states, minlength=len(self.count))
         return after
-
-    def _grow(self) -> None:
-        while len(self.next) < len(self.table.conditions):
-            self.next = np.concatenate((self.next, np.full_like(self.next, UNKNOWN)))
-            self.taken = np.concatenate((self.taken, np.zeros_like(self.taken)))
-            self.refuses = np.concatenate((self.refuses, np.zeros_like(self.refuses)))
 
     def effects(self) -> Array:
         """The sum of what it did: one number a field of Effects."""
         total = np.zeros(len(Effects._fields), np.int64)
-        for state in np.flatnonzero(self.taken).tolist():
-            total += self.taken[state] * np.array(self.table.follow(state, self.event).effects, np.int64)
+        for state in np.flatnonzero(self.count).tolist():
+            total += self.count[state] * np.array(self.table.follow(state, self.event).effects, np.int64)
         return total
 
 
-class Looks:
+class Meaning:
     """What the states mean, as arrays over them; down[state, wanted]: something that somebody needs is not there."""
 
     def __init__(self, table: StateTable) -> None:
@@ -78,7 +73,7 @@ class Walk:
     def __init__(self, fleet: Fleet, year: Year, mix: Mix) -> None:
         self.fleet, self.year, self.cast = fleet, year, fleet.cast
         self.table = StateTable(fleet.cast, fleet.release, mix, fleet.arch)
-        self.jumps: dict[Event, Jumps] = {}
+        self.transitions: dict[Event, Transitions] = {}
         self.state: Array = np.zeros(fleet.machines, np.intp)
         self.edition: Array = np.full(fleet.machines, -1, np.int8)
         uses = np.array([self._mask(c.uses) for c in fleet.customers], np.int8)
@@ -92,10 +87,10 @@ class Walk:
         self.present: Array = np.bincount(self.place)  # machines by place
         self.days_in: Array = np.zeros_like(self.present)  # machine-days by place
         self._marks: Array = np.zeros(fleet.machines, bool)
-        self.touched: list[Array] = []  # whose place is to be looked at again
+        self.touched: list[Array] = []  # machines to which something has happened since settle()
         self.crashes = self.repairs = 0
         self._kinds = [kind for kind in kinds(fleet) if len(year.events[kind][1])]
-        self._looks = Looks(self.table)
+        self._meaning = Meaning(self.table)
         self.start(np.arange(fleet.machines))
 
     def _mask(self, targets: Iterable[str]) -> int:
@@ -147,12 +142,12 @@ class Walk:
         """The model's answer for each of the machines."""
         if not len(machines):
             return
-        jumps = self.jumps.get(event) or self.jumps.setdefault(event, Jumps(self.table, event))
+        if event not in self.transitions:
+            self.transitions[event] = Transitions(self.table, event)
         before = self.state[machines]
-        self.state[machines] = jumps.take(before)
+        self.state[machines] = self.transitions[event].after(before)
+        self.saw_refusal[machines] |= self.transitions[event].refuses[before]
         self.touched.append(machines)
-        if jumps.ever_refuses:
-            self.saw_refusal[machines] |= jumps.refuses[before]
 
     def everywhere(self, kind: str, module: str, machines: Array) -> None:
         """A livepatch is loaded: what it finds depends on the hardware of each customer's machines."""
@@ -178,8 +173,8 @@ class Walk:
 
     def crash(self, day: int) -> None:
         """Where overwritten code is in force it may run; then the machine goes down and comes up again."""
-        if self._somebody(self.looks().damaged):
-            machines = np.flatnonzero(self.looks().damaged[self.state])
+        if self._somebody(self.meaning().damaged):
+            machines = np.flatnonzero(self.meaning().damaged[self.state])
             chance = np.random.default_rng((self.fleet.seed, 2_000, day)).random(self.fleet.machines)
             machines = machines[chance[machines] < self.fleet.crash]
             self.crashes += len(machines)
@@ -187,36 +182,39 @@ class Walk:
 
     def repair(self, day: int) -> None:
         """Every care_days somebody looks: livepatches are withdrawn, what is missing is loaded, and the livepatch again."""
-        if not self._somebody(self.looks().down):
+        if not self._somebody(self.meaning().down):
             return
         first, step = day % self.fleet.care_days, self.fleet.care_days
-        down = np.repeat(self.looks().down, 3)  # by place, as _place() counts
+        down = np.repeat(self.meaning().down, 3)  # by place, as _place() counts
         machines = first + step * np.flatnonzero(down[self.place[first::step]])
         if not len(machines):
             return
         self.repairs += len(machines)
-        hanging = self.looks().hangs[self.state[machines]]
+        hanging = self.meaning().hangs[self.state[machines]]
         alive = machines[~hanging]
         self.event(Event("withdraw"), alive)
         self.start(alive)
         self.take_edition(alive)
-        still = self.looks().down[self.state[alive], self.wanted[alive]]
+        still = self.meaning().down[self.state[alive], self.wanted[alive]]
         self.reboot(np.concatenate((machines[hanging], alive[still])))
 
     # -- what is counted ----------------------------------------------------------------------------------------------
 
-    def looks(self) -> Looks:
-        """What the states found so far mean."""
-        if len(self._looks.hangs) < len(self.table.conditions):
-            self._looks = Looks(self.table)
-        return self._looks
+    def meaning(self) -> Meaning:
+        """Of the states that the model has found so far; worked out anew when there are more."""
+        if len(self._meaning.hangs) < len(self.table.conditions):
+            self._meaning = Meaning(self.table)
+        return self._meaning
 
     def _place(self, machines: Array) -> Array:
         place: Array = (self.state[machines] << len(self.cast.targets)) + self.wanted[machines]
         return place * 3 + self.edition[machines] + 1
 
     def settle(self) -> None:
-        """Count again who is where; only those to whom something has happened can have moved."""
+        """Bring `present` up to date: how many machines are in each place."""
+        # A place is (state, wanted, edition) as one number. On most days little happens to most machines, so the count is
+        # corrected by those that were touched: out of their old places, into the new ones. Counting all of them each day
+        # would be the whole cost of a year. The arrays grow first, since the model may have found new states today.
         if not self.touched:
             return
         machines = self._once(self.touched)
@@ -226,11 +224,11 @@ class Walk:
         self.present -= np.bincount(self.place[machines], minlength=size)
         self.place[machines] = self._place(machines)
         self.present += np.bincount(self.place[machines], minlength=size)
-        if self.looks().unpatched.any():
-            self.saw_unpatched[machines] |= self.looks().unpatched[self.state[machines]]
+        if self.meaning().unpatched.any():
+            self.saw_unpatched[machines] |= self.meaning().unpatched[self.state[machines]]
 
     def _once(self, groups: list[Array]) -> Array:
-        """Each machine of the groups once, by number."""
+        """Each machine of the groups once, in order: marks in an array are quicker here than sorting."""
         for group in groups:
             self._marks[group] = True
         machines = np.flatnonzero(self._marks)
@@ -244,7 +242,7 @@ class Walk:
 
     def tally(self) -> Tally:
         """The year in numbers."""
-        effects = sum((jumps.effects() for jumps in self.jumps.values()), np.zeros(len(Effects._fields), np.int64))
+        effects = sum((one.effects() for one in self.transitions.values()), np.zeros(len(Effects._fields), np.int64))
         answers = dict(zip(Effects._fields, effects.tolist(), strict=True))
         return Tally(
             proposals=self.table.proposals,
@@ -255,7 +253,7 @@ class Walk:
             repairs=self.repairs,
             machines_refused=int(self.saw_refusal.sum()),
             machines_unpatched=int(self.saw_unpatched.sum()),
-            unpatched_at_end=int(self.looks().unpatched[self.state].sum()),
+            unpatched_at_end=int(self.meaning().unpatched[self.state].sum()),
             **self._machine_days(),
             states=len(self.table.conditions),
             commands=self.table.commands,
@@ -264,7 +262,7 @@ class Walk:
     def _machine_days(self) -> dict[str, int]:
         """The machine-days of each state, times what the state means."""
         days = dict.fromkeys(("down", "unpatched", "behind", "overwritten", "unneeded", "pinned", "stale"), 0)
-        down = self.looks().down
+        down = self.meaning().down
         for place in np.flatnonzero(self.days_in).tolist():
             rest, edition = divmod(place, 3)
             state, wanted = divmod(rest, 1 << len(self.cast.targets))

@@ -5,10 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from .recording import Step
+from .step import Step
 
 _HASHED = re.compile(r"(?<=loc )[0-9a-f]{16}")
 _VMALLOC = ((0xFF00000000000000, 0xFFFFFFFF80000000), (0xC008000000000000, 0xC00A000000000000))  # x86_64, ppc64le
@@ -131,16 +130,14 @@ def _compare_values(key: str, a: Any, b: Any) -> Iterator[tuple[str, Any, Any]]:
     if isinstance(a, dict) and isinstance(b, dict):
         for name in [*a, *(n for n in b if n not in a)]:
             yield from _compare_values(f"{key} {name}", a.get(name), b.get(name))
-    elif (
-        isinstance(a, list) and isinstance(b, list) and len(a) == len(b) and not key.endswith(("used_by", "functions"))
-    ):
+    elif key.endswith("functions") and None not in (a, b):
+        if set(a) != set(b):
+            yield key, a, b
+    elif isinstance(a, list) and isinstance(b, list) and len(a) == len(b) and not key.endswith("used_by"):
         for number, (left, right) in enumerate(zip(a, b, strict=True)):
             yield from _compare_values(f"{key} {number}", left, right)
     elif key.startswith("symbols ") and a and b and _in_the_copy(a) and _in_the_copy(b):
         if a[1:] != b[1:]:
-            yield key, a, b
-    elif key.endswith("functions") and a is not None and b is not None:
-        if set(a) != set(b):
             yield key, a, b
     elif a != b:
         yield key, a, b

@@ -1,18 +1,18 @@
-"""A module in memory: its bytes, what each symbol's address is, and the ordinary relocations.
+"""A module in memory, and the hooks that write it: what the loader, livepatch and every architecture stand on.
 
-kernel/module/main.c: move_module(), simplify_symbols(), apply_relocations(). Which section goes where is layout.py's.
+Image: kernel/module/main.c, move_module(), simplify_symbols(), apply_relocations(). Arch: include/linux/moduleloader.h. How
+the sections are laid out is worked out in layout.py.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import cached_property
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
 
-from ..errors import LoadRefused
-from ..files.elf import ModuleFile
 from ..files.elf_h import (
     SHF_ALLOC,
     SHF_RELA_LIVEPATCH,
@@ -25,15 +25,55 @@ from ..files.elf_h import (
     SHT_RELA,
     STB_WEAK,
 )
-from ..files.klp import parse_symbol, section_object
-from . import arch, messages
-from .arch.base import Array, Log, Resolve
+from ..files.module_file import ModuleFile
+from ..files.relocation_types import Howto
+from . import messages
 from .errno import ENOENT, ENOEXEC, Oops, Refused
-from .layout import Layout as Layout
-from .layout import layout_sections as layout_sections
-from .layout import section_flags as section_flags
 from .memory import page_align
-from .policy import Behaviour, behaviour
+from .policy import Behaviour
+
+Array = np.ndarray[Any, np.dtype[Any]]
+Log = Callable[[messages.Line], None]
+Label = Callable[[int], str]
+Resolve = Callable[[str], int | None]
+
+NOT_KEPT = (".modinfo", "__versions", ".data..percpu")  # SHF_ALLOC on disk, but not laid out with the rest
+RO_AFTER_INIT = (".data..ro_after_init", "__jump_table")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where each section will stand: section index -> (region, offset), and the size of each region in bytes."""
+
+    places: Mapping[int, tuple[str, int]]
+    sizes: Mapping[str, int]
+    page: int
+    text_size: int  # of one block: where its code ends
+
+    def __deepcopy__(self, memo: object) -> Layout:
+        return self  # it never changes: copies of a kernel share it
+
+    @property
+    def core_size(self) -> int:
+        """What /proc/modules shows: the core block, or all core regions, in whole pages."""
+        return sum(page_align(size, self.page) for region, size in self.sizes.items() if not region.startswith("init"))
+
+    @property
+    def loading_size(self) -> int:
+        """What /proc/modules shows before the init memory is freed."""
+        return sum(page_align(size, self.page) for size in self.sizes.values())
+
+
+@lru_cache(maxsize=128)
+def section_flags(file: ModuleFile) -> list[int]:
+    """sh_flags as the loader's own copy has them: some sections lose SHF_ALLOC, some become read-only after init."""
+    flags: list[int] = file.shdrs["flags"].tolist()
+    for index, name in enumerate(file.section_names):
+        if name in NOT_KEPT:
+            flags[index] &= ~SHF_ALLOC
+        elif name in RO_AFTER_INIT:
+            flags[index] |= SHF_RO_AFTER_INIT
+    return flags
 
 
 class Image:
@@ -44,15 +84,19 @@ class Image:
     """
 
     def __init__(
-        self, file: ModuleFile, layout: Layout, bases: Mapping[str, int], memory: Mapping[str, Array], percpu: int = 0
+        self,
+        file: ModuleFile,
+        arch: Arch,
+        layout: Layout,
+        bases: Mapping[str, int],
+        memory: Mapping[str, Array],
+        percpu: int = 0,
     ) -> None:
-        self.file, self.layout, self.bases, self.percpu = file, layout, dict(bases), percpu
-        self.arch = arch.of(file.arch)
-        self.stub_table: Any = None  # ppc64le: arch.stubs.StubTable
+        self.file, self.arch, self.layout, self.bases, self.percpu = file, arch, layout, dict(bases), percpu
+        self.stub_table: Any = None  # ppc64le: arch.stubs.StubTable, made at the first use
         self.formed = self.initialised = False  # complete_formation() and do_init_module() take write permissions away
-        self.memory = {
-            region: memory.get(region, np.zeros(0, "u1")) for region in layout.sizes
-        }  # an empty one is not allocated
+        nothing = np.zeros(0, "u1")  # an empty region is not allocated
+        self.memory = {region: memory.get(region, nothing) for region in layout.sizes}
         self.address = [0] * len(file.shdrs)
         for index, (region, offset) in layout.places.items():
             self.address[index] = self.bases[region] + offset
@@ -70,156 +114,152 @@ class Image:
     @cached_property
     def sections(self) -> dict[str, tuple[int, memoryview]]:
         """Name -> (address, bytes) of every section in memory; empty ones are left out, as in /sys/module/*/sections."""
-        indices = sorted(i for i in self.layout.places if self.file.shdrs["size"][i])
-        return {self.file.section_names[i]: (self.address[i], memoryview(self.bytes_of(i))) for i in indices}  # type: ignore[arg-type]
+        kept = (i for i in sorted(self.layout.places) if self.file.shdrs["size"][i])
+        return {self.file.section_names[i]: (self.address[i], self.bytes_of(i).data) for i in kept}
 
-    def simplify_symbols(self, name: str, resolve: Resolve, log: Log) -> None:
+    def is_read_only(self, index: int) -> bool:
+        """Whether a plain store into section `index` faults now (CONFIG_STRICT_MODULE_RWX)."""
+        flags = section_flags(self.file)[index]
+        return self.formed and (not flags & SHF_WRITE or (self.initialised and bool(flags & SHF_RO_AFTER_INIT)))
+
+
+@dataclass(frozen=True)
+class Loading:
+    """A module that is being written: its image, its name for messages, by which rules, and where complaints go."""
+
+    image: Image
+    name: str
+    rules: Behaviour
+    log: Log
+
+    def refuse(self, message: messages.Message, errno: int = ENOEXEC, **args: Any) -> Refused:
+        """Print why; what is to be raised then."""
+        self.log(message(module=self.name, **args))
+        return Refused(errno)
+
+    def oops(self, what: str, address: int) -> Oops:
+        """The kernel wanted to read or write where it must not; what is to be raised after the first line of the oops."""
+        line = self.image.arch.fault(what, address)
+        self.log(line)
+        return Oops(line.render())
+
+    def simplify_symbols(self, resolve: Resolve) -> None:
         """Give every symbol its address. The loop goes on after an error, so all unknown symbols are listed.
 
         Errors: Refused with the errno of the last one. Source: simplify_symbols().
         """
-        error, shnum = 0, len(self.file.shdrs)
-        percpu = next((i for i, n in enumerate(self.file.section_names) if n == ".data..percpu"), None)
-        section = self.file.symtab["shndx"]
-        inside = (section != SHN_UNDEF) & (section < shnum)
-        left_behind = self.file.shdrs["offset"] + np.uint64(
-            self.arch.temporary_image
-        )  # not laid out: sh_addr stays in the copy
-        addresses = np.where(np.array(self.address, "u8") == 0, left_behind, np.array(self.address, "u8"))
-        if percpu is not None:
-            addresses[percpu] = self.percpu
-        self.symbols[inside] += addresses[section[inside]]
-        for index in np.flatnonzero(~inside).tolist()[1:]:
-            error = self._special_symbol(index, int(section[index]), name, resolve, log) or error
-        if error:
-            raise Refused(error)
+        file, image = self.file, self.image
+        section = file.symtab["shndx"]
+        inside = (section != SHN_UNDEF) & (section < len(file.shdrs))
+        addresses = np.array(image.address, "u8")
+        # A section that was not laid out keeps the sh_addr that it had in the copy of the file.
+        addresses = np.where(addresses == 0, file.shdrs["offset"] + np.uint64(image.arch.temporary_image), addresses)
+        if ".data..percpu" in file.section_names:
+            addresses[file.section_names.index(".data..percpu")] = image.percpu
+        image.symbols[inside] += addresses[section[inside]]
+        errors = [self._special_symbol(index, resolve) for index in np.flatnonzero(~inside).tolist()[1:]]
+        if any(errors):
+            raise Refused([error for error in errors if error][-1])
 
-    def _special_symbol(self, index: int, section: int, module: str, resolve: Resolve, log: Log) -> int:
-        name = self.file.symbol_names[index]
+    def _special_symbol(self, index: int, resolve: Resolve) -> int:
+        file, name, section = self.file, self.file.symbol_names[index], int(self.file.symtab["shndx"][index])
         if section in (SHN_ABS, SHN_LIVEPATCH):  # livepatch fills in its own, later
             return 0
         if section == SHN_UNDEF:
             address = resolve(name)
             if address is not None:
-                self.symbols[index] = address
-            elif self.file.symtab["info"][index] >> 4 != STB_WEAK and name != "_GLOBAL_OFFSET_TABLE_":
-                log(messages.UNKNOWN_SYMBOL(module=module, name=name, err=ENOENT))
-                return ENOENT
+                self.image.symbols[index] = address
+            elif file.symtab["info"][index] >> 4 != STB_WEAK and name != "_GLOBAL_OFFSET_TABLE_":
+                return self.refuse(messages.UNKNOWN_SYMBOL, ENOENT, name=name, err=ENOENT).errno
             return 0
         if section == SHN_COMMON:
-            if not name.startswith("__gnu_lto"):
-                log(messages.COMMON(module=module))
-                return ENOEXEC
-            return 0
-        log(messages.BAD_SECTION_INDEX(module=module, name=name, index=section, max=len(self.file.shdrs) - 1))
-        return ENOEXEC
+            return 0 if name.startswith("__gnu_lto") else self.refuse(messages.COMMON).errno
+        return self.refuse(messages.BAD_SECTION_INDEX, name=name, index=section, max=len(file.shdrs) - 1).errno
 
-    def apply_relocations(self, name: str, rules: Behaviour, write_klp: Callable[[int], None], log: Log) -> None:
+    def apply_relocations(self, write_klp: Callable[[int], None]) -> None:
         """Apply every relocation section in header order, livepatch ones through write_klp(index).
 
         Errors: Refused at the first that fails. Source: apply_relocations().
         """
-        shdrs = self.file.shdrs
-        for index in range(1, len(shdrs)):
-            target = int(shdrs["info"][index])
-            if target >= len(shdrs) or not section_flags(self.file, target) & SHF_ALLOC:
+        flags = section_flags(self.file)
+        for index, (kind, target) in enumerate(self.file.shdrs[["type", "info"]].tolist()):
+            if not index or target >= len(flags) or not flags[target] & SHF_ALLOC:
                 continue
-            if shdrs["flags"][index] & SHF_RELA_LIVEPATCH:
+            if flags[index] & SHF_RELA_LIVEPATCH:
                 write_klp(index)
-            elif shdrs["type"][index] == SHT_RELA:
-                self.apply_relocate_add(index, name, rules, log)
+            elif kind == SHT_RELA:
+                self.image.arch.apply_relocate_add(self, index)
 
-    def apply_relocate_add(self, index: int, name: str, rules: Behaviour, log: Log) -> None:
-        """Write one relocation section (arch/…)."""
-        self.arch.apply_relocate_add(self, index, name, rules, log)
-
-    def clear_relocate_add(self, index: int, name: str, rules: Behaviour, log: Log) -> None:
-        """Undo one relocation section (arch/…)."""
-        self.arch.clear_relocate_add(self, index, name, rules, log)
-
-    def is_read_only(self, index: int) -> bool:
-        """Whether a plain store into section `index` faults now (CONFIG_STRICT_MODULE_RWX)."""
-        flags = section_flags(self.file, index)
-        return self.formed and (not flags & SHF_WRITE or (self.initialised and bool(flags & SHF_RO_AFTER_INIT)))
+    @property
+    def file(self) -> ModuleFile:
+        return self.image.file
 
 
-def load_image(
-    module_file: ModuleFile,
-    base: int | Mapping[str, int],
-    resolve: Resolve,
-    release: str = "6.1",
-    init_base: int | None = None,
-    percpu_base: int | None = None,
-) -> Image:
-    """The module as the kernel would have it in memory before its init runs: laid out, symbols resolved, relocated.
+class Arch:
+    """One architecture: its constants, and the hooks that the kernel, too, leaves to arch/*/kernel/module*.c.
 
-    base: address of the core block; for releases with separate allocations (6.4 and later) a dict {"text": address,
-    "data": …}; an int there places the regions one after the other. resolve: undefined symbol name -> address, or None
-    for unknown. Livepatch relocations of modules stay unwritten, those of vmlinux go through resolve too. ppc64le: resolve
-    is asked for ftrace_caller and ftrace_regs_caller as well; where it says None, that stub is not made.
-    Errors: LoadRefused with the errno and the lines printed (errno 0: the kernel oopses).
+    An architecture overrides what it does differently; the rest is the kernel's weak default. Sizes are in bytes, addresses
+    ints. module_area is where modules and other vmalloc memory begin; what lies below is the kernel's own. modules_start is
+    the first address there that a module gets, since the boot has taken some. config: options of the recorded kernels.
 
-    >>> from klpteach.files.samples import sample
-    >>> image = load_image(ModuleFile.open(sample("nfsd_demo.ko")), 0xffffffffc0201000, lambda name: 0xffffffff81000000)
-    >>> hex(image.sections[".text"][0])
-    '0xffffffffc0201000'
+    >>> from klpteach.model import arch
+    >>> hex(arch.of("ppc64le").page), hex(arch.of("x86_64").page)
+    ('0x10000', '0x1000')
     """
-    lines: list[str] = []
-    try:
-        return _load_image(
-            module_file, base, resolve, behaviour(release, arch=module_file.arch), lines, init_base, percpu_base
-        )
-    except Oops as oops:
-        raise LoadRefused(f"{module_file.filename}: the kernel would oops: {oops}", 0, lines) from None
-    except Refused as refused:
-        said = "; ".join(lines) or "nothing"
-        raise LoadRefused(
-            f"{module_file.filename}: the kernel would refuse it ({refused.errno}) and print: {said}",
-            refused.errno,
-            lines,
-        ) from None
 
+    name: str
+    machine: int  # e_machine in the ELF header
+    page: int
+    kernel_text: int
+    module_area: int
+    modules_start: int
+    modules_end: int
+    temporary_image: int  # where the file's copy stands while it is loaded (vmalloc); its address decides nothing
+    relocation_types: Mapping[int, Howto]  # those that the kernel accepts
+    call_type: int | None = None  # the relocation type of a call that goes through a stub
+    nop: int | None = None  # the word that a compiler leaves after such a call
+    restore_r2: int | None = None  # and what the loader makes of it
+    stub_size = 0  # of one slot in .stubs; 0: there are none
+    site_width: int | None = None  # how many bytes a recorder looks at; None: as wide as the relocation's field
+    zero_sites = True  # whether a livepatch's sites hold zeros in its file, and a load asks for zeros
+    clears = True  # whether 6.3 and later take relocations back when a target goes (0c05e7bd2d01)
+    shares_vmalloc = False  # whether vmalloc() takes from the area where modules live
+    config: tuple[str, ...] = ()
 
-def _load_image(
-    on_disk: ModuleFile,
-    base: int | Mapping[str, int],
-    resolve: Resolve,
-    rules: Behaviour,
-    lines: list[str],
-    init_base: int | None,
-    percpu_base: int | None,
-) -> Image:
-    log: Log = lambda line: lines.append(line.render())
-    name, machine = on_disk.name, arch.of(on_disk.arch)
-    module_file = machine.module_frob_arch_sections(on_disk, rules, log)
-    layout = layout_sections(module_file, rules.separate_memory)
-    memory = {region: np.zeros(page_align(size, layout.page), "u1") for region, size in layout.sizes.items()}
-    image = Image(module_file, layout, _bases(layout, base, init_base), memory, percpu_base or 0)
+    @property
+    def has_stubs(self) -> bool:
+        """Whether a call out of a module goes through a table of stubs in it."""
+        return self.stub_size > 0
 
-    def write_vmlinux(index: int) -> None:
-        if section_object(module_file.section_names[index]) != "vmlinux":
-            return
-        for symbol in module_file.rela(index)["sym"].tolist():
-            parsed = parse_symbol(module_file.symbol_names[symbol])
-            address = resolve(parsed.name) if parsed else None
-            if address is not None:
-                image.symbols[symbol] = address
-        image.apply_relocate_add(index, name, rules, log)
+    def __deepcopy__(self, memo: object) -> Arch:
+        return self  # it never changes: copies of a kernel share it
 
-    image.simplify_symbols(name, resolve, log)
-    image.apply_relocations(name, rules, write_vmlinux, log)
-    machine.module_finalize(image, name, rules, resolve, log)
-    return image
+    def module_frob_arch_sections(self, file: ModuleFile, rules: Behaviour, log: Log) -> ModuleFile:
+        """The loader's own copy of the file, with what the architecture changes in it. Errors: Refused."""
+        return file
 
+    def module_init_section(self, name: str) -> bool:
+        """Whether a section is freed after init."""
+        return name.startswith(".init")
 
-def _bases(layout: Layout, base: int | Mapping[str, int], init_base: int | None) -> dict[str, int]:
-    """An address for every region: the given ones, the rest behind them with a guard page between."""
-    given = dict(base) if isinstance(base, Mapping) else {next(iter(layout.sizes)): base}
-    if init_base is not None:
-        given.setdefault("init" if "init" in layout.sizes else "init_text", init_base)
-    free = max((given[r] + page_align(layout.sizes.get(r, 0), layout.page) for r in given), default=0)
-    for region, size in layout.sizes.items():
-        if region not in given:
-            given[region] = free = page_align(free, layout.page) + layout.page
-            free += page_align(size, layout.page)
-    return {region: given[region] for region in layout.sizes}
+    def apply_relocate_add(self, me: Loading, relsec: int) -> None:
+        """Write one relocation section. Errors: Refused, Oops; what was written before stays written, as in the kernel."""
+        raise NotImplementedError
+
+    def clear_relocate_add(self, me: Loading, relsec: int) -> None:
+        """Undo one relocation section. Errors: Refused, Oops."""
+        raise NotImplementedError
+
+    def module_finalize(self, me: Loading, resolve: Resolve) -> None:
+        """What is done after the relocations, before anything runs. Errors: Refused."""
+
+    def fault(self, what: str, address: int) -> messages.Line:
+        """The first line of an oops: a read or a write at an address that does not allow it."""
+        return messages.PAGE_FAULT(loc=f"{address:016x}")
+
+    def stubs(self, image: Image, file: ModuleFile, rules: Behaviour, label: Label) -> dict[str, Any] | None:
+        """The table of call stubs as a recording shows it; None where the architecture has none.
+
+        file tells a recorder how long the table is; label names an address.
+        """
+        return None

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from .module import Module
 
-PATCHED, UNPATCHED = (
-    "patching",
-    "unpatching",
-)  # KLP_PATCHED, KLP_UNPATCHED (KLP_TRANSITION_… since 6.11), by their words in dmesg
+# KLP_PATCHED and KLP_UNPATCHED (KLP_TRANSITION_… since 6.11), by their words in dmesg
+PATCHED, UNPATCHED = "patching", "unpatching"
 
 
 @dataclass(eq=False)
 class KlpFunc:
-    """struct klp_func. A nop (atomic replace) restores the original: its new_func is the old one."""
+    """struct klp_func. A nop (atomic replace) restores the original. Simplified: no new_func, since no code runs here."""
 
     old_name: str
     old_sympos: int
-    new_func: int
     nop: bool = False
     old_func: int = 0
     patched: bool = False
@@ -30,7 +27,7 @@ class KlpFunc:
 
     def same_function(self, other: KlpFunc) -> bool:
         """klp_find_func(): positions 0 and 1 are the same."""
-        return self.old_name == other.old_name and (self.old_sympos or 1) == (other.old_sympos or 1)
+        return self.sysfs_name == other.sysfs_name
 
 
 @dataclass(eq=False)
@@ -84,3 +81,7 @@ class LivepatchState:
     target: str = PATCHED  # klp_target_state
     forced: bool = False  # the running transition waits for nobody
     func_stacks: dict[int, list[KlpFunc]] = field(default_factory=dict)  # klp_ops by old function, newest last
+    replaces: Callable[[KlpPatch, KlpPatch], bool] = lambda patch, old: True  # an atomic replace ends every older patch
+
+    def find(self, name: str) -> KlpPatch | None:
+        return next((patch for patch in self.patches if patch.name == name), None)

@@ -1,49 +1,43 @@
 """Loading and removing a module, step by step in the kernel's order (kernel/module/main.c: load_module(), delete_module()).
 
-`kernel` is klpteach.model.kernel.Kernel. A refused load leaves by the way it came: what had been done is undone in reverse.
+A refused load leaves by the way it came: what had been done is undone in reverse.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from ..files.elf import ModuleFile
 from ..files.elf_h import SHN_UNDEF
+from ..files.module_file import ModuleFile
 from . import messages
 from .errno import EAGAIN, EBUSY, EEXIST, ENOENT, ENOEXEC, EPERM, Refused
-from .image import Image
+from .image import Image, Loading
 from .layout import layout_sections
 from .livepatch.core import check_targets, klp_enable_patch, klp_module_coming, klp_module_going
 from .livepatch.relocs import klp_write_section_relocs
 from .module import COMING, GOING, HALF_LOADED, LIVE, Module
-
-if TYPE_CHECKING:
-    from .kernel import Kernel
+from .state import State
 
 GPL_COMPATIBLE = ("GPL", "GPL v2", "GPL and additional rights", "Dual BSD/GPL", "Dual MIT/GPL", "Dual MPL/GPL")
 
 
-def load_module(kernel: Kernel, file: ModuleFile, params: str = "", init_errno: int = 0) -> Module:
+def load_module(kernel: State, file: ModuleFile, params: str = "") -> None:
     """insmod: from the file's bytes to a module in state Live; one that waits half-loaded goes on from there.
 
-    init_errno is what the module's own init() returns (a livepatch's init returns what klp_enable_patch() does).
     Errors: Refused with the errno of init_module(). Simplified: no signatures, no version magic, no symbol CRCs; of
     a module's parameters three mean something: pre_patch_ret, block_transition and replace.
     """
     waiting = kernel.find_module(file.name)
     mod = waiting if waiting and waiting.state == HALF_LOADED else form_module(kernel, file)
-    do_init_module(kernel, mod, params, init_errno)
-    return mod
+    do_init_module(kernel, mod, params)
 
 
-def form_module(kernel: Kernel, file: ModuleFile) -> Module:
+def form_module(kernel: State, file: ModuleFile) -> Module:
     """The first half of load_module(): a module in state Coming, relocated and patched, whose init has not run."""
     early_checks(kernel, file)
     mod = layout_and_allocate(kernel, file)
     try:
         add_unformed_module(kernel, mod)
     except Refused:
-        kernel.free_regions(mod.free())
+        kernel.free_regions(mod.regions)
         raise
     try:
         relocate(kernel, mod)
@@ -55,12 +49,12 @@ def form_module(kernel: Kernel, file: ModuleFile) -> Module:
     return mod
 
 
-def early_checks(kernel: Kernel, file: ModuleFile) -> None:
+def early_checks(kernel: State, file: ModuleFile) -> None:
     """What is said about a module before it has memory; 6.12 looks for a module of the same name first."""
-    if file.arch != kernel.arch:
+    if file.arch != kernel.arch.name:
         kernel.log(messages.BAD_ARCH(machine=file.machine))
         raise Refused(ENOEXEC)
-    if file.name in kernel.host.blacklist:
+    if file.name in kernel.machine.blacklist:
         kernel.log(messages.BLACKLISTED(module=file.name))
         raise Refused(EPERM)
     if kernel.rules.exists_first:
@@ -69,13 +63,13 @@ def early_checks(kernel: Kernel, file: ModuleFile) -> None:
         taint(kernel, file)
 
 
-def check_exists(kernel: Kernel, name: str) -> None:
+def check_exists(kernel: State, name: str) -> None:
     old = kernel.find_module(name)
     if old is not None:
         raise Refused(EEXIST if old.state == LIVE else EBUSY)
 
 
-def taint(kernel: Kernel, file: ModuleFile) -> None:
+def taint(kernel: State, file: ModuleFile) -> None:
     """check_modinfo() (6.1), module_augment_kernel_taints() (6.12): each of the first two lines is printed once a boot."""
     if "intree" not in file.modinfo:
         kernel.log_once(messages.OUT_OF_TREE(module=file.name))
@@ -88,23 +82,21 @@ def taint(kernel: Kernel, file: ModuleFile) -> None:
         kernel.log_once(messages.LICENSE(module=file.name, license=license_))
 
 
-def layout_and_allocate(kernel: Kernel, on_disk: ModuleFile) -> Module:
+def layout_and_allocate(kernel: State, on_disk: ModuleFile) -> Module:
     """Memory for every region, in the kernel's order, and the file's bytes in it."""
-    file = kernel.cpu.module_frob_arch_sections(on_disk, kernel.rules, kernel.log)
-    layout = layout_sections(file, kernel.rules.separate_memory)
+    file = kernel.arch.module_frob_arch_sections(on_disk, kernel.rules, kernel.log)
+    layout = layout_sections(file, kernel.arch, kernel.rules.separate_memory)
     wanted = kernel.placement.get(file.name, {})
-    regions = [
-        kernel.memory.alloc(size, file.name, kind, wanted.get(kind)) for kind, size in layout.sizes.items() if size
-    ]
-    bases = dict.fromkeys(layout.sizes, 0) | {region.kind: region.start for region in regions}
+    kinds = [(kind, size) for kind, size in layout.sizes.items() if size]
+    regions = [kernel.memory.alloc(size, file.name, kind, wanted.get(kind)) for kind, size in kinds]
     kernel.placed[file.name] = {region.kind: region.start for region in regions}
+    bases = dict.fromkeys(layout.sizes, 0) | kernel.placed[file.name]
     memory = {region.kind: region.data for region in regions}
-    return Module(
-        file.name, file, Image(file, layout, bases, memory, wanted.get("percpu", kernel.percpu_base)), regions
-    )
+    image = Image(file, kernel.arch, layout, bases, memory, wanted.get("percpu", kernel.percpu_base))
+    return Module(file.name, file, image, regions)
 
 
-def add_unformed_module(kernel: Kernel, mod: Module) -> None:
+def add_unformed_module(kernel: State, mod: Module) -> None:
     """Take a place in the list of modules; from here on the module taints the kernel."""
     check_exists(kernel, mod.name)
     kernel.modules.append(mod)
@@ -117,63 +109,64 @@ def add_unformed_module(kernel: Kernel, mod: Module) -> None:
 
 def taint_letters(file: ModuleFile, module_sig: bool) -> str:
     """The letters of /proc/modules, in the order of the taint bits."""
-    info = file.modinfo
-    marks = [
-        ("P", info.get("license", "unspecified") not in GPL_COMPATIBLE),
-        ("C", "staging" in info),
-        ("O", "intree" not in info),
-        ("E", module_sig),
-        ("K", file.is_livepatch),
-    ]
-    return "".join(letter for letter, is_set in marks if is_set)
+    marks = {
+        "P": file.modinfo.get("license", "unspecified") not in GPL_COMPATIBLE,
+        "C": "staging" in file.modinfo,
+        "O": "intree" not in file.modinfo,
+        "E": module_sig,
+        "K": file.is_livepatch,
+    }
+    return "".join(letter for letter, is_set in marks.items() if is_set)
 
 
-def relocate(kernel: Kernel, mod: Module) -> None:
-    """Symbols, then relocations; livepatch ones only for vmlinux."""
+def relocate(kernel: State, mod: Module) -> None:
+    """Symbols, then relocations; of the livepatch ones only those for vmlinux."""
     if kernel.rules.depend_on_targets and mod.file.is_livepatch:
         check_targets(kernel, mod)
-    mod.image.simplify_symbols(mod.name, lambda name: kernel.resolve_symbol(mod, name), kernel.log)
-    mod.image.apply_relocations(
-        mod.name, kernel.rules, lambda index: klp_write_section_relocs(kernel, mod, index, None), kernel.log
-    )
-    kernel.cpu.module_finalize(mod.image, mod.name, kernel.rules, kernel.vmlinux_function, kernel.log)
+    me = Loading(mod.image, mod.name, kernel.rules, kernel.log)
+    me.simplify_symbols(lambda name: kernel.resolve_symbol(mod, name))
+    # A module's own relocations are written into the copy that was made a moment ago, so their places hold what the file
+    # has. The .klp.rela sections of other modules are left out here and wait, in a module that is loaded for good.
+    me.apply_relocations(lambda index: klp_write_section_relocs(kernel, mod, index, None))
+    kernel.arch.module_finalize(me, kernel.vmlinux_function)
 
 
-def complete_formation(kernel: Kernel, mod: Module) -> None:
+def complete_formation(kernel: State, mod: Module) -> None:
     """verify_exported_symbols(), then COMING."""
     for name in mod.exports:
         owner = kernel.find_export(name)
         if owner is not None:
-            kernel.log(messages.DUPLICATE_EXPORT(module=mod.name, name=name, owner=owner))
+            kernel.log(messages.DUPLICATE_EXPORT(module=mod.name, name=name, owner=owner.name))
             raise Refused(ENOEXEC)
     mod.image.formed = True
     mod.state = COMING
 
 
-def prepare_coming_module(kernel: Kernel, mod: Module) -> None:
+def prepare_coming_module(kernel: State, mod: Module) -> None:
     """Livepatch is called directly, between ftrace and the notifiers."""
     try:
         klp_module_coming(kernel, mod)
+        for notify in kernel.coming:
+            notify(mod)
     except Refused:
         mod.state = GOING
         raise
 
 
-def do_init_module(kernel: Kernel, mod: Module, params: str, init_errno: int) -> None:
+def do_init_module(kernel: State, mod: Module, params: str) -> None:
     """parse_args(), then init(). If one fails, livepatch hears that the module goes, as if it had been removed."""
     try:
         parse_args(kernel, mod, params)
-        kernel.run_code(mod.name, "init")
-        if init_errno:
-            raise Refused(init_errno)
+        run_code(kernel, mod, "init")
+        if error := kernel.init_errno_of(mod.file):
+            raise Refused(error)
         if calls_klp_enable_patch(mod.file):
             klp_enable_patch(kernel, mod)
     except Refused:
         if mod.state == HALF_LOADED:  # a livepatch holds it: it goes on waiting
             raise
         mod.state = GOING
-        klp_module_going(kernel, mod)
-        unlink(kernel, mod)
+        forget_module(kernel, mod)
         raise
     mod.state, mod.image.initialised = LIVE, True
     if any(obj.patched for patch in kernel.klp.patches for obj in patch.objects):
@@ -182,7 +175,14 @@ def do_init_module(kernel: Kernel, mod: Module, params: str, init_errno: int) ->
     mod.regions = [region for region in mod.regions if not region.kind.startswith("init")]
 
 
-def parse_args(kernel: Kernel, mod: Module, params: str) -> None:
+def run_code(kernel: State, mod: Module, function: str) -> None:
+    """A module's init or exit, if the story declared what it does; module code itself is not run."""
+    code = kernel.module_code.get((mod.name, function))
+    if code is not None:
+        code(kernel)
+
+
+def parse_args(kernel: State, mod: Module, params: str) -> None:
     """NAME=VALUE …, as insmod was given them. Errors: Refused(-EINVAL) for a value that is none of its type."""
     for word in params.split():
         key, _, value = word.partition("=")
@@ -193,6 +193,14 @@ def parse_args(kernel: Kernel, mod: Module, params: str) -> None:
             raise
 
 
+def set_parameter(kernel: State, module: str, key: str, value: str) -> None:
+    """A write to /sys/module/MODULE/parameters/KEY. Errors: Refused(-ENOENT, -EINVAL)."""
+    mod = kernel.find_module(module)
+    if mod is None or key not in mod.parameter_types:
+        raise Refused(ENOENT)
+    mod.set_parameter(key, value)
+
+
 def calls_klp_enable_patch(file: ModuleFile) -> bool:
     """The model does not run code: a module that refers to klp_enable_patch() calls it from its init."""
     return any(
@@ -201,29 +209,41 @@ def calls_klp_enable_patch(file: ModuleFile) -> bool:
     )
 
 
-def unlink(kernel: Kernel, mod: Module) -> None:
+def forget_module(kernel: State, mod: Module) -> None:
+    """What a removed module and one whose init failed have in common: livepatch hears of it, then the memory goes."""
+    klp_module_going(kernel, mod)
+    # Simplified: the kernel's notifiers run before livepatch. Those of a proposal ask user space for something, and that
+    # is done when the module has gone.
+    for notify in kernel.going:
+        notify(mod)
+    unlink(kernel, mod)
+
+
+def unlink(kernel: State, mod: Module) -> None:
     """Off the list, references given back, memory freed."""
     mod.drop_uses()
     if mod in kernel.modules:
         kernel.modules.remove(mod)
-    kernel.free_regions(mod.free())
+    # The freed range is the lowest hole that fits when the module comes back, so it mostly lands where it was. Then the
+    # bytes that the livepatch still has for it are even the right ones, and the check refuses them all the same.
+    kernel.free_regions(mod.regions)
 
 
-def delete_module(kernel: Kernel, name: str) -> None:
+def delete_module(kernel: State, name: str) -> None:
     """rmmod. Errors: Refused: -ENOENT no such module, -EAGAIN in use, -EBUSY not Live, or no exit function."""
     mod = kernel.find_module(name)
     if mod is None:
         raise Refused(ENOENT)
     if mod.holders:
         raise Refused(EAGAIN)
-    if mod.state not in (LIVE, HALF_LOADED):
+    if mod.state not in (LIVE, HALF_LOADED) or mod.permanent:
         raise Refused(EBUSY)
-    if mod.permanent:
-        raise Refused(EBUSY)
+    # A livepatch holds no reference to what it patches, so rmmod of a patched module is allowed: that was the design,
+    # and the question of 2019 is whether it was a good one. With deny-removal there is a reference to be found here.
     if mod.references:
         raise Refused(EAGAIN)
-    state, mod.state = mod.state, GOING
-    if state == LIVE:
-        kernel.run_code(mod.name, "exit")  # its functions are still redirected
-    klp_module_going(kernel, mod)
-    unlink(kernel, mod)
+    was_live = mod.state == LIVE
+    mod.state = GOING
+    if was_live:
+        run_code(kernel, mod, "exit")  # its functions are still redirected
+    forget_module(kernel, mod)

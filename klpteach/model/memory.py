@@ -16,9 +16,6 @@ import numpy as np
 from .errno import ENOMEM, Refused
 
 PAGE = 0x1000
-# MODULES_VADDR with CONFIG_RANDOMIZE_BASE is 0xffffffffc0000000; the kernel itself takes the first 2 MiB and a page (nokaslr).
-MODULES_START, MODULES_END = 0xFFFFFFFFC0201000, 0xFFFFFFFFFF000000
-KERNEL_TEXT = 0xFFFFFFFF81000000
 
 
 def page_align(size: int, page: int = PAGE) -> int:
@@ -45,18 +42,20 @@ class Region:
         return self.start + self.size
 
 
+@dataclass(eq=False)
 class AddressSpace:
-    """The module area. Addresses are ints; every mapping's bytes are a numpy array of uint8.
+    """The module area, [start, end). Addresses are ints; every mapping's bytes are a numpy array of uint8.
 
-    >>> space = AddressSpace()
+    >>> space = AddressSpace(0xffffffffc0201000, 0xffffffffff000000)
     >>> first = space.alloc(0x3000, "nfsd", "core")
     >>> space.free(first); hex(space.alloc(0x3000, "nfsd", "core").start), hex(space.alloc(1, "lockd", "core").start)
     ('0xffffffffc0201000', '0xffffffffc0205000')
     """
 
-    def __init__(self, start: int = MODULES_START, end: int = MODULES_END, page: int = PAGE) -> None:
-        self.start, self.end, self.page = start, end, page
-        self.regions: list[Region] = []
+    start: int
+    end: int
+    page: int = PAGE
+    regions: list[Region] = field(default_factory=list)  # by address
 
     def __iter__(self) -> Iterator[Region]:
         return iter(self.regions)

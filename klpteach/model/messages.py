@@ -40,6 +40,9 @@ class Message:
     def __call__(self, **args: Any) -> Line:
         return Line(self, args)
 
+    def __deepcopy__(self, memo: object) -> Message:
+        return self  # it never changes: copies of a kernel share it
+
     @cached_property
     def _regex(self) -> re.Pattern[str]:
         pieces = re.split(r"\{(\w+)[^}]*\}", self.format)
@@ -73,57 +76,38 @@ class Line:
         return self.message.format.format(**args)
 
 
+# What a field looks like; any other is whatever stands there.
 _FIELDS = {
-    "type": r"\d+",
+    **dict.fromkeys(("type", "index", "max", "pos", "sec", "idx"), r"\d+"),
+    **dict.fromkeys(("val", "old", "new"), "[0-9a-f]+"),
+    **dict.fromkeys(("err", "offset"), r"-?\d+"),
     "loc": r"(?:[0-9a-fx]+|\(____ptrval____\))",
-    "val": "[0-9a-f]+",
-    "err": r"-?\d+",
-    "index": r"\d+",
-    "max": r"\d+",
-    "pos": r"\d+",
-    "old": "[0-9a-f]+",
-    "new": "[0-9a-f]+",
-    "sec": r"\d+",
-    "idx": r"\d+",
     "insn": "[0-9a-f]{8}",
     "where": r"\S+(?: \[\S+\])?",
-    "offset": r"-?\d+",
     "stub": r"(?:\S+ )?stub_for_addr\S*",
 }
 
-_X86, _MAIN, _CORE, _TRANSITION = (
-    "arch/x86/kernel/module.c",
-    "kernel/module/main.c",
-    "kernel/livepatch/core.c",
-    "kernel/livepatch/transition.c",
-)
-_PATCH = "kernel/livepatch/patch.c"
-_PPC = "arch/powerpc/kernel/module_64.c"
+# fmt: off
+_X86, _PPC = "arch/x86/kernel/module.c", "arch/powerpc/kernel/module_64.c"
+_MAIN, _CORE = "kernel/module/main.c", "kernel/livepatch/core.c"
+_TRANSITION, _PATCH = "kernel/livepatch/transition.c", "kernel/livepatch/patch.c"
 
 # -- relocation, x86_64 ---------------------------------------------------------------------------------------------------
-NONZERO_SKIPPING = Message(
-    ERR,
-    _X86,
+# 4.15 to 6.2: S + A
+NONZERO_SKIPPING = Message(ERR, _X86,
     "module: x86/modules: Skipping invalid relocation target, existing value is nonzero "
-    "for type {type}, loc {loc}, val {val:x}",
-)  # 4.15 to 6.2: S + A
-NONZERO = Message(
-    ERR,
-    _X86,
-    "module: x86/modules: Invalid relocation target, existing value is nonzero for type {type}, loc {loc}, val {val:x}",
-)  # 6.3 and later: S + A - P
-NONZERO_619 = Message(
-    ERR,
-    _X86,
+    "for type {type}, loc {loc}, val {val:x}")
+# 6.3 and later: S + A - P
+NONZERO = Message(ERR, _X86,
     "module: x86/modules: Invalid relocation target, existing value is nonzero "
-    "for sec {sec}, idx {idx}, type {type}, loc {loc}, val {val:x}",
-)  # 6.19 and later
-MISMATCH = Message(
-    WARNING,
-    _X86,
+    "for type {type}, loc {loc}, val {val:x}")
+# 6.19 and later
+NONZERO_619 = Message(ERR, _X86,
+    "module: x86/modules: Invalid relocation target, existing value is nonzero "
+    "for sec {sec}, idx {idx}, type {type}, loc {loc}, val {val:x}")
+MISMATCH = Message(WARNING, _X86,
     "module: x86/modules: Invalid relocation target, existing value does not match expected value "
-    "for type {type}, loc {loc}, val {val:x}",
-)
+    "for type {type}, loc {loc}, val {val:x}")
 OVERFLOW = Message(ERR, _X86, "module: overflow in relocation type {type} val {val:x}")
 NOT_MCMODEL = Message(ERR, _X86, "module: `{module}' likely not compiled with -mcmodel=kernel")
 UNKNOWN_RELA = Message(ERR, _X86, "module: {module}: Unknown rela relocation: {type}")
@@ -141,23 +125,19 @@ STUB_RANGE = Message(ERR, _PPC, "module_64: {module}: Address {loc} of stub out 
 CUT_HERE = Message(WARNING, "kernel/panic.c", "------------[ cut here ]------------")
 STUB_WARNING = Message(WARNING, "kernel/panic.c", "WARNING: CPU: {cpu} PID: {pid} at {stub}")
 END_TRACE = Message(WARNING, "kernel/panic.c", "---[ end trace 0000000000000000 ]---")
-CANNOT_CLEAR = Message(
-    ERR, "no kernel: the proposal clear-relocations", "module_64: {module}: cannot clear relocation type {type}"
-)
-DATA_ACCESS = Message(
-    1, "arch/powerpc/mm/fault.c", "BUG: Unable to handle kernel data access on {what} at 0x{address:08x}"
-)
+CANNOT_CLEAR = Message(ERR, "no kernel: the proposal clear-relocations",
+    "module_64: {module}: cannot clear relocation type {type}")
+DATA_ACCESS = Message(1, "arch/powerpc/mm/fault.c",
+    "BUG: Unable to handle kernel data access on {what} at 0x{address:08x}")
 
 # -- loading --------------------------------------------------------------------------------------------------------------
 OUT_OF_TREE = Message(WARNING, _MAIN, "{module}: loading out-of-tree module taints kernel.")
 TAINT_LIVEPATCH = Message(NOTICE, _MAIN, "{module}: tainting kernel with TAINT_LIVEPATCH")
-UNSIGNED = Message(
-    NOTICE, _MAIN, "{module}: module verification failed: signature and/or required key missing - tainting kernel"
-)
+UNSIGNED = Message(NOTICE, _MAIN,
+    "{module}: module verification failed: signature and/or required key missing - tainting kernel")
 LICENSE = Message(WARNING, _MAIN, "{module}: module license '{license}' taints kernel.")
-STAGING = Message(
-    WARNING, _MAIN, "{module}: module is from the staging directory, the quality is unknown, you have been warned."
-)
+STAGING = Message(WARNING, _MAIN,
+    "{module}: module is from the staging directory, the quality is unknown, you have been warned.")
 BAD_ARCH = Message(ERR, _MAIN, "Invalid architecture in ELF header: {machine}")
 BLACKLISTED = Message(ERR, _MAIN, "Module {module} is blacklisted")
 COMMON = Message(WARNING, _MAIN, "{module}: please compile with -fno-common")
@@ -170,18 +150,15 @@ DUPLICATE_EXPORT = Message(ERR, _MAIN, "{module}: exports duplicate symbol {name
 NOT_MARKED = Message(ERR, _CORE, "livepatch: symbol {name} is not marked as a livepatch symbol")
 BAD_SYMBOL_NAME = Message(ERR, _CORE, "livepatch: symbol {name} has an incorrectly formatted name")
 BAD_SECTION_NAME = Message(ERR, _CORE, "livepatch: section {name} has an incorrectly formatted name")
-VMLINUX_SYMBOL = Message(
-    ERR, _CORE, "livepatch: invalid access to vmlinux symbol '{name}' from module-specific livepatch relocation section"
-)
+VMLINUX_SYMBOL = Message(ERR, _CORE,
+    "livepatch: invalid access to vmlinux symbol '{name}' from module-specific livepatch relocation section")
 NOT_FOUND = Message(ERR, _CORE, "livepatch: symbol '{name}' not found in symbol table")
 AMBIGUOUS = Message(ERR, _CORE, "livepatch: unresolvable ambiguity for symbol '{name}' in object '{object}'")
-NO_SUCH_POSITION = Message(
-    ERR, _CORE, "livepatch: symbol position {pos} for symbol '{name}' in object '{object}' not found"
-)
+NO_SUCH_POSITION = Message(ERR, _CORE,
+    "livepatch: symbol position {pos} for symbol '{name}' in object '{object}' not found")
 NOT_A_LIVEPATCH = Message(ERR, _CORE, "livepatch: module {module} is not marked as a livepatch module")
-INCOMPATIBLE = Message(
-    ERR, _CORE, "livepatch: Livepatch patch ({patch}) is not compatible with the already installed livepatches."
-)
+INCOMPATIBLE = Message(ERR, _CORE,
+    "livepatch: Livepatch patch ({patch}) is not compatible with the already installed livepatches.")
 VMLINUX_KO = Message(ERR, _CORE, "livepatch: vmlinux.ko: invalid module name")
 
 # -- livepatch: the life of a patch ---------------------------------------------------------------------------------------
@@ -201,22 +178,16 @@ NO_FTRACE_LOCATION = Message(ERR, _PATCH, "livepatch: failed to find location fo
 INIT_FAILED = Message(WARNING, _CORE, "livepatch: failed to initialize patch '{patch}' for module '{module}' ({err})")
 APPLY_FAILED = Message(WARNING, _CORE, "livepatch: failed to apply patch '{patch}' to module '{module}' ({err})")
 FORCING = Message(WARNING, _TRANSITION, "livepatch: forcing remaining tasks to the patched state")
-REFUSING = Message(
-    WARNING, _CORE, "livepatch: patch '{patch}' failed for module '{module}', refusing to load module '{module_}'"
-)
+REFUSING = Message(WARNING, _CORE,
+    "livepatch: patch '{patch}' failed for module '{module}', refusing to load module '{module_}'")
 
 # -- not livepatch --------------------------------------------------------------------------------------------------------
-PRINTK = Message(INFO, "a module's own code", "{module}: {text}")
 PAGE_FAULT = Message(1, "arch/x86/mm/fault.c", "BUG: unable to handle page fault for address: {loc}")
 POKE = Message(INFO, "a test module of ours", "poke_demo: old value {old:016x}, new value {new:016x}")
-TARGET_ABSENT = Message(
-    ERR, "no kernel: the proposal hard-dependencies", "{module}: target module {target} is not loaded (err {err})"
-)
-
-TOO_LATE = Message(
-    ERR,
-    "no kernel: the proposal refuse-unpatched",
-    "{module}: livepatch {patch} is enabled and can no longer patch it, refusing to load (err {err})",
-)
+TARGET_ABSENT = Message(ERR, "no kernel: the proposal hard-dependencies",
+    "{module}: target module {target} is not loaded (err {err})")
+TOO_LATE = Message(ERR, "no kernel: the proposal refuse-unpatched",
+    "{module}: livepatch {patch} is enabled and can no longer patch it, refusing to load (err {err})")
+# fmt: on
 
 ALL: dict[str, Message] = {name: value for name, value in globals().items() if isinstance(value, Message)}

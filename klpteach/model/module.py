@@ -4,29 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
-from typing import NamedTuple
+from functools import cached_property
 
 import numpy as np
 
-from ..files.elf import ModuleFile
-from ..files.elf_h import SHF_ALLOC, SHF_EXECINSTR, SHF_WRITE, SHN_ABS, SHN_UNDEF, SHT_NOBITS, STB_WEAK
+from ..files.elf_h import SHN_ABS, SHN_UNDEF
+from ..files.module_file import ModuleFile
 from .errno import EINVAL, Refused
 from .image import Image
-from .layout import core_symbols, is_init, section_flags
+from .kallsyms import KallsymsRow, exported_names, kallsyms_types, kept_symbols, symbols_by_name
+from .layout import core_symbols, is_init
 from .memory import Region
 
 TRUE, FALSE = ("1", "Y", "y"), ("0", "N", "n")  # what kstrtobool() takes, as stories write it
 UNFORMED, COMING, LIVE, GOING = "Unformed", "Loading", "Live", "Unloading"  # the words of /proc/modules
 HALF_LOADED = "Half-loaded"  # no kernel's: of the proposal half-loaded
-
-
-class KallsymsRow(NamedTuple):
-    """One line of /proc/kallsyms of a module."""
-
-    address: int
-    type: str
-    name: str
 
 
 @dataclass(eq=False)
@@ -103,41 +95,37 @@ class Module:
 
         While the module is loading its whole table is there, later only what kallsyms kept.
         """
+        kept = kept_symbols(self.file, self.image.arch)
         for index in symbols_by_name(self.file).get(name, ()):
-            if self.file.symtab["shndx"][index] != SHN_UNDEF and (self.state == COMING or index in self._kept):
+            if self.file.symtab["shndx"][index] != SHN_UNDEF and (self.state == COMING or index in kept):
                 yield int(self.image.symbols[index])
 
     @cached_property
-    def _kept(self) -> frozenset[int]:
-        return frozenset(core_symbols(self.file))
-
-    @cached_property
-    def ftrace_locations(self) -> list[int]:
-        """Addresses of the calls that ftrace can take over: the entries of __mcount_loc, ascending."""
-        return sorted(self._mcount_entries())
-
-    def _mcount_entries(self, init: bool | None = None) -> Iterator[int]:
-        for index in self.file.rela_sections:
-            target = int(self.file.shdrs["info"][index])
-            if target >= len(self.file.shdrs) or self.file.section_names[target] != "__mcount_loc":
-                continue
-            for _, _, symbol, addend in self.file.rela(index).tolist():
-                section = int(self.file.symtab["shndx"][symbol])
-                if init is None or (section < len(self.file.shdrs) and is_init(self.file, section) == init):
-                    yield (int(self.image.symbols[symbol]) + addend) & 0xFFFFFFFFFFFFFFFF
+    def ftrace_locations(self) -> list[tuple[int, int]]:
+        """(section, address) of each call that ftrace can take over: the entries of __mcount_loc."""
+        file, found = self.file, []
+        targets = file.shdrs["info"].tolist()
+        for index in file.rela_sections:
+            if targets[index] < len(file.shdrs) and file.section_names[targets[index]] == "__mcount_loc":
+                for _, _, symbol, addend in file.rela(index).tolist():
+                    address = (int(self.image.symbols[symbol]) + addend) & 0xFFFFFFFFFFFFFFFF
+                    found.append((int(file.symtab["shndx"][symbol]), address))
+        return found
 
     def init_functions(self) -> list[KallsymsRow]:
         """The traced functions of .init.text: ftrace remembers them while any function is being traced.
 
         Source: kernel/trace/ftrace.c, save_ftrace_mod_rec() and ftrace_free_mem().
         """
-        return [self._function_at(address) for address in self._mcount_entries(init=True)]
+        sections = range(len(self.file.shdrs))
+        freed = [is_init(self.file, self.image.arch, section) for section in sections]
+        calls = [address for section, address in self.ftrace_locations if section in sections and freed[section]]
+        return [self._function_at(address) for address in calls]
 
     def _function_at(self, address: int) -> KallsymsRow:
         best = KallsymsRow(0, "T", "?")
-        for name, value, section in zip(
-            self.file.symbol_names, self.image.symbols.tolist(), self.file.symtab["shndx"].tolist(), strict=True
-        ):
+        values, sections = self.image.symbols.tolist(), self.file.symtab["shndx"].tolist()
+        for name, value, section in zip(self.file.symbol_names, values, sections, strict=True):
             if name and section not in (SHN_UNDEF, SHN_ABS) and best.address < value <= address:
                 best = KallsymsRow(value, "T", name)
         return best
@@ -151,7 +139,8 @@ class Module:
         if region is None:
             return None
         best, best_value, next_value = "", -1 if region.kind == "core" else region.start - 1, self._end(region)
-        for index in range(1, len(self.file.symtab)) if self.state == COMING else core_symbols(self.file)[1:]:
+        whole_table, kept = range(len(self.file.symtab)), core_symbols(self.file, self.image.arch)
+        for index in (whole_table if self.state == COMING else kept)[1:]:
             value, name = int(self.image.symbols[index]), self.file.symbol_names[index]
             if not name or self.file.symtab["shndx"][index] == SHN_UNDEF:
                 continue
@@ -164,96 +153,33 @@ class Module:
 
     def _end(self, region: Region) -> int:
         """Where a region's symbols end at the latest: of one block only the text counts, else the laid out size."""
-        sizes = self.image.layout.sizes
-        return region.start + (self.image.layout.text_size if region.kind in ("core", "init") else sizes[region.kind])
+        layout = self.image.layout
+        return region.start + (layout.text_size if region.kind in ("core", "init") else layout.sizes[region.kind])
 
     # -- what user space sees -----------------------------------------------------------------------------------------
 
     def kallsyms(self) -> list[KallsymsRow]:
         """The module's rows of /proc/kallsyms, in their order."""
-        values = self.image.symbols.tolist()
-        return [
-            KallsymsRow(values[index], kind, name) for index, kind, name in kallsyms_types(self.file)
-        ] + self.init_rows
+        values, known = self.image.symbols.tolist(), kallsyms_types(self.file, self.image.arch)
+        return [KallsymsRow(values[index], kind, name) for index, kind, name in known] + self.init_rows
 
-    def free(self) -> list[Region]:
-        """Give up all memory; the freed regions."""
-        freed, self.regions = self.regions, []
-        return freed
+    @cached_property
+    def _index(self) -> dict[str, int]:
+        """Name -> index of each section in memory; the first of a name counts."""
+        named = reversed(list(enumerate(self.file.section_names)))
+        return {name: index for index, name in named if index in self.image.layout.places}
 
     def bytes_at(self, section: str, offset: int, width: int) -> bytes | None:
         """The bytes of a section now; None where the section is not in memory."""
-        for index, name in enumerate(self.file.section_names):
-            if name == section and index in self.image.layout.places:
-                body = self.image.bytes_of(index)
-                return body[offset : offset + width].tobytes() if offset < len(body) else None
-        return None
+        if section not in self._index:
+            return None
+        body = self.image.bytes_of(self._index[section])
+        return body[offset : offset + width].tobytes() if offset < len(body) else None
 
     def poke(self, section: str, offset: int, value: bytes) -> bytes | None:
         """A foreign write; the bytes before, or None where there is no such place."""
         old = self.bytes_at(section, offset, len(value))
         if old is None or len(old) < len(value):
             return None
-        index = next(i for i, n in enumerate(self.file.section_names) if n == section and i in self.image.layout.places)
-        self.image.bytes_of(index)[offset : offset + len(value)] = np.frombuffer(value, "u1")
+        self.image.bytes_of(self._index[section])[offset : offset + len(value)] = np.frombuffer(value, "u1")
         return old
-
-
-# -- what depends on the file alone, found once --------------------------------------------------------------------------
-
-
-@lru_cache(maxsize=64)
-def symbols_by_name(file: ModuleFile) -> dict[str, list[int]]:
-    """Symbol indices by name, in table order."""
-    table: dict[str, list[int]] = {}
-    for index, name in enumerate(file.symbol_names):
-        table.setdefault(name, []).append(index)
-    return table
-
-
-@lru_cache(maxsize=64)
-def exported_names(file: ModuleFile) -> dict[str, bool]:
-    """Exported name -> whether for GPL modules only, from the __ksymtab entries."""
-    labels = zip(file.symbol_names, file.symtab["shndx"].tolist(), strict=True)
-    return {
-        name.removeprefix("__ksymtab_"): file.section_names[section] == "__ksymtab_gpl"
-        for name, section in labels
-        if name.startswith("__ksymtab_") and 0 < section < len(file.shdrs)
-    }
-
-
-@lru_cache(maxsize=64)
-def kallsyms_types(file: ModuleFile) -> list[tuple[int, str, str]]:
-    """(symbol index, type letter, name) of every symbol that kallsyms shows; upper case for EXPORT_SYMBOL, not for _GPL.
-
-    Source: kernel/module/kallsyms.c, elf_type() and module_get_kallsym().
-    """
-    rows = []
-    for index in core_symbols(file):
-        name = file.symbol_names[index]
-        if name:
-            letter = _symbol_type(file, index)
-            rows.append((index, letter if exported_names(file).get(name, True) else letter.upper(), name))
-    return rows
-
-
-def _symbol_type(file: ModuleFile, index: int) -> str:
-    section, info = int(file.symtab["shndx"][index]), int(file.symtab["info"][index])
-    if info >> 4 == STB_WEAK:
-        return "v" if info & 15 == 1 else "w"
-    if section == SHN_UNDEF:
-        return "u"
-    if section == SHN_ABS or (section < len(file.shdrs) and file.section_names[section] == ".data..percpu"):
-        return "a"
-    if section >= len(file.shdrs):
-        return "?"
-    return _section_type(file, section)
-
-
-def _section_type(file: ModuleFile, section: int) -> str:
-    flags, nobits = section_flags(file, section), file.shdrs["type"][section] == SHT_NOBITS
-    if flags & SHF_EXECINSTR:
-        return "t"
-    if flags & SHF_ALLOC and not nobits:
-        return "d" if flags & SHF_WRITE else "r"
-    return "b" if nobits else "?"

@@ -36,22 +36,18 @@ class Behaviour:
     late_patching: bool = True  # proposal no-late-patching switches it off
     refuse_unpatched: bool = False  # proposal refuse-unpatched: a module that comes too late is not loaded at all
 
+    def __deepcopy__(self, memo: object) -> Behaviour:
+        return self  # it never changes: copies of a kernel share it
 
+
+_6_3 = Behaviour("6.3", nonzero=messages.NONZERO, overflow_first=True, clear="checked", tolerate_r2=True)
 RELEASES: Mapping[str, Behaviour] = {
     "5.3": Behaviour(
         "5.3", early_vmlinux=False, coming_error_clears_mod=False, patched_in_sysfs=False, ksym_name_len=128
     ),
     "6.1": Behaviour("6.1"),
-    "6.3": Behaviour("6.3", nonzero=messages.NONZERO, overflow_first=True, clear="checked", tolerate_r2=True),
-    "6.12": Behaviour(
-        "6.12",
-        nonzero=messages.NONZERO,
-        overflow_first=True,
-        clear="checked",
-        tolerate_r2=True,
-        separate_memory=True,
-        exists_first=True,
-    ),
+    "6.3": _6_3,
+    "6.12": replace(_6_3, release="6.12", separate_memory=True, exists_first=True),
 }
 
 
@@ -74,92 +70,41 @@ def _set(**switches: object) -> Callable[[Behaviour], Behaviour]:
 _TWO_WAYS = "both decide what is written to the sites when the target goes; choose one"
 _NOTHING_LEFT = "one loads every target beforehand, the other patches each target when it comes; choose one"
 _NO_ONE_WAITS = "then no target is patched when it comes, and a livepatch that comes with its target is just that"
-PROPOSALS: Mapping[str, Proposal] = {
-    p.name: p
-    for p in (
-        Proposal(
-            "remove-check",
-            "remove the check",
-            "drop the test of eda9cec4c9a1: write over whatever is there",
-            _set(check_zero=False),
-        ),
-        Proposal(
-            "deny-removal",
-            "deny removal",
-            "hold a reference to every patched module, so that rmmod says it is in use",
-            _set(pin_targets=True),
-        ),
-        Proposal(
-            "clear-relocations",
-            "clear on removal (RFC)",
-            "when the target goes, put every site back to what the file has, whatever is there",
-            _set(clear="unchecked"),
-            excludes={"clear-checked": _TWO_WAYS},
-        ),
-        Proposal(
-            "clear-checked",
-            "clear, checked (6.3)",
-            "when the target goes, write zeros where the bytes are still the livepatch's own",
-            _set(clear="checked"),
-            arch="x86_64",
-            excludes={"clear-relocations": _TWO_WAYS},
-        ),
-        Proposal(
-            "tolerate-r2",
-            "accept a restored r2",
-            "take an existing ld r2,24(r1) after the call for done",
-            _set(tolerate_r2=True),
-            arch="ppc64le",
-        ),
-        Proposal(
-            "reuse-stub",
-            "keep the stub",
-            "let a call site keep its stub and point that elsewhere",
-            _set(tolerate_r2=True, stubs="reuse"),
-            arch="ppc64le",
-        ),
-        Proposal(
-            "hard-dependencies",
-            "depend on targets",
-            "a livepatch needs its targets loaded and keeps them, like any module that uses another",
-            _set(depend_on_targets=True),
-            excludes={"split-per-object": _NOTHING_LEFT},
-        ),
-        Proposal(
-            "half-loaded",
-            "half-load targets",
-            "hard dependencies, but a target that only the livepatch asks for is relocated and its init does not run",
-            _set(depend_on_targets=True, half_load=True),
-            excludes={"split-per-object": _NOTHING_LEFT},
-        ),
-        Proposal(
-            "split-per-object",
-            "split per object",
-            "one livepatch module an object, loaded together with its target and removed with it",
-            _set(split_per_object=True),
-            excludes={
-                "hard-dependencies": _NOTHING_LEFT,
-                "half-loaded": _NOTHING_LEFT,
-                "no-late-patching": _NO_ONE_WAITS,
-                "refuse-unpatched": _NO_ONE_WAITS,
-            },
-        ),
-        Proposal(
-            "no-late-patching",
-            "no late patching",
-            "patch only what is loaded when the livepatch is; a module that comes later comes up unpatched",
-            _set(late_patching=False),
-            excludes={"split-per-object": _NO_ONE_WAITS},
-        ),
-        Proposal(
-            "refuse-unpatched",
-            "refuse what comes too late",
-            "no late patching, and a module that an enabled livepatch names is then not loaded at all",
-            _set(late_patching=False, refuse_unpatched=True),
-            excludes={"split-per-object": _NO_ONE_WAITS},
-        ),
-    )
-}
+# fmt: off
+PROPOSALS: Mapping[str, Proposal] = {p.name: p for p in (
+    Proposal("remove-check", "remove the check",
+             "drop the test of eda9cec4c9a1: write over whatever is there", _set(check_zero=False)),
+    Proposal("deny-removal", "deny removal",
+             "hold a reference to every patched module, so that rmmod says it is in use", _set(pin_targets=True)),
+    Proposal("clear-relocations", "clear on removal (RFC)",
+             "when the target goes, put every site back to what the file has, whatever is there",
+             _set(clear="unchecked"), excludes={"clear-checked": _TWO_WAYS}),
+    Proposal("clear-checked", "clear, checked (6.3)",
+             "when the target goes, write zeros where the bytes are still the livepatch's own",
+             _set(clear="checked"), arch="x86_64", excludes={"clear-relocations": _TWO_WAYS}),
+    Proposal("tolerate-r2", "accept a restored r2",
+             "take an existing ld r2,24(r1) after the call for done", _set(tolerate_r2=True), arch="ppc64le"),
+    Proposal("reuse-stub", "keep the stub", "let a call site keep its stub and point that elsewhere",
+             _set(tolerate_r2=True, stubs="reuse"), arch="ppc64le"),
+    Proposal("hard-dependencies", "depend on targets",
+             "a livepatch needs its targets loaded and keeps them, like any module that uses another",
+             _set(depend_on_targets=True), excludes={"split-per-object": _NOTHING_LEFT}),
+    Proposal("half-loaded", "half-load targets",
+             "hard dependencies, but a target that only the livepatch asks for is relocated and its init does not run",
+             _set(depend_on_targets=True, half_load=True), excludes={"split-per-object": _NOTHING_LEFT}),
+    Proposal("split-per-object", "split per object",
+             "one livepatch module an object, loaded together with its target and removed with it",
+             _set(split_per_object=True),
+             excludes={"hard-dependencies": _NOTHING_LEFT, "half-loaded": _NOTHING_LEFT,
+                       "no-late-patching": _NO_ONE_WAITS, "refuse-unpatched": _NO_ONE_WAITS}),
+    Proposal("no-late-patching", "no late patching",
+             "patch only what is loaded when the livepatch is; a module that comes later comes up unpatched",
+             _set(late_patching=False), excludes={"split-per-object": _NO_ONE_WAITS}),
+    Proposal("refuse-unpatched", "refuse what comes too late",
+             "no late patching, and a module that an enabled livepatch names is then not loaded at all",
+             _set(late_patching=False, refuse_unpatched=True), excludes={"split-per-object": _NO_ONE_WAITS}),
+)}
+# fmt: on
 
 
 # Variants of ppc64le kernels that were recorded -> the switches that each sets (`count`: the counter of 6.18, tried earlier).

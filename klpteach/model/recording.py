@@ -1,141 +1,22 @@
-"""Steps and recordings: what a kernel did, one command after the other, in the form klpteach-recording/1.
+"""Recordings: the steps of one story on one kernel, in the form klpteach-recording/1.
 
-A recording is made by a real kernel under QEMU or by the model; whoever reads one does not care which.
+A recording is made by a real kernel under QEMU or by the model, and reads the same.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ..errors import RecordingError
-from .compare import Difference as Difference
-from .compare import compare_steps as compare_steps
+from .compare import Difference, compare_steps
+from .step import Step, hexa
 
 SCHEMA = "klpteach-recording/1"
-_OPTIONAL = (
-    "quiet",
-    "oops",
-    "exit",
-    "out",
-    "label",
-    "modules",
-    "livepatch",
-    "sections",
-    "symbols",
-    "sites",
-    "stubs",
-    "placement",
-)
-
-
-@dataclass
-class Step:
-    """One command and what was seen after it; a field that is None was not looked at.
-
-    errno: 0, a negative errno, or None where a program of user space ran (then exit and out). dmesg: (level, line)
-    pairs. modules: rows of /proc/modules, newest first. sites: "MODULE:SECTION+0xOFF" -> bytes in memory order.
-    """
-
-    command: str
-    errno: int | None = 0
-    dmesg: list[tuple[int | None, str]] = field(default_factory=list)
-    quiet: bool = False
-    oops: bool = False
-    exit: int | None = None
-    out: str | None = None
-    label: str | None = None
-    modules: list[dict[str, Any]] | None = None
-    livepatch: dict[str, Any] | None = None
-    sections: dict[str, dict[str, int]] | None = None
-    symbols: Mapping[str, Sequence[tuple[int, str, str]]] | None = None
-    sites: dict[str, bytes] | None = None
-    stubs: dict[str, Any] | None = None
-    placement: dict[str, dict[str, int]] | None = None
-
-    @property
-    def lines(self) -> list[str]:
-        """The text of the dmesg lines."""
-        return [text for _, text in self.dmesg]
-
-    @property
-    def refused(self) -> bool:
-        return (self.errno is not None and self.errno < 0) or bool(self.exit)
-
-    def bytes_at(self, site: str) -> bytes:
-        """The bytes at a site ("MODULE:SECTION+0xOFF"). Errors: RecordingError for a site that was not looked at."""
-        try:
-            return (self.sites or {})[site]
-        except KeyError:
-            some = ", ".join(sorted(self.sites or {})[:4])
-            raise RecordingError(f"{self.command}: no site {site} in this step; there are {some} …") from None
-
-    def module(self, name: str) -> dict[str, Any] | None:
-        """The row of a module, None where it is not loaded (or nobody looked)."""
-        return next((row for row in self.modules or () if row["name"] == name), None)
-
-    def to_json(self) -> dict[str, Any]:
-        raw: dict[str, Any] = {
-            "command": self.command,
-            "errno": self.errno,
-            "dmesg": [list(line) for line in self.dmesg],
-        }
-        for key in _OPTIONAL:
-            value = getattr(self, key)
-            if value not in (None, False):
-                raw[key] = _ENCODE.get(key, lambda v: v)(value)
-        return raw
-
-    @classmethod
-    def from_json(cls, raw: Mapping[str, Any]) -> Step:
-        values: dict[str, Any] = {
-            key: _DECODE.get(key, lambda v: v)(raw[key]) for key in _OPTIONAL if raw.get(key) is not None
-        }
-        dmesg = [(level, text) for level, text in raw.get("dmesg", [])]
-        return cls(
-            raw["command"], raw.get("errno") if "errno" in raw or not raw.get("quiet") else None, dmesg, **values
-        )
-
-
-def hexa(address: int) -> str:
-    """An address as everywhere in the course: 0x and 16 digits.
-
-    >>> hexa(0xffffffffc0201000)
-    '0xffffffffc0201000'
-    """
-    return f"0x{address:016x}"
-
-
-def _addresses(table: Mapping[str, Mapping[str, int]]) -> dict[str, dict[str, str]]:
-    return {name: {key: hexa(value) for key, value in row.items()} for name, row in table.items()}
-
-
-def _numbers(table: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, int]]:
-    return {name: {key: int(value, 16) for key, value in row.items() if value != "new"} for name, row in table.items()}
-
-
-_ENCODE: dict[str, Any] = {
-    "modules": lambda rows: [{**row, "base": hexa(row["base"])} for row in rows],
-    "sections": _addresses,
-    "placement": _addresses,
-    "symbols": lambda table: {
-        name: [[hexa(a), kind, symbol] for a, kind, symbol in rows] for name, rows in table.items()
-    },
-    "sites": lambda sites: {key: value.hex() for key, value in sites.items()},
-}
-_DECODE: dict[str, Any] = {
-    "modules": lambda rows: [{**row, "base": int(row["base"], 16)} for row in rows],
-    "sections": _numbers,
-    "placement": _numbers,
-    "symbols": lambda table: {
-        name: [(int(a, 16), kind, symbol) for a, kind, symbol in rows] for name, rows in table.items()
-    },
-    "sites": lambda sites: {key: bytes.fromhex(value) for key, value in sites.items()},
-}
 
 
 @dataclass

@@ -1,31 +1,29 @@
 """Proposal split-per-object: from one livepatch file one file an object, each loaded and removed together with its target.
 
-Josh Poimboeuf, 2019-08-14; tried out by Petr Mladek, 2020-01-17. `kernel` is klpteach.model.kernel.Kernel.
+Josh Poimboeuf, 2019-08-14; tried out by Petr Mladek, 2020-01-17. The kernel knows nothing of
+it: attach() registers a notifier of module states, and takes the commands of user space.
 Simplified: the parts keep the code of all objects; what is cut is the list of objects and the relocations. The requests
 to user space are function calls; what can come between them is told as events: `insmod TARGET.ko &`, then `wait TARGET`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
-from ..files.elf import ModuleFile
-from ..files.elf_h import POINTER_TYPE, SHF_RELA_LIVEPATCH, SHT_RELA
-from ..files.klp import KLP_OBJECT_SIZE, KLP_PATCH_OBJS, klp_patch_place, section_object
+from ..files.elf_h import SHF_RELA_LIVEPATCH, SHT_RELA
+from ..files.klp import KLP_OBJECT_SIZE, KLP_PATCH_OBJS, section_object
+from ..files.module_file import ModuleFile
+from ..files.relocation_types import POINTER_TYPE
 from ..files.write import ElfImage, Rela, Section
 from . import messages
 from .errno import EAGAIN, EEXIST, Refused
 from .klp_structs import KlpPatch
 from .livepatch.core import enabled_store, klp_disable_patch
-from .loader import delete_module, do_init_module, form_module, load_module, unlink
-from .module import COMING, GOING, LIVE, Module
-
-if TYPE_CHECKING:
-    from .kernel import Kernel
+from .loader import delete_module, do_init_module, form_module, load_module, set_parameter, unlink
+from .module import GOING, LIVE, Module
+from .state import Commands, State
 
 THIS_MODULE_NAME = 24  # offsetof(struct module, name)
 
@@ -61,9 +59,9 @@ def _part(file: ModuleFile, number: int, label: str) -> ModuleFile:
 
 def _cut_objects(file: ModuleFile, image: ElfImage, number: int) -> None:
     """Let klp_patch.objs point to one element of the array, and end the array behind it."""
-    place = klp_patch_place(file)
-    assert place is not None
-    rela, objs = _pointer(image, place[0], place[1] + KLP_PATCH_OBJS)
+    assert file.klp is not None
+    where, offset = file.klp.place
+    rela, objs = _pointer(image, where, offset + KLP_PATCH_OBJS)
     here = Rela(objs.offset, objs.symbol, objs.type, objs.addend + number * KLP_OBJECT_SIZE)
     image.set_relocations(rela, [here if entry == objs else entry for entry in image.relocations(rela)])
     symbol = image.symbols[objs.symbol]
@@ -90,7 +88,7 @@ def _rename(image: ElfImage, old: str, new: str) -> None:
             section.body[THIS_MODULE_NAME : THIS_MODULE_NAME + 56] = new.encode().ljust(56, b"\0")
 
 
-# -- the kernel, and modprobe's hook ---------------------------------------------------------------------------------------
+# -- user space, and who tells it -------------------------------------------------------------------------------------------
 
 
 @dataclass(eq=False)
@@ -104,165 +102,171 @@ class Installed:
 
 
 @dataclass(eq=False)
-class SplitState:
-    """What user space remembers: the livepatches on disk, oldest first, and the loads that wait for one of their parts."""
-
-    installed: list[Installed] = field(default_factory=list)
-    waiting: dict[str, Waiting] = field(default_factory=dict)
-    in_background: bool = False
-
-
-@dataclass(eq=False)
 class Waiting:
-    """A target in state Coming whose parts are being fetched: which ones was decided when it came."""
+    """A target in state Coming whose parts are being fetched: which ones, with their parameters, was decided when it came."""
 
     mod: Module
-    parts: list[tuple[ModuleFile, str]]  # with their parameters
-    init_errno: int
+    parts: list[tuple[ModuleFile, str]]
 
 
-def install(kernel: Kernel, file: ModuleFile, params: str) -> None:
-    """insmod of a livepatch: the parts of what is loaded now, vmlinux's among them; the others wait on disk.
+class Parts:
+    """What user space remembers, and what it does in the kernel's stead when a livepatch or a target comes or goes.
 
-    Errors: Refused as for any load; then no part stays.
+    installed: the livepatches on disk, oldest first. waiting: by module name, the loads that wait for one of their parts.
     """
-    if _find(kernel, file.name):
-        raise Refused(EEXIST)
-    new = Installed(file.name, dict(split_per_object(file)), params)
-    try:
-        for label, part in new.parts.items():
-            target = kernel.find_module(label)
-            if label == "vmlinux" or (target and target.state == LIVE):
-                load_module(kernel, part, params)
-    except Refused:
-        for mod in _loaded(kernel, new):
-            _unload(kernel, mod.name)
-        raise
-    if file.klp and file.klp.replace:
-        for old in kernel.split.installed:
+
+    def __init__(self, kernel: State) -> None:
+        self.kernel = kernel
+        self.installed: list[Installed] = []
+        self.waiting: dict[str, Waiting] = {}
+        self.in_background = False
+
+    def find(self, name: str) -> Installed | None:
+        return next((one for one in self.installed if one.name == name), None)
+
+    # -- a livepatch ----------------------------------------------------------------------------------------------------
+
+    def insmod(self, file: ModuleFile, params: str) -> None:
+        """Of a livepatch the parts of what is loaded now, vmlinux's among them; the others wait on disk.
+
+        Errors: Refused as for any load; then no part stays.
+        """
+        if not (file.is_livepatch and file.klp):
+            load_module(self.kernel, file, params)
+            return
+        if self.find(file.name):
+            raise Refused(EEXIST)
+        new = Installed(file.name, dict(split_per_object(file)), params)
+        try:
+            for label, part in new.parts.items():
+                target = self.kernel.find_module(label)
+                if label == "vmlinux" or (target and target.state == LIVE):
+                    load_module(self.kernel, part, params)
+        except Refused:
+            for mod in self._loaded(new):
+                self._unload(mod.name)
+            raise
+        if file.klp.replace:
+            self._replace(new)
+        self.installed.append(new)
+
+    def _replace(self, new: Installed) -> None:
+        """Older livepatches lose their parts for the same objects, and the modules of parts that are out of force go."""
+        for old in self.installed:
             for label in new.parts:
                 old.parts.pop(label, None)
-        _remove_replaced(kernel)
-    kernel.split.installed.append(new)
+        for mod in list(self.kernel.modules):
+            if mod.file.is_livepatch and mod.state == LIVE and self.kernel.klp.find(mod.name) is None:
+                with suppress(Refused):
+                    delete_module(self.kernel, mod.name)
 
+    def rmmod(self, name: str) -> None:
+        """Of a livepatch all its parts. Errors: Refused(-EAGAIN) while it is enabled."""
+        found = self.find(name)
+        if found is None:
+            delete_module(self.kernel, name)
+            return
+        if found.enabled and found.parts:
+            raise Refused(EAGAIN)
+        for mod in self._loaded(found):
+            delete_module(self.kernel, mod.name)
+        self.installed.remove(found)
 
-def remove(kernel: Kernel, name: str) -> bool:
-    """rmmod of a livepatch: all its parts. False where it is none of ours. Errors: Refused(-EAGAIN) while it is enabled."""
-    found = _find(kernel, name)
-    if found is None:
-        return False
-    if found.enabled and found.parts:
-        raise Refused(EAGAIN)
-    for mod in _loaded(kernel, found):
-        delete_module(kernel, mod.name)
-    kernel.split.installed.remove(found)
-    return True
+    def write_enabled(self, name: str, value: bool) -> None:
+        """A write to a livepatch's `enabled` goes to all its parts."""
+        found = self.find(name)
+        if found is None:
+            enabled_store(self.kernel, name, value)
+            return
+        for mod in self._loaded(found):
+            enabled_store(self.kernel, mod.name, value)
+        found.enabled = value
 
+    def set_parameter(self, name: str, key: str, value: str) -> None:
+        """A parameter of a livepatch on disk is kept for parts that are loaded later."""
+        found = self.find(name)
+        if found is not None:
+            others = [word for word in found.params.split() if word.partition("=")[0] != key]
+            found.params = " ".join([*others, f"{key}={value}"])
+        if found is None or self.kernel.find_module(name):
+            set_parameter(self.kernel, name, key, value)
 
-def disable(kernel: Kernel, name: str, value: bool) -> bool:
-    """A write to the livepatch's `enabled`: goes to all parts. False where it is none of ours."""
-    found = _find(kernel, name)
-    if found is None:
-        return False
-    for mod in _loaded(kernel, found):
-        enabled_store(kernel, mod.name, value)
-    found.enabled = value
-    return True
+    def _loaded(self, installed: Installed) -> list[Module]:
+        return list(filter(None, (self.kernel.find_module(part.name) for part in installed.parts.values())))
 
+    # -- a target -------------------------------------------------------------------------------------------------------
 
-def remember_parameter(kernel: Kernel, name: str, key: str, value: str) -> bool:
-    """A parameter of a livepatch on disk, for parts that are loaded later. False where it is none of ours."""
-    found = _find(kernel, name)
-    if found is None:
-        return False
-    others = [word for word in found.params.split() if word.partition("=")[0] != key]
-    found.params = " ".join([*others, f"{key}={value}"])
-    return True
+    def load_for(self, mod: Module) -> None:
+        """A module is about to run its init: fetch its parts, and load them. Errors: Refused."""
+        ours = [one for one in self.installed if one.enabled and mod.name in one.parts]
+        wanted = Waiting(mod, [(one.parts[mod.name], one.params) for one in ours])
+        if self.in_background and ours:
+            self.waiting[mod.name] = wanted
+        else:
+            self._load(wanted)
 
+    def _load(self, wanted: Waiting) -> None:
+        for number, (part, params) in enumerate(wanted.parts):
+            try:
+                load_module(self.kernel, part, params)
+            except Refused:
+                name = wanted.mod.name
+                self.kernel.log(messages.REFUSING(patch=part.name, module=name, module_=name))
+                for earlier, _ in reversed(wanted.parts[:number]):
+                    self._unload(earlier.name)
+                raise
 
-def coming(kernel: Kernel, mod: Module) -> None:
-    """modprobe's hook: a module is about to run its init; fetch its parts, and load them. Errors: Refused."""
-    ours = [one for one in kernel.split.installed if one.enabled and mod.name in one.parts]
-    wanted = [(one.parts[mod.name], one.params) for one in ours]
-    if kernel.split.in_background and wanted:
-        kernel.split.waiting[mod.name] = Waiting(mod, wanted, 0)
-        return
-    _load_parts(kernel, mod, wanted)
+    def unload_for(self, mod: Module) -> None:
+        """A target has gone, so its parts go too, with all that was written into them: no reload ever finds old bytes."""
+        for patch in [p for p in self.kernel.klp.patches if [obj.name for obj in p.objects] == [mod.name]]:
+            self._unload(patch.name)
 
+    def _unload(self, name: str) -> None:
+        """Disable a part where it is enabled, and remove its module. What a running transition forbids is left."""
+        patch = self.kernel.klp.find(name)
+        with suppress(Refused):
+            if patch is not None:
+                klp_disable_patch(self.kernel, patch)
+            delete_module(self.kernel, name)
 
-def _load_parts(kernel: Kernel, mod: Module, parts: list[tuple[ModuleFile, str]]) -> None:
-    for number, (part, params) in enumerate(parts):
+    def insmod_in_background(self, file: ModuleFile) -> None:
+        """insmod FILE &: up to where the target waits in Coming for its parts. Without parts to wait for: to the end."""
+        self.in_background = True
         try:
-            load_module(kernel, part, params)
+            mod = form_module(self.kernel, file)
+        finally:
+            self.in_background = False
+        if mod.name not in self.waiting:
+            do_init_module(self.kernel, mod, "")
+
+    def wait(self, name: str) -> None:
+        """The parts that were chosen arrive, and the target's init runs. Nothing where nobody waits. Errors: Refused."""
+        waiting = self.waiting.pop(name, None)
+        if waiting is None:
+            return
+        try:
+            self._load(waiting)
         except Refused:
-            kernel.log(messages.REFUSING(patch=part.name, module=mod.name, module_=mod.name))
-            for earlier, _ in reversed(parts[:number]):
-                _unload(kernel, earlier.name)
+            waiting.mod.klp_alive = False
+            waiting.mod.state = GOING
+            unlink(self.kernel, waiting.mod)
             raise
+        do_init_module(self.kernel, waiting.mod, "")
 
 
-def going(kernel: Kernel, mod: Module) -> None:
-    """The other hook: a target has gone, so its parts go too, with all that was written into them."""
-    for patch in [p for p in kernel.klp.patches if [obj.name for obj in p.objects] == [mod.name]]:
-        _unload(kernel, patch.name)
+def shares_an_object(patch: KlpPatch, old: KlpPatch) -> bool:
+    """An atomic replace ends only what was there for the same object: the other parts have a successor each."""
+    names = {obj.name for obj in patch.objects}
+    return any(obj.name in names for obj in old.objects)
 
 
-def load_in_background(kernel: Kernel, file: ModuleFile, init_errno: int) -> None:
-    """insmod FILE &: up to where the target waits in Coming for its parts. Without parts to wait for: to the end."""
-    kernel.split.in_background = True
-    try:
-        mod = form_module(kernel, file)
-    finally:
-        kernel.split.in_background = False
-    if mod.name in kernel.split.waiting:
-        kernel.split.waiting[mod.name].init_errno = init_errno
-    else:
-        do_init_module(kernel, mod, "", init_errno)
-
-
-def wait(kernel: Kernel, name: str) -> None:
-    """The parts that were chosen arrive, and the target's init runs. Nothing where nobody waits. Errors: Refused."""
-    waiting = kernel.split.waiting.pop(name, None)
-    if waiting is None:
-        return
-    try:
-        _load_parts(kernel, waiting.mod, waiting.parts)
-    except Refused:
-        waiting.mod.klp_alive = False
-        waiting.mod.state = GOING
-        unlink(kernel, waiting.mod)
-        raise
-    assert waiting.mod.state == COMING
-    do_init_module(kernel, waiting.mod, "", waiting.init_errno)
-
-
-def _find(kernel: Kernel, name: str) -> Installed | None:
-    return next((one for one in kernel.split.installed if one.name == name), None)
-
-
-def _loaded(kernel: Kernel, installed: Installed) -> Iterator[Module]:
-    for part in list(installed.parts.values()):
-        mod = kernel.find_module(part.name)
-        if mod is not None:
-            yield mod
-
-
-def _patch(kernel: Kernel, name: str) -> KlpPatch | None:
-    return next((p for p in kernel.klp.patches if p.name == name), None)
-
-
-def _unload(kernel: Kernel, name: str) -> None:
-    """Disable a part where it is enabled, and remove its module. What a running transition forbids is left."""
-    patch = _patch(kernel, name)
-    with suppress(Refused):
-        if patch is not None:
-            klp_disable_patch(kernel, patch)
-        delete_module(kernel, name)
-
-
-def _remove_replaced(kernel: Kernel) -> None:
-    """The modules of parts that an atomic replace has put out of force."""
-    for mod in list(kernel.modules):
-        if mod.file.is_livepatch and mod.state == LIVE and _patch(kernel, mod.name) is None:
-            with suppress(Refused):
-                delete_module(kernel, mod.name)
+def attach(kernel: State) -> Parts:
+    """Let user space stand between the kernel and its commands, and hear of every module that comes and goes."""
+    parts = Parts(kernel)
+    kernel.coming.append(parts.load_for)
+    kernel.going.append(parts.unload_for)
+    kernel.klp.replaces = shares_an_object
+    kernel.commands = Commands(
+        parts.insmod, parts.insmod_in_background, parts.wait, parts.rmmod, parts.write_enabled, parts.set_parameter
+    )
+    return parts

@@ -3,16 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from .sums import section_address
-
-if TYPE_CHECKING:
-    from .history import History
-
-R_PPC64_REL24 = 10
-STUB_SIZE = 40  # sizeof(struct ppc64_stub_entry): seven words, the magic, the address (arch/powerpc/kernel/module_64.c)
-NOP, RESTORE_R2 = 0x60000000, 0xE8410018  # what the compiler leaves after a call, and what the loader makes of it
+from .sites import Sites
+from .steps import patch_of
 
 
 @dataclass(frozen=True)
@@ -46,60 +39,28 @@ def words_of(value: bytes) -> tuple[int, ...]:
     return tuple(int.from_bytes(value[i : i + 4], "little") for i in range(0, len(value) - 3, 4))
 
 
-def is_call(history: History, key: str) -> bool:
+def is_call(sites: Sites, key: str) -> bool:
     """Whether a site is a call: its relocation says so, or, where the module file is not at hand, its branch does."""
-    if history.recording.arch != "ppc64le":
+    if not sites.arch.has_stubs:
         return False
-    site = history.sites.get(key)
+    site = sites.sites.get(key)
     if site is not None:
-        return site.type == R_PPC64_REL24
-    values = (state.value for state in history.states(key) if state.value)
-    return any(words_of(value)[:1] and words_of(value)[0] & 0xFC000003 == 0x48000001 for value in values)
+        return site.type == sites.arch.call_type
+    seen = (words_of(state.value) for state in sites.states(key) if state.value)
+    return any(words and words[0] & 0xFC000003 == 0x48000001 for words in seen)
 
 
-def call_at(history: History, key: str, step: int, value: bytes | None = None) -> Call | None:
+def call_at(sites: Sites, key: str, step: int, value: bytes | None = None) -> Call | None:
     """The call at a site after a step; None where it is no call, or where its place or bytes were not looked at.
 
     value: take these bytes instead of those in memory (the file's, say).
     """
-    value = history.states(key)[step].value if value is None else value
-    place = _place(history, key, step)
-    if value is None or place is None or not is_call(history, key):
+    value, place = value or sites.states(key)[step].value, sites.place(key, step)
+    words = words_of(value) if value and is_call(sites, key) else ()
+    target = branch_target(words[0], place[0]) if words and place else None
+    if target is None or place is None:
         return None
-    words = words_of(value)
-    target = branch_target(words[0], place) if words else None
-    if target is None:
-        return None
-    return Call(place, words, target, _slot(history, key, step, target))
-
-
-def function_address(history: History, module: str, function: str, step: int) -> int | None:
-    """Where a function of a module is: as /proc/kallsyms said at a step of this load, else worked out from the module file."""
-    load, file = history.load_at(module, step), history.files.get(f"{module}.ko")
-    for i in range(step, load.first - 1, -1) if load else ():
-        rows = (history.recording[i].symbols or {}).get(module, ())
-        found = next((address for address, _, name in rows if name == function), None)
-        if found is not None:
-            return found
-    if file is None or function not in file.symbol_names:
-        return None
-    row = file.symtab[file.symbol_names.index(function)]
-    index = int(row["shndx"])
-    place = (
-        section_address(history, module, file.section_names[index], step) if index < len(file.section_names) else None
-    )
-    return place[0] + int(row["value"]) if place else None
-
-
-def _place(history: History, key: str, step: int) -> int | None:
-    patch, _, place = key.partition(":")
-    section, _, offset = place.rpartition("+")
-    found = section_address(history, patch, section, step)
-    return found[0] + int(offset, 16) if found else None
-
-
-def _slot(history: History, key: str, step: int, target: int) -> int | None:
-    table = section_address(history, key.partition(":")[0], ".stubs", step)
-    if table is None or target < table[0] or (target - table[0]) % STUB_SIZE:
-        return None
-    return (target - table[0]) // STUB_SIZE
+    slot, stubs = None, sites.section_address(patch_of(key), ".stubs", step)
+    if stubs and target >= stubs[0] and (target - stubs[0]) % sites.arch.stub_size == 0:
+        slot = (target - stubs[0]) // sites.arch.stub_size
+    return Call(place[0], words, target, slot)

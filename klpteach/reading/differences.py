@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ..model.recording import Recording, Step
+from ..model.recording import Recording
+from ..model.step import Step
 
 
 def first_difference(old: Recording, new: Recording) -> int | None:

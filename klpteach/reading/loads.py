@@ -2,23 +2,50 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
+from ..errors import KlpteachError
+from ..files.module_file import ModuleFile
+from ..files.samples import ko_dir, open_ko
 from ..model import messages
-from ..model.memory import PAGE
-from ..model.recording import Recording, Step
-from .steps import patch_line
+from ..model.arch import ARCHITECTURES
+from ..model.errno import EEXIST
+from ..model.recording import Recording
+from ..model.step import Step
+from .steps import is_look, patch_line
 
-if TYPE_CHECKING:
-    from ..files.elf import ModuleFile
-
-PAGES = {"ppc64le": 0x10000}  # CONFIG_PPC_64K_PAGES; elsewhere 4 KiB
 # Addresses that /sys/module/NAME/sections still lists although the memory is given back (or never was core memory).
 _NOT_CORE = re.compile(r"\.init\.|\.symtab$|\.strtab$|\.data\.\.percpu$|\.exit\.data$|\.modinfo$|__versions$")
+
+
+def module_files(recording: Recording, folder: Path | None = None) -> dict[str, ModuleFile]:
+    """The module files of a recording that are at hand and are the ones that were recorded (sha256).
+
+    folder: where they are; default: the course's own modules for that kernel. Each stands under its file name, and under
+    NAME.ko after the module in it: a damaged livepatch NAME+DEFECT.ko is what the sites of NAME are in.
+    """
+    found = {}
+    for name, digest in recording.files.items():
+        with suppress(KlpteachError):
+            file = open_ko(folder or ko_dir(recording.arch, recording.release), Path(name).name)
+            if hashlib.sha256(file.data).hexdigest() == digest:
+                found[name] = file
+    return {f"{file.name}.ko": file for file in found.values()} | found
+
+
+def release_numbers(release: str) -> tuple[int, ...]:
+    """A release as numbers.
+
+    >>> release_numbers("6.12")
+    (6, 12)
+    """
+    return tuple(int(part) for part in re.findall(r"\d+", release)[:2])
 
 
 class Extent(NamedTuple):
@@ -33,7 +60,7 @@ class Load:
     """One attempt to load a module; `number` counts the attempts of this name, from 1.
 
     first, last: steps; last is None for a module that is still there at the end. extents: its mappings, lowest first,
-    () where nobody saw them. seen_in says where the addresses come from: "table", "placement", "val" or "".
+    () where nobody saw them. from_val: the base was worked out from the value that the kernel printed in refusing it.
     """
 
     module: str
@@ -44,7 +71,7 @@ class Load:
     base: int | None = None
     size: int | None = None
     extents: tuple[Extent, ...] = ()
-    seen_in: str = ""
+    from_val: bool = False
 
     def at(self, step: int) -> bool:
         """Whether the module was there after this step."""
@@ -54,80 +81,144 @@ class Load:
         """The steps after which it was there (of a refused attempt: its one step)."""
         return range(self.first, len(recording) if self.last is None else self.last + 1)
 
+    def covers(self, address: int) -> bool:
+        return any(extent.start <= address < extent.end for extent in self.extents)
 
-class Lifetimes:
-    """Goes through the steps once. Commands that succeeded open and close loads; a module table, where there is one, decides."""
 
-    def __init__(self, recording: Recording, files: Mapping[str, ModuleFile]) -> None:
-        self.recording, self.files = recording, files
-        self.page = PAGES.get(recording.arch, PAGE)
-        self.one_block = release_numbers(recording.release) < (6, 4)
+class Loads:
+    """A recording read along time: `loads`, every attempt to load a module, in order, and where each section was.
+
+    Commands that succeeded open and close loads; a module table, where there is one, decides. files: file name ->
+    ModuleFile (default: module_files()).
+
+    >>> from klpteach.scenarios.simulate import simulate
+    >>> [(l.module, l.number, l.first, l.last, l.refused) for l in Loads(simulate("reload")).loads]
+    [('nfsd_demo', 1, 0, 1, False), ('livepatch_nfsd_demo', 1, 1, None, False), ('nfsd_demo', 2, 3, 3, True)]
+    """
+
+    def __init__(self, recording: Recording, files: Mapping[str, ModuleFile] | None = None) -> None:
+        self.recording = recording
+        self.files: Mapping[str, ModuleFile] = module_files(recording) if files is None else files
+        self.arch = ARCHITECTURES.get(recording.arch, ARCHITECTURES["x86_64"])
+        self.release = release_numbers(recording.release)
         self.loads: list[Load] = []
-        self.open: dict[str, int] = {}  # module -> index in loads
+        self._open: dict[str, int] = {}  # module -> index in loads
         for index, step in enumerate(recording):
-            self._command(index, step)
+            self._after_command(index, step)
             if step.modules is not None:
-                self._table(index, step)
+                self._after_look(index, step)
         self.loads = [self.placed(load) for load in self.loads]
 
-    def _command(self, index: int, step: Step) -> None:
-        verb, _, rest = step.command.partition(" ")
-        worked = step.errno == 0 or step.exit == 0
-        if verb in ("insmod", "modprobe") and rest and not rest.startswith("-") and not step.quiet:
-            name = self._name(rest.split()[0], step)
-            if worked and name not in self.open:
-                self._begin(name, index)
-            elif not worked and step.errno != -17:  # EEXIST: nothing was tried
-                self.loads.append(Load(name, self._next(name), index, index, refused=True))
-        elif verb == "rmmod" and worked and rest in self.open:
-            self._end(rest, index)
+    # -- what there is to ask -----------------------------------------------------------------------------------------
 
-    def _table(self, index: int, step: Step) -> None:
+    def observed_at(self, step: int) -> int:
+        """The step whose snapshot shows the outcome of `step`: itself, or a later look before anything else happened."""
+        for i in range(step, len(self.recording)):
+            if i > step and not is_look(self.recording[i].command):
+                break
+            if self.recording[i].modules is not None:
+                return i
+        return step
+
+    def load(self, module: str, number: int) -> Load | None:
+        """The load of a module with this number."""
+        return next((load for load in self.loads if load.module == module and load.number == number), None)
+
+    def load_at(self, module: str, step: int) -> Load | None:
+        """The load of a module that was there after a step."""
+        return next((load for load in self.loads if load.module == module and load.at(step)), None)
+
+    def attempt_at(self, module: str, step: int) -> Load | None:
+        """The latest attempt to load a module up to a step, successful or refused."""
+        return next((load for load in reversed(self.loads) if load.module == module and load.first <= step), None)
+
+    def attempts_in(self, step: int) -> list[Load]:
+        """The loads that began, or were refused, in a step."""
+        return [load for load in self.loads if load.first == step]
+
+    def asked_for(self, step: int) -> str:
+        """The module that a command names: its file knows; else what the command began tells, else the file's name."""
+        did, tried = self.recording[step].did, self.attempts_in(step)
+        if did.file in self.files:
+            return self.files[did.file].name
+        return tried[0].module if len(tried) == 1 else _stem(did.file or did.what)
+
+    def back_from(self, module: str, step: int) -> range:
+        """The steps of this load of a module, the latest first: its addresses do not change while it is loaded."""
+        load = self.load_at(module, step)
+        return range(step, load.first - 1, -1) if load else range(0)
+
+    def section_address(self, module: str, section: str, step: int) -> tuple[int, int] | None:
+        """The address of a section, and the step where it was seen: that step, or an earlier one of the same load."""
+        for i in self.back_from(module, step):
+            address = (self.recording[i].sections or {}).get(module, {}).get(section)
+            if address:
+                return address, i
+        return None
+
+    def symbol_address(self, module: str, symbol: str, step: int) -> tuple[int, int] | None:
+        """The address of a symbol in /proc/kallsyms under a module, and the step where it was seen."""
+        for i in self.back_from(module, step):
+            for address, _, name in (self.recording[i].symbols or {}).get(module, ()):
+                if name == symbol and address:
+                    return address, i
+        return None
+
+    # -- from when to when --------------------------------------------------------------------------------------------
+
+    def _after_command(self, index: int, step: Step) -> None:
+        did, worked = step.did, step.errno == 0 or step.exit == 0
+        if did.loads and did.what[:1] not in ("", "-") and not step.quiet:
+            name = self._name(step)
+            if worked and name not in self._open:
+                self._begin(name, index)
+            elif not worked and step.errno != EEXIST:  # then nothing was tried
+                self.loads.append(Load(name, self._next(name), index, index, refused=True))
+        elif did.verb == "rmmod" and worked and did.what in self._open:
+            self._end(did.what, index)
+
+    def _after_look(self, index: int, step: Step) -> None:
         rows = {row["name"]: row for row in step.modules or ()}
-        for name in [name for name in self.open if name not in rows]:
+        for name in [name for name in self._open if name not in rows]:
             self._end(name, index)
         for name, row in reversed(rows.items()):
-            if name in self.open and self.loads[self.open[name]].base not in (None, row["base"]):
+            if name in self._open and self.loads[self._open[name]].base not in (None, row["base"]):
                 self._end(name, index)  # it went and came back while nobody looked
-            if name not in self.open:
+            if name not in self._open:
                 self._begin(name, index)
-            number = self.open[name]
+            number = self._open[name]
             if self.loads[number].base is None:
-                self.loads[number] = replace(
-                    self.loads[number], base=row["base"], size=row.get("size"), seen_in="table"
-                )
+                self.loads[number] = replace(self.loads[number], base=row["base"], size=row.get("size"))
 
     def _next(self, name: str) -> int:
         return 1 + sum(load.module == name for load in self.loads)
 
     def _begin(self, name: str, index: int) -> None:
-        self.open[name] = len(self.loads)
+        self._open[name] = len(self.loads)
         self.loads.append(Load(name, self._next(name), index))
 
     def _end(self, name: str, index: int) -> None:
-        number = self.open.pop(name)
+        number = self._open.pop(name)
         self.loads[number] = replace(self.loads[number], last=index - 1)
 
-    def _name(self, word: str, step: Step) -> str:
-        """The module that a file name stands for: the file knows; else the recording's own words; else the name itself."""
-        file = self.files.get(Path(word).name)
-        if file is not None:
-            return file.name
+    def _name(self, step: Step) -> str:
+        """The module that a command loads: the file knows; else the recording's own words; else the name itself."""
+        if step.did.file in self.files:
+            return self.files[step.did.file].name
         if step.placement and len(step.placement) == 1:
             return next(iter(step.placement))
-        stem = Path(word).name.split(".ko")[0].replace("-", "_")
-        fresh = [row["name"] for row in step.modules or () if row["name"] not in self.open]
+        name = _stem(step.did.file)
+        fresh = [row["name"] for row in step.modules or () if row["name"] not in self._open]
         mentioned = [m for _, m in patch_line(step, messages.APPLYING) + patch_line(step, messages.INIT_FAILED)]
-        return stem if stem in fresh else next(iter([*fresh, *mentioned]), stem)
+        return name if name in fresh else next(iter([*fresh, *mentioned]), name)
 
     # -- addresses ----------------------------------------------------------------------------------------------------
 
     def placed(self, load: Load) -> Load:
         """The load with all that can be known of its addresses."""
         given = (self.recording[load.first].placement or {}).get(load.module, {})
-        core = given.get("core", given.get("text"))
-        if load.base is None and core is not None:
-            load = replace(load, base=core, seen_in="placement")
+        if load.base is None:
+            load = replace(load, base=given.get("core", given.get("text")))
         earlier = next((other for other in self.loads if other.module == load.module and other.size), None)
         if load.size is None and earlier and load.base is not None:
             load = replace(load, size=earlier.size)  # the same name; a variant may be of another size
@@ -136,53 +227,45 @@ class Lifetimes:
     def _extents(self, load: Load, placement: Mapping[str, int]) -> tuple[Extent, ...]:
         if load.base is None:
             return ()
-        size = max(load.size or self.page, 1)
-        if self.one_block:
+        size = max(load.size or self.arch.page, 1)
+        if self.release < (6, 4):  # one block for all of a module
             return (Extent(load.base, load.base + size),)
-        addresses = (
-            self._section_addresses(load)
-            or {address: 1 for kind, address in placement.items() if not kind.startswith("init")}
-            or {load.base: size}
+        places = (
+            self._sections(load)
+            or [(address, 1) for kind, address in placement.items() if not kind.startswith("init")]
+            or [(load.base, size)]
         )
-        return _cluster({load.base: 1, **addresses}, size, self.page)
+        return _mappings([(load.base, 1), *places], size, self.arch.page)
 
-    def _section_addresses(self, load: Load) -> dict[int, int]:
-        """Address -> size (1 where the file is not at hand) of the sections that stay, at the first look."""
+    def _sections(self, load: Load) -> list[tuple[int, int]]:
+        """(address, size) of the sections that stay, at the first look; size is 1 where the file is not at hand."""
         looks = ((self.recording[i].sections or {}).get(load.module) for i in load.steps(self.recording))
         sections = next(filter(None, looks), None)
         if sections is None or load.refused:
-            return {}
-        sizes = self._sizes(load)
-        return {
-            address: sizes.get(name, 1) for name, address in sections.items() if address and not _NOT_CORE.search(name)
-        }
-
-    def _sizes(self, load: Load) -> dict[str, int]:
-        word = self.recording[load.first].command.split()[1:2]
-        file = self.files.get(Path(word[0]).name) if word else None
-        if file is None:
-            return {}
-        return {name: int(size) for name, size in zip(file.section_names, file.shdrs["size"].tolist(), strict=True)}
+            return []
+        file = self.files.get(self.recording[load.first].did.file)
+        sizes = dict(zip(file.section_names, file.shdrs["size"].tolist(), strict=True)) if file else {}
+        return [(at, sizes.get(name, 1)) for name, at in sections.items() if at and not _NOT_CORE.search(name)]
 
 
-def release_numbers(release: str) -> tuple[int, ...]:
-    """A release as numbers.
+def _stem(filename: str) -> str:
+    """The module that a file's name promises.
 
-    >>> release_numbers("6.12")
-    (6, 12)
+    >>> _stem("livepatch-nfsd+offset-off-by-8.ko")
+    'livepatch_nfsd'
     """
-    return tuple(int(part) for part in re.findall(r"\d+", release)[:2])
+    return filename.partition(".ko")[0].partition("+")[0].replace("-", "_")
 
 
-def _cluster(addresses: Mapping[int, int], size: int, page: int = PAGE) -> tuple[Extent, ...]:
-    """Mappings from section addresses and sizes; separate ones have a guard page between them.
+def _mappings(places: Iterable[tuple[int, int]], size: int, page: int) -> tuple[Extent, ...]:
+    """Mappings from (address, size) of sections; separate ones have a guard page between them.
 
-    >>> [(hex(e.start), hex(e.end)) for e in _cluster({0x1000: 0x1c0, 0x3000: 0x10, 0x3010: 1}, 0x2000)]
+    >>> [(hex(e.start), hex(e.end)) for e in _mappings([(0x1000, 0x1c0), (0x3000, 0x10), (0x3010, 1)], 0x2000, 0x1000)]
     [('0x1000', '0x2000'), ('0x3000', '0x4000')]
     """
     found: list[Extent] = []
-    for start in sorted(addresses):
-        first, end = start & -page, (start + max(addresses[start], 1) + page - 1) & -page
+    for start, length in sorted(places):
+        first, end = start & -page, (start + max(length, 1) + page - 1) & -page
         if found and first <= found[-1].end:
             found[-1] = Extent(found[-1].start, max(found[-1].end, end))
         else:

@@ -1,13 +1,14 @@
-"""Why the kernel refused a load: the sentences after the headline, worked out from its lines and from the sites."""
+"""Why the kernel refused a load, and what became of the stubs: the sentences after a verdict's headline."""
 
 from __future__ import annotations
 
 from ..model import messages
-from ..model.recording import Step, hexa
+from ..model.step import Step, hexa
+from .calls import call_at
 from .history import History
-from .steps import no_stub_left, nonzero_line, nop_line, patch_line
-from .stubwords import no_nop, no_slot, wasted
-from .words import count
+from .sites import State
+from .steps import count, errno_words, no_stub_left, nonzero_line, nop_line, patch_line, patch_of
+from .stubs import StubTable
 
 _PLAIN: tuple[tuple[messages.Message, str], ...] = (
     (messages.UNKNOWN_SYMBOL, "It needs {name}, and nothing that is loaded exports it."),
@@ -40,7 +41,7 @@ def why_refused(history: History, index: int) -> str:
     if nop_line(step):
         return _no_nop(history, index)
     if no_stub_left(step):
-        return no_slot(history, index)
+        return _no_slot(history, index)
     own = _init_failed(history, index) if step.errno is not None else ""  # a program's exit says nothing of init()
     return own or _from_dmesg(step)
 
@@ -51,8 +52,7 @@ def _nonzero(history: History, index: int) -> str:
         return "A relocation's place in the module's own file was not zero. That is the damage which the check is for."
     patch, module = failed[0]
     state = history.last_look(key, index) if key else None
-    place = f" at {key.partition(':')[2]}" if key else ""
-    said = f"The bytes of {patch}{place} were not zero"
+    said = f"The bytes of {patch}{_place(key)} were not zero"
     if state is not None and state.kind == "foreign":
         return f"{said}: something else wrote there."
     if state is None or state.load is None:
@@ -60,11 +60,8 @@ def _nonzero(history: History, index: int) -> str:
     return f"{said}: they are from load {state.load}. {_same_place(history, index, module, state.load)}"
 
 
-def _no_nop(history: History, index: int) -> str:
-    key, failed = history.failing(index), patch_line(history.recording[index], messages.INIT_FAILED)
-    state = history.last_look(key, index) if key else None
-    moved = _same_place(history, index, failed[0][1], state.load) if failed and state and state.load else ""
-    return " ".join(filter(None, (no_nop(history, index), moved, wasted(history, index))))
+def _place(key: str | None) -> str:
+    return f" at {key.partition(':')[2]}" if key else ""
 
 
 def _same_place(history: History, index: int, module: str, number: int) -> str:
@@ -72,27 +69,24 @@ def _same_place(history: History, index: int, module: str, number: int) -> str:
     if now is None or old is None or now.base is None or old.base is None:
         return ""
     if now.base == old.base:
-        return (
-            f"{module} came back to the same address: the old bytes were even the right ones, and still it is refused."
-        )
-    what = "the old call leads" if history.recording.arch == "ppc64le" else "the old bytes point"
+        came = f"{module} came back to the same address"
+        return f"{came}: the old bytes were even the right ones, and still it is refused."
+    what = "the old bytes point" if history.arch.zero_sites else "the old call leads"
     return f"{module} would now be at {hexa(now.base)}, not at {hexa(old.base)}: {what} elsewhere."
 
 
 def _init_failed(history: History, index: int) -> str:
     step = history.recording[index]
-    file = next((word for word in step.command.split()[1:] if word.endswith(".ko")), "")
     applied = patch_line(step, messages.APPLYING)
     if not applied:
-        return "Its own init() failed. " if file in history.recording.init_errno else ""
+        return "Its own init() failed. " if step.did.file in history.recording.init_errno else ""
     module = applied[0][1]
-    kinds = [history.states(key)[history.seen(index)].kind for key in history.sites_for(module)]
+    kinds = [history.states(key)[history.observed_at(index)].kind for key in history.sites_for(module)]
     tail = ""
     if "stale" in kinds:
         tail = f" {count(kinds.count('stale'))} stay behind, stale: no rmmod was needed for that."
     elif "file" in kinds or "cleared" in kinds:
-        again = "as in the file" if history.recording.arch == "ppc64le" else "zero"
-        tail = f" The sites are {again} again."
+        tail = f" The sites are {'zero' if history.arch.zero_sites else 'as in the file'} again."
     return f"Its own init() failed. livepatch had patched {module} before; it was undone.{tail}"
 
 
@@ -104,3 +98,108 @@ def _from_dmesg(step: Step) -> str:
                 return words.format(**fields)
     bad = [text for level, text in step.dmesg if level is None or level <= 4]
     return f"The kernel says: {bad[-1]}" if bad else ""
+
+
+# -- ppc64le: calls and stubs ---------------------------------------------------------------------------------------------
+
+
+def _no_nop(history: History, index: int) -> str:
+    """Why restore_r2() refused, where the target would be now, and which slots the attempt took all the same."""
+    key, failed = history.failing(index), patch_line(history.recording[index], messages.INIT_FAILED)
+    state = history.last_look(key, index) if key else None
+    moved = _same_place(history, index, failed[0][1], state.load) if failed and state and state.load else ""
+    return " ".join(filter(None, (_word_found(history, index, key, state), moved, _wasted(history, index))))
+
+
+def _word_found(history: History, index: int, key: str | None, state: State | None) -> str:
+    """Which word restore_r2() found after which call, and where that is from."""
+    said = nop_line(history.recording[index])
+    if said is None:
+        return ""
+    if said.got != history.arch.restore_r2:
+        found = f"After the call{_place(key)} stands {said.got:08x}, not nop ({history.arch.nop:08x})"
+        return f"{found}: there is no place to restore r2. Only a nop may be written over."
+    load = f" for load {state.load}" if state and state.load else ""
+    return f"After the call{_place(key)} the kernel wants a nop. It finds ld r2,24(r1), which it wrote itself{load}."
+
+
+def _wasted(history: History, step: int) -> str:
+    """How many slots a refused load took all the same; "" where it took none."""
+    tables = history.stubs_after(step)
+    before = {name: history.stubs_before(name, step) for name in tables}
+    new = sum(table.taken - was.taken for name, table in tables.items() if (was := before[name]))
+    if not new:
+        return ""
+    slots, table = "one more slot" if new == 1 else f"{new} more slots", next(iter(tables.values()))
+    if newly_past_end(history, step):
+        return f"Nothing of .stubs is undone: the table was full, and the failed attempt wrote {slots} past its end."
+    return f"Nothing of .stubs is undone: the failed attempt took {slots}, {table.used} of {table.num} are used."
+
+
+def _no_slot(history: History, step: int) -> str:
+    """Why stub_for_addr() warned and gave up."""
+    table = next((table for table in history.stubs_after(step).values() if table.used >= table.num), None)
+    if table is None:
+        return f"stub_for_addr() found no free slot in .stubs, warned, and the load ends with {errno_words(-2)}."
+    past = f", and {count(len(table.past_end), 'stub')} stands past the end" if table.past_end else ""
+    return (
+        f"No slot is left for a new call: {table.used} of {table.num} in {table.module} are taken, {table.stale_inside} "
+        f"of them by stubs to loads that are gone{past}. No slot is ever given back."
+    )
+
+
+def newly_past_end(history: History, step: int) -> list[StubTable]:
+    """The tables behind whose end this step wrote a stub."""
+    found = []
+    for name, table in history.stubs_after(step).items():
+        before = history.stubs_before(name, step)
+        if len(table.past_end) > (len(before.past_end) if before else 0):
+            found.append(table)
+    return found
+
+
+def stubs_taken_sentence(history: History, step: int, patches: set[str]) -> str:
+    """After a load that worked: how many stubs it took, and how full the tables of these livepatches are; "" elsewhere."""
+    said = []
+    for name, table in sorted(history.stubs_after(step).items()):
+        before = history.stubs_before(name, step)
+        new = table.taken - before.taken if before else 0
+        took = f"It took {count(new, 'new stub')}" if new else "It took no new stub"
+        stale = f", {table.stale_inside} of them stale" if table.stale else ""
+        if name in patches:
+            said.append(f"{took}: {table.used} of {table.num} slots used{stale}.")
+    return " ".join(said)
+
+
+def overrun_sentence(table: StubTable) -> str:
+    """What it means that a stub was written past the end."""
+    were = f"{count(len(table.past_end), 'stub')} {'was' if len(table.past_end) == 1 else 'were'}"
+    return (
+        f"All {count(table.num, 'slot')} of {table.module} were taken, and stub_for_addr() looks at the bound only while "
+        f"it searches: {were} written behind the table."
+    )
+
+
+def died_in_the_search(history: History, step: int) -> bool:
+    """Whether an oops came out of the search for a free slot: the trace says so, or a table was full."""
+    if not history.arch.has_stubs or not history.recording[step].did.loads:
+        return False
+    if any("stub_for_addr" in line for line in history.recording[step].lines):
+        return True
+    tables = [history.stubs_before(name, step) for name in history.with_stubs]
+    return any(table is not None and table.used >= table.num for table in tables)
+
+
+def goes_to(history: History, key: str, step: int) -> str:
+    """Where the branch at a site leads, in words: the stub, its function, and the load that it is from."""
+    call = call_at(history, key, step)
+    if call is None:
+        return ""
+    if call.slot is None:
+        return "the start of the section" if call.words[0] & 0x03FFFFFC == 0 else ""
+    table = history.stubs(patch_of(key), step)
+    slot = next((slot for slot in table.slots if slot.index == call.slot), None) if table else None
+    if slot is None or not slot.address:
+        return f"stub {call.slot}"
+    load, where = f", load {slot.load}" if slot.load else "", " past the end" if slot.past_end else ""
+    return f"stub {slot.index}{where} → {slot.function}{load}"

@@ -1,13 +1,44 @@
-"""What a single step says of itself: signs in its command and in its dmesg lines. And how the name of a site is read."""
+"""What a single step says of itself, in its command and its dmesg lines; and numbers and names as a sentence has them."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ..model import messages
-from ..model.recording import Step
+from ..model.errno import errno_name
+from ..model.step import Step
 
 LOOKS = ("boot", "cat", "lsmod", "modinfo", "busybox", "fill", "stk", "vmi", "uname", "ls", "dmesg")
+
+
+def is_look(command: str) -> bool:
+    """Whether a command only looks: it changes nothing."""
+    return command.startswith(LOOKS)
+
+
+def patch_of(site: str) -> str:
+    """The livepatch that a site is in.
+
+    >>> patch_of("livepatch_nfsd_demo:.text+0x15")
+    'livepatch_nfsd_demo'
+    """
+    return site.partition(":")[0]
+
+
+# -- the kernel's lines ---------------------------------------------------------------------------------------------------
+
+
+def patch_line(step: Step, message: messages.Message) -> list[tuple[str, str]]:
+    """(patch, module) of every line of this step that the message printed."""
+    found = (message.match(line) for line in step.lines)
+    return [(match["patch"], match["module"]) for match in found if match]
+
+
+def nonzero_line(step: Step) -> dict[str, str] | None:
+    """type, loc and val of the kernel's line about a nonzero relocation target, None where it printed none."""
+    forms = (messages.NONZERO_SKIPPING, messages.NONZERO, messages.NONZERO_619)
+    return next((found for line in step.lines for form in forms if (found := form.match(line))), None)
 
 
 @dataclass(frozen=True)
@@ -34,27 +65,33 @@ def no_stub_left(step: Step) -> bool:
     return any(messages.STUB_WARNING.match(line) for line in step.lines)
 
 
-def is_look(command: str) -> bool:
-    """Whether a command only looks: it changes nothing."""
-    return command.startswith(LOOKS)
+# -- in words -------------------------------------------------------------------------------------------------------------
 
 
-def nonzero_line(step: Step) -> dict[str, str] | None:
-    """type, loc and val of the kernel's line about a nonzero relocation target, None where it printed none."""
-    forms = (messages.NONZERO_SKIPPING, messages.NONZERO, messages.NONZERO_619)
-    return next((found for line in step.lines for form in forms if (found := form.match(line))), None)
+def errno_words(number: int | None) -> str:
+    """An errno as the headline shows it.
 
-
-def patch_line(step: Step, message: messages.Message) -> list[tuple[str, str]]:
-    """(patch, module) of every line of this step that the message printed."""
-    found = (message.match(line) for line in step.lines)
-    return [(match["patch"], match["module"]) for match in found if match]
-
-
-def patch_of(site: str) -> str:
-    """The livepatch that a site is in.
-
-    >>> patch_of("livepatch_nfsd_demo:.text+0x15")
-    'livepatch_nfsd_demo'
+    >>> errno_words(-8)
+    'ENOEXEC (−8)'
     """
-    return site.partition(":")[0]
+    return f"{errno_name(number)} (−{-number})" if number else ""
+
+
+def count(number: int, thing: str = "site") -> str:
+    """1 site, 2 sites."""
+    return f"1 {thing}" if number == 1 else f"{number} {thing}s"
+
+
+def every(number: int) -> str:
+    """all 10 sites, both sites, the one site."""
+    return {1: "the one site", 2: "both sites"}.get(number, f"all {number} sites")
+
+
+def listed(names: Iterable[str]) -> str:
+    """Names in a sentence.
+
+    >>> listed(["a"]), listed(["a", "b"]), listed(["a", "b", "c"])
+    ('a', 'a and b', 'a, b and c')
+    """
+    *most, last = ["", *names]
+    return " and ".join(filter(None, [", ".join(filter(None, most)), last]))

@@ -7,18 +7,14 @@ slots, and a slot is never given back: what it led to may be gone.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import Any
 
 from ..files.klp import parse_symbol
-from ..model.recording import hexa
+from ..model.step import hexa
 from .calls import call_at
 from .loads import Load
-
-if TYPE_CHECKING:
-    from .history import History
-
-MODULES = 0xC008000000000000  # ppc64le: below are the kernel's own functions, from here on modules
+from .sites import Sites
 
 
 @dataclass(frozen=True)
@@ -55,44 +51,51 @@ class StubTable:
         return tuple(slot for slot in self.slots if slot.past_end)
 
     @property
+    def taken(self) -> int:
+        """Slots that are not free, those past the end among them."""
+        return self.used + len(self.past_end)
+
+    @property
     def stale(self) -> tuple[Slot, ...]:
         return tuple(slot for slot in self.slots if slot.state == "stale")
 
+    @property
+    def stale_inside(self) -> int:
+        """How many stale stubs are not past the end."""
+        return sum(not slot.past_end for slot in self.stale)
 
-def stub_tables(history: History, module: str) -> list[StubTable | None]:
+
+def stub_tables(sites: Sites, module: str) -> list[StubTable | None]:
     """A module's table after each step, None where nobody looked.
 
     Source: arch/powerpc/kernel/module_64.c, struct ppc64_stub_entry and stub_for_addr().
     """
-    walk = _Walk(history, module)
-    return [walk.step(index) for index in range(len(history.recording))]
+    walk = _Walk(sites, module)
+    return [walk.step(index) for index in range(len(sites.recording))]
 
 
 class _Walk:
     """One table through all steps; remembers since when each slot holds what it holds, and what that was called then."""
 
-    def __init__(self, history: History, module: str) -> None:
-        self.history, self.module = history, module
+    def __init__(self, sites: Sites, module: str) -> None:
+        self.sites, self.module = sites, module
         self.patch_load: int | None = None
         self.since: dict[int, tuple[int, int]] = {}  # slot -> address, step
         self.names: dict[tuple[str, int, int], str] = {}  # module, its load, offset into it -> function
 
     def step(self, index: int) -> StubTable | None:
-        load = self.history.load_at(self.module, index)
-        raw = (self.history.recording[index].stubs or {}).get(self.module)
+        load = self.sites.load_at(self.module, index)
+        raw = (self.sites.recording[index].stubs or {}).get(self.module)
         if load is None or raw is None:
             return None
         if load.number != self.patch_load:
             self.patch_load, self.since = load.number, {}
-        entries = list(_entries(raw))
+        entries, users = list(_entries(raw)), self._users(index)
         for entry in entries:
             self._notice(index, *entry)
-        users = self._users(index)
-        slots = tuple(
-            self._slot(index, number, address, label, users.get(number, ()), raw["num_stubs"])
-            for number, address, label in entries
-        )
-        return StubTable(self.module, raw["num_stubs"], raw["used"], slots)
+        slots = (self._slot(index, number, address, label, users.get(number, ())) for number, address, label in entries)
+        shown = tuple(replace(slot, past_end=slot.index >= raw["num_stubs"]) for slot in slots)
+        return StubTable(self.module, raw["num_stubs"], raw["used"], shown)
 
     def _notice(self, index: int, number: int, address: int, label: str) -> None:
         if self.since.get(number, (0, 0))[0] != address:
@@ -105,41 +108,40 @@ class _Walk:
     def _owner(self, number: int) -> Load | None:
         """The load that a slot was written for: the latest one that was there, or was tried, when the slot was written."""
         address, since = self.since[number]
-        for load in reversed(self.history.loads):
-            inside = any(extent.start <= address < extent.end for extent in load.extents)
-            if inside and (load.at(since) or (load.refused and load.first <= since)):
+        for load in reversed(self.sites.loads):
+            if load.covers(address) and (load.at(since) or (load.refused and load.first <= since)):
                 return load
         return None
 
     def _users(self, index: int) -> dict[int, tuple[str, ...]]:
         """Slot -> the sites whose branch goes there."""
         found: dict[int, tuple[str, ...]] = {}
-        for key in self.history.sites_in(self.module):
-            call = call_at(self.history, key, index)
+        for key in self.sites.sites_in(self.module):
+            call = call_at(self.sites, key, index)
             if call and call.slot is not None:
                 found[call.slot] = (*found.get(call.slot, ()), key)
         return found
 
-    def _slot(self, index: int, number: int, address: int, label: str, calls: tuple[str, ...], num: int) -> Slot:
-        behind = number >= num
+    def _slot(self, index: int, number: int, address: int, label: str, calls: tuple[str, ...]) -> Slot:
         if not address:
-            return Slot(number, 0, "free", calls=calls, past_end=behind)
-        owner, fresh = self._owner(number), self.since[number][1] == index and index > 0
+            return Slot(number, 0, "free", calls=calls)
+        owner = self._owner(number)
         if owner is None:
-            if address < MODULES:
-                return Slot(number, address, "kernel", label or hexa(address), calls=calls, past_end=behind)
-            return Slot(number, address, "stale", hexa(address), calls=calls, past_end=behind)
+            if address < self.sites.arch.module_area:
+                return Slot(number, address, "kernel", label or hexa(address), calls=calls)
+            return Slot(number, address, "stale", hexa(address), calls=calls)
         name = self._name(owner, address, calls)
-        here = self.history.load_at(owner.module, index)
-        if here and here.base == owner.base and self._same_file(here, owner):
-            owner = here  # it came back to the same place, so the old stub leads to it again
-        state = "stale" if not owner.at(index) else "written" if fresh else "kept"
-        now = self._there_now(address, index) if state == "stale" else ""
-        return Slot(number, address, state, name, owner.module, owner.number, calls, now, behind)
+        here = self.sites.load_at(owner.module, index)
+        if here and here.base == owner.base and self._command(here) == self._command(owner):
+            owner = here  # the same file came back to the same place, so the old stub leads to it again
+        if not owner.at(index):
+            there = next((load.module for load in self.sites.loads if load.at(index) and load.covers(address)), "")
+            return Slot(number, address, "stale", name, owner.module, owner.number, calls, there)
+        state = "written" if index > 0 and self.since[number][1] == index else "kept"
+        return Slot(number, address, state, name, owner.module, owner.number, calls)
 
-    def _same_file(self, one: Load, other: Load) -> bool:
-        first, second = (self.history.recording[load.first].command for load in (one, other))
-        return first == second
+    def _command(self, load: Load) -> str:
+        return self.sites.recording[load.first].command
 
     def _name(self, owner: Load, address: int, calls: tuple[str, ...]) -> str:
         """The function: as it was labelled while the load was there, as a call's relocation names it, as in another load."""
@@ -152,13 +154,8 @@ class _Walk:
         return next(others, hexa(address))
 
     def _by_relocation(self, module: str, calls: tuple[str, ...]) -> str | None:
-        sites = [site for key in calls if (site := self.history.sites[key]) and site.object == module]
-        symbols = [symbol.name for site in sites if (symbol := parse_symbol(site.symbol))]
-        return next(iter(symbols), None)
-
-    def _there_now(self, address: int, index: int) -> str:
-        here = (load for load in self.history.loads if load.at(index))
-        return next((load.module for load in here if any(e.start <= address < e.end for e in load.extents)), "")
+        sites = [site for key in calls if (site := self.sites.sites[key]) and site.object == module]
+        return next((symbol.name for site in sites if (symbol := parse_symbol(site.symbol))), None)
 
 
 def _entries(raw: dict[str, Any]) -> Iterator[tuple[int, int, str]]:

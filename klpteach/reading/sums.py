@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 from ..files.klp import Site
-from ..model.arch.x86_64 import HOWTO, Howto
-from .loads import Load
-from .steps import nonzero_line, patch_of
-
-if TYPE_CHECKING:
-    from .history import History
-
-
-R_PPC64_ADDR64 = 38
-_PPC64LE = {R_PPC64_ADDR64: Howto("R_PPC64_ADDR64", 8)}  # a call has no bytes of its own to compare: see calls
+from .calls import is_call
+from .sites import Sites
+from .steps import patch_of
 
 
 @dataclass(frozen=True)
@@ -34,76 +26,25 @@ class Sum:
     from_val: bool = False
 
 
-def sum_at(history: History, key: str, step: int) -> Sum | None:
+def sum_at(sites: Sites, key: str, step: int) -> Sum | None:
     """S + A - P for a site as of a step: of the load that was refused in it, else of the latest that wrote the site.
 
-    None where the module file, the symbol or the section's address is not known, and for a call on ppc64le.
+    None where the module file, the symbol or the section's address is not known; and on ppc64le for a call, whose bytes
+    lead to a stub, and for what is counted from the TOC pointer.
     """
-    site = history.sites.get(key)
-    howto = _howto(history, site.type) if site else None
-    if site is None or howto is None:
+    site, place = sites.sites.get(key), sites.place(key, step)
+    howto = sites.arch.relocation_types.get(site.type) if site else None
+    if site is None or howto is None or place is None or is_call(sites, key) or "r2" in howto.formula:
         return None
-    place = section_address(history, patch_of(key), site.section, step)
-    if place is None:
-        return None
-    P, P_step = place[0] + site.offset, place[1]
-    symbol = _symbol(history, key, site, step, P)
-    if symbol is None:
-        return None
-    S, S_step, from_val = symbol
-    value = howto.value(S, site.addend, P) & ((1 << 8 * howto.width) - 1)
-    stored = value.to_bytes(howto.width, "little")
-    return Sum(site, S, site.addend, P, howto.relative, value, stored, S_step, P_step, from_val)
-
-
-def _howto(history: History, kind: int) -> Howto | None:
-    return (_PPC64LE if history.recording.arch == "ppc64le" else HOWTO).get(kind)
-
-
-def placed_by_val(history: History, load: Load) -> Load:
-    """Where a refused load would have been: the printed val gives S, and an earlier load how far S is into the module.
-
-    Only where a module is one block (before 6.4); there all of it moves together.
-    """
-    key = history.failing(load.first) if load.refused and load.base is None and history.release < (6, 4) else None
-    wanted = sum_at(history, key, load.first) if key else None
-    if key is None or wanted is None:
-        return load
-    for other in history.loads:
-        if other.module != load.module or other.base is None or other.first >= load.first:
-            continue
-        for i in other.steps(history.recording):
-            before = _symbol(history, key, wanted.site, i, wanted.P)
-            if before and before[1] == i:
-                return replace(load, base=other.base + wanted.S - before[0], seen_in="val")
-    return load
-
-
-def _looks(history: History, module: str, step: int) -> range:
-    """The steps of this load of a module, the latest first: its addresses do not change while it is loaded."""
-    load = history.load_at(module, step)
-    return range(step, load.first - 1, -1) if load else range(0)
-
-
-def section_address(history: History, module: str, section: str, step: int) -> tuple[int, int] | None:
-    """The address of a section, and the step where it was seen: that step, or an earlier one of the same load."""
-    for i in _looks(history, module, step):
-        address = (history.recording[i].sections or {}).get(module, {}).get(section)
-        if address:
-            return address, i
-    return None
-
-
-def _symbol(history: History, key: str, site: Site, step: int, P: int) -> tuple[int, int, bool] | None:
-    """S, the step where it was seen, and whether it was worked out from the printed val."""
-    found = nonzero_line(history.recording[step])
-    if found and key == history.failing(step):
-        printed_minus_p = history.release >= (6, 3) and HOWTO[site.type].relative
-        return (int(found["val"], 16) - site.addend + (P if printed_minus_p else 0)) & (2**64 - 1), step, True
-    patch = patch_of(key)
-    for i in _looks(history, patch, step):
-        rows = (history.recording[i].symbols or {}).get(patch, ())
-        address = next((a for a, _, name in rows if name == site.symbol and a), None)
-        if address:
-            return address, i, False
-    return None
+    (P, P_step), A, refused = place, site.addend, sites.not_zero[step]
+    added, from_val = A - P if howto.relative else A, refused is not None and refused[0] == key
+    if refused and from_val:
+        # Up to 6.2 the check came before P was subtracted, so val is S + A; since bbb93362a445 (6.3) it is the value itself.
+        S, S_step = (refused[1] - (added if sites.release >= (6, 3) else A)) % 2**64, step
+    else:
+        seen = sites.symbol_address(patch_of(key), site.symbol, step)
+        if seen is None:
+            return None
+        S, S_step = seen
+    value = (S + added) % (1 << 8 * howto.width)
+    return Sum(site, S, A, P, howto.relative, value, value.to_bytes(howto.width, "little"), S_step, P_step, from_val)

@@ -5,30 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from ..model import messages
+from ..model.errno import EAGAIN, EBUSY, EEXIST, ENOENT, ENOEXEC
 from ..model.recording import Recording
+from ..model.step import Step, hexa
 from .calls import is_call
-from .company import asked_for, came_along, unpatched_by
 from .history import History
-from .reasons import why_refused
-from .stepfacts import StepFacts
-from .steps import is_look, no_stub_left, patch_line, patch_of
-from .stubwords import after_load, in_the_search, new_past_end, overrun
-from .words import count, errno_words, every, listed
+from .reasons import died_in_the_search, newly_past_end, overrun_sentence, stubs_taken_sentence, why_refused
+from .steps import count, errno_words, every, is_look, listed, no_stub_left, patch_line, patch_of
 
 SYMBOLS = {
-    "works": "✓",
-    "cleared": "✓",
-    "refused": "✗",
-    "in-use": "✗",
-    "oops": "✗",
-    "stale": "!",
-    "exists": "!",
-    "foreign": "!",
-    "overrun": "!",
-    "unpatched": "!",
-    "info": "·",
-    "unknown": "?",
-}
+    "works": "✓", "cleared": "✓",
+    "refused": "✗", "in-use": "✗", "oops": "✗",
+    "stale": "!", "exists": "!", "foreign": "!", "overrun": "!", "unpatched": "!",
+    "info": "·", "unknown": "?",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -58,32 +48,33 @@ def verdict(recording: Recording, step: int, history: History | None = None) -> 
     return _Judge(history or History(recording), step).judge()
 
 
-class _Judge(StepFacts):
-    """Each method judges one kind of command."""
+class _Judge:
+    """One step and its history; each method judges one kind of command."""
+
+    def __init__(self, history: History, index: int) -> None:
+        self.history, self.index = history, index
+        self.step, self.did = history.recording[index], history.recording[index].did
+        self.seen = history.observed_at(index)  # looking changes nothing, so a later look tells the outcome too
 
     def judge(self) -> Verdict:
-        step, verb = self.step, self.words[0]
+        step = self.step
         if step.oops:
             return Verdict("oops", "Oops: the kernel itself failed.", self._oops())
         if step.quiet:
             because = "Nothing was recorded after this command; its dmesg lines stand in the next step."
             return Verdict("unknown", "Nobody looked.", because)
-        if verb == "boot":
+        if self.did.verb == "boot":
             return Verdict("info", "The kernel has booted.", "No module of this story is loaded.")
         if is_look(step.command):
             return self._look()
-        known = {
-            "insmod": self._load,
-            "modprobe": self._load,
-            "rmmod": self._remove,
-            "echo": self._echo,
-            "poke": self._poke,
-        }
-        return known.get(verb, self._other)()
+        if self.did.loads:
+            return self._load()
+        known = {"rmmod": self._remove, "echo": self._echo, "poke": self._poke}
+        return known.get(self.did.verb, self._other)()
 
     def _oops(self) -> str:
         first = f"{self.step.lines[0]}." if self.step.lines else ""
-        if not in_the_search(self.history, self.index):
+        if not died_in_the_search(self.history, self.index):
             return f"{first} The command was killed; locks it held stay held."
         return (
             f"{first} No slot of .stubs is free, and stub_for_addr() reads on behind the table, into a page that is not "
@@ -93,15 +84,15 @@ class _Judge(StepFacts):
     # -- loading ------------------------------------------------------------------------------------------------------
 
     def _load(self) -> Verdict:
-        if "-r" in self.words:
-            return self._other()
         if self.step.refused:
             return self._refused()
-        main = asked_for(self.history, self.index)
-        if main is None:
+        tried = self.history.attempts_in(self.index)
+        if not tried:
             return Verdict("info", "Already there.", "Nothing had to be loaded.")
-        judged, with_it = self._loaded(main.module), came_along(self.history, self.index)
-        return replace(judged, because=f"{judged.because} {with_it}".strip())
+        # What the command named; where that is not among what it began, the last of them.
+        main = next((load for load in tried if load.module == self.history.asked_for(self.index)), tried[-1])
+        judged, others = self._loaded(main.module), [load.module for load in tried if load.module != main.module]
+        return replace(judged, because=f"{judged.because} {pulled_in_sentence(others)}".strip())
 
     def _loaded(self, module: str) -> Verdict:
         patches = {patch for patch, target in patch_line(self.step, messages.APPLYING) if target == module}
@@ -113,12 +104,12 @@ class _Judge(StepFacts):
     def _refused(self) -> Verdict:
         step, because = self.step, why_refused(self.history, self.index)
         again = any(load.number > 1 for load in self.history.attempts_in(self.index))
-        name = "Reload refused" if again and (step.errno == -8 or no_stub_left(step)) else "Refused"
+        name = "Reload refused" if again and (step.errno == ENOEXEC or no_stub_left(step)) else "Refused"
         if step.errno is None:
             said = (step.out or "").strip().split("\n")[-1]
             return Verdict("refused", f"{name}.", because or f"The program said: {said}")
-        if step.errno == -17:
-            headline = f"Already loaded: {errno_words(-17)}."
+        if step.errno == EEXIST:
+            headline = f"Already loaded: {errno_words(EEXIST)}."
             return Verdict("exists", headline, "A module of this name is there. Nothing changed.")
         headline = f"{name}: {errno_words(step.errno)}."
         return Verdict("refused", headline, because or self._program() or "The kernel gave no reason in its log.")
@@ -134,13 +125,13 @@ class _Judge(StepFacts):
         else:
             written = sum(self._kind(key) == "written" for key in keys)
             why = f"The sites were as in the file, so {every(written)} could be written."
-        behind = new_past_end(self.history, self.index)
+        there, behind = f"{module} is there{self._where(module)}", newly_past_end(self.history, self.index)
         if behind:
             many = count(sum(len(table.past_end) for table in behind), "stub")
-            because = f"{module} is there{self._where(module)}, and patched. {overrun(behind)}"
+            because = f"{there}, and patched. {overrun_sentence(behind[0])}"
             return Verdict("overrun", f"Loaded, but {many} past the end of the table.", because)
-        why = f"{why} {after_load(self.history, self.index, patches)}".rstrip()
-        return Verdict("works", "Loaded and patched.", f"{module} is there{self._where(module)}. {why}")
+        why = f"{why} {stubs_taken_sentence(self.history, self.index, patches)}".rstrip()
+        return Verdict("works", "Loaded and patched.", f"{there}. {why}")
 
     def _livepatch(self, patch: str) -> Verdict:
         keys = self.history.sites_in(patch)
@@ -155,17 +146,9 @@ class _Judge(StepFacts):
         if not written:
             return Verdict("works", "Livepatch loaded, and it waits.", wait)
         targets = listed(sorted({self.history.target(key) or "its target" for key in written}))
-        hold = "holds" if len(written) == 1 else "hold"
         calls = sum(is_call(self.history, key) for key in written)
-        what = "calls and addresses" if 0 < calls < len(written) else "addresses"
-        what = (
-            (what if len(written) > 1 else "an address")
-            if calls < len(written)
-            else "a call"
-            if calls == 1
-            else "calls"
-        )
-        done = f"{count(len(written))} in its own text and data now {hold} {what} {targets}. {wait}"
+        hold = f"{'holds' if len(written) == 1 else 'hold'} {held(calls, len(written) - calls)}"
+        done = f"{count(len(written))} in its own text and data now {hold} {targets}. {wait}"
         return Verdict("works", "Livepatch loaded and applied.", done.rstrip())
 
     def _plain_load(self, module: str) -> Verdict:
@@ -182,22 +165,23 @@ class _Judge(StepFacts):
     # -- removing -----------------------------------------------------------------------------------------------------
 
     def _remove(self) -> Verdict:
-        module = self.words[1] or "?"
+        module = self.did.what or "?"
         if self.step.refused:
             return self._not_removed(module)
         stale, foreign, cleared = (self._of_kind(module, kind) for kind in ("stale", "foreign", "cleared"))
         if stale:
             return self._left_behind(module, stale)
         if foreign:
-            return Verdict(
-                "foreign",
-                "Removed; a foreign value stays.",
-                f"{count(len(foreign))} did not hold the livepatch's own value and "
-                f"{'was' if len(foreign) == 1 else 'were'} left alone. {count(len(cleared))} cleared.",
-            )
+            were = f"{'was' if len(foreign) == 1 else 'were'} left alone"
+            because = f"{count(len(foreign))} did not hold the livepatch's own value and {were}."
+            return Verdict("foreign", "Removed; a foreign value stays.", f"{because} {count(len(cleared))} cleared.")
         if cleared:
-            because = f"{count(len(cleared))} that pointed to {module} {self._again(len(cleared))}"
-            because += self._stubs_stay(cleared)
+            are = "is" if len(cleared) == 1 else "are"
+            # On ppc64le the file's bytes of a call are no zeros: bl and a nop.
+            again = (
+                f"{are} zero again, as in the file." if self.history.arch.zero_sites else f"{are} as in the file again."
+            )
+            because = f"{count(len(cleared))} that pointed to {module} {again}{self._stale_stubs_sentence(cleared)}"
             return Verdict("cleared", "Removed and cleared.", because)
         if self._of_kind(module, "unknown"):
             return Verdict("unknown", "Removed.", "The sites were not looked at.")
@@ -210,58 +194,55 @@ class _Judge(StepFacts):
         keys = [key for key in self.history.sites_for(module) if self._kind(key) != "absent"]
         owners = " and ".join(dict.fromkeys(map(patch_of, stale)))
         share = every(len(stale)) if len(stale) == len(keys) else f"{len(stale)} of {count(len(keys))}"
-        still = f"still hold what {self._writer(stale)} wrote."
+        what = f"what {self._writer(stale)} wrote."
         if any(messages.MISMATCH.match(line) for line in self.step.lines):
             because = "A site did not hold the value that was expected, and the kernel went no further there:"
-            return Verdict("foreign", "Removed; clearing stopped halfway.", f"{because} {share} in {owners} {still}")
-        still = (
-            f"{'points' if len(stale) == 1 else 'point'} to {module} still {'holds' if len(stale) == 1 else 'hold'} "
-        )
-        because = f"{share.capitalize()} in {owners} that {still}what {self._writer(stale)} wrote."
-        because += self._stubs_stay(stale)
-        return Verdict("stale", "Removed, and stale bytes stay.", because)
+            because = f"{because} {share} in {owners} still hold {what}"
+            return Verdict("foreign", "Removed; clearing stopped halfway.", because)
+        point, hold = ("points", "holds") if len(stale) == 1 else ("point", "hold")
+        because = f"{share.capitalize()} in {owners} that {point} to {module} still {hold} {what}"
+        return Verdict("stale", "Removed, and stale bytes stay.", because + self._stale_stubs_sentence(stale))
 
     def _not_removed(self, module: str) -> Verdict:
         row, number = self.step.module(module), self.step.errno
         if number is None:
             return Verdict("in-use", "Not removed.", (self.step.out or "").strip().replace("\n", " "))
-        if number == -2:
+        if number == ENOENT:
             return Verdict("info", f"Not removed: {errno_words(number)}.", f"{module} is not loaded.")
-        if number != -11:
-            because = "It has no exit function, or is not Live." if number == -16 else ""
+        if number != EAGAIN:
+            because = "It has no exit function, or is not Live." if number == EBUSY else ""
             return Verdict("in-use", f"Not removed: {errno_words(number)}.", because)
         if row is None:
-            held = "Something holds a reference to it."
+            holder = "Something holds a reference to it."
         elif row["used_by"]:
-            held = f"{', '.join(row['used_by'])} uses it."
+            holder = f"{', '.join(row['used_by'])} uses it."
         elif "K" in row["taint"]:
-            held = "The livepatch is enabled: disable it first."
+            holder = "The livepatch is enabled: disable it first."
         else:
-            held = "A livepatch that patches it holds a reference."
-        return Verdict("in-use", f"Not removed: in use, {errno_words(number)}.", held)
+            holder = "A livepatch that patches it holds a reference."
+        return Verdict("in-use", f"Not removed: in use, {errno_words(number)}.", holder)
 
     # -- the rest -----------------------------------------------------------------------------------------------------
 
     def _echo(self) -> Verdict:
         if self.step.refused:
             return Verdict("refused", f"Refused: {errno_words(self.step.errno)}.")
-        if self.words[1] != "0":
+        if self.did.what != "0":
             return Verdict("info", "Written.")
-        path = self.step.command.split("/")
-        keys = self.history.sites_in(path[-2]) if len(path) > 1 else []
+        keys = self.history.sites_in(self.did.disables)
         holding = sum(any(self.history.states(key)[self.seen].value or b"") for key in keys)
         because = f"It stays loaded, and {count(holding)} keep their bytes." if holding else "It stays loaded."
         return Verdict("info", "Livepatch disabled.", because)
 
     def _poke(self) -> Verdict:
-        if self.step.errno == -2:
-            return Verdict("refused", f"Nothing written: {errno_words(-2)}.", "There is no such place.")
-        because = f"8 bytes at {self.words[1] or '?'} were overwritten; the module that did it never stays, hence −11."
+        if self.step.errno == ENOENT:
+            return Verdict("refused", f"Nothing written: {errno_words(ENOENT)}.", "There is no such place.")
+        because = f"8 bytes at {self.did.what or '?'} were overwritten; the module that did it never stays, hence −11."
         return Verdict("foreign", "A stranger wrote here.", because)
 
     def _look(self) -> Verdict:
-        if self.words[0] == "cat" and self.words[1]:
-            name = self.words[1].rpartition("/")[2]
+        if self.did.verb == "cat" and self.did.what:
+            name = self.did.what.rpartition("/")[2]
             return Verdict("info", f"{name} answers." if self.step.errno == 0 else f"{name} is not there.")
         return Verdict("info", "Looked, nothing changed.")
 
@@ -270,3 +251,64 @@ class _Judge(StepFacts):
             return Verdict("info", "Done.")
         headline = f"Refused: {errno_words(self.step.errno)}." if self.step.errno else "Refused."
         return Verdict("refused", headline, (self.step.out or "").strip())
+
+    # -- facts that several of them name ------------------------------------------------------------------------------
+
+    def _kind(self, key: str) -> str:
+        return self.history.states(key)[self.seen].kind
+
+    def _of_kind(self, module: str, kind: str) -> list[str]:
+        """The sites for a module that are in this state."""
+        return [key for key in self.history.sites_for(module) if self._kind(key) == kind]
+
+    def _writer(self, stale: list[str]) -> str:
+        return f"load {self.history.states(stale[0])[self.seen].load}"
+
+    def _where(self, module: str) -> str:
+        """at 0x…, and whether that is where it was before."""
+        now = self.history.attempt_at(module, self.index)
+        if now is None or now.base is None:
+            return ""
+        loads = [load for load in self.history.loads if load.module == module and not load.refused]
+        before = next((load.base for load in reversed(loads) if load.first < self.index), None)
+        if before is None:
+            return f" at {hexa(now.base)}"
+        same = "the same address as before" if before == now.base else f"no longer at {hexa(before)}"
+        return f" at {hexa(now.base)}, {same}"
+
+    def _stale_stubs_sentence(self, keys: list[str]) -> str:
+        """How many stubs still lead into the removed module, as a sentence (ppc64le)."""
+        tables = [self.history.stubs(patch, self.seen) for patch in dict.fromkeys(map(patch_of, keys))]
+        stale = sum(len(table.stale) for table in tables if table)
+        if not stale:
+            return ""
+        slots = ", ".join(f"{table.used} of {table.num} slots used" for table in tables if table)
+        return f" {count(stale, 'stub')} {'leads' if stale == 1 else 'lead'} to where it was: {slots}."
+
+    def _program(self) -> str:
+        """What the program of user space said, where it said something."""
+        last = (self.step.out or "").strip().split("\n")[-1]
+        return f"The program says: {last}." if last else ""
+
+
+def pulled_in_sentence(modules: list[str]) -> str:
+    """Which modules came along unasked, as a sentence, or ""."""
+    if not modules:
+        return ""
+    more = f" and {len(modules) - 3} more" if len(modules) > 3 else ""
+    return f"With it came {', '.join(modules[:3])}{more}."
+
+
+def held(calls: int, addresses: int) -> str:
+    """What the written sites hold, in words."""
+    if not calls:
+        return "an address" if addresses == 1 else "addresses"
+    if not addresses:
+        return "a call" if calls == 1 else "calls"
+    return "calls and addresses"
+
+
+def unpatched_by(step: Step, module: str) -> list[str]:
+    """The enabled livepatches that name a loaded module and have not patched it."""
+    settled = {n: row for n, row in (step.livepatch or {}).items() if row.get("enabled") and not row.get("transition")}
+    return [patch for patch, row in settled.items() if row["objects"].get(module, {}).get("patched") == 0]

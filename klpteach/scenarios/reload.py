@@ -9,14 +9,17 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from ..errors import KlpteachError
-from ..files.elf import ModuleFile
-from ..files.elf_h import EM_PPC64, POINTER_TYPE
+from ..files.elf_h import EM_PPC64
 from ..files.klp import parse_symbol, sites
+from ..files.module_file import ModuleFile
+from ..files.relocation_types import POINTER_TYPE
 from ..files.write import tiny_module
 from ..model.errno import errno_name
 from ..model.kernel import Kernel
+from ..model.livepatch.core import klp_target_names
 from ..model.policy import RELEASES
-from ..model.recording import Recording, Step
+from ..model.recording import Recording
+from ..model.step import Step
 
 MANY = 40  # moves
 
@@ -57,10 +60,8 @@ def stand_in(livepatch: ModuleFile, target: str) -> ModuleFile:
     symbols = [("__stand_in_text", ".text", 0), *((name, ".text", 32 * n) for n, name in enumerate(names))]
     pointer = POINTER_TYPE[livepatch.machine]
     calls = [("__mcount_loc", 8 * n, pointer, "__stand_in_text", 32 * n) for n in range(len(names))]
-    sections: dict[str, bytes | int] = {
-        ".text": bytes(32 * max(len(names), 1)),
-        "__mcount_loc": bytes(8 * max(len(names), 1)),
-    }
+    room = max(len(names), 1)
+    sections: dict[str, bytes | int] = {".text": bytes(32 * room), "__mcount_loc": bytes(8 * room)}
     if livepatch.machine == EM_PPC64:
         sections[".stubs"] = 0  # the loader makes it as long as it needs
     return ModuleFile(tiny_module(target, sections, symbols, calls, machine=livepatch.machine), f"{target}.ko")
@@ -76,25 +77,25 @@ def survives(livepatch: ModuleFile, targets: dict[str, ModuleFile] | None = None
             f"{livepatch.filename} is not a livepatch: its modinfo does not say livepatch, or it has no struct klp_patch. "
             "Try: give it as the target of a livepatch."
         )
-    names = list(dict.fromkeys(obj.name for obj in livepatch.klp.objects if obj.name))
-    return [_reload(livepatch, name, (targets or {}).get(name), release) for name in names for release in RELEASES]
+    names, files = klp_target_names(livepatch), targets or {}
+    return [_reload(livepatch, name, files.get(name), release) for name in names for release in RELEASES]
 
 
 def _reload(livepatch: ModuleFile, name: str, target: ModuleFile | None, release: str) -> Outcome:
     kernel = Kernel(livepatch.arch, release, scenario="reload", title=f"reload of {name} under {livepatch.name}")
-    for symbol in filter(None, (parse_symbol(site.symbol) for site in sites(livepatch))):
-        if symbol.object == "vmlinux":  # which kernel it was made for is not known here: that one has what it names
-            kernel.vmlinux[symbol.name] = [kernel.vmlinux_function(symbol.name)]
+    symbols = (parse_symbol(site.symbol) for site in sites(livepatch))
+    # Which kernel it was made for is not known here: that one has what it names.
+    kernel.add_to_vmlinux({symbol.name for symbol in symbols if symbol and symbol.object == "vmlinux"})
     file = target or stand_in(livepatch, name)
     for load in (file, livepatch, None, file):
         step = kernel.insmod(load) if load else kernel.rmmod(name)
         if step.oops:
             break
     outcome = Outcome(release, name, target is None, kernel.recording)
-    if kernel.cpu.has_stubs and outcome.failed is None:
-        moves, ending = _moves(kernel, file, name)
-        return replace(outcome, moves=moves, ending=ending)
-    return outcome
+    if not kernel.arch.has_stubs or outcome.failed:
+        return outcome
+    moves, ending = _moves(kernel, file, name)
+    return replace(outcome, moves=moves, ending=ending)
 
 
 def _moves(kernel: Kernel, file: ModuleFile, name: str) -> tuple[int | None, str]:

@@ -1,15 +1,38 @@
-"""The data of a figure as a pandas table."""
+"""Tables of pandas: the data of a figure, a story, the consequences of every proposal, what a fleet's year assumes."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import pandas as pd
 
-from ..model.recording import hexa
+from ..discussion.consequences import QUESTIONS, Consequence, read_consequences
+from ..fleet import LEFT_OUT, Fleet, assumptions
+from ..model.recording import Recording
+from ..model.step import hexa
+from ..reading.outcome import ENDINGS
 
 _ADDRESSES = ("address", "end", "start", "P", "S")
+# A fleet's year: column -> (attribute of Tally, what it counts). The first block breaks something, the second forbids or forces.
+STABILITY = {
+    "refused loads": ("refused_loads", "a module was asked for and the kernel said no"),
+    "days down": ("down_days", "machine-days without a module that somebody needs"),
+    "crashes": ("crashes", "overwritten code ran, or the kernel oopsed"),
+    "damaged, stopped": ("damaged_refused", "damaged livepatches that the kernel refused: crashes avoided"),
+    "damaged, taken": ("damaged_accepted", "damaged livepatches that it took"),
+    "repairs": ("repairs", "times that somebody had to withdraw livepatches and start over"),
+}
+FLEXIBILITY = {
+    "refused removals": ("refused_removals", "rmmod of a target said that it is in use"),
+    "pinned": ("pinned_days", "module-days in which a target could not be removed"),
+    "not asked for": ("unneeded_days", "module-days of targets that run though nobody wants them there"),
+    "unpatched": ("unpatched_days", "machine-days in which a target ran without its livepatch"),
+    "behind": ("behind_days", "machine-days without the livepatch edition that was due"),
+    "stale": ("stale_days", "module-days in which bytes for an absent target stayed written"),
+}
+COLUMNS = {**STABILITY, **FLEXIBILITY}
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
@@ -23,3 +46,61 @@ def table(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
         for row in rows
     ]
     return pd.DataFrame(shown)
+
+
+def story(recording: Recording) -> pd.DataFrame:
+    """One row a step: command, errno, and where each module of the story is."""
+    names = list(dict.fromkeys(row["name"] for step in recording for row in step.modules or ()))
+    rows = []
+    for step in recording:
+        row = {"command": step.command, "errno": step.errno}
+        for name in names:
+            found = step.module(name)
+            row[name] = hexa(found["base"]) if found else ("not loaded" if step.modules is not None else "?")
+        rows.append(row)
+    table = pd.DataFrame(rows)
+    table.index = pd.RangeIndex(1, len(table) + 1, name="step")
+    return table
+
+
+def consequences_table(rows: Sequence[Consequence] | None = None) -> pd.DataFrame:
+    """One row a cell, with everything that was read off its story. rows: default data/consequences.csv.
+
+    >>> table = consequences_table()
+    >>> table[(table.arch == "x86_64") & (table.release == "6.1") & (table.question == "reload")].kind.tolist()[:3]
+    ['refused', 'works', 'pinned']
+    """
+    return pd.DataFrame([asdict(row) for row in (read_consequences() if rows is None else rows)])
+
+
+def consequences_grid(
+    arch: str = "x86_64", release: str = "6.1", rows: Sequence[Consequence] | None = None
+) -> pd.DataFrame:
+    """One kernel: a row a question, a column a choice of proposals; a letter and words in a cell, * for what nobody wishes.
+
+    >>> consequences_grid().loc["reload at the same address", ["as released", "clear-checked"]].tolist()
+    ['R* refused', 'W works']
+    """
+    mine = [r for r in (read_consequences() if rows is None else rows) if (r.arch, r.release) == (arch, release)]
+    columns = list(dict.fromkeys(row.proposals or "as released" for row in mine))
+    asks = {question.key: question.asks for question in QUESTIONS}
+    lines: dict[str, dict[str, str]] = {}
+    for row in mine:
+        cells = lines.setdefault(asks[row.question], {})
+        cells[row.proposals or "as released"] = f"{row.letter} {ENDINGS[row.kind].words}"
+    return pd.DataFrame.from_dict(lines, orient="index", columns=columns)
+
+
+def assumption_table(fleet: Fleet | None = None) -> pd.DataFrame:
+    """Every number that goes in, with the name to change it by; none is measured. Then what the fleet leaves out.
+
+    >>> assumption_table().loc["damaged", "value"]
+    0.01
+    """
+    told = assumptions(fleet)
+    shown = [", ".join(sorted(value)) if isinstance(value, tuple | frozenset) else value for value in told.values()]
+    rows = [
+        *zip(told, shown, ["assumed"] * len(told), strict=True),
+        *((*item, "left out") for item in LEFT_OUT.items()),
+    ]
+    return pd.DataFrame(rows, columns=["parameter", "value", "what it is"]).set_index("parameter")

@@ -10,15 +10,21 @@ from pathlib import Path
 
 from ..errors import KlpteachError
 from ..files.samples import data_dir
-from ..model.recording import Difference, Recording, Step
+from ..model.compare import Difference
+from ..model.recording import Recording
+from ..model.step import Step
+from ..reading.steps import count
 from ..scenarios.replay import replay
 from ..scenarios.simulate import get
+from .reply import inline
+from .shown import Shown
+from .table import LEFT, Cell, Row, Table
 
-_LEFT = 'style="text-align:left;vertical-align:top"'  # Jupyter sets table cells to the right
+_NOTE = "A cell across both columns: both print the same. What stands after `loc` is hashed by each kernel in its own way and not compared."
 
 
-@dataclass(frozen=True)
-class Tried:
+@dataclass(frozen=True, repr=False)
+class Tried(Shown):
     """What a real kernel did, what the model does with the same commands and placement, and where they differ."""
 
     where: str
@@ -30,35 +36,32 @@ class Tried:
     def headline(self) -> str:
         """Where it comes from, and whether the two agree."""
         end = "" if len(self.model) == len(self.real) else f", to step {len(self.model)}"
-        agree = (
-            "no difference"
-            if not self.differences
-            else f"{len(self.differences)} differences, the first: {self.differences[0]}"
-        )
+        agree = "no difference"
+        if self.differences:
+            agree = f"{count(len(self.differences), 'difference')}, the first: {self.differences[0]}"
         return f"{self.where}. Model and kernel, {len(self.real)} steps{end}: {agree}."
 
-    def __repr__(self) -> str:
-        return "\n".join([self.headline, *self._text()])
-
-    def _text(self) -> Iterator[str]:
+    def to_text(self) -> str:
+        lines = [self.headline]
         for number, real, model in self._pairs():
-            yield f"{number}  {real.command}: errno {real.errno}"
-            same = without_hash(real.lines) == without_hash(model.lines)
-            yield from (f"   both   {line}" if same else f"   kernel {line}" for line in real.lines)
-            yield from (() if same else (f"   model  {line}" for line in model.lines))
+            lines.append(f"{number}  {real.command}: errno {real.errno}")
+            if _same(real, model):
+                lines += [f"   both   {line}" for line in real.lines]
+            else:
+                lines += [f"   kernel {line}" for line in real.lines] + [f"   model  {line}" for line in model.lines]
+        return "\n".join(lines)
+
+    def to_html(self) -> str:
+        rows: list[Row] = []
+        for number, real, model in self._pairs():
+            said = [_lines(real, span=2)] if _same(real, model) else [_lines(real), _lines(model)]
+            errno = str(real.errno) if real.errno == model.errno else f"{real.errno} / {model.errno}"
+            rows.append([Cell(f"{number} <code>{escape(real.command)}</code>"), *said, errno])
+        table = Table(("step", "real kernel", "model", "errno"), rows, css=f"{LEFT};vertical-align:top")
+        return f"<p><strong>{escape(self.headline)}</strong></p>{table.to_html()}<p><small>{inline(_NOTE)}</small></p>"
 
     def _pairs(self) -> Iterator[tuple[int, Step, Step]]:
         return ((n, real, model) for n, (real, model) in enumerate(zip(self.real, self.model, strict=False), 1))
-
-    def _repr_html_(self) -> str:
-        head = "".join(f"<th {_LEFT}>{name}</th>" for name in ("step", "real kernel", "model", "errno"))
-        rows = "".join(
-            f"<tr><td {_LEFT}>{number} <code>{escape(real.command)}</code></td>{_cells(real, model)}"
-            f"<td {_LEFT}>{real.errno if real.errno == model.errno else f'{real.errno} / {model.errno}'}</td></tr>"
-            for number, real, model in self._pairs()
-        )
-        note = "<p><small>A cell across both columns: both print the same. What stands after <code>loc</code> is hashed by each kernel in its own way and not compared.</small></p>"
-        return f"<p><strong>{escape(self.headline)}</strong></p><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>{note}"
 
 
 def try_real(story: str = "reload", kernel: str = "6.1", arch: str = "x86_64", *, live: bool = False) -> Tried:
@@ -117,22 +120,17 @@ def _run(story: str, kernel: str, arch: str) -> tuple[Recording | None, str]:
 
 def _kernel(recording: Recording) -> str:
     about = recording.kernel
-    numbers = re.findall(
-        r"Debian (\d+\.\d+\.\d+)-", about.get("banner", "")
-    )  # the compiler's stands before the kernel's
+    numbers = re.findall(r"Debian (\d+\.\d+\.\d+)-", about.get("banner", ""))  # the compiler's, then the kernel's
     number = numbers[-1] if numbers else about.get("release", "?")
     if about.get("release", "").endswith("amd64"):
         return f"Debian's unmodified kernel {number}"
     return f"kernel {number}, built from Debian's sources ({about.get('variant', 'unmodified')})"
 
 
-def _cells(real: Step, model: Step) -> str:
-    """The lines of both: once, across both columns, where they are the same."""
-    if without_hash(real.lines) == without_hash(model.lines):
-        return f'<td colspan="2" {_LEFT}>{_lines(real)}</td>'
-    return f"<td {_LEFT}>{_lines(real)}</td><td {_LEFT}>{_lines(model)}</td>"
+def _same(real: Step, model: Step) -> bool:
+    return without_hash(real.lines) == without_hash(model.lines)
 
 
-def _lines(step: Step) -> str:
+def _lines(step: Step, span: int = 1) -> Cell:
     shown = "".join(f"<div>{escape(line)}</div>" for line in step.lines) or "(no line)"
-    return f'<div style="font-family:monospace;overflow-wrap:break-word">{shown}</div>'
+    return Cell(f'<div style="font-family:monospace;overflow-wrap:break-word">{shown}</div>', span=span)

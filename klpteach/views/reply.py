@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from html import escape
 
+from .shown import Shown
+
 COLOURS = {"✓": "#009E73", "✗": "#D55E00"}
 CALM = "#0072B2"
 
 
-class Reply:
+class Reply(Shown):
     """A few sentences with a mark: ✓ right, ✗ not, ? a hint or a question back.
 
     >>> Reply("✓", "Right.", "It is refused.")
@@ -19,10 +21,10 @@ class Reply:
     def __init__(self, mark: str, headline: str, text: str = "") -> None:
         self.mark, self.headline, self.text = mark, headline, text
 
-    def __repr__(self) -> str:
+    def to_text(self) -> str:
         return f"{self.mark} {self.headline} {self.text}".rstrip().replace("`", "")
 
-    def _repr_html_(self) -> str:
+    def to_html(self) -> str:
         head = f"<strong>{escape(self.mark)} {inline(self.headline)}</strong>"
         return framed(f"{head} {inline(self.text)}", COLOURS.get(self.mark, CALM))
 

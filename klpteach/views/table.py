@@ -1,49 +1,100 @@
-"""A table to be read: cells are sentences and kernel lines, so they wrap and stand at the left, unlike a DataFrame's."""
+"""Tables to be read: cells are sentences and kernel lines, so they wrap and stand at the left, unlike a DataFrame's."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from html import escape
 from textwrap import wrap
+from typing import Any
 
 from .reply import inline
+from .shown import Shown
+from .style import VERMILION
 
-_CELL = 'style="text-align:left;vertical-align:top;white-space:normal;max-width:44em;overflow-wrap:break-word"'
+LEFT = "text-align:left"  # Jupyter sets table cells to the right
+SENTENCES = f"{LEFT};vertical-align:top;white-space:normal;max-width:44em;overflow-wrap:break-word"
+ONE_LINE = f"{LEFT};vertical-align:top;white-space:nowrap"
+_BAR = f"{LEFT};vertical-align:top;min-width:6em"
+_BYTES = f"font-family:monospace;{LEFT};white-space:pre;padding:3px 14px 3px 4px"
+_WRONG = f"border:2px dashed {VERMILION};font-weight:bold;padding:0 1px"
+_SHADES = {
+    "solid": "background:currentColor",
+    "striped": "background:repeating-linear-gradient(135deg,currentColor 0 3px,transparent 3px 6px)",
+}
+_WIDEST = 72  # letters of a column in a terminal
 
 
-class WordTable:
-    """Rows of text under headings, as HTML in a notebook and as aligned text in a terminal.
+@dataclass(frozen=True)
+class Cell:
+    """A cell whose HTML is not just its text. css: instead of the table's; span: how many columns; value: what it shows."""
 
-    Cells are escaped; `so` is code. marked: numbers of rows (from 0) that are set bold; each should say why in words too.
+    html: str
+    text: str = ""
+    css: str | None = None
+    span: int = 1
+    value: Any = None
 
-    >>> WordTable(("who", "says"), [("rmmod", "`in use`")])
+
+Row = Sequence[str | Cell]
+
+
+class Table(Shown):
+    """Rows under headings, as HTML in a notebook and as aligned text in a terminal.
+
+    A cell that is a str is escaped, and `so` is code; leading blanks are depth. marked: numbers of rows (from 0) that are
+    set bold; each should say why in words too. caption stands above, note below. css: of every cell. labels: the first
+    cell of a row is its heading. ruled: in text, a line below the headings.
+
+    >>> Table(("who", "says"), [("rmmod", "`in use`")])
     who    says
     -----  ------
     rmmod  in use
     """
 
     def __init__(
-        self, heads: Sequence[str], rows: Sequence[Sequence[str]], caption: str = "", marked: Sequence[int] = ()
+        self,
+        heads: Row,
+        rows: Sequence[Row],
+        caption: str = "",
+        marked: Sequence[int] = (),
+        *,
+        note: str = "",
+        css: str = SENTENCES,
+        labels: bool = False,
+        ruled: bool = True,
     ) -> None:
         self.heads, self.rows, self.caption, self.marked = tuple(heads), list(rows), caption, set(marked)
+        self.note, self.css, self.labels, self.ruled = note, css, labels, ruled
 
-    def _repr_html_(self) -> str:
-        head = "".join(f'<th scope="col" {_CELL}>{inline(name)}</th>' for name in self.heads)
+    def to_html(self) -> str:
+        head = "".join(self._cell('th scope="col"', name) for name in self.heads)
         body = "".join(self._row(number, row) for number, row in enumerate(self.rows))
-        caption = f"<p>{inline(self.caption)}</p>" if self.caption else ""
-        return f"{caption}<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        caption, note = (f"<p>{inline(text)}</p>" if text else "" for text in (self.caption, self.note))
+        return f"{caption}<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{note}"
 
-    def _row(self, number: int, row: Sequence[str]) -> str:
-        bold, end = ("<strong>", "</strong>") if number in self.marked else ("", "")
-        return "<tr>" + "".join(f"<td {_CELL}>{bold}{_cell(text)}{end}</td>" for text in row) + "</tr>"
+    def _row(self, number: int, row: Row) -> str:
+        first = 'th scope="row"' if self.labels else "td"
+        cells = [self._cell("td" if place else first, cell, number in self.marked) for place, cell in enumerate(row)]
+        return f"<tr>{''.join(cells)}</tr>"
 
-    def __repr__(self) -> str:
-        rows = [[plain(cell) for cell in row] for row in (self.heads, *self.rows)]
-        widths = [min(max(map(len, column)), 72) for column in zip(*rows, strict=True)]
-        rows.insert(1, ["-" * width for width in widths])
-        lines = [plain(self.caption)] if self.caption else []
-        for row in rows:
-            lines += _aligned(row, widths)
-        return "\n".join(lines)
+    def _cell(self, tag: str, cell: str | Cell, bold: bool = False) -> str:
+        shown = cell if isinstance(cell, Cell) else Cell(_indented(cell))
+        css = self.css if shown.css is None else shown.css
+        span = f' colspan="{shown.span}"' if shown.span > 1 else ""
+        style = f' style="{css}"' if css else ""
+        inner = f"<strong>{shown.html}</strong>" if bold else shown.html
+        return f"<{tag}{span}{style}>{inner}</{tag[:2]}>"
+
+    def to_text(self) -> str:
+        rows = [
+            [cell.text if isinstance(cell, Cell) else plain(cell) for cell in row] for row in (self.heads, *self.rows)
+        ]
+        widths = [min(max(map(len, column)), _WIDEST) for column in zip(*rows, strict=True)]
+        if self.ruled:
+            rows.insert(1, ["-" * width for width in widths])
+        lines = [line for row in rows for line in _aligned(row, widths)]
+        return "\n".join([*filter(None, [plain(self.caption)]), *lines, *filter(None, [plain(self.note)])])
 
 
 def plain(text: str) -> str:
@@ -51,16 +102,72 @@ def plain(text: str) -> str:
     return text.replace("`", "") if text.count("`") % 2 == 0 else text
 
 
-def _cell(text: str) -> str:
-    """Leading blanks are depth: they must survive HTML."""
+def _indented(text: str) -> str:
+    """A cell as HTML, in which its leading blanks survive."""
     depth = len(text) - len(text.lstrip(" "))
     return "&nbsp;" * 2 * depth + inline(text.lstrip(" "))
 
 
-def _aligned(row: Sequence[str], widths: Sequence[int]) -> list[str]:
+def _aligned(row: Sequence[str], widths: Sequence[int]) -> Iterator[str]:
     cells = [wrap(cell, width, drop_whitespace=True) or [""] for cell, width in zip(row, widths, strict=True)]
     for cell, text in zip(cells, row, strict=True):
         cell[0] = " " * (len(text) - len(text.lstrip(" "))) + cell[0].lstrip(" ")
-    height = max(map(len, cells))
-    rows = ([cell[n] if n < len(cell) else "" for cell in cells] for n in range(height))
-    return ["  ".join(part.ljust(width) for part, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    for n in range(max(map(len, cells))):
+        parts = [cell[n] if n < len(cell) else "" for cell in cells]
+        yield "  ".join(part.ljust(width) for part, width in zip(parts, widths, strict=True)).rstrip()
+
+
+def byte_table(heads: Sequence[str], rows: Sequence[tuple[str, Sequence[str | tuple[bytes, bytes]]]]) -> Table:
+    """Rows of (label, cells); a cell is a text, or the bytes that are there and those that should be.
+
+    >>> byte_table(("", "four bytes"), [("now", [(b"\\x90\\x00", b"\\x00\\x00")])])
+         four bytes
+    now  90* 00
+    Framed (in text: *): not what it should be.
+    """
+    body: list[Row] = [
+        [label, *(cell if isinstance(cell, str) else _bytes(*cell) for cell in cells)] for label, cells in rows
+    ]
+    note = "Framed (in text: *): not what it should be."
+    return Table(heads, body, note=note, css=LEFT, labels=True, ruled=False)
+
+
+def _bytes(now: bytes, right: bytes) -> Cell:
+    pairs = list(zip(now, right, strict=True))
+    framed = [f"{n:02x}" if n == r else f'<span style="{_WRONG}">{n:02x}</span>' for n, r in pairs]
+    starred = [f"{n:02x}" if n == r else f"{n:02x}*" for n, r in pairs]
+    return Cell(" ".join(framed), " ".join(starred), _BYTES, value=now)
+
+
+def bar_table(
+    heads: Sequence[tuple[str, str]], rows: Sequence[tuple[str, Sequence[float]]], caption: str = ""
+) -> Table:
+    """Numbers with a bar under each, a column a scale of its own, under headings (title, "solid" or "striped").
+
+    >>> bar_table([("days", "solid")], [("one", [10.0]), ("other", [0.25])])
+           days
+    one    10
+    other  0.25
+    """
+    most = [max(column) or 1.0 for column in zip(*(row for _, row in rows), strict=True)]
+    shades = [shade for _, shade in heads]
+    body: list[Row] = [[label, *map(_bar, row, most, shades)] for label, row in rows]
+    titles = [Cell(escape(title), title, _BAR) for title, _ in heads]
+    return Table(["", *titles], body, caption, css=ONE_LINE, labels=True, ruled=False)
+
+
+def _bar(value: float, most: float, shade: str) -> Cell:
+    bar = ""
+    if value:
+        width = max(100 * value / most, 1.0)
+        bar = f'<div style="height:9px;width:{width:.1f}%;margin-top:2px;{_SHADES[shade]}"></div>'
+    return Cell(short(value) + bar, short(value), _BAR, value=value)
+
+
+def short(value: float) -> str:
+    """A number, short: two digits below 10, none behind the point above.
+
+    >>> short(0), short(0.0342), short(5.0), short(12345.6)
+    ('0', '0.034', '5', '12,346')
+    """
+    return f"{value:,.0f}" if value >= 10 or not value else f"{value:.2g}"

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from ..files.elf import ModuleFile
+from ..files.module_file import ModuleFile
 from .host import cache_dir, need, run
 from .kernels import RECORDED
 

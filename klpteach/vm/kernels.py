@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from ..scenarios.evidence import EVIDENCE, PPC64LE_EVIDENCE
+from ..scenarios.course import SCENARIOS
+from ..scenarios.evidence import evidence
 from ..scenarios.proposals import ON_ANY_KERNEL
-from ..scenarios.simulate import SCENARIOS
 from ..scenarios.stubs import STUB_STORIES
 from .build import build_kernel
 from .fetch import PACKAGE, fetch
@@ -56,7 +56,7 @@ RECORDED: Mapping[str, Recorded] = {
                 'console=ttyS0,115200 panic=-1 loglevel=7 nokaslr no_timer_check dyndbg="func move_module +p"',
                 boot=120),
         compiler="gcc", kernel=fetch, kernels=tuple((release, "stock") for release in PACKAGE),
-        stories=(*SCENARIOS, *EVIDENCE, *ON_ANY_KERNEL),
+        stories=(*SCENARIOS, *evidence(), *ON_ANY_KERNEL),
         config=("MODULE_SIG", "STRICT_MODULE_RWX", "RANDOMIZE_BASE", "MODVERSIONS"),
         exports="# what Debian's {release} kernel exports of that these modules need; addresses with nokaslr where recorded\n",
     ),
@@ -69,7 +69,7 @@ RECORDED: Mapping[str, Recorded] = {
                 boot=400),
         compiler="powerpc64le-linux-gnu-gcc", kernel=build_kernel, kernels=tuple(VARIANTS),
         stories=("reload", "late", "init-fails", "workaround", "retry", "disabled", "stacked", "cumulative",
-                 *STUB_STORIES, *PPC64LE_EVIDENCE),
+                 *STUB_STORIES, *evidence("ppc64le")),
         only={**dict.fromkeys(("no-nop", "stacked", "cumulative", "catalogue", "catalogue-late"), STOCK),
               "edge": (("6.12", "stock"), ("6.12", "reuse"))},
         config=("STRICT_MODULE_RWX", "MPROFILE_KERNEL", "PPC_64K_PAGES", "MODULE_SIG", "MODVERSIONS"),

@@ -15,18 +15,21 @@ from typing import Any
 
 import numpy as np
 
-from ..files.elf import ModuleFile
 from ..files.elf_h import SHF_ALLOC, SHN_UNDEF
 from ..files.klp import parse_symbol, sites
+from ..files.module_file import ModuleFile
 from ..files.samples import data_dir, ko_dir, open_ko
 from ..model import arch as arches
 from ..model.arch.frob import get_stubs_size
 from ..model.arch.stubs import BEHIND, STUB_SIZE, shown
+from ..model.compare import Difference
+from ..model.kallsyms import exported_names
 from ..model.layout import layout_sections
-from ..model.module import exported_names
 from ..model.policy import RELEASES
-from ..model.recording import Difference, Recording, Step, hexa
-from ..scenarios.simulate import Scenario, commands_for, get
+from ..model.recording import Recording
+from ..model.step import Step, hexa
+from ..scenarios.scenario import Scenario
+from ..scenarios.simulate import commands_for, get
 from .host import HostError
 from .initramfs import initramfs
 from .kernels import RECORDED
@@ -277,7 +280,9 @@ def _placement(
     addresses = {match[2]: int(match[1], 16) for match in found if match}
     if file is None or not addresses:
         return None
-    layout = layout_sections(loader_copy(file, kernel), RELEASES[kernel.release].separate_memory)
+    layout = layout_sections(
+        loader_copy(file, kernel), arches.of(kernel.arch), RELEASES[kernel.release].separate_memory
+    )
     bases = {
         region: addresses[file.section_names[index]] - offset
         for index, (region, offset) in layout.places.items()

@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -12,27 +13,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import klpteach as kt
-from klpteach.course import Exercise, Problem, Question, checks
+from klpteach.course import checks
 from klpteach.course import progress as book
-from klpteach.course.notebooks import find_exercise, find_question, rooms
+from klpteach.course.exercise import Exercise, Problem
+from klpteach.course.notebooks import NOTEBOOKS, find_exercise, find_question, notebooks
+from klpteach.course.question import Question
 from klpteach.course.sheet import progress_rows
 
-ROOMS = list(rooms())
-QUESTIONS = [pytest.param(name, question, id=name) for room in ROOMS for name, question in room.questions.items()]
-EXERCISES = [pytest.param(name, one, id=name) for room in ROOMS for name, one in room.exercises.items()]
+pytestmark = pytest.mark.usefixtures("blank")
+ASKED = list(notebooks())
+QUESTIONS = [
+    pytest.param(name, question, id=name) for notebook in ASKED for name, question in notebook.questions.items()
+]
+EXERCISES = [pytest.param(name, one, id=name) for notebook in ASKED for name, one in notebook.exercises.items()]
 SEEDS = (1, 2, 3, 7, 2026)
 
 
-@pytest.fixture(autouse=True)
-def blank(tmp_path, monkeypatch):
-    """A reader who has answered nothing yet."""
-    monkeypatch.setenv("KLPTEACH_PROGRESS", str(tmp_path / "progress.json"))
-    monkeypatch.setattr(book, "_kept", book.Progress())
-    monkeypatch.setattr(book, "_told", set())
-    return tmp_path / "progress.json"
-
-
-# -- every room ---------------------------------------------------------------------------------------------------------------
+# -- every notebook ---------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("name", "question"), QUESTIONS)
@@ -72,14 +69,14 @@ def test_an_exercise_has_hints_a_way_and_the_same_problem_for_the_same_seed(name
     assert len(asked) >= 4 if one.seeded else len(asked) == 1
 
 
-def test_no_two_rooms_use_the_same_name():
-    names = [name for room in ROOMS for name in (*room.questions, *room.exercises)]
+def test_no_two_notebooks_use_the_same_name():
+    names = [name for notebook in ASKED for name in (*notebook.questions, *notebook.exercises)]
     assert len(names) == len(set(names))
 
 
 @pytest.mark.parametrize(("name", "one"), EXERCISES)
 def test_what_the_reader_sees_is_balanced_html_and_the_same_in_words(name, one):
-    from test_views import check_markup
+    from markup import check_markup
 
     for sheet in (kt.exercise(name, 5), kt.worked(name, 5), kt.check(name), kt.check(name, "<script>")):
         check_markup(sheet._repr_html_())
@@ -116,7 +113,7 @@ def test_a_click_commits_and_the_first_commitment_is_the_one_that_counts():
     assert "it is refused" in asked.box.children[3].value
     kt.predict("reload", "refused")
     assert book.recall().predictions == {"reload": ["panics", "refused"]}
-    row = next(progress_rows(ROOMS, book.recall()))
+    row = next(progress_rows(ASKED, book.recall()))
     assert (row.notebook, row.predicted, row.right, row.questions) == ("00", 1, 0, 1)
 
 
@@ -286,32 +283,43 @@ def test_committing_needs_no_widget_and_no_pandas():
     assert not {"ipywidgets", "pandas", "matplotlib"} & set(said.stdout.split())
 
 
-def test_questions_are_found_by_name_across_rooms():
+def test_what_a_notebook_shows_is_offered_by_its_package_and_fetched_when_it_is_used():
+    packages = [f"klpteach.course.{name}" for name in NOTEBOOKS]
+    code = f"import sys; from importlib import import_module; print([dir(import_module(name)) for name in {packages}], *sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {"pandas", "matplotlib", "ipywidgets"} & set(done.stdout.split())
+    for package in map(import_module, packages[1:]):
+        assert dir(package) and all(getattr(package, name) for name in dir(package)), package
+    with pytest.raises(AttributeError, match="there are"):
+        _ = import_module("klpteach.course.nb06").slot
+
+
+def test_questions_are_found_by_name_across_notebooks():
     assert find_question("reload").ask.startswith("nfsd_demo is loaded")
 
 
 # -- glossary -----------------------------------------------------------------------------------------------------------------
 
-NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
-TERMS = re.findall(r"^### (.*)$", (NOTEBOOKS / "glossary.md").read_text(), re.M)
+FOLDER = Path(__file__).parents[2] / "notebooks"
+TERMS = re.findall(r"^### (.*)$", (FOLDER / "glossary.md").read_text(), re.M)
 
 
 def test_a_glossary_anchor_is_the_same_on_every_site():
     """GitHub makes anchors small, JupyterLab leaves them; both put - for a blank: so small letters, and words only."""
     assert len(TERMS) == len(set(TERMS)) > 40
-    headings = re.findall(r"^#+ (.*)$", (NOTEBOOKS / "glossary.md").read_text(), re.M)
+    headings = re.findall(r"^#+ (.*)$", (FOLDER / "glossary.md").read_text(), re.M)
     assert len({heading.lower() for heading in headings}) == len(headings), "GitHub numbers an anchor that comes twice"
     assert all(re.fullmatch(r"[a-z0-9]+( [a-z0-9]+)*", term) for term in TERMS)
 
 
 def test_every_link_into_the_glossary_has_its_term():
     anchors = {term.replace(" ", "-") for term in TERMS}
-    text = "".join(path.read_text() for path in [*NOTEBOOKS.glob("*.ipynb"), NOTEBOOKS / "glossary.md"])
+    text = "".join(path.read_text() for path in [*FOLDER.glob("*.ipynb"), FOLDER / "glossary.md"])
     assert set(re.findall(r"glossary\.md#([\w-]+)", text)) <= anchors
 
 
 def test_the_glossary_keeps_the_courses_words():
-    text = (NOTEBOOKS / "glossary.md").read_text()
+    text = (FOLDER / "glossary.md").read_text()
     assert not re.search(r"\b(simply|just|obviously|of course|trivial(ly)?)\b", text, re.I)
     for address in re.findall(r"0x[0-9a-f]{9,}", text):
         assert len(address) == 18, address

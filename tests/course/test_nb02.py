@@ -7,16 +7,15 @@ from collections import Counter
 
 import pandas as pd
 import pytest
-from test_course import blank  # noqa: F401  (a reader who has answered nothing)
 
 import klpteach as kt
-from klpteach.course.nb02 import file_bytes as filebytes
+from klpteach.course.nb02 import FileBytes, entry_fields, foreign_symbols, who_writes
 from klpteach.course.nb02 import questions as nb02
-from klpteach.course.nb02 import rela_entry as relaentry
-from klpteach.files.klp import livepatch_sections
+from klpteach.files.klp import livepatch_sections, sites
 from klpteach.scenarios.recorded import evidence
 
 SEEDS = range(1, 21)
+pytestmark = pytest.mark.usefixtures("blank")
 count = nb02.EXERCISES["count-by-object"]
 LIVEPATCH = kt.sample("livepatch_nfsd_demo.ko")
 readelf = pytest.mark.skipif(shutil.which("readelf") is None, reason="readelf (binutils) is not installed")
@@ -62,7 +61,7 @@ def test_every_candidate_file_is_counted_as_readelf_counts_it():
 def test_the_bytes_shown_are_those_that_readelf_dumps(section):
     words = re.findall(r"^  0x[0-9a-f]+ ((?:[0-9a-f]{2,8} )+)", run("-x", section, LIVEPATCH), re.M)
     theirs = "".join("".join(words).split())
-    rows = repr(filebytes.FileBytes(kt.ModuleFile.open(LIVEPATCH), section)).split("\n")[1:]
+    rows = repr(FileBytes(kt.ModuleFile.open(LIVEPATCH), section)).split("\n")[1:]
     ours = "".join(re.findall(r"[0-9a-f]{2}(?=[ \])([]|$)", " ".join(row[6:55] for row in rows)))
     assert ours == theirs
 
@@ -72,7 +71,7 @@ def test_the_entry_shown_is_the_one_that_readelf_lists_first():
     offset, info, kind = re.search(
         r"'\.klp\.rela\.nfsd_demo\.\.text'.*?\n.*?\n(\S+)\s+(\S+)\s+(\S+)", run("-rW", LIVEPATCH)
     ).groups()
-    rows = relaentry.rela_entry(kt.ModuleFile.open(LIVEPATCH), ".klp.rela.nfsd_demo..text").rows
+    rows = entry_fields(kt.ModuleFile.open(LIVEPATCH), ".klp.rela.nfsd_demo..text").rows
     told = [bytes.fromhex(row[1].strip("`"))[::-1].hex() for row in rows]
     assert (told[0], told[2] + told[1]) == (offset, info) and kind in rows[1][2]
 
@@ -84,20 +83,14 @@ def test_every_place_that_waits_holds_zeros_in_the_file():
     for path in nb02._candidates():
         file = kt.ModuleFile.open(path)
         if file.arch == "x86_64":
-            for section in {site.section for site in kt_sites(file)}:
-                view = filebytes.FileBytes(file, section)
+            for section in {site.section for site in sites(file)}:
+                view = FileBytes(file, section)
                 for hole in view.holes:
                     assert not any(view.body[hole.offset : hole.offset + hole.width]), (path, hole)
 
 
-def kt_sites(file):
-    from klpteach.files.klp import sites
-
-    return list(sites(file))
-
-
 def test_square_brackets_are_the_livepatch_relocations_and_round_ones_the_others():
-    view = filebytes.FileBytes(kt.ModuleFile.open(LIVEPATCH))
+    view = FileBytes(kt.ModuleFile.open(LIVEPATCH))
     text = repr(view)
     assert text.count("[0x") == sum(hole.livepatch for hole in view.holes) == 6
     assert text.count("(0x") == sum(not hole.livepatch for hole in view.holes) == 10
@@ -135,10 +128,10 @@ def test_the_questions_answers_are_what_file_and_model_say():
 def test_a_section_or_entry_that_is_not_there_is_named():
     file = kt.ModuleFile.open(LIVEPATCH)
     with pytest.raises(kt.KlpteachError, match=r"no section \.txt"):
-        filebytes.FileBytes(file, ".txt")
+        FileBytes(file, ".txt")
     for section, number in ((".text", 0), (".klp.rela.nfsd_demo..text", 6), ("nowhere", 0)):
         with pytest.raises(kt.KlpteachError, match="no entry"):
-            relaentry.rela_entry(file, section, number)
+            entry_fields(file, section, number)
 
 
 def test_names_of_a_hostile_file_cannot_become_markup():
@@ -153,8 +146,8 @@ def test_names_of_a_hostile_file_cannot_become_markup():
     )
     file = kt.ModuleFile(klp_convert(raw), f"{evil}.ko")
     (name,) = (file.section_names[i] for i in livepatch_sections(file))
-    views = (filebytes.FileBytes(file), relaentry.rela_entry(file, name), relaentry.foreign_symbols(file))
-    for view in (*views, relaentry.who_writes(file)):
+    views = (FileBytes(file), entry_fields(file, name), foreign_symbols(file))
+    for view in (*views, who_writes(file)):
         assert "<script" not in view._repr_html_()
     assert all(evil in repr(view) for view in views)
 

@@ -1,13 +1,13 @@
 """Notebook 03: sums against real kernels' memory, and a corrupt module as objdump reads it."""
 
-import subprocess
-
 import pytest
+from binutils import disassembled
 
 import klpteach as kt
 from klpteach.course.nb03 import loading
 from klpteach.course.nb03 import questions as nb03
 from klpteach.course.notebooks import find_exercise
+from klpteach.scenarios.recorded import evidence
 from klpteach.views.figures.layout import layout_rows
 
 SEEDS = range(20)
@@ -15,7 +15,7 @@ SEEDS = range(20)
 
 @pytest.mark.parametrize("release", ["6.1--REFUSED", "6.12--LOADS"])
 def test_the_drawn_addresses_are_those_of_a_real_kernel(release):
-    step = loading.recorded(f"reload--{release}")[1]
+    step = evidence(f"reload--{release}")[1]
     file = kt.ModuleFile.open(kt.sample(f"{loading.LIVEPATCH}.ko", release=release.partition("-")[0]))
     rows = layout_rows(file, release.partition("-")[0], step.placement[loading.LIVEPATCH])
     drawn = {row["section"]: row["address"] for row in rows}
@@ -24,7 +24,7 @@ def test_the_drawn_addresses_are_those_of_a_real_kernel(release):
 
 @pytest.mark.parametrize("name", loading.RECORDED)
 def test_every_sum_is_what_stands_in_a_real_kernels_memory(name):
-    recording = loading.recorded(name)
+    recording = evidence(name)
     sums = [
         one
         for step in range(1, len(recording) + 1)
@@ -32,12 +32,12 @@ def test_every_sum_is_what_stands_in_a_real_kernels_memory(name):
         if not recording[step - 1].refused
     ]
     assert len({one.key for one in sums}) == 10 and recording.source == "real kernel"
-    stale = {one.key for one in sums if one.seen != one.sum.stored}
+    stale = {one.key for one in sums if one.stored != one.sum.stored}
     assert not stale
 
 
 def test_the_notebooks_own_sum_is_the_recorded_one():
-    seen = loading.recorded("reload--6.1--REFUSED")[1].bytes_at(nb03.CALL)
+    seen = evidence("reload--6.1--REFUSED")[1].bytes_at(nb03.CALL)
     assert seen == ((0xFFFFFFFFC0201010 - 4 - 0xFFFFFFFFC020601C) & 0xFFFFFFFF).to_bytes(4, "little")
 
 
@@ -71,24 +71,11 @@ def test_a_seed_gives_its_problem_and_another_seed_another(name):
 
 @pytest.mark.parametrize("kernel", ["6.1", "6.12"])
 def test_real_kernels_catch_the_relocation_that_is_off_by_8(kernel):
-    recording = loading.recorded(f"catalogue--{kernel}--REFUSED")
+    recording = evidence(f"catalogue--{kernel}--REFUSED")
     step = recording[19]
     assert loading.DEFECT in step.command and step.errno == -8 and "existing value is nonzero" in step.lines[-1]
     if kernel == "6.1":
         assert loading.loaded_text(loading.DEFECT)[1][-1].partition("loc")[0] == step.lines[-1].partition("loc")[0]
-
-
-def disassembled(code, address):
-    from tempfile import NamedTemporaryFile
-
-    with NamedTemporaryFile() as file:
-        file.write(code)
-        file.flush()
-        said = subprocess.run(
-            ["objdump", "-D", "-bbinary", "-mi386:x86-64", f"--adjust-vma={address:#x}", file.name],
-            capture_output=True, text=True, check=True,
-        ).stdout  # fmt: skip
-    return [" ".join(line.split("\t")[2].split("#")[0].split()) for line in said.splitlines() if line.count("\t") >= 2]
 
 
 def test_objdump_reads_the_three_rows_as_the_notebook_says():

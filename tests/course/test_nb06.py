@@ -1,20 +1,19 @@
 """Notebook 06: words behind calls against real kernels' memory, stubs against objdump, and the reader's restore_r2()."""
 
-import subprocess
+from functools import partial
 
 import pytest
+from binutils import disassembled, objdump
 
 import klpteach as kt
 from klpteach.course.nb06 import questions as nb06
-from klpteach.course.nb06 import restore
-from klpteach.course.nb06 import tables as calltables
+from klpteach.course.nb06 import restore, tables
 from klpteach.course.notebooks import find_exercise, find_question
 from klpteach.reading.calls import words_of
+from klpteach.scenarios.recorded import evidence
 
 SEEDS = range(20)
-OBJDUMP = "powerpc64le-linux-gnu-objdump"
-
-
+evidence_of = partial(evidence, arch="ppc64le")
 ENDS = {
     ("reload", "6.1"): "REFUSED",
     ("reload", "6.12"): "LOADS",
@@ -24,18 +23,18 @@ ENDS = {
 
 
 def stock(story, release):
-    return restore.recorded(f"{story}--{release}-stock--{'REFUSED' if story == 'no-nop' else ENDS[story, release]}")
+    return evidence_of(f"{story}--{release}-stock--{'REFUSED' if story == 'no-nop' else ENDS[story, release]}")
 
 
 def test_the_questions_answers_are_what_real_kernels_did():
     assert find_question("which-call").answer() == "b0"
     assert "lp_demo_show+0x6c/" in stock("reload", "6.1")[3].lines[0]  # the word behind the call at .text+0xb0
     assert find_question("data-only").answer() == "loads"
-    assert not any(step.errno for step in restore.recorded("data-only--6.1-stock--LOADS"))
-    moved = restore.recorded("moved--6.12-stock--STUBS")
+    assert not any(step.errno for step in evidence_of("data-only--6.1-stock--LOADS"))
+    moved = evidence_of("moved--6.12-stock--STUBS")
     loads = [step.errno for step in moved if step.command == "insmod nfsd_demo.ko"]
     assert find_question("four-moves").answer() == str(loads[1:].count(0))
-    cleared = restore.recorded("reload--6.1-clear--LOADS")[2]
+    cleared = evidence_of("reload--6.1-clear--LOADS")[2]
     put_back = {words_of(value)[1] for key, value in cleared.sites.items() if ":.text+" in key}
     assert find_question("put-back").answer() == "nop" and put_back == {0x60000000}
 
@@ -59,41 +58,29 @@ def test_every_case_of_the_restore_is_in_a_real_kernels_memory_or_refusals(relea
 def test_the_order_of_calls_is_the_order_of_the_slots_on_a_real_kernel():
     entries = stock("reload", "6.1")[1].stubs["livepatch_nfsd_demo"]["entries"]
     on_kernel = [entry["symbol"].split()[0] for entry in entries if "[nfsd_demo]" in (entry["symbol"] or "")]
-    table = calltables.order_of_calls(stock("reload", "6.1"))
+    table = tables.order_of_calls(stock("reload", "6.1"))
     assert [row[2].strip("`") for row in table.rows] == on_kernel and len(on_kernel) == 3
 
 
 @pytest.mark.parametrize("story", ["moved--6.12-stock--STUBS", "moved--6.1-stock--REFUSED"])
 def test_the_slots_are_counted_as_on_a_real_kernel(story):
-    recording = restore.recorded(story)
+    recording = evidence_of(story)
     model = kt.simulate("moved", recording.release, arch="ppc64le")
-    assert calltables.slots(model).rows == calltables.slots(recording).rows and len(model) > 10
+    assert tables.slots(model).rows == tables.slots(recording).rows and len(model) > 10
 
 
-def test_a_stub_reads_as_objdump_reads_it(tmp_path):
-    rows = calltables.a_stub(6).rows[:6]
-    image = tmp_path / "stub.bin"
-    image.write_bytes(b"".join(int(row[1].strip("`"), 16).to_bytes(4, "little") for row in rows))
-    said = subprocess.run(
-        [OBJDUMP, "-D", "-b", "binary", "-m", "powerpc:common64", "-EL", "--no-show-raw-insn", image],
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
-    read = [" ".join(line.split()[1:3]) for line in said.splitlines() if line.strip()[:1].isalnum() and ":\t" in line]
-    assert [row[2].strip("`") for row in rows] == read
+def test_a_stub_reads_as_objdump_reads_it():
+    rows = tables.a_stub(6).rows[:6]
+    code = b"".join(int(row[1].strip("`"), 16).to_bytes(4, "little") for row in rows)
+    assert [row[2].strip("`") for row in rows] == disassembled(code, arch="ppc64le")
 
 
 def test_the_loads_are_those_that_objdump_finds():
     found = set()
     for name in ("nfsd_demo", "livepatch_nfsd_demo", "livepatch_cumul1", "kvm_demo", "sunrpc_demo"):
-        said = subprocess.run([OBJDUMP, "-d", "-j", ".text", kt.sample(f"{name}.ko", "ppc64le")], capture_output=True, text=True, check=True)  # fmt: skip
-        lines = (line.split("\t") for line in said.stdout.splitlines())
-        found |= {
-            int("".join(reversed(cells[1].split())), 16)
-            for cells in lines
-            if len(cells) > 2 and cells[2].split()[0] == "ld"
-        }
+        for _, code, text in objdump("ppc64le", "-d", "-j", ".text", kt.sample(f"{name}.ko", "ppc64le")):
+            if text.split()[0] == "ld":
+                found.add(int.from_bytes(bytes.fromhex(code), "little"))
     assert found == set(restore.loads_of_doublewords())
 
 
@@ -145,4 +132,4 @@ def test_a_seed_is_a_problem(name):
 @pytest.mark.parametrize("slot", [-1, 11, 99])
 def test_a_slot_that_is_not_there_is_one_clear_line(slot):
     with pytest.raises(kt.KlpteachError, match="has 11 slots"):
-        calltables.a_stub(slot)
+        tables.a_stub(slot)

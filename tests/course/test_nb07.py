@@ -6,16 +6,14 @@ import pytest
 from conftest import ROOT
 
 import klpteach as kt
-from klpteach.course.nb03.loading import recorded as recorded_x86_64
-from klpteach.course.nb06.restore import recorded as recorded_ppc64le
-from klpteach.course.nb07 import own_policy as ownpolicy
+from klpteach.course.choices import question_of
+from klpteach.course.nb07 import own_policy, tables, ways
 from klpteach.course.nb07 import questions as nb07
-from klpteach.course.nb07 import tables as waystables
-from klpteach.course.nb07 import ways
 from klpteach.course.notebooks import find_exercise, find_question
 from klpteach.discussion.consequences import read_consequences
 from klpteach.discussion.costs import costs_of
 from klpteach.errors import PolicyError
+from klpteach.scenarios.recorded import evidence
 
 SEEDS = range(20)
 
@@ -27,7 +25,7 @@ def step_of(recording, command):
 @pytest.mark.parametrize("arch", ["x86_64", "ppc64le"])
 def test_the_picture_of_the_notebook_is_a_part_of_the_committed_table(arch):
     committed = {(r.arch, r.release, r.proposals, r.question): r for r in read_consequences()}
-    rows = ways.truth(arch)
+    rows = ways.nine_stories(arch)
     assert len(rows) == 45
     for row in rows:
         assert row == committed[arch, "6.1", row.proposals, row.question]
@@ -35,21 +33,21 @@ def test_the_picture_of_the_notebook_is_a_part_of_the_committed_table(arch):
 
 def test_a_damaged_file_is_noticed_by_the_real_x86_kernel_and_not_by_the_real_ppc64le_kernel():
     damaged = "livepatch_nfsd_demo+offset-off-by-8.ko"
-    ppc = step_of(recorded_ppc64le("catalogue--6.1-stock--REFUSED"), damaged)
-    x86 = step_of(recorded_x86_64("catalogue--6.1--REFUSED"), damaged)
+    ppc = step_of(evidence("catalogue--6.1-stock--REFUSED", "ppc64le"), damaged)
+    x86 = step_of(evidence("catalogue--6.1--REFUSED"), damaged)
     assert (ppc.errno, x86.errno) == (0, -8)
     assert find_question("damaged-on-ppc64le").answer() == "loads"
 
 
 def test_what_the_check_alone_catches_is_refused_by_the_real_kernel_with_its_line():
-    catalogue = recorded_x86_64("catalogue--6.1--REFUSED")
+    catalogue = evidence("catalogue--6.1--REFUSED")
     for defect in ways.caught_by_the_check():
         step = step_of(catalogue, f"+{defect}.ko")
         assert step.errno == -8 and "existing value is nonzero" in " ".join(step.lines)
 
 
 def test_a_stranger_is_warned_of_and_refused_by_the_real_6_12_and_by_the_checked_clearing():
-    real = recorded_x86_64("foreign-write--6.12--REFUSED")
+    real = evidence("foreign-write--6.12--REFUSED")
     model = kt.simulate("foreign-write", "6.1", ["clear-checked"])
     assert [step.errno for step in real] == [step.errno for step in model]
     assert find_question("foreign-byte").answer() == "rfc"
@@ -63,9 +61,9 @@ def test_what_the_notebook_says_of_lines_is_what_was_counted():
 
 
 def test_both_camps_are_heard_on_each_of_the_three_ways():
-    table = waystables.both_camps("remove-check", "deny-removal", "clear-relocations")
+    table = tables.both_camps("remove-check", "deny-removal", "clear-relocations")
     assert all("(20" in cell for row in table.rows for cell in row[1:])
-    assert "no mail" in waystables.both_camps("tolerate-r2").rows[0][2]
+    assert "no mail" in tables.both_camps("tolerate-r2").rows[0][2]
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -130,8 +128,8 @@ def test_switches_and_the_proposal_of_the_same_name_are_one_policy():
         "split-per-object": {"split_per_object": True},
     }
     for proposal, switches in pairs.items():
-        by_name = [outcome for _, outcome in ways.tried(keys, "x86_64", "6.1", [proposal])]
-        assert by_name == [outcome for _, outcome in ways.tried(keys, "x86_64", "6.1", switches)], proposal
+        by_name = [outcome for _, outcome in ways.outcomes(keys, "x86_64", "6.1", [proposal])]
+        assert by_name == [outcome for _, outcome in ways.outcomes(keys, "x86_64", "6.1", switches)], proposal
 
 
 @pytest.mark.parametrize(
@@ -147,8 +145,8 @@ def test_switches_and_the_proposal_of_the_same_name_are_one_policy():
 )
 def test_an_impossible_policy_says_what_there_is(switches, arch, says):
     with pytest.raises(PolicyError, match=says):
-        ways.tried(["reload"], arch, "6.1", switches)
-    assert ownpolicy.judge_policy(switches, ["reload"], arch).mark == "?"
+        ways.outcomes(["reload"], arch, "6.1", switches)
+    assert own_policy.judge_policy(switches, ["reload"], arch).mark == "?"
 
 
 @pytest.mark.parametrize("name", sorted(nb07.EXERCISES))
@@ -162,6 +160,6 @@ def test_a_seed_is_a_problem(name):
 
 def test_a_name_that_is_no_story_or_no_proposal_is_one_clear_line():
     with pytest.raises(kt.KlpteachError, match="reload"):
-        ways.asked("relaod")
+        question_of("relaod")
     with pytest.raises(kt.KlpteachError, match="deny-removal"):
-        waystables.both_camps("deny-everything")
+        tables.both_camps("deny-everything")

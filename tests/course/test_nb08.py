@@ -3,17 +3,17 @@
 import pytest
 
 import klpteach as kt
-from klpteach.course.nb07.positions import positions_on
+from klpteach.course.nb07.tables import positions_on
 from klpteach.course.nb08 import questions as nb08
-from klpteach.course.nb08 import tables as tables
+from klpteach.course.nb08 import tables
 from klpteach.course.nb08.many_modules import (
     FORTY,
     IN_USE,
     LIVEPATCH,
     NEEDS,
-    ManyModules,
     cumulative,
     loaded,
+    many_modules,
     needed_by,
 )
 from klpteach.course.nb08.module_grid import ModuleGrid, pulled_in
@@ -74,7 +74,7 @@ def test_what_a_module_needs_is_loaded_before_it():
 
 
 def test_the_made_livepatch_patches_each_target_and_keeps_it():
-    kernel = ManyModules(FORTY, ["hard-dependencies"])
+    kernel = many_modules(FORTY, ["hard-dependencies"])
     assert kernel.modprobe(LIVEPATCH).errno == 0
     (patch,) = kernel.klp.patches
     assert [obj.name for obj in patch.objects if obj.patched] == list(FORTY) and patch.replace

@@ -5,16 +5,15 @@ import random
 import pytest
 
 import klpteach as kt
-from klpteach.course.nb09 import designs, logs
+from klpteach.course.choices import ASKS, committed, every_story
+from klpteach.course.nb09 import designs, logs, tables
 from klpteach.course.nb09 import questions as nb09
-from klpteach.course.nb09 import tables as tables
 from klpteach.course.notebooks import find_exercise
-from klpteach.discussion.consequences import read_consequences
 from klpteach.errors import PolicyError
 from klpteach.fleet import Fleet, run_fleet
 from klpteach.model.recording import Recording
 from klpteach.scenarios.recorded import evidence
-from klpteach.views.bar_table import BarTable
+from klpteach.views.table import bar_table
 
 SEEDS = range(20)
 
@@ -66,12 +65,8 @@ def test_a_customers_fix_is_accepted_and_the_kernel_as_released_is_not_enough(se
     assert problem.reply(problem.answer).mark == problem.reply(tuple(problem.answer)).mark == "✓"
     wanted = designs.wishes(random.Random(f"a fix for a customer:{seed}"))
     assert designs.unmet(wanted, ()) and not designs.unmet(wanted, tuple(problem.answer))
-    bad = [
-        mix
-        for mix in designs._table(wanted.arch, wanted.release)
-        if mix and tuple(mix.split("+")) not in designs.satisfying(wanted)
-    ]
-    reply = kt.check("design", bad[0].split("+"), seed)
+    known, good = committed(wanted.arch, wanted.release), designs.satisfying(wanted)
+    reply = kt.check("design", next(choice for choice in known if choice and choice not in good), seed)
     assert reply.mark == "✗" and "stories come out as wished, but not these" in reply.text
 
 
@@ -87,24 +82,24 @@ def test_an_impossible_or_empty_mix_is_answered_with_its_reason():
     for answer, words in ((["clear-checked", "clear-relocations"], "cannot be combined"), ([], "at least one"), (7, "at least one"), ("typo", "unknown proposal")):  # fmt: skip
         assert words in kt.check("design", answer, 1).text
     with pytest.raises(PolicyError):
-        designs.tried(("half-loaded", "split-per-object"), "x86_64", "6.1")
+        every_story(("half-loaded", "split-per-object"), "x86_64", "6.1")
 
 
 def test_a_mix_of_one_is_what_the_committed_table_says():
     for mix in ((), ("clear-relocations",), ("deny-removal",)):
-        committed = [
-            r for r in read_consequences() if (r.arch, r.release, r.proposals) == ("x86_64", "6.12", "+".join(mix))
-        ]
-        assert list(designs.tried(mix, "x86_64", "6.12")) == committed
+        assert every_story(mix, "x86_64", "6.12") == list(committed("x86_64", "6.12")[mix].values())
 
 
 def test_a_recording_is_named_only_for_a_kernel_that_behaves_so():
-    assert designs.seen((), "x86_64", "6.1", "reload").name == "reload--6.1--REFUSED.json"
-    assert designs.seen(("clear-checked",), "x86_64", "6.1", "reload") is None
-    assert designs.seen(("reuse-stub",), "ppc64le", "6.12", "many-moves").name == "moved-40--6.12-reuse--LOADS.json"
+    assert designs.recording_of((), "x86_64", "6.1", "reload").name == "reload--6.1--REFUSED.json"
+    assert designs.recording_of(("clear-checked",), "x86_64", "6.1", "reload") is None
+    assert (
+        designs.recording_of(("reuse-stub",), "ppc64le", "6.12", "many-moves").name
+        == "moved-40--6.12-reuse--LOADS.json"
+    )
     for kernel in designs.KERNELS:
-        for key in designs.ASKS:
-            if kernel[0] in designs.ASKS[key].story and (path := designs.seen((), *kernel, key)):
+        for key in ASKS:
+            if kernel[0] in ASKS[key].story and (path := designs.recording_of((), *kernel, key)):
                 found = Recording.load(path)
                 assert (found.arch, found.release) == kernel
 
@@ -123,6 +118,6 @@ def test_forty_moves_are_counted_from_recordings():
 def test_the_years_bars_are_the_tallies_and_a_name_is_escaped():
     tallies = run_fleet(Fleet(machines=100, days=30, mixes=((), ("deny-removal",))))
     table = tables.year(tallies, ["refused removals"])
-    assert [row[1] for row in table.rows] == [[100 * tally.per_machine("refused_removals")] for tally in tallies]
-    html = BarTable([("<b>", "solid")], [("<i>", [0.0]), ("x", [3.0])])._repr_html_()
+    assert [row[1].value for row in table.rows] == [100 * tally.per_machine("refused_removals") for tally in tallies]
+    html = bar_table([("<b>", "solid")], [("<i>", [0.0]), ("x", [3.0])])._repr_html_()
     assert "<i>" not in html and "<b>" not in html and html.count("width:100.0%") == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import subprocess
@@ -118,6 +119,15 @@ def test_a_notebook_keeps_the_courses_rules(path: Path) -> None:
 
 
 @every_notebook
+def test_a_notebook_imports_klpteach_and_what_it_shows_itself_and_nothing_deeper(path: Path) -> None:
+    allowed = {"import klpteach as kt", f"from klpteach.course import nb{path.stem[:2]}"}
+    for cell in read(path).cells:
+        if cell.cell_type == "code":
+            found = [n for n in ast.walk(ast.parse(cell.source)) if isinstance(n, (ast.Import, ast.ImportFrom))]
+            assert {ast.unparse(node) for node in found} <= allowed, cell.source
+
+
+@every_notebook
 def test_every_link_leads_somewhere(path: Path) -> None:
     headings = {re.sub(r"[^\w.,:?'-]+", "-", h.strip()) for h in re.findall(r"^#+ (.*)$", prose(path), re.M)}
     for target in re.findall(r"\]\(([^)]+)\)", prose(path)):
@@ -148,11 +158,11 @@ def test_the_readmes_example_prints_what_it_says() -> None:
 
 def test_the_readmes_picture_is_the_models_and_its_words_are_the_pictures() -> None:
     from klpteach import simulate
-    from klpteach.views.figures import reuse as figures
+    from klpteach.views.figures.reuse import reuse
 
     story = simulate("reload", "6.1")
     alt = re.search(r"!\[(.*?)\]\(notebooks/reuse\.svg\)", (ROOT / "README.md").read_text())
-    assert alt and alt[1] == figures.alt_text(story)
+    assert alt and alt[1] == reuse(story).alt
     if reason := not_locked():
         pytest.skip(reason)
-    assert (ROOT / "notebooks" / "reuse.svg").read_text() == figures.svg(figures.reuse(story))
+    assert (ROOT / "notebooks" / "reuse.svg").read_text() == reuse(story).svg()

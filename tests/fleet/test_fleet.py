@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import random
 from dataclasses import replace
 
@@ -49,7 +50,7 @@ def test_a_walk_by_the_table_is_the_walk_of_one_kernel_step_by_step(arch, mix, r
     table, rng = StateTable(CAST, release, mix, arch), random.Random(f"{arch} {release} {mix}")
     for _ in range(2):
         kernel, state = Kernel(arch, release, mix), 0
-        kernel.looking = False
+        kernel.records_state = False
         for event in rng.choices(EVENTS, k=40):
             edge = table.follow(state, event)
             assert edge.effects == perform(kernel, event, CAST), event
@@ -66,6 +67,24 @@ def test_the_table_asks_the_model_once_for_each_state_and_event():
     asked = table.commands
     assert asked > 0
     assert table.follow(0, start) is first and table.commands == asked
+
+
+@pytest.mark.parametrize("mix", [(), ("split-per-object",)], ids=str)
+def test_a_copy_of_a_kernel_goes_on_alone_and_shares_what_never_changes(mix):
+    kernel = StateTable(CAST, "6.1", mix).boot()
+    for command in ("modprobe nfsd_demo", "modprobe livepatch_cumul1"):
+        kernel.run(command)
+    before, other = fingerprint(kernel), copy.deepcopy(kernel)
+    assert fingerprint(other) == before
+    assert all(mine.file is its.file for mine, its in zip(kernel.modules, other.modules, strict=True))
+    for command in (
+        "rmmod nfsd_demo",
+        "echo 0 > /sys/kernel/livepatch/livepatch_cumul1/enabled",
+        "rmmod livepatch_cumul1",
+    ):
+        assert other.run(command).errno == 0
+    assert other.modules == [] and fingerprint(kernel) == before
+    assert list(other.memory) == [] and len(list(kernel.memory)) == len(kernel.modules)
 
 
 def test_the_fingerprint_sees_bytes_that_stay_written():
@@ -273,86 +292,12 @@ def test_the_cast_is_real_modules():
 # -- what a reader sees ---------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def tallies() -> list[Tally]:
-    return run_fleet(Fleet(machines=300, damaged=0.2))
-
-
-def test_the_table_has_the_tallies_numbers(tallies):
-    from klpteach.views.fleet_table import COLUMNS, against_first, fleet_table, legend
-
-    table = fleet_table(tallies)
-    assert table.index.tolist() == ["as it is", *available()]
-    for tally in tallies:
-        assert table.loc[tally.name].tolist() == [getattr(tally, name) for name, _ in COLUMNS.values()]
-    assert fleet_table(tallies, per=300).equals(table.astype(float))
-    assert not against_first(tallies).iloc[0].any()
-    assert legend().index.tolist() == table.columns.tolist()
-
-
 def test_the_assumptions_are_told_with_what_is_left_out():
-    from klpteach.views.fleet_table import assumption_table
+    from klpteach.views.frames import assumption_table
 
     table = assumption_table()
     assert set(assumptions()) | set(LEFT_OUT) == set(table.index)
     assert set(table["what it is"]) == {"assumed", "left out"}
-
-
-def test_the_figures_words_hold_every_number_that_is_drawn(tallies):
-    from klpteach.views.figures.fleet import PANELS, fleet_alt, fleet_figure
-
-    words, figure = fleet_alt(tallies), fleet_figure(tallies)
-    drawn = [text.get_text() for part in figure.subfigs for axes in part.axes for text in axes.texts]
-    assert len(drawn) == 6 * len(tallies)
-    said = words.split(". ")
-    for (name, attribute), numbers in zip(
-        [panel for row in PANELS for panel in row],
-        [drawn[start : start + len(tallies)] for start in range(0, len(drawn), len(tallies))],
-        strict=True,
-    ):
-        sentence = next(s for s in said if s.lower().startswith(name.replace("\n", " ") + ":"))
-        bars = sentence.rstrip(".").partition(": ")[2].split(", ")
-        assert bars == [f"{tally.name} {value}" for tally, value in zip(tallies, numbers, strict=True)], attribute
-
-
-def test_every_word_of_the_figure_can_be_read_from_the_last_row(tallies):
-    from klpteach.views.figures.fleet import fleet_figure
-
-    for part in fleet_figure(tallies).subfigs:
-        for axes in part.axes:
-            words = [axes.title, axes._left_title, *axes.texts, *axes.get_yticklabels()]
-            assert all(word.get_size() >= 14 for word in words if word.get_text() and word.get_visible())
-
-
-def test_the_same_tallies_are_the_same_picture(tallies):
-    from klpteach.views.figures.fleet import fleet_picture
-
-    first, again = fleet_picture(tallies), fleet_picture(tallies)
-    assert first.png == again.png and repr(first) == repr(again)
-
-
-def test_a_terminal_sees_fifty_dots_and_a_sentence(capsys):
-    from klpteach.views.progress_bar import live
-
-    fleet = Fleet(machines=20, days=30, mixes=((), ("remove-check",)))
-    assert live(fleet) == run_fleet(fleet)
-    told = capsys.readouterr()
-    assert told.err == "." * 50 + " 20 machines have lived 30 days, 2 times.\n" and not told.out
-
-
-def test_a_notebook_sees_a_bar_and_keeps_a_sentence(monkeypatch):
-    from types import SimpleNamespace
-
-    from klpteach.views import progress_bar as fleetbar
-
-    shown: list[object] = []
-    handle = SimpleNamespace(update=lambda html: shown.append(html.data))
-    monkeypatch.setattr(fleetbar, "get_ipython", lambda: SimpleNamespace(kernel=object()))
-    monkeypatch.setattr(fleetbar, "_show", lambda widget, display_id: shown.append(widget) or handle)
-    fleetbar.live(Fleet(machines=20, days=30, mixes=((),)))
-    bar, label = shown[0].children
-    assert (bar.value, bar.max, label.value) == (30, 30, "30 of 30")
-    assert shown[1:] == ["<p>20 machines have lived 30 days, 1 times.</p>"]
 
 
 # -- ppc64le --------------------------------------------------------------------------------------------------------------
@@ -367,7 +312,7 @@ def test_on_ppc64le_the_table_knows_where_a_target_has_been(mix):
     refused = 0
     for _ in range(4):
         kernel, state = Kernel("ppc64le", "6.12", mix), 0
-        kernel.looking = False
+        kernel.records_state = False
         for event in [events[-2], *rng.choices(events, weights=(6, 6, 4, 8, 1, 1), k=40)]:
             edge = table.follow(state, event)
             assert edge.effects == perform(kernel, event, MOVING), event

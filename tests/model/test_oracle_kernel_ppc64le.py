@@ -19,7 +19,7 @@ import pytest
 from oracle import KO, Unavailable, debian_modules, kernel_source
 
 from klpteach import ModuleFile, load_image
-from klpteach.model.arch.heapsort import heapsort
+from klpteach.model.arch.frob import heapsort
 from klpteach.vm.build import source_folder
 from klpteach.vm.host import HostError
 

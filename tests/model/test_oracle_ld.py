@@ -121,16 +121,16 @@ WITH_SITES = [ko for ko in LIVEPATCHES if livepatch_sections(ModuleFile.open(ko)
 
 def loaded_kernel(ko: Path, *proposals: str) -> tuple[Kernel, Module]:
     """A kernel with all that a livepatch patches loaded, then the livepatch; every kernel symbol at a known address."""
-    kernel = Kernel(release=ko.parent.name.rpartition("-")[2], proposals=proposals, ko=ko.parent)
-    kernel.percpu_base = PERCPU
-    for path in ko.parent.glob("*.ko"):
-        for name in undefined_names(path.read_bytes()):
-            kernel.set_export(name, kernel_symbol(name))
     livepatch = ModuleFile.open(ko)
+    used = {name for path in ko.parent.glob("*.ko") for name in undefined_names(path.read_bytes())}
     wanted = [parse_symbol(site.symbol) for site in sites(livepatch)]
-    kernel.vmlinux = {
-        symbol.name: [kernel_symbol(symbol.name)] for symbol in wanted if symbol and symbol.object == "vmlinux"
-    }
+    looked_up = {symbol.name for symbol in wanted if symbol and symbol.object == "vmlinux"}
+    kernel = Kernel(
+        release=ko.parent.name.rpartition("-")[2], proposals=proposals, ko=ko.parent,
+        exports={name: kernel_symbol(name) for name in used},
+        vmlinux={name: kernel_symbol(name) for name in looked_up},
+    )  # fmt: skip
+    kernel.percpu_base = PERCPU
     targets = {obj.name for obj in livepatch.klp.objects if obj.name} if livepatch.klp else set()
     for file in (*(f"{name}.ko" for name in sorted(targets | {"nfsd_demo"})), ko.name):
         assert kernel.insmod(file).errno == 0

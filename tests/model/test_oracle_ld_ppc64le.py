@@ -17,7 +17,7 @@ from oracle import KO, OF_LD, Unavailable, debian_modules, first_difference, lin
 
 from klpteach import Kernel, ModuleFile, load_image
 from klpteach.files.klp import livepatch_sections, parse_symbol
-from klpteach.files.relocation_types import ENTRY, HOWTO, LD_TOC, REL24
+from klpteach.files.relocation_types import ENTRY, HOWTO_PPC64LE, LD_TOC, REL24
 from klpteach.model.arch.stubs import MPROFILE, STUB_SIZE, branch_offset
 from klpteach.model.image import Image
 
@@ -36,7 +36,7 @@ def fields(image: Image, indices: list[int]) -> Counter[str]:
     """How many relocations of each type were looked at, after every call out of the module was followed."""
     seen: Counter[str] = Counter()
     for index in indices:
-        seen.update(HOWTO[kind].name for kind in image.file.rela(index)["type"].tolist())
+        seen.update(HOWTO_PPC64LE[kind].name for kind in image.file.rela(index)["type"].tolist())
     return seen
 
 
@@ -141,7 +141,7 @@ def test_ld_and_the_model_agree_on_livepatch_relocations_too(name: str, release:
         section = int(image.file.shdrs["info"][index])
         body, name_ = image.bytes_of(section).tobytes(), image.file.section_names[section]
         for offset, kind, _, _ in image.file.rela(index).tolist():
-            at = slice(offset, offset + HOWTO[kind].width)
+            at = slice(offset, offset + HOWTO_PPC64LE[kind].width)
             assert free[name_] & set(range(at.start, at.stop)) or body[at] == theirs[name_][at]
 
 

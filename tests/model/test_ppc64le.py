@@ -13,16 +13,14 @@ from hypothesis import strategies as st
 
 from klpteach import Kernel, LoadRefused, ModuleFile, Recording, load_image, simulate
 from klpteach.errors import ScenarioError
-from klpteach.files.elf import RELA
-from klpteach.files.elf_h import EM_PPC64
-from klpteach.files.relocation_types import HOWTO, LD_TOC, NOP, REL24
+from klpteach.files.elf_h import EM_PPC64, RELA
+from klpteach.files.relocation_types import HOWTO_PPC64LE, LD_TOC, NOP, REL24
 from klpteach.files.write import tiny_module
-from klpteach.model.arch import fast as vectorised
-from klpteach.model.arch import ppc64le
-from klpteach.model.arch.frob import count_relocs, sort_relocations
-from klpteach.model.arch.heapsort import heapsort
+from klpteach.model.arch import fast
+from klpteach.model.arch.frob import count_relocs, heapsort, sort_relocations
+from klpteach.model.arch.ppc64le_section import Section
 from klpteach.model.arch.stubs import FTRACE_INSNS, MAGIC, STUB_INSNS, STUB_SIZE, branch_offset, ha
-from klpteach.model.image import Image
+from klpteach.model.image import Image, Loading
 from klpteach.model.policy import behaviour
 
 BASE, LP, BL = 0xC008000001000000, "livepatch_nfsd_demo", 0x48000001
@@ -153,7 +151,7 @@ def test_a_field_takes_its_bits_and_leaves_those_around_it(
 
 @pytest.mark.parametrize(("value", "high"), [(0x7FFF, 0), (0x8000, 1), (-0x8000, 0), (-0x8001, 0xFFFF), (0x18000, 2)])
 def test_the_upper_half_makes_up_for_the_sign_of_the_lower(value: int, high: int) -> None:
-    assert HOWTO[252].value(S=value & (1 << 64) - 1, A=0, P=0, r2=0) & 0xFFFF == high
+    assert HOWTO_PPC64LE[252].value(S=value & (1 << 64) - 1, A=0, P=0, r2=0) & 0xFFFF == high
     low = (value & 0xFFFF) - (0x10000 if value & 0x8000 else 0)
     assert ((high - (0x10000 if high & 0x8000 else 0)) << 16) + low == value
 
@@ -350,11 +348,12 @@ def test_a_stub_is_shared_by_address_and_found_again(asked: list[int]) -> None:
     """Against an idealised table: a dictionary, as long as there is room; one slot more than that; then never."""
     image = load_image(calls("f1", "f2"), BASE, outside)  # 2 + 1 + 2 slots, 2 used
     table, known, lines = image.stub_table, {OUTSIDE + 16: 0, OUTSIDE + 32: 1}, []
+    me = Loading(image, "tiny", RULES, lines.append)
     order = sorted(known, key=lambda address: slots_of(image).index(address))
     for number in asked:
         address = OUTSIDE + 16 * number
         try:
-            stub = table.stub_for_addr(address, "", "tiny", RULES, lines.append)
+            stub = table.stub_for_addr(me, address, "")
         except Exception as refused:
             assert len(order) == table.slots + 1 and address not in order[: table.slots]
             assert getattr(refused, "errno", None) == -2 and lines
@@ -387,20 +386,20 @@ def many_calls(draw: st.DrawFn) -> ModuleFile:
 @given(many_calls(), st.sampled_from(["6.1", "6.12"]))
 def test_many_at_once_and_one_by_one_are_the_same(file: ModuleFile, release: str) -> None:
     results = []
-    for vector_from in (vectorised.VECTOR_FROM, 1 << 40):
-        keep, vectorised.VECTOR_FROM = vectorised.VECTOR_FROM, vector_from
+    for vector_from in (fast.VECTOR_FROM, 1 << 40):
+        keep, fast.VECTOR_FROM = fast.VECTOR_FROM, vector_from
         try:
             image = load_image(file, BASE, outside, release)
             results.append(b"".join(region.tobytes() for region in image.memory.values()))
         except LoadRefused as refused:
             results.append(str(refused).encode())
         finally:
-            vectorised.VECTOR_FROM = keep
+            fast.VECTOR_FROM = keep
     assert results[0] == results[1]
 
 
 def test_a_long_section_that_cannot_fail_never_meets_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ppc64le.Section, "apply", lambda section: pytest.fail("the loop was asked"))
+    monkeypatch.setattr(Section, "apply", lambda section: pytest.fail("the loop was asked"))
     image = load_image(calls(*["f1", "f2", "_mcount"] * 30), BASE, outside)
     assert slots_of(image)[:3] == [OUTSIDE - 64, OUTSIDE + 32, OUTSIDE + 16]  # descending by symbol, not as in the code
     assert [word for word in words(image)[1::2]] == [LD_TOC, LD_TOC, NOP] * 30

@@ -14,10 +14,12 @@ from klpteach.errors import PolicyError
 from klpteach.files.klp import sites
 from klpteach.files.samples import data_dir, sample
 from klpteach.model.errno import EAGAIN, EEXIST, EINVAL, ENODEV, ENOENT, ENOEXEC, EPERM
-from klpteach.model.modprobe import Machine
 from klpteach.model.policy import PROPOSALS, available, behaviour, possible, why_impossible
 from klpteach.model.split import split_per_object
-from klpteach.scenarios.simulate import SCENARIOS, Scenario, get, stories
+from klpteach.model.state import Machine
+from klpteach.scenarios.course import SCENARIOS
+from klpteach.scenarios.scenario import Scenario
+from klpteach.scenarios.simulate import get, stories
 
 LP = "livepatch_nfsd_demo"
 SITE_BYTES = "1122334455667788"
@@ -190,7 +192,7 @@ def test_one_target_that_cannot_be_loaded_keeps_the_fix_away_from_the_others(
 
 def test_a_half_loaded_target_needs_no_hardware_and_its_init_has_not_run() -> None:
     kernel = Kernel(proposals=["half-loaded"], machine=Machine(without_hardware=frozenset({"kvm_demo"})))
-    kernel.code["kvm_demo", "init"] = lambda k: pytest.fail("a half-loaded module ran its init")
+    kernel.module_code["kvm_demo", "init"] = lambda k: pytest.fail("a half-loaded module ran its init")
     assert kernel.modprobe("livepatch_five").errno == 0
     row = kernel.recording.steps[-1].module("kvm_demo")
     assert row and row["state"] == "Half-loaded" and row["used_by"] == ["livepatch_five"]
@@ -296,6 +298,12 @@ def test_an_enabled_split_livepatch_is_in_use_and_there_once() -> None:
     kernel = Kernel(proposals=["split-per-object"])
     kernel.insmod(f"{LP}.ko")
     assert kernel.rmmod(LP).errno == EAGAIN and kernel.insmod(f"{LP}.ko").errno == EEXIST
+
+
+def test_split_per_object_listens_and_a_kernel_without_it_tells_nobody() -> None:
+    plain, split = Kernel(), Kernel(proposals=["split-per-object"])
+    assert (plain.split, plain.coming, plain.going) == (None, [], [])
+    assert split.split and split.coming == [split.split.load_for] and split.going == [split.split.unload_for]
 
 
 # -- no-late-patching, refuse-unpatched -----------------------------------------------------------------------------------------

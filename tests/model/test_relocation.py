@@ -2,39 +2,50 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from klpteach.files.elf import RELA
+from klpteach.files.module_file import ModuleFile
+from klpteach.files.relocation_types import HOWTO_X86_64
+from klpteach.files.write import tiny_module
 from klpteach.model import messages
-from klpteach.model.arch import x86_64
-from klpteach.model.arch.x86_64 import HOWTO, apply_relocate_add, clear_relocate_add
+from klpteach.model.arch import fast
 from klpteach.model.errno import Refused
+from klpteach.model.load_image import laid_out
 from klpteach.model.policy import behaviour
 
 PLACE = 0xFFFFFFFFC0206000
 
 
-def relocate(release, entries, symbols, size=64, before=b"", proposals=()):
+def module(release, entries, symbols, size=64, before=b"", proposals=(), place=PLACE):
+    """A livepatch that is being loaded: .text at `place`, its relocations (offset, type, symbol, addend), and the lines."""
+    rows = [(".text", offset, kind, f"s{symbol}", addend) for offset, kind, symbol, addend in entries]
+    names = [(f"s{number}", None, 0) for number in range(len(symbols))]
+    data = tiny_module("lp", {".text": before.ljust(size, b"\0")}, names, rows)
+    lines = []
+    me = laid_out(ModuleFile(data, "lp.ko"), place, behaviour(release, proposals), lambda line: lines.append(line))
+    me.simplify_symbols(lambda name: symbols[int(name[1:])])
+    return me, me.image.bytes_of(me.file.section_names.index(".text")), lines
+
+
+def apply(me):
+    me.image.arch.apply_relocate_add(me, me.file.section_names.index(".rela.text"))
+
+
+def clear(me):
+    me.image.arch.clear_relocate_add(me, me.file.section_names.index(".rela.text"))
+
+
+def relocate(*args, **more):
     """The bytes after applying, the errno (0 or negative), and the lines."""
-    target, lines = np.zeros(size, "u1"), []
-    target[: len(before)] = np.frombuffer(before, "u1")
+    me, target, lines = module(*args, **more)
     errno = 0
     try:
-        apply_relocate_add(
-            np.array(entries, RELA),
-            target,
-            PLACE,
-            np.array(symbols, "u8"),
-            "lp",
-            behaviour(release, proposals),
-            lambda line: lines.append(line.render()),
-        )
+        apply(me)
     except Refused as refused:
         errno = refused.errno
-    return target.tobytes(), errno, lines
+    return target.tobytes(), errno, [line.render() for line in lines]
 
 
 def test_the_reports_value_is_the_symbol_plus_the_addend() -> None:
@@ -55,16 +66,8 @@ def test_since_6_3_the_printed_value_has_the_place_subtracted() -> None:
 
 def test_pc32_stores_the_distance() -> None:
     """S = ffffffffa03e2940, P = ffffffffa0440010, A = -4: 2c 29 fa ff."""
-    target = np.zeros(4, "u1")
-    apply_relocate_add(
-        np.array([(0, 2, 0, -4)], RELA),
-        target,
-        0xFFFFFFFFA0440010,
-        np.array([0xFFFFFFFFA03E2940], "u8"),
-        "lp",
-        behaviour("6.1"),
-        lambda line: None,
-    )
+    me, target, _ = module("6.1", [(0, 2, 0, -4)], [0xFFFFFFFFA03E2940], size=4, place=0xFFFFFFFFA0440010)
+    apply(me)
     assert target.tobytes() == bytes.fromhex("2c29faff")
 
 
@@ -109,7 +112,7 @@ def test_the_check_asks_for_zero_and_not_for_another_value() -> None:
 def test_the_table_agrees_with_pyelftools_on_every_number() -> None:
     from elftools.elf.enums import ENUM_RELOC_TYPE_x64
 
-    assert all(ENUM_RELOC_TYPE_x64[row.name] == number for number, row in HOWTO.items())
+    assert all(ENUM_RELOC_TYPE_x64[row.name] == number for number, row in HOWTO_X86_64.items())
 
 
 # -- properties -----------------------------------------------------------------------------------------------------------
@@ -135,11 +138,11 @@ def test_the_vectorised_pass_writes_what_the_loop_writes(section) -> None:
     entries, symbols, size = section
     images = []
     for threshold in (0, 1 << 30):
-        keep, x86_64.VECTOR_FROM = x86_64.VECTOR_FROM, threshold
+        keep, fast.VECTOR_FROM = fast.VECTOR_FROM, threshold
         try:
             images.append(relocate("6.1", entries, symbols, size))
         finally:
-            x86_64.VECTOR_FROM = keep
+            fast.VECTOR_FROM = keep
     assert images[0] == images[1]
 
 
@@ -150,11 +153,11 @@ def test_on_any_failure_the_vectorised_pass_leaves_it_to_the_loop(section, where
     before = bytes(min(8 * where, size - 8)) + noise[:8].ljust(8, b"\0")
     images = []
     for threshold in (0, 1 << 30):
-        keep, x86_64.VECTOR_FROM = x86_64.VECTOR_FROM, threshold
+        keep, fast.VECTOR_FROM = fast.VECTOR_FROM, threshold
         try:
             images.append(relocate("6.12", entries, symbols, size, before))
         finally:
-            x86_64.VECTOR_FROM = keep
+            fast.VECTOR_FROM = keep
     assert images[0] == images[1]
 
 
@@ -162,21 +165,18 @@ def test_on_any_failure_the_vectorised_pass_leaves_it_to_the_loop(section, where
 @settings(max_examples=60, deadline=None)
 def test_clearing_gives_back_the_bytes_of_the_file(section, how) -> None:
     entries, symbols, size = section
-    rules = behaviour("6.1", ["clear-checked" if how == "checked" else "clear-relocations"])
-    target = np.zeros(size, "u1")
-    args = (np.array(entries, RELA), target, PLACE, np.array(symbols, "u8"), "lp", rules, lambda line: None)
-    apply_relocate_add(*args)
-    clear_relocate_add(*args)
+    proposal = "clear-checked" if how == "checked" else "clear-relocations"
+    me, target, _ = module("6.1", entries, symbols, size, proposals=[proposal])
+    apply(me)
+    clear(me)
     assert not target.any()
 
 
 def test_checked_clearing_stops_at_a_strangers_byte_and_leaves_the_rest() -> None:
-    entries, symbols = np.array([(0, 1, 0, 0), (8, 1, 0, 0), (16, 1, 0, 0)], RELA), np.array([0x1234], "u8")
-    target, lines = np.zeros(24, "u1"), []
-    args = (entries, target, PLACE, symbols, "lp", behaviour("6.12"), lambda line: lines.append(line))
-    apply_relocate_add(*args)
+    me, target, lines = module("6.12", [(0, 1, 0, 0), (8, 1, 0, 0), (16, 1, 0, 0)], [0x1234], size=24)
+    apply(me)
     target[8] ^= 1
     with pytest.raises(Refused):
-        clear_relocate_add(*args)
+        clear(me)
     assert [line.message for line in lines] == [messages.MISMATCH]
     assert [target[n : n + 8].any() for n in (0, 8, 16)] == [False, True, True]

@@ -125,8 +125,11 @@ def modinfo(name: str, **more: str) -> dict[str, str]:
 # -- what their own code prints -----------------------------------------------------------------------------------------------
 
 
+PRINTK = messages.Message(messages.INFO, "a module's own code", "{module}: {text}")
+
+
 def say(module: str, text: str) -> Callable[[Kernel], None]:
-    return lambda kernel: kernel.log(messages.PRINTK(module=module, text=text))
+    return lambda kernel: kernel.log(PRINTK(module=module, text=text))
 
 
 def callback(module: str, obj: str, kind: str, took_over: set[str]) -> Callable[[Kernel], int]:
@@ -176,7 +179,7 @@ class Harness:
                     self.kernel.callbacks[name, obj or "vmlinux", kind] = callback(
                         name, obj or "vmlinux", kind, took_over
                     )
-        self.kernel.code = {(MOD, "init"): say(MOD, f"{MOD}_init"), (MOD, "exit"): say(MOD, f"{MOD}_exit"),
+        self.kernel.module_code = {(MOD, "init"): say(MOD, f"{MOD}_init"), (MOD, "exit"): say(MOD, f"{MOD}_exit"),
                             (BUSY, "init"): self.busy_init, (BUSY, "exit"): self.busy_exit}  # fmt: skip
 
     def busy_init(self, kernel: Kernel) -> None:

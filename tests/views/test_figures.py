@@ -1,21 +1,25 @@
 """The course's own figures: made from the model and from data, told in words with the same numbers, the same each time."""
 
 import re
+import sys
 import xml.etree.ElementTree as ET
 from functools import lru_cache
 from itertools import pairwise
 
 import pytest
+from markup import check_markup, hostile, overlaps, texts_of_figure
 
 import klpteach as kt
 from klpteach.course.nb04 import order_figure as figure_events
 from klpteach.course.nb04.sequence import Event, coming_and_going
 from klpteach.discussion.costs import read_costs
 from klpteach.discussion.thread import read_timeline
-from klpteach.model.recording import Recording, hexa
+from klpteach.model.recording import Recording
+from klpteach.model.step import hexa
 from klpteach.views.figures import code as figure_code
 from klpteach.views.figures import layout as figure_layout
 from klpteach.views.figures import life as figure_life
+from klpteach.views.figures import reuse as figure_reuse
 from klpteach.views.figures import timeline as figure_timeline
 from klpteach.views.real import recorded
 
@@ -35,6 +39,9 @@ DRAWN = {
     "life of a site": lambda: figure_life.life(kt.simulate("reload"), SITE),
     "order on 6.1": lambda: figure_events.order("6.1"),
     "order on 6.12": lambda: figure_events.order("6.12"),
+    "reuse in a reload": lambda: figure_reuse.reuse(kt.simulate("reload")),
+    "reuse with two livepatches": lambda: figure_reuse.reuse(kt.simulate("cumulative")),
+    "reuse on a real kernel": lambda: figure_reuse.reuse(Recording.load(recorded("reload", "6.1"))),
     "timeline": figure_timeline.timeline,
     "code that could go": figure_code.code,
 }
@@ -76,23 +83,15 @@ def test_no_word_leaves_the_figure(name):
 
 @every_figure
 def test_no_word_stands_on_another(name):
-    figure = drawn(name).figure
-    (axes,) = figure.axes
-    figure.draw_without_rendering()
-    boxes = [(t.get_text(), t.get_window_extent()) for t in axes.texts if t.get_text().strip()]
-    for number, (words, box) in enumerate(boxes):
-        for other_words, other in boxes[number + 1 :]:
-            wide = min(box.x1, other.x1) - max(box.x0, other.x0)
-            high = min(box.y1, other.y1) - max(box.y0, other.y0)
-            assert wide <= 1 or high <= 4, (words, other_words)
+    assert overlaps(texts_of_figure(drawn(name).figure), high=4) == []
 
 
 def test_no_figure_is_left_open():
-    import sys
+    from matplotlib import _pylab_helpers
 
     for name in DRAWN:
         drawn(name)
-    assert "matplotlib.pyplot" not in sys.modules
+    assert "matplotlib.pyplot" not in sys.modules and _pylab_helpers.Gcf.get_all_fig_managers() == []
 
 
 # -- layout -------------------------------------------------------------------------------------------------------------------
@@ -146,6 +145,22 @@ def test_the_life_of_a_site_says_where_it_points_and_that_the_load_is_refused():
 def test_an_unknown_site_names_those_that_are_there():
     with pytest.raises(kt.KlpteachError, match=re.escape(SITE)):
         figure_life.life(kt.simulate("reload"), "nowhere:.text+0x0")
+
+
+# -- reuse ---------------------------------------------------------------------------------------------------------------------
+
+
+def test_the_words_of_reuse_have_the_base_address_of_the_freed_and_the_refused_range():
+    base = hexa(kt.simulate("reload")[0].module("nfsd_demo")["base"])
+    alt = drawn("reuse in a reload").alt
+    assert f"nfsd_demo freed at {base}" in alt and f"nfsd_demo refused at {base}" in alt
+    assert "0xffffffffc0201000" in drawn("reuse on a real kernel").alt
+
+
+def test_the_table_of_reuse_has_plain_values():
+    table = figure_reuse.reuse_rows(kt.simulate("reload", "6.12"))
+    assert {type(value) for row in table for value in row.values()} <= {int, str}
+    assert all(row["start"] < row["end"] for row in table)
 
 
 # -- order --------------------------------------------------------------------------------------------------------------------
@@ -205,9 +220,7 @@ def test_the_code_that_could_go_adds_up_to_the_data():
 
 
 def test_hostile_names_come_out_as_text():
-    from test_views import check_markup, hostile
-
-    one = figure_events.order(events=[Event(1, EVIL, "module loader", EVIL), Event(2, EVIL, "livepatch core", EVIL)])
+    one = figure_events.order_of([Event(1, EVIL, "module loader", EVIL), Event(2, EVIL, "livepatch core", EVIL)])
     life = figure_life.life(hostile())
     for shown in (one, life):
         check_markup(shown._repr_html_())

@@ -7,8 +7,8 @@ import subprocess
 from datetime import UTC, datetime
 
 import pytest
+from markup import check_markup
 from oracle import Unavailable, debian_modules
-from test_views import check_markup
 
 import klpteach as kt
 from klpteach.files.write import tiny_module
@@ -60,7 +60,7 @@ def test_what_is_shown_is_what_the_command_line_computes():
     mine = kt.bring(PATCH, TARGET)
     theirs = survives(kt.ModuleFile.open(PATCH), {"nfsd_demo": kt.ModuleFile.open(TARGET)})
     assert [o.failed is None for o in mine.outcomes] == [o.failed is None for o in theirs]
-    assert len(mine.verdicts) == len(theirs) and len(mine.sites) == 10 and ".text" in set(mine.sections["name"])
+    assert len(mine.sites) == 10 and ".text" in set(mine.sections["name"])
 
 
 def test_two_files_find_their_places_by_what_is_in_them():

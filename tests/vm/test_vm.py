@@ -18,10 +18,11 @@ from klpteach import ModuleFile, Recording, replay
 from klpteach.cli import main
 from klpteach.files.samples import ko_dir, open_ko
 from klpteach.model.arch.stubs import BEHIND, MAGIC
-from klpteach.model.recording import Step
-from klpteach.scenarios.evidence import EVIDENCE
+from klpteach.model.step import Step
+from klpteach.scenarios.course import SCENARIOS
+from klpteach.scenarios.evidence import evidence
 from klpteach.scenarios.proposals import ON_ANY_KERNEL
-from klpteach.scenarios.simulate import SCENARIOS, get
+from klpteach.scenarios.simulate import get
 from klpteach.vm.fetch import fetch
 from klpteach.vm.host import HostError, need, need_room
 from klpteach.vm.initramfs import cpio
@@ -73,7 +74,7 @@ def test_a_recording_was_made_with_the_modules_that_are_here() -> None:
 
 def test_every_story_is_recorded_on_every_kernel() -> None:
     recorded = {tuple(path.stem.split("--")[:2]) for path in RECORDINGS}
-    stories = {*SCENARIOS, *EVIDENCE, *ON_ANY_KERNEL}
+    stories = {*SCENARIOS, *evidence(), *ON_ANY_KERNEL}
     assert recorded == {(name, release) for name in stories for release in ("6.1", "6.12")}
     assert set(RECORDED["x86_64"].stories) == stories
 

@@ -12,14 +12,15 @@ import pytest
 
 from klpteach import replay
 from klpteach.files import klp
-from klpteach.files.elf import ModuleFile
+from klpteach.files.module_file import ModuleFile
 from klpteach.files.relocation_types import REL24
 from klpteach.files.samples import data_dir, ko_dir, open_ko
 from klpteach.model.arch.frob import LoaderCopy
 from klpteach.model.arch.ppc64le import Ppc64le
 from klpteach.model.arch.stubs import STUB_SIZE, StubTable
 from klpteach.model.layout import layout_sections
-from klpteach.model.recording import Recording, hexa
+from klpteach.model.recording import Recording
+from klpteach.model.step import hexa
 from klpteach.vm import build, record
 from klpteach.vm.host import HostError
 from klpteach.vm.kernels import RECORDED

@@ -3,37 +3,30 @@
 from __future__ import annotations
 
 import random
-from dataclasses import replace
 from typing import Any
 
 from ...model.policy import available, behaviour
 from ...scenarios.simulate import simulate
 from ...views.reply import Reply
 from ..exercise import Exercise, Problem
-from ..question import Question
+from ..question import questions, refused_or_loads
 
 TITLE = "start here"
-SAYS = {"loads": "it loads", "refused": "it is refused", "panics": "it crashes"}
 
 
-def outcome(story: str) -> str:
-    """How a story's last command ends on 6.1, asked of the model: "loads" or "refused"."""
-    return "refused" if simulate(story, "6.1")[-1].errno else "loads"
-
-
-QUESTIONS = {
-    "reload": Question(
-        "nfsd_demo is loaded, livepatched, removed. Now you load the same file again. What does Linux 6.1 do?",
-        {"loads": "It loads, and is patched again", "refused": "It refuses the module", "panics": "It crashes"},
-        lambda: outcome("reload"),
-        {
-            "loads": "You expected what most people do, since the file has not changed. But the livepatch has, in memory.",
-            "refused": "The module is fine; what refuses it is something left behind in the livepatch.",
-            "panics": "No: the kernel notices, and refuses. A refusal is the kinder failure; later you meet kernels that do not notice.",
-        },
-        SAYS,
-    )
-}
+QUESTIONS = questions(
+    """
+    reload
+    nfsd_demo is loaded, livepatched, removed. Now you load the same file again. What does Linux 6.1 do?
+    - loads: It loads, and is patched again
+      You expected what most people do, since the file has not changed. But the livepatch has, in memory.
+    - refused: It refuses the module => it is refused
+      The module is fine; what refuses it is something left behind in the livepatch.
+    - panics: It crashes
+      No: the kernel notices, and refuses. A refusal is the kinder failure; later you meet kernels that do not notice.
+    """,
+    {"reload": lambda: refused_or_loads("reload")},
+)
 
 
 def judge_fix(proposal: Any, release: str = "6.1") -> Reply:
@@ -45,12 +38,8 @@ def judge_fix(proposal: Any, release: str = "6.1") -> Reply:
     if refused is None:
         return Reply("✓", "The reload works.", "Read on: what it costs is another question.")
     if refused.command.startswith("rmmod"):
-        return Reply(
-            "✗",
-            "There is no reload.",
-            "rmmod itself says that the module is in use. Whether that is a fix is what they argued about; "
-            "look for one that lets the module go and come back.",
-        )
+        in_use = "rmmod itself says that the module is in use. Whether that is a fix is what they argued about; "
+        return Reply("✗", "There is no reload.", f"{in_use}look for one that lets the module go and come back.")
     return Reply("✗", "Still refused.", refused.lines[0] if refused.lines else "")
 
 
@@ -75,16 +64,3 @@ def _fix(_: random.Random) -> Problem:
 
 
 EXERCISES = {"fix": Exercise("a fix that lets the reload work", _fix, seeded=False)}
-
-
-def check_fix(proposal: Any = ..., release: str = "6.1") -> Reply:
-    """Exercise: name a proposal that makes the reload work, or a list of them. The model tries it.
-
-    >>> check_fix("clear-checked").mark, check_fix("deny-removal").mark
-    ('✓', '✗')
-    """
-    from ..desk import check
-
-    if proposal is ... or release == "6.1":
-        return check("fix", proposal)
-    return replace(_fix(random.Random()), judge=lambda answer: judge_fix(answer, release)).reply(proposal)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from ...model.recording import Recording, hexa
+from ...model.recording import Recording
+from ...model.step import hexa
 from ...scenarios.recorded import evidence
-from ...scenarios.simulate import GONE, PATCH, TARGET, Scenario, simulate
+from ...scenarios.scenario import GONE, PATCH, TARGET, Scenario
+from ...scenarios.simulate import simulate
 from ...views.explorer.instructions import instruction
 from ..ds_form import DSForm
 from ..exercise import Exercise, Problem
-from ..question import Question
+from ..question import questions
 from .val import BOOTS, first_site, place, reason, symbol_values, val_is
 
 TITLE = "reading the report"
@@ -25,99 +27,83 @@ def whose_bytes() -> str:
 
 def loc_again() -> str:
     """How loc behaves over three boots and two tries in one: the place is the same in all of them."""
-    seen = [{reason(step)["loc"] for step in evidence(name) if reason(step)} for name in BOOTS]
-    if any(len(one) > 1 for one in seen):
+    by_boot = [{reason(step)["loc"] for step in evidence(name) if reason(step)} for name in BOOTS]
+    if any(len(locs) > 1 for locs in by_boot):
         return "always-new"
-    return "same" if len(set.union(*seen)) == 1 else "per-boot"
+    return "same" if len(set.union(*by_boot)) == 1 else "per-boot"
 
 
-CANDIDATES = {
-    "found": "What it found there: the old bytes, as a number",
-    "old": "Where the symbol was at the first load, plus the addend",
-    "new": "Where the symbol is now, plus the addend",
-    "distance": "The distance that it wanted to store, S + A − P",
-}
-VAL_SAYS = {
-    "found": "it is what was found there",
-    "old": "it is S + A of the first load",
-    "new": "it is S + A, with the new S",
-    "distance": "it is S + A − P",
-}
+QUESTIONS = questions(
+    """
+    whose-bytes
+    The last line names nfsd twice and refuses it. In whose memory are the bytes that were not zero?
+    - target: In nfsd's, the module that is being loaded
+      You may have read the refusal as a verdict on nfsd. Its file is fine, and its memory was filled a moment ago;
+      livepatch writes addresses of the target into itself, never into the target.
+    - livepatch: In livepatch_nfsd's, which has been there all the time => the livepatch's own memory
+      A livepatch's relocations are places in the livepatch. The target is refused for what its guest has kept.
+    - kernel: In the kernel's own text
+      Calls are redirected through ftrace, not by relocations; what is relocated here is the livepatch's own code and
+      data.
 
-QUESTIONS = {
-    "whose-bytes": Question(
-        "The last line names nfsd twice and refuses it. In whose memory are the bytes that were not zero?",
-        {
-            "target": "In nfsd's, the module that is being loaded",
-            "livepatch": "In livepatch_nfsd's, which has been there all the time",
-            "kernel": "In the kernel's own text",
-        },
-        whose_bytes,
-        {
-            "target": "You may have read the refusal as a verdict on nfsd. Its file is fine, and its memory was filled a moment ago; "
-            "livepatch writes addresses of the target into itself, never into the target.",
-            "livepatch": "A livepatch's relocations are places in the livepatch. The target is refused for what its guest has kept.",
-            "kernel": "Calls are redirected through ftrace, not by relocations; what is relocated here is the livepatch's own code and data.",
-        },
-        {"livepatch": "the livepatch's own memory"},
-    ),
-    "loc-again": Question(
-        "The same kernel, without address randomisation, is booted three times. The site stands at the same address in all three. "
-        "In one of them the reload is tried twice. What is loc?",
-        {
-            "same": "The same number everywhere",
-            "per-boot": "Another number in every boot, the same for both tries",
-            "always-new": "Another number each time it is printed",
-        },
-        loc_again,
-        {
-            "same": "You took loc for an address. It has sixteen digits and looks like one; it is a hash of one, with a key drawn at boot.",
-            "per-boot": "It is a hash of the address, with a key drawn at boot. Within one boot it tells whether two lines mean the same place.",
-            "always-new": "The key is drawn once a boot, so one place keeps its number until the next boot.",
-        },
-        {"per-boot": "another number in every boot, the same for both tries"},
-    ),
-    "val-stale-or-new": Question(
-        "nfsd_demo came back to another address and was refused. The line ends in `val ffffffffc020d00c`. On 6.1, what is val?",
-        CANDIDATES,
-        lambda: val_is(evidence("moved--6.1--REFUSED")),
-        {
-            "found": "The line says that an existing value is nonzero, so the number behind it looks like that value. It is not: "
-            "what was found is never printed.",
-            "old": "The first load is over, and nothing remembers its sum but the bytes in place. The kernel prints what it has at hand: the new one.",
-            "new": "Up to 6.2 the check stands before P is subtracted, so the line shows a sum that is never stored as it is.",
-            "distance": "That is what would have been stored. But up to 6.2 the check stands before the subtraction. Keep this answer for 6.12.",
-        },
-        VAL_SAYS,
-    ),
-    "val-on-6.12": Question(
-        "A kernel 6.12 refuses as well, after something else wrote to a site. Its line ends in `val ffffffffffffc031`. What is val now?",
-        CANDIDATES,
-        lambda: val_is(evidence("foreign-write--6.12--REFUSED")),
-        {
-            "found": "Still not. What was found is not printed on any release.",
-            "old": "An address of a module begins with ffffffffc or ffffffffa. This number is small and negative: it is a distance.",
-            "new": "That was right for 6.1. Since 6.3 the check comes after P has been subtracted.",
-            "distance": "Since 6.3 the check comes last, right before the write, so it prints what would be written.",
-        },
-        VAL_SAYS,
-    ),
-    "e8410018": Question(
-        "On ppc64le the kernel expected a nop behind a call, and got e8410018. What is e8410018?",
-        {
-            "stale": "Half of an old address, left from the first load",
-            "damage": "Damage: no instruction at all",
-            "restore": "An instruction that the kernel itself put there at the first load",
-        },
-        lambda: "restore" if instruction(0xE8410018) == "ld r2,24(r1)" else "damage",
-        {
-            "stale": "On x86_64 it would be. Here the value that depends on the address is in the call before it; this word is the same after every load.",
-            "damage": "It decodes well, as you will see field by field: a load of register 2 from the stack.",
-            "restore": "The loader replaces the nop by `ld r2,24(r1)`, which puts a register back after the call. On the second load it looks for the nop again.",
-        },
-        {"restore": "`ld r2,24(r1)`, put there by the kernel"},
-    ),
-}
+    loc-again
+    The same kernel, without address randomisation, is booted three times. The site stands at the same address in all
+    three. In one of them the reload is tried twice. What is loc?
+    - same: The same number everywhere
+      You took loc for an address. It has sixteen digits and looks like one; it is a hash of one, with a key drawn at
+      boot.
+    - per-boot: Another number in every boot, the same for both tries => another number in every boot, the same for both tries
+      It is a hash of the address, with a key drawn at boot. Within one boot it tells whether two lines mean the same
+      place.
+    - always-new: Another number each time it is printed
+      The key is drawn once a boot, so one place keeps its number until the next boot.
+
+    val-stale-or-new
+    nfsd_demo came back to another address and was refused. The line ends in `val ffffffffc020d00c`. On 6.1, what is
+    val?
+    - found: What it found there: the old bytes, as a number
+      The line says that an existing value is nonzero, so the number behind it looks like that value. It is not: what
+      was found is never printed.
+    - old: Where the symbol was at the first load, plus the addend
+      The first load is over, and nothing remembers its sum but the bytes in place. The kernel prints what it has at
+      hand: the new one.
+    - new: Where the symbol is now, plus the addend => it is S + A, with the new S
+      Up to 6.2 the check stands before P is subtracted, so the line shows a sum that is never stored as it is.
+    - distance: The distance that it wanted to store, S + A − P
+      That is what would have been stored. But up to 6.2 the check stands before the subtraction. Keep this answer for
+      6.12.
+
+    val-on-6.12
+    A kernel 6.12 refuses as well, after something else wrote to a site. Its line ends in `val ffffffffffffc031`. What
+    is val now?
+    - found: What it found there: the old bytes, as a number
+      Still not. What was found is not printed on any release.
+    - old: Where the symbol was at the first load, plus the addend
+      An address of a module begins with ffffffffc or ffffffffa. This number is small and negative: it is a distance.
+    - new: Where the symbol is now, plus the addend
+      That was right for 6.1. Since 6.3 the check comes after P has been subtracted.
+    - distance: The distance that it wanted to store, S + A − P => it is S + A − P
+      Since 6.3 the check comes last, right before the write, so it prints what would be written.
+
+    e8410018
+    On ppc64le the kernel expected a nop behind a call, and got e8410018. What is e8410018?
+    - stale: Half of an old address, left from the first load
+      On x86_64 it would be. Here the value that depends on the address is in the call before it; this word is the same
+      after every load.
+    - damage: Damage: no instruction at all
+      It decodes well, as you will see field by field: a load of register 2 from the stack.
+    - restore: An instruction that the kernel itself put there at the first load => `ld r2,24(r1)`, put there by the kernel
+      The loader replaces the nop by `ld r2,24(r1)`, which puts a register back after the call. On the second load it
+      looks for the nop again.
+    """,
+    {
+        "whose-bytes": whose_bytes,
+        "loc-again": loc_again,
+        "val-stale-or-new": lambda: val_is(evidence("moved--6.1--REFUSED")),
+        "val-on-6.12": lambda: val_is(evidence("foreign-write--6.12--REFUSED")),
+        "e8410018": lambda: "restore" if instruction(0xE8410018) == "ld r2,24(r1)" else "damage",
+    },
+)
 
 
 # -- a log, and the symbol behind it ----------------------------------------------------------------------------------------
@@ -136,8 +122,8 @@ def _story(rng: random.Random) -> Recording:
 
 def _symbol(rng: random.Random) -> Problem:
     story = _story(rng)
-    said, site, P = reason(story[-1]), first_site(story), place(story)
-    val, S = int(said["val"], 16), symbol_values(story)[-1]
+    site, P, S = first_site(story), place(story), symbol_values(story)[-1]
+    val = int(reason(story[-1])["val"], 16)
     assert S is not None
     old = story.release in ("5.3", "6.1")
     line = next(line for line in story[-1].lines if "nonzero" in line).replace(", loc", ",\n        loc")  # fits a page
@@ -187,7 +173,7 @@ def _word(rng: random.Random) -> Problem:
         form="the instruction in quotes",
         judge=lambda answer: _judge_word(answer, found, swapped.text),
         hints=(
-            "`dsform.word_fields(0x…)` cuts a word into its fields: opcode 6 bits, RT 5, RA 5, DS 14, XO 2. Opcode 58 is ld, 62 is std.",
+            "`nb01.word_fields(0x…)` cuts a word into its fields: opcode 6 bits, RT 5, RA 5, DS 14, XO 2. Opcode 58 is ld, 62 is std.",
             f"The opcode is {found.opcode}; DS counts words of four bytes, and its highest bit is a sign.",
         ),
         steps=(

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 
 from ...errors import KlpteachError
+from ...files.relocation_types import HOWTO_X86_64
 from ...model import kmod, messages
-from ...model.arch.x86_64 import HOWTO
 from ...model.errno import errno_name
-from ...model.recording import Step, hexa
+from ...model.step import Step, hexa
 from ...views.explorer.instructions import instruction
-from ...views.table import WordTable
+from ...views.table import Table
 
 # As quoted in <alpine.LSU.2.21.1908141256150.16696@pobox.suse.cz>, 14 August 2019: the x86_64 lines, and ppc64le's first line.
 REPORT = (
@@ -23,6 +23,7 @@ REPORT_PPC64LE = (
     "module_64: livepatch_nfsd: Expected nop after call, got e8410018 at e_show+0x60/0x548 [livepatch_nfsd]"
 )
 
+APPLY = ("NONZERO_SKIPPING", "NONZERO", "NONZERO_619", "EXPECTED_NOP")
 # The calls between the user's command and the bytes, outermost first (Linux 6.1), and which messages each one prints.
 CALLS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("modprobe", "user space (kmod)", ()),
@@ -30,11 +31,7 @@ CALLS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("klp_module_coming()", "kernel/livepatch/core.c", ("INIT_FAILED", "REFUSING")),
     ("klp_init_object_loaded()", "kernel/livepatch/core.c", ()),
     ("klp_apply_section_relocs()", "kernel/livepatch/core.c", ()),
-    (
-        "apply_relocate_add()",
-        "arch/x86/kernel/module.c",
-        ("NONZERO_SKIPPING", "NONZERO", "NONZERO_619", "EXPECTED_NOP"),
-    ),
+    ("apply_relocate_add()", "arch/x86/kernel/module.c", APPLY),
 )
 
 
@@ -45,13 +42,13 @@ def message_of(line: str) -> tuple[str, dict[str, str]]:
     ('INIT_FAILED', {'patch': 'livepatch_nfsd', 'module': 'nfsd', 'err': '-8'})
     """
     for name, message in messages.ALL.items():
-        fields = message.match(line) if message is not messages.PRINTK else None  # that one fits any line
+        fields = message.match(line)
         if fields is not None:
             return name, fields
     raise KlpteachError(f"no line that klpteach knows: {line[:60]}. Try kt.explain_dmesg() with the whole dmesg.")
 
 
-def climb(lines: Iterable[str] = REPORT, module: str = "nfsd", errno: int = -8) -> WordTable:
+def climb(lines: Iterable[str] = REPORT, module: str = "nfsd", errno: int = -8) -> Table:
     """Who says what when a load is refused: the calls from the outside in, each with the lines it prints.
 
     The error begins at the bottom and climbs: read from below, the lines stand in the order of dmesg.
@@ -64,20 +61,23 @@ def climb(lines: Iterable[str] = REPORT, module: str = "nfsd", errno: int = -8) 
     lines = list(lines)
     known = [(message_of(line)[0], line) for line in lines]
     rows = []
-    for depth, (function, file, prints) in enumerate(CALLS):
-        said = [line for name, line in known if name in prints]
+    for depth, (function, file, messages_of_it) in enumerate(CALLS):
+        printed = [line for name, line in known if name in messages_of_it]
         if not depth:
-            said = [kmod.modprobe(Step("modprobe", errno=errno), module)[1].strip()]
+            printed = [kmod.modprobe(Step("modprobe", errno=errno), module)[1].strip()]
         nothing = f"(nothing; hands {errno} up)"
-        file = next((messages.ALL[name].source for name, line in known if line in said), file)  # ppc64le has another
-        for line in reversed(said or [nothing]):
+        file = next((messages.ALL[name].source for name, line in known if line in printed), file)  # ppc64le has another
+        for line in reversed(printed or [nothing]):
             order = str(lines.index(line) + 1) if line in lines else ""
             rows.append((f"{' ' * depth}`{function}`", order, line, file))
     spoken = [number for number, row in enumerate(rows) if row[1]]
-    return WordTable(("who, from the outside in", "dmesg line", "says", "where"), rows, marked=spoken)
+    return Table(("who, from the outside in", "dmesg line", "says", "where"), rows, marked=spoken)
 
 
-def anatomy(line: str) -> WordTable:
+_FIELDS = ("type", "loc", "val", "patch", "module", "err", "insn", "where")
+
+
+def anatomy(line: str) -> Table:
     """A dmesg line of the report taken apart: each field, and what it says.
 
     Errors: KlpteachError for a line that is not known.
@@ -86,8 +86,8 @@ def anatomy(line: str) -> WordTable:
     ('`(-8)`', 'ENOEXEC, the error that came from below')
     """
     name, fields = message_of(line)
-    rows = [*_beginning(line, name), *(_SAYS[key](fields, name) for key in fields if key in _SAYS)]
-    return WordTable(("in the line", "says"), rows, f"`{line}`")
+    rows = [*_beginning(line, name), *(_part(key, fields, name) for key in fields if key in _FIELDS)]
+    return Table(("in the line", "says"), rows, f"`{line}`")
 
 
 def _beginning(line: str, name: str) -> Iterable[tuple[str, str]]:
@@ -96,64 +96,44 @@ def _beginning(line: str, name: str) -> Iterable[tuple[str, str]]:
     if name == "NONZERO_SKIPPING":
         yield "`Skipping`", "not so: the whole load is refused. The word says Linux 6.2 or older."
     if name.startswith("NONZERO"):
-        yield (
-            "`existing value is nonzero`",
-            "the place was not zero, as it is in a good file. What it held is not printed.",
-        )
+        what = "the place was not zero, as it is in a good file. What it held is not printed."
+        yield "`existing value is nonzero`", what
 
 
-Fields = Mapping[str, str]
+def _part(key: str, fields: Mapping[str, str], name: str) -> tuple[str, str]:
+    """What stands in the line for a field of the message `name`, and what it says."""
+    value = fields[key]
+    match key:
+        case "type":
+            howto = HOWTO_X86_64.get(int(value))
+            known = (
+                f"`{howto.name}`: {howto.width} bytes, {_formula(value)}" if howto else "no type that the kernel knows"
+            )
+            return f"`type {value}`", known
+        case "loc":
+            hashed = value.startswith("00000000")
+            return f"`loc {value}`", "the place, as a hash" if hashed else "the place itself, not hashed"
+        case "val" if name == "NONZERO_SKIPPING" and _formula(fields["type"]) != "S + A":
+            symbol = hexa(int(value, 16) + 4 & 0xFFFFFFFFFFFFFFFF)
+            return f"`val {value}`", f"S + A, before P is subtracted. With A = −4 the symbol is at `{symbol}`."
+        case "val":
+            return f"`val {value}`", f"what was to be written: {_formula(fields['type'])}"
+        case "patch":
+            return f"`'{value}'`", "the livepatch whose bytes were to be written"
+        case "module" if name == "EXPECTED_NOP":
+            return f"`{value}`", "the module whose code is relocated: the livepatch"
+        case "module":
+            return f"`'{value}'`", "the target, which was being loaded. Its file is fine."
+        case "err":
+            return f"`({value})`", f"{errno_name(int(value))}, the error that came from below"
+        case "insn":
+            found = instruction(int(value, 16))
+            return f"`got {value}`", f"the instruction found there: `{found}`. This line does print what it found."
+        case _:  # where
+            call = int(value.partition("+")[2].partition("/")[0], 16) - 4
+            return f"`{value}`", f"the instruction behind the call; the call itself is at +{call:#x}"
 
 
-def _type(fields: Fields, _: str) -> tuple[str, str]:
-    howto = HOWTO.get(int(fields["type"]))
-    formula = "S + A − P" if howto and howto.relative else "S + A"
-    known = f"`{howto.name}`: {howto.width} bytes, {formula}" if howto else "no type that the kernel knows"
-    return f"`type {fields['type']}`", known
-
-
-def _loc(fields: Fields, name: str) -> tuple[str, str]:
-    hashed = fields["loc"].startswith("00000000")
-    return f"`loc {fields['loc']}`", "the place, as a hash" if hashed else "the place itself, not hashed"
-
-
-def _val(fields: Fields, name: str) -> tuple[str, str]:
-    howto, val = HOWTO.get(int(fields["type"])), int(fields["val"], 16)
-    if howto and howto.relative and name == "NONZERO_SKIPPING":
-        symbol = hexa(val + 4 & 0xFFFFFFFFFFFFFFFF)
-        return f"`val {fields['val']}`", f"S + A, before P is subtracted. With A = −4 the symbol is at `{symbol}`."
-    return f"`val {fields['val']}`", f"what was to be written: {'S + A − P' if howto and howto.relative else 'S + A'}"
-
-
-def _err(fields: Fields, _: str) -> tuple[str, str]:
-    return f"`({fields['err']})`", f"{errno_name(int(fields['err']))}, the error that came from below"
-
-
-def _insn(fields: Fields, _: str) -> tuple[str, str]:
-    word = int(fields["insn"], 16)
-    return (
-        f"`got {fields['insn']}`",
-        f"the instruction found there: `{instruction(word)}`. This line does print what it found.",
-    )
-
-
-def _where(fields: Fields, _: str) -> tuple[str, str]:
-    offset = int(fields["where"].partition("+")[2].partition("/")[0], 16)
-    return f"`{fields['where']}`", f"the instruction behind the call; the call itself is at +{offset - 4:#x}"
-
-
-_SAYS: dict[str, Callable[[Fields, str], tuple[str, str]]] = {
-    "type": _type,
-    "loc": _loc,
-    "val": _val,
-    "patch": lambda fields, _: (f"`'{fields['patch']}'`", "the livepatch whose bytes were to be written"),
-    "module": lambda fields, name: (
-        f"`{fields['module']}`" if name == "EXPECTED_NOP" else f"`'{fields['module']}'`",
-        "the module whose code is relocated: the livepatch"
-        if name == "EXPECTED_NOP"
-        else "the target, which was being loaded. Its file is fine.",
-    ),
-    "err": _err,
-    "insn": _insn,
-    "where": _where,
-}
+def _formula(kind: str) -> str:
+    howto = HOWTO_X86_64.get(int(kind))
+    return "S + A − P" if howto and howto.relative else "S + A"

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ...files.elf import ModuleFile
 from ...files.klp import Site, sites
-from ...files.samples import data_dir
+from ...files.samples import ko_dir, open_ko
 from ...model import messages
 from ...model.messages import Pointer
-from ...model.recording import Recording, Step, hexa
+from ...model.recording import Recording
+from ...model.step import Step, hexa
 from ...scenarios.recorded import evidence
 from ...scenarios.simulate import simulate
-from ...views.table import WordTable
+from ...views.table import Table
 from .report import message_of
 
 PATCH = "livepatch_nfsd_demo"
@@ -26,42 +26,35 @@ def reason(step: Step) -> dict[str, str]:
     >>> reason(simulate("moved")[4])["val"]
     'ffffffffc020d00c'
     """
-    for line in step.lines:
-        if "existing value is nonzero" in line:
-            return message_of(line)[1]
-    return {}
+    line = next((line for line in step.lines if "existing value is nonzero" in line), None)
+    return message_of(line)[1] if line else {}
 
 
-def locs(names: Iterable[str] = BOOTS) -> WordTable:
+def locs(names: Iterable[str] = BOOTS) -> Table:
     """Every loc that these recordings hold, and the address that it stands for.
 
     >>> len({row[3] for row in locs().rows}), len({row[2] for row in locs().rows})
     (1, 3)
     """
-    rows = []
-    for boot, name in enumerate(names, start=1):
-        recording = evidence(name)
-        for number, step in enumerate(recording, start=1):
-            if found := reason(step):
-                rows.append((f"{boot}", f"{name}, step {number}", f"`{found['loc']}`", f"`{hexa(place(recording))}`"))
-    return WordTable(("boot", "recording", "loc", "the place is at"), rows)
+    rows = [
+        (f"{boot}", f"{name}, step {number}", f"`{reason(step)['loc']}`", f"`{hexa(place(evidence(name)))}`")
+        for boot, name in enumerate(names, start=1)
+        for number, step in enumerate(evidence(name), start=1)
+        if reason(step)
+    ]
+    return Table(("boot", "recording", "loc", "the place is at"), rows)
 
 
 def first_site(recording: Recording) -> Site:
     """The site that the kernel writes first in the sample livepatch: the one that a refusal names."""
-    return next(sites(_livepatch(recording)))
-
-
-def _livepatch(recording: Recording) -> ModuleFile:
-    folder = data_dir() / "ko" / f"x86_64-{recording.release if recording.release == '6.12' else '6.1'}"
-    return ModuleFile.open(folder / f"{PATCH}.ko")
+    return next(sites(open_ko(ko_dir(release=recording.release), f"{PATCH}.ko")))
 
 
 def place(recording: Recording) -> int:
     """P of that site: where the livepatch stands in this recording."""
     site = first_site(recording)
-    step = next(step for step in recording if PATCH in (step.sections or {}))
-    return (step.sections or {})[PATCH][site.section] + site.offset
+    sections = next(step.sections for step in recording if step.sections and PATCH in step.sections)
+    return sections[PATCH][site.section] + site.offset
 
 
 def symbol_values(recording: Recording) -> list[int | None]:
@@ -78,11 +71,9 @@ def symbol_values(recording: Recording) -> list[int | None]:
 def candidates(recording: Recording) -> list[tuple[str, str, int]]:
     """What val could be in the last step: (key, words, number) for the bytes found and every sum, old and new."""
     site, P, values = first_site(recording), place(recording), symbol_values(recording)
-    new = values[-1] or 0
-    old = next(S for S in reversed(values[:-1]) if S)
+    new, old, A = values[-1] or 0, next(S for S in reversed(values[:-1]) if S), site.addend
     found = recording[-1].bytes_at(f"{PATCH}:{site.key}")
     number = int.from_bytes(found, "little", signed=True) & MASK64
-    A = site.addend
     return [
         ("found", f"the bytes found there, {found.hex(' ')}, as a number", number),
         ("old", "S + A of the first load", old + A & MASK64),
@@ -101,7 +92,7 @@ def val_is(recording: Recording) -> str:
     return next(key for key, _, number in candidates(recording) if number == val)
 
 
-def what_val_is(recording: Recording) -> WordTable:
+def what_val_is(recording: Recording) -> Table:
     """Every candidate for val beside what the last step printed.
 
     >>> [row[2] for row in what_val_is(simulate("moved", "6.1")).rows]
@@ -113,10 +104,10 @@ def what_val_is(recording: Recording) -> WordTable:
         for _, words, number in candidates(recording)
     ]
     marked = [number for number, row in enumerate(rows) if row[2]]
-    return WordTable(("candidate", "its value", f"`val {val}`"), rows, marked=marked)
+    return Table(("candidate", "its value", f"`val {val}`"), rows, marked=marked)
 
 
-def wordings() -> WordTable:
+def wordings() -> Table:
     """The first line as each kernel words it, for one and the same refusal (that of the story "moved").
 
     >>> wordings().rows[0][0], wordings().rows[0][2]
@@ -132,4 +123,4 @@ def wordings() -> WordTable:
         ("6.3 to 6.18", messages.NONZERO(**args, val=val).render(lambda _: hashed), "S + A − P"),
         ("6.19 and later", messages.NONZERO_619(**args, val=val).render("{:x}".format), "S + A − P"),
     )
-    return WordTable(("kernel", "first line", "val is"), [(k, f"`{line}`", v) for k, line, v in lines])
+    return Table(("kernel", "first line", "val is"), [(k, f"`{line}`", v) for k, line, v in lines])

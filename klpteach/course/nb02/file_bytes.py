@@ -7,13 +7,16 @@ from dataclasses import dataclass
 from html import escape
 
 from ...errors import KlpteachError
-from ...files.elf import WIDTHS, ModuleFile
 from ...files.elf_h import SHF_RELA_LIVEPATCH
 from ...files.klp import parse_symbol
+from ...files.module_file import ModuleFile
+from ...files.relocation_types import width_of
+from ...views.shown import Shown
 from ...views.style import BLUE, VERMILION
+from ...views.table import ONE_LINE, Cell, Table
 
 ROW = 16
-_MARKS = {True: ("[", "]"), False: ("(", ")")}  # livepatch relocation or ordinary one: told by shape, colour only adds
+_MARKS = {True: ("[", "]"), False: ("(", ")")}  # a livepatch relocation or an ordinary one: by shape, colour only adds
 
 
 @dataclass(frozen=True)
@@ -67,10 +70,10 @@ def _hole(file: ModuleFile, index: int, offset: int, kind: int, symbol: int, add
         name = f"{parsed.name},{parsed.sympos}" if parsed.sympos else parsed.name
     short = file.type_name(kind).removeprefix("R_X86_64_").removeprefix("R_PPC64_")
     livepatch = bool(int(file.shdrs["flags"][index]) & SHF_RELA_LIVEPATCH)
-    return Hole(offset, WIDTHS[file.machine].get(kind, 0), short, name, addend, livepatch)
+    return Hole(offset, width_of(file.machine, kind), short, name, addend, livepatch)
 
 
-class FileBytes:
+class FileBytes(Shown):
     """A hex dump with its relocations beside it: [..] waits for livepatch, (..) is written when the module loads.
 
     >>> from klpteach.files.samples import sample
@@ -84,11 +87,8 @@ class FileBytes:
         self.file, self.section = file, section
         self.body = file.section_bytes(_index(file, section))
         self.holes = holes(file, section)
-        self._edges: dict[int, Hole] = {}
-        self._ends: dict[int, Hole] = {}
-        for hole in self.holes:
-            self._edges[hole.offset] = hole
-            self._ends[hole.offset + hole.width] = hole
+        self._opens = {hole.offset: hole for hole in self.holes}
+        self._closes = {hole.offset + hole.width: hole for hole in self.holes}
 
     @property
     def title(self) -> str:
@@ -101,24 +101,21 @@ class FileBytes:
     def _row(self, start: int) -> Iterator[tuple[str, Hole | None]]:
         """Separators and bytes of one row in turn; a bracket takes the place of the blank between two bytes."""
         stop = min(start + ROW, len(self.body))
-        for offset in range(start, stop):
-            yield self._gap(offset, first=offset == start)
-            yield f"{self.body[offset]:02x}", self._inside(offset)
-        closes = self._ends.get(stop)
-        yield (_MARKS[closes.livepatch][1], closes) if closes else (" ", None)
-
-    def _gap(self, offset: int, first: bool) -> tuple[str, Hole | None]:
-        opens, closes = self._edges.get(offset), self._ends.get(offset)
-        if opens:
-            return _MARKS[opens.livepatch][0], opens
-        if closes and not first:  # at a row's start the bracket has been closed at the end of the row before
-            return _MARKS[closes.livepatch][1], closes
-        return " ", None
+        for offset in range(start, stop + 1):
+            opens, closes = self._opens.get(offset), self._closes.get(offset)
+            if opens and offset < stop:  # else it opens the next row
+                yield _MARKS[opens.livepatch][0], opens
+            elif closes and offset > start:  # else it was closed at the end of the row before
+                yield _MARKS[closes.livepatch][1], closes
+            else:
+                yield " ", None
+            if offset < stop:
+                yield f"{self.body[offset]:02x}", self._inside(offset)
 
     def _legend(self, start: int) -> list[Hole]:
         return [hole for hole in self.holes if start <= hole.offset < start + ROW]
 
-    def __repr__(self) -> str:
+    def to_text(self) -> str:
         rows = [self.title]
         for start in range(0, len(self.body), ROW):
             dump = "".join(text for text, _ in self._row(start))
@@ -126,24 +123,15 @@ class FileBytes:
             rows.append(f"{start:#06x} {dump:<49} {says}".rstrip())
         return "\n".join(rows)
 
-    def _repr_html_(self) -> str:
-        rows = "".join(self._row_html(start) for start in range(0, len(self.body), ROW))
-        head = "".join(f'<th scope="col" {_LEFT}>{name}</th>' for name in ("offset", "bytes", "what will be written"))
-        return (
-            f"<p><strong>{escape(self.title)}</strong></p><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
-            f"<p>{_legend_html()}</p>"
-        )
+    def to_html(self) -> str:
+        rows = [self._row_html(start) for start in range(0, len(self.body), ROW)]
+        table = Table(("offset", "bytes", "what will be written"), rows, css=ONE_LINE)
+        return f"<p><strong>{escape(self.title)}</strong></p>{table.to_html()}<p>{_legend_html()}</p>"
 
-    def _row_html(self, start: int) -> str:
+    def _row_html(self, start: int) -> list[str | Cell]:
         dump = "".join(_styled(text, hole) for text, hole in self._row(start))
         says = "<br>".join(_styled(hole.says, hole) for hole in self._legend(start))
-        return (
-            f'<tr><td {_LEFT}><code>{start:#06x}</code></td><td {_LEFT}><code style="white-space:pre">{dump}</code></td>'
-            f"<td {_LEFT}><code>{says}</code></td></tr>"
-        )
-
-
-_LEFT = 'style="text-align:left;vertical-align:top;white-space:nowrap"'
+        return [f"`{start:#06x}`", Cell(f'<code style="white-space:pre">{dump}</code>'), Cell(f"<code>{says}</code>")]
 
 
 def _styled(text: str, hole: Hole | None) -> str:
@@ -154,7 +142,5 @@ def _styled(text: str, hole: Hole | None) -> str:
 
 
 def _legend_html() -> str:
-    late, early = (
-        _styled(mark, Hole(0, 0, "", "", 0, livepatch)) for mark, livepatch in (("[ ]", True), ("( )", False))
-    )
+    late, early = (_styled(" ".join(marks), Hole(0, 0, "", "", 0, kind)) for kind, marks in _MARKS.items())
     return f"<code>{late}</code> waits for its target: livepatch writes it. <code>{early}</code> is written when this module itself loads."

@@ -7,13 +7,14 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from ...files.elf import ModuleFile
 from ...files.klp import livepatch_sections, section_object, sites
+from ...files.module_file import ModuleFile
 from ...files.samples import data_dir, sample
-from ...scenarios.simulate import PATCH, TARGET, Scenario, simulate
+from ...scenarios.scenario import PATCH, TARGET, Scenario
+from ...scenarios.simulate import simulate
 from ..checks import same
 from ..exercise import Exercise, Problem
-from ..question import Question
+from ..question import questions
 from .rela_entry import rela_sections_of
 
 TITLE = "a real .ko"
@@ -51,74 +52,70 @@ def without_flag() -> str:
     return "works" if broken.sites == sound.sites else "wrong"
 
 
-QUESTIONS = {
-    "bytes-on-disk": Question(
-        "In memory the four bytes at .text+0x17 are f5 cf ff ff: a distance to demo_counter. What does the file hold there?",
-        {
-            "address": "A distance as well, computed by the linker",
-            "addend": "The addend −4: fc ff ff ff",
-            "zeros": "Zeros: 00 00 00 00",
-        },
-        bytes_on_disk,
-        {
-            "address": "You thought of a program that has been linked. A module is relocatable: nobody knows yet where it will be, or where its target is.",
-            "addend": "On i386 you would be right: there the addend waits in the place itself (SHT_REL). x86_64 uses SHT_RELA: the a stands for the addend, in the entry.",
-            "zeros": "Everything that is needed is in the relocation's own entry, so the place can stay empty. The check of notebook 05 relies on it.",
-        },
-        {"zeros": "zeros"},
-    ),
-    "two-sections": Question(
-        "The code in .text uses seq_printf, which the kernel exports, and demo_counter, which nfsd_demo does not. "
-        "How many relocation sections does .text have in this file?",
-        {"1": "One", "2": "Two", "3": "Three"},
-        lambda: str(len(rela_sections_of(_livepatch(), ".text"))),
-        {
-            "1": "One was enough when the compiler was done. Then a tool moved what the loader cannot resolve into a section of its own.",
-            "2": "One for the module loader, one that waits for nfsd_demo. Both have the same sh_info: the index of .text.",
-            "3": "A third would be there if this code also waited for a second module, or for vmlinux: one for each object.",
-        },
-    ),
-    "sympos-2": Question(
-        "One of the symbols is `.klp.sym.nfsd_demo.demo_dup,2`. What does the 2 say?",
-        {
-            "argument": "demo_dup takes two arguments",
-            "version": "It is version 2 of demo_dup",
-            "second": "nfsd_demo has several demo_dup; the second is meant",
-        },
-        position_of_dup,
-        {
-            "argument": "C symbols carry no arguments. The number is the livepatch's own, added by the tool that made the file.",
-            "version": "Symbol versions end in an @. This number is the livepatch's own.",
-            "second": "Static functions of two source files may share a name. The position counts them in the order of the symbol table; 0 says that the name is unique.",
-        },
-        {"second": "the second of that name"},
-    ),
-    "depends": Question(
-        "Ten places in livepatch_nfsd_demo point into nfsd_demo. What does its modinfo say under `depends`?",
-        {"target": "nfsd_demo", "nothing": "Nothing"},
-        lambda: "target" if "nfsd_demo" in _livepatch().modinfo.get("depends", "") else "nothing",
-        {
-            "target": "An ordinary module that uses another's symbol depends on it. But depends is made from SHN_UNDEF symbols, and these are SHN_LIVEPATCH.",
-            "nothing": "No symbol of this file is bound by the module loader to nfsd_demo. So nothing loads it first, and nothing keeps it from being removed.",
-        },
-        {"nothing": "nothing"},
-    ),
-    "no-flag": Question(
-        "You clear one bit in the file: SHF_RELA_LIVEPATCH in the flags of .klp.rela.nfsd_demo..text. nfsd_demo is loaded. What does Linux 6.1 do with the livepatch?",
-        {
-            "refused": "It refuses the file",
-            "works": "It loads it, and the relocations are right: the section's name says enough",
-            "wrong": "It loads it, with wrong code",
-        },
-        without_flag,
-        {
-            "refused": "You expect a check. The loader sees an ordinary relocation section and a symbol that is not its business, and goes on.",
-            "works": "The kernel goes by the flag; the name only tells the object. Without the flag the loader does it, too early and with S = 0.",
-            "wrong": "The module loader takes the section for its own, and the symbol's value is still 0. Nobody is told.",
-        },
-        {"wrong": "it loads, with wrong code"},
-    ),
-}
+QUESTIONS = questions(
+    """
+    bytes-on-disk
+    In memory the four bytes at .text+0x17 are f5 cf ff ff: a distance to demo_counter. What does the file hold there?
+    - address: A distance as well, computed by the linker
+      You thought of a program that has been linked. A module is relocatable: nobody knows yet where it will be, or
+      where its target is.
+    - addend: The addend −4: fc ff ff ff
+      On i386 you would be right: there the addend waits in the place itself (SHT_REL). x86_64 uses SHT_RELA: the a
+      stands for the addend, in the entry.
+    - zeros: Zeros: 00 00 00 00 => zeros
+      Everything that is needed is in the relocation's own entry, so the place can stay empty. The check of notebook 05
+      relies on it.
+
+    two-sections
+    The code in .text uses seq_printf, which the kernel exports, and demo_counter, which nfsd_demo does not. How many
+    relocation sections does .text have in this file?
+    - 1: One
+      One was enough when the compiler was done. Then a tool moved what the loader cannot resolve into a section of its
+      own.
+    - 2: Two
+      One for the module loader, one that waits for nfsd_demo. Both have the same sh_info: the index of .text.
+    - 3: Three
+      A third would be there if this code also waited for a second module, or for vmlinux: one for each object.
+
+    sympos-2
+    One of the symbols is `.klp.sym.nfsd_demo.demo_dup,2`. What does the 2 say?
+    - argument: demo_dup takes two arguments
+      C symbols carry no arguments. The number is the livepatch's own, added by the tool that made the file.
+    - version: It is version 2 of demo_dup
+      Symbol versions end in an @. This number is the livepatch's own.
+    - second: nfsd_demo has several demo_dup; the second is meant => the second of that name
+      Static functions of two source files may share a name. The position counts them in the order of the symbol table;
+      0 says that the name is unique.
+
+    depends
+    Ten places in livepatch_nfsd_demo point into nfsd_demo. What does its modinfo say under `depends`?
+    - target: nfsd_demo
+      An ordinary module that uses another's symbol depends on it. But depends is made from SHN_UNDEF symbols, and these
+      are SHN_LIVEPATCH.
+    - nothing: Nothing => nothing
+      No symbol of this file is bound by the module loader to nfsd_demo. So nothing loads it first, and nothing keeps it
+      from being removed.
+
+    no-flag
+    You clear one bit in the file: SHF_RELA_LIVEPATCH in the flags of .klp.rela.nfsd_demo..text. nfsd_demo is loaded.
+    What does Linux 6.1 do with the livepatch?
+    - refused: It refuses the file
+      You expect a check. The loader sees an ordinary relocation section and a symbol that is not its business, and goes
+      on.
+    - works: It loads it, and the relocations are right: the section's name says enough
+      The kernel goes by the flag; the name only tells the object. Without the flag the loader does it, too early and
+      with S = 0.
+    - wrong: It loads it, with wrong code => it loads, with wrong code
+      The module loader takes the section for its own, and the symbol's value is still 0. Nobody is told.
+    """,
+    {
+        "bytes-on-disk": bytes_on_disk,
+        "two-sections": lambda: str(len(rela_sections_of(_livepatch(), ".text"))),
+        "sympos-2": position_of_dup,
+        "depends": lambda: "target" if "nfsd_demo" in _livepatch().modinfo.get("depends", "") else "nothing",
+        "no-flag": without_flag,
+    },
+)
 
 
 # -- count them -------------------------------------------------------------------------------------------------------------

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from ...errors import KlpteachError
-from ...files.elf import RELA, ModuleFile
-from ...files.elf_h import SHF_ALLOC, SHF_INFO_LINK, SHF_RELA_LIVEPATCH, SHN_LIVEPATCH, SHN_UNDEF
-from ...views.table import WordTable
+from ...files.elf_h import RELA, SHF_ALLOC, SHF_INFO_LINK, SHF_RELA_LIVEPATCH, SHN_LIVEPATCH, SHN_UNDEF
+from ...files.module_file import ModuleFile
+from ...views.table import Table
 
 FLAGS = ((SHF_ALLOC, "SHF_ALLOC"), (SHF_INFO_LINK, "SHF_INFO_LINK"), (SHF_RELA_LIVEPATCH, "SHF_RELA_LIVEPATCH"))
 
 
-def rela_entry(file: ModuleFile, section: str, number: int = 0) -> WordTable:
+def entry_fields(file: ModuleFile, section: str, number: int = 0) -> Table:
     """The 24 bytes of one entry of a relocation section, field by field. Errors: KlpteachError for one that is not there.
 
     Source: the ELF specification, Elf64_Rela.
 
     >>> from klpteach.files.samples import sample
-    >>> rela_entry(ModuleFile.open(sample("livepatch_nfsd_demo.ko")), ".klp.rela.nfsd_demo..text").rows[1][1:]
+    >>> entry_fields(ModuleFile.open(sample("livepatch_nfsd_demo.ko")), ".klp.rela.nfsd_demo..text").rows[1][1:]
     ('`02 00 00 00`', '2: `R_X86_64_PC32`')
     """
     index = file.section_names.index(section) if section in file.section_names else 0
@@ -32,9 +32,8 @@ def rela_entry(file: ModuleFile, section: str, number: int = 0) -> WordTable:
         ("r_info, symbol", raw[12:16], f"{symbol}: `{file.symbol_names[symbol]}`"),
         ("r_addend", raw[16:], f"{addend}"),
     ]
-    return WordTable(
-        ("field", "bytes in the file", "says"), [(name, f"`{part.hex(' ')}`", says) for name, part, says in rows]
-    )
+    cells = [(name, f"`{part.hex(' ')}`", says) for name, part, says in rows]
+    return Table(("field", "bytes in the file", "says"), cells)
 
 
 def rela_sections_of(file: ModuleFile, section: str) -> list[int]:
@@ -48,25 +47,21 @@ def rela_sections_of(file: ModuleFile, section: str) -> list[int]:
     return [index for index in file.rela_sections if int(file.shdrs["info"][index]) == target]
 
 
-def who_writes(file: ModuleFile, section: str = ".text") -> WordTable:
+def who_writes(file: ModuleFile, section: str = ".text") -> Table:
     """The relocation sections of one section: their flags, how many entries, and who writes them when."""
     rows = []
     for index in rela_sections_of(file, section):
         flags = int(file.shdrs["flags"][index])
         names = " + ".join(name for bit, name in FLAGS if flags & bit)
-        late = flags & SHF_RELA_LIVEPATCH
-        rows.append(
-            (
-                f"`{file.section_names[index]}`",
-                f"`{flags:#x}` = {names}",
-                str(len(file.rela(index))),
-                "livepatch, when its target is there" if late else "the module loader, when this module is loaded",
-            )
-        )
-    return WordTable(("section", "flags", "entries", "who writes them, and when"), rows)
+        who = "the module loader, when this module is loaded"
+        if flags & SHF_RELA_LIVEPATCH:
+            who = "livepatch, when its target is there"
+        entries = str(len(file.rela(index)))
+        rows.append((f"`{file.section_names[index]}`", f"`{flags:#x}` = {names}", entries, who))
+    return Table(("section", "flags", "entries", "who writes them, and when"), rows)
 
 
-def foreign_symbols(file: ModuleFile) -> WordTable:
+def foreign_symbols(file: ModuleFile) -> Table:
     """The symbols that this file does not define itself, and who gives them an address.
 
     >>> from klpteach.files.samples import sample
@@ -81,4 +76,5 @@ def foreign_symbols(file: ModuleFile) -> WordTable:
         elif shndx == SHN_LIVEPATCH:
             target = name.removeprefix(".klp.sym.").partition(".")[0]
             rows.append((f"`{name}`", "`0xff20` SHN_LIVEPATCH", f"livepatch, from the kallsyms of {target}"))
-    return WordTable(("symbol", "st_shndx", "who finds its address"), sorted(rows, key=lambda row: row[1]))
+    rows.sort(key=lambda row: row[1])
+    return Table(("symbol", "st_shndx", "who finds its address"), rows)

@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
-from ...files.elf import ModuleFile
 from ...files.elf_h import SHN_UNDEF
+from ...files.module_file import ModuleFile
+from ...files.relocation_types import HOWTO_X86_64
 from ...files.samples import sample
-from ...model.arch.x86_64 import HOWTO
-from ...model.image import Image, load_image
+from ...model.image import Image
 from ...model.kernel import Kernel
+from ...model.load_image import load_image
 from ...model.recording import Recording
 from ...reading.history import History
 from ...reading.sums import Sum, sum_at
@@ -22,21 +23,17 @@ LIVEPATCH, DEFECT = "livepatch_nfsd_demo", "offset-off-by-8"
 BASE = 0xFFFFFFFFC0201000
 PRINTK = 0xFFFFFFFF81000000  # where the kernel's own symbols are taken to be, in a comparison of bases
 RECORDED = (
-    "reload--6.1--REFUSED",
-    "moved--6.1--REFUSED",
-    "late--6.1--REFUSED",
-    "reload--6.12--LOADS",
-    "moved--6.12--LOADS",
-)
+    "reload--6.1--REFUSED", "moved--6.1--REFUSED", "late--6.1--REFUSED", "reload--6.12--LOADS", "moved--6.12--LOADS",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Written:
-    """A site after a step: the sum of its relocation, and the bytes that were seen in memory."""
+    """A site after a step: the sum of its relocation, and the bytes in memory."""
 
     key: str
     sum: Sum
-    seen: bytes
+    stored: bytes
 
 
 def written(recording: Recording, step: int) -> list[Written]:
@@ -44,7 +41,7 @@ def written(recording: Recording, step: int) -> list[Written]:
 
     >>> from klpteach.scenarios.simulate import simulate
     >>> first = written(simulate("reload"), step=2)[0]
-    >>> first.key, first.seen == first.sum.stored
+    >>> first.key, first.stored == first.sum.stored
     ('livepatch_nfsd_demo:.text+0x17', True)
     """
     history, index = History(recording), step - 1
@@ -52,21 +49,15 @@ def written(recording: Recording, step: int) -> list[Written]:
     return [Written(key, found, value) for key, found, value in sums if found and any(value)]
 
 
-@lru_cache(maxsize=8)
-def recorded(name: str) -> Recording:
-    """A recording of a real x86_64 kernel, by the name of its file. Errors: RecordingError."""
-    return evidence(name)
-
-
 @lru_cache(maxsize=1)
 def recorded_calls() -> tuple[Written, ...]:
     """Every 32-bit distance that real kernels wrote into a livepatch, once each."""
     found: dict[tuple[int, int, int], Written] = {}
     for name in RECORDED:
-        recording = recorded(name)
+        recording = evidence(name)
         for number, step in enumerate(recording, start=1):
             for one in written(recording, number) if step.sites and not step.refused else ():
-                if one.sum.relative and len(one.seen) == 4:
+                if one.sum.relative and len(one.stored) == 4:
                     found.setdefault((one.sum.S, one.sum.A, one.sum.P), one)
     return tuple(found.values())
 
@@ -106,7 +97,7 @@ def _moves(file: ModuleFile, here: Image, there: Image) -> Iterator[Move]:
         target = int(file.shdrs["info"][index])
         before, after = (bytes(image.bytes_of(target)) for image in (here, there))
         for offset, kind, symbol, _ in file.rela(index).tolist() if before else ():
-            howto, span = HOWTO[kind], slice(offset, offset + HOWTO[kind].width)
+            howto, span = HOWTO_X86_64[kind], slice(offset, offset + HOWTO_X86_64[kind].width)
             own = int(file.symtab["shndx"][symbol]) != SHN_UNDEF
             yield Move(howto.name, howto.relative, own, before[span] != after[span])
 

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from functools import lru_cache
 
-from ...files.elf import ModuleFile
 from ...files.elf_h import SHF_EXECINSTR, SHF_WRITE
+from ...files.module_file import ModuleFile
+from ...files.relocation_types import HOWTO_X86_64
 from ...files.samples import sample
-from ...model.arch.x86_64 import HOWTO
-from ...model.image import layout_sections, section_flags
-from ...model.recording import hexa
+from ...model import arch
+from ...model.image import section_flags
+from ...model.layout import layout_sections
+from ...model.step import hexa
 from ...scenarios.simulate import simulate
 from ..checks import function_on
 from ..exercise import Exercise, Problem
-from ..question import Question
-from .loading import DEFECT, LIVEPATCH, Written, loaded_text, moved, some_calls
+from ..question import questions
+from .loading import DEFECT, LIVEPATCH, Move, Written, loaded_text, moved, some_calls
 
 TITLE = "loading on x86_64"
 CALL = f"{LIVEPATCH}:.text+0x1c"
@@ -25,10 +28,12 @@ def livepatch_section_is_with() -> str:
     """Where layout_sections() puts .klp.rela.nfsd_demo..text: with "code", "rodata" or "data", or nowhere ("dropped")."""
     file = ModuleFile.open(sample(f"{LIVEPATCH}.ko"))
     index = file.section_names.index(".klp.rela.nfsd_demo..text")
-    if index not in layout_sections(file, separate_memory=False).places:
+    if index not in layout_sections(file, arch.of(file.arch), separate_memory=False).places:
         return "dropped"
-    flags = section_flags(file, index)
-    return "code" if flags & SHF_EXECINSTR else "data" if flags & SHF_WRITE else "rodata"
+    flags = section_flags(file)[index]
+    if flags & SHF_EXECINSTR:
+        return "code"
+    return "data" if flags & SHF_WRITE else "rodata"
 
 
 def last_byte_of_the_call() -> str:
@@ -40,136 +45,105 @@ def last_byte_of_the_call() -> str:
 def what_a_new_base_changes() -> str:
     """Which relocations of nfsd_demo.ko hold other bytes at another base: "all", "addresses" or "leaving"."""
     moves = moved(ModuleFile.open(sample("nfsd_demo.ko")))
-    for name, rule in (
-        ("all", lambda move: True),
-        ("addresses", lambda move: not move.relative),
-        ("leaving", lambda move: move.own != move.relative),
-    ):
-        if all(rule(move) == move.changed for move in moves):
-            return name
-    return "none of these"
+    rules: dict[str, Callable[[Move], bool]] = {
+        "all": lambda move: True,
+        "addresses": lambda move: not move.relative,
+        "leaving": lambda move: move.own != move.relative,
+    }
+    fitting = (name for name, rule in rules.items() if all(rule(move) == move.changed for move in moves))
+    return next(fitting, "none of these")
 
 
 def where_a_kernel_address_fits(address: int = 0xFFFFFFFFC0203010) -> str:
     """Which 32-bit types can hold an address of a module: "10", "11", "both" or "neither"."""
-    fitting = [str(kind) for kind in (10, 11) if (fits := HOWTO[kind].fits) and fits(address)]
+    fitting = [str(kind) for kind in (10, 11) if (fits := HOWTO_X86_64[kind].fits) and fits(address)]
     return "both" if len(fitting) == 2 else (fitting or ["neither"])[0]
 
 
-def _ends(errno: int | None) -> str:
-    return "refused" if errno else "loads"
+QUESTIONS = questions(
+    """
+    klp-rela-place
+    `.klp.rela.nfsd_demo..text` is the list of livepatch relocations. Where does the loader put it?
+    - dropped: Nowhere: a list of relocations is used once and dropped
+      That is what becomes of an ordinary `.rela` section. This one has the flag A (SHF_ALLOC): the kernel needs it
+      again when the target comes.
+    - code: With the code, which it is about
+      What a section is about does not matter, only its flags do: A without X is no code.
+    - rodata: With the read-only data => with the read-only data
+      Its flags decide: A (keep it), neither X (code) nor W (may be written). It stays as long as the livepatch does.
+    - data: With the data that can be written
+      Sites are written, the list of them is not: it has no W.
 
+    last-byte
+    nfsd_demo stands below the livepatch, some 20,000 bytes away. The livepatch calls `demo_scale`. What is the last of
+    the four bytes?
+    - 00: 00: the distance is small
+      Small, but downwards. A negative number has its upper bits set, and the upper byte comes last.
+    - c0: c0: it belongs to the address 0xffffffffc0…
+      That would be the address itself. A call stores how far it is, not where.
+    - ff: ff: the distance is negative => ff
+      The call goes down in memory, and the highest byte of a small negative number is ff.
 
-QUESTIONS = {
-    "klp-rela-place": Question(
-        "`.klp.rela.nfsd_demo..text` is the list of livepatch relocations. Where does the loader put it?",
-        {
-            "dropped": "Nowhere: a list of relocations is used once and dropped",
-            "code": "With the code, which it is about",
-            "rodata": "With the read-only data",
-            "data": "With the data that can be written",
-        },
-        livepatch_section_is_with,
-        {
-            "dropped": "That is what becomes of an ordinary `.rela` section. This one has the flag A (SHF_ALLOC): the kernel needs it again when the target comes.",
-            "code": "What a section is about does not matter, only its flags do: A without X is no code.",
-            "rodata": "Its flags decide: A (keep it), neither X (code) nor W (may be written). It stays as long as the livepatch does.",
-            "data": "Sites are written, the list of them is not: it has no W.",
-        },
-        {"rodata": "with the read-only data", "dropped": "nowhere", "code": "with the code", "data": "with the data"},
-    ),
-    "last-byte": Question(
-        "nfsd_demo stands below the livepatch, some 20,000 bytes away. The livepatch calls `demo_scale`. What is the last of the four bytes?",
-        {
-            "00": "00: the distance is small",
-            "c0": "c0: it belongs to the address 0xffffffffc0…",
-            "ff": "ff: the distance is negative",
-        },
-        last_byte_of_the_call,
-        {
-            "00": "Small, but downwards. A negative number has its upper bits set, and the upper byte comes last.",
-            "c0": "That would be the address itself. A call stores how far it is, not where.",
-            "ff": "The call goes down in memory, and the highest byte of a small negative number is ff.",
-        },
-        {"ff": "ff", "00": "00", "c0": "c0"},
-    ),
-    "fits-32": Question(
-        "demo_counter is at 0xffffffffc0203010. Two types keep 32 bits of an address and must be able to give back all 64. Which can hold this one?",
-        {
-            "10": "R_X86_64_32, which fills up with zeros",
-            "11": "R_X86_64_32S, which repeats the sign bit",
-            "both": "Both",
-            "neither": "Neither: it has 64 bits",
-        },
-        where_a_kernel_address_fits,
-        {
-            "10": "Filled up with zeros it would be 0x00000000c0203010, an address of user space.",
-            "11": "The upper 33 bits of a module's address are ones, so the sign bit brings all of them back.",
-            "both": "They agree below 0x0000000080000000 only. No kernel address is there.",
-            "neither": "64 bits, but the upper 33 are all the same: one of them is enough, if the CPU repeats it.",
-        },
-        {"11": "R_X86_64_32S", "10": "R_X86_64_32", "both": "both", "neither": "neither"},
-    ),
-    "another-base": Question(
-        "nfsd_demo.ko is loaded 0x5000 bytes further on. At which relocated places do other bytes stand than before?",
-        {
-            "all": "At all of them: every address has moved",
-            "addresses": "Where an address is stored; a distance stays what it is",
-            "leaving": "Where it stores an address of its own, or a distance that leaves the module",
-        },
-        what_a_new_base_changes,
-        {
-            "all": "Inside the module both ends of a distance move together. S and P grow by the same number, and the difference stays.",
-            "addresses": "True inside the module. The kernel's own functions do not move, so the distance to them does change.",
-            "leaving": "Count who moves: S with the module, P with the module. Only where one of them moves alone, the sum changes.",
-        },
-        {
-            "leaving": "where an address of its own is stored, or a distance that leaves the module",
-            "all": "all",
-            "addresses": "the addresses",
-        },
-    ),
-    "off-by-8": Question(
-        "In this livepatch one relocation stands 8 bytes too far: a tool got an offset wrong. What does 6.1 do when it is loaded?",
-        {
-            "loads": "It loads: the offset is inside the section",
-            "panics": "It crashes while it loads",
-            "refused": "It refuses the livepatch",
-        },
-        lambda: _ends(loaded_text(DEFECT)[0]),
-        {
-            "loads": "An offset alone proves nothing. What is at the place does: code, where a relocation expects zeros.",
-            "panics": "Nothing runs yet. The bytes are looked at before they are written.",
-            "refused": "The place holds an instruction, so it is not zero. That is all that the check knows, and it is enough.",
-        },
-        {"refused": "it is refused, with the line of the 2019 report", "loads": "it loads"},
-    ),
-    "off-by-8-unchecked": Question(
-        "The same livepatch on a kernel without the check. What does its load do?",
-        {
-            "loads": "It loads, and says nothing",
-            "refused": "Another test refuses it",
-            "panics": "It crashes while it loads",
-        },
-        lambda: _ends(loaded_text(DEFECT, ("remove-check",))[0]),
-        {
-            "loads": "The value fits, the place is inside the section: nobody else looks. It goes wrong when the code runs.",
-            "refused": "There is the overflow test, and the value does not overflow. Nobody else looks at a place.",
-            "panics": "Loading only copies and writes. The crash waits until somebody calls the function.",
-        },
-        {"loads": "it loads without a word", "refused": "it is refused"},
-    ),
-}
+    fits-32
+    demo_counter is at 0xffffffffc0203010. Two types keep 32 bits of an address and must be able to give back all 64.
+    Which can hold this one?
+    - 10: R_X86_64_32, which fills up with zeros
+      Filled up with zeros it would be 0x00000000c0203010, an address of user space.
+    - 11: R_X86_64_32S, which repeats the sign bit => R_X86_64_32S
+      The upper 33 bits of a module's address are ones, so the sign bit brings all of them back.
+    - both: Both
+      They agree below 0x0000000080000000 only. No kernel address is there.
+    - neither: Neither: it has 64 bits
+      64 bits, but the upper 33 are all the same: one of them is enough, if the CPU repeats it.
+
+    another-base
+    nfsd_demo.ko is loaded 0x5000 bytes further on. At which relocated places do other bytes stand than before?
+    - all: At all of them: every address has moved
+      Inside the module both ends of a distance move together. S and P grow by the same number, and the difference
+      stays.
+    - addresses: Where an address is stored; a distance stays what it is
+      True inside the module. The kernel's own functions do not move, so the distance to them does change.
+    - leaving: Where it stores an address of its own, or a distance that leaves the module => where an address of its own is stored, or a distance that leaves the module
+      Count who moves: S with the module, P with the module. Only where one of them moves alone, the sum changes.
+
+    off-by-8
+    In this livepatch one relocation stands 8 bytes too far: a tool got an offset wrong. What does 6.1 do when it is
+    loaded?
+    - loads: It loads: the offset is inside the section
+      An offset alone proves nothing. What is at the place does: code, where a relocation expects zeros.
+    - panics: It crashes while it loads
+      Nothing runs yet. The bytes are looked at before they are written.
+    - refused: It refuses the livepatch => it is refused, with the line of the 2019 report
+      The place holds an instruction, so it is not zero. That is all that the check knows, and it is enough.
+
+    off-by-8-unchecked
+    The same livepatch on a kernel without the check. What does its load do?
+    - loads: It loads, and says nothing => it loads without a word
+      The value fits, the place is inside the section: nobody else looks. It goes wrong when the code runs.
+    - refused: Another test refuses it
+      There is the overflow test, and the value does not overflow. Nobody else looks at a place.
+    - panics: It crashes while it loads
+      Loading only copies and writes. The crash waits until somebody calls the function.
+    """,
+    {
+        "klp-rela-place": livepatch_section_is_with,
+        "last-byte": last_byte_of_the_call,
+        "fits-32": where_a_kernel_address_fits,
+        "another-base": what_a_new_base_changes,
+        "off-by-8": lambda: "refused" if loaded_text(DEFECT)[0] else "loads",
+        "off-by-8-unchecked": lambda: "refused" if loaded_text(DEFECT, ("remove-check",))[0] else "loads",
+    },
+)
 
 
 def _case(one: Written) -> tuple[tuple[int, int, int], bytes]:
-    return (one.sum.S, one.sum.A, one.sum.P), one.seen
+    return (one.sum.S, one.sum.A, one.sum.P), one.stored
 
 
 def _pc32(rng: random.Random) -> Problem:
     cases = [_case(one) for one in some_calls(rng, 5)]
     (S, A, P), right = cases[0]
-    table = "\n".join(f"    pc32({hexa(s)}, {a}, {hexa(p)})  ->  {seen.hex(' ')}" for (s, a, p), seen in cases[:2])
+    table = "\n".join(f"    pc32({hexa(s)}, {a}, {hexa(p)})  ->  {stored.hex(' ')}" for (s, a, p), stored in cases[:2])
     return Problem(
         ask="Write `pc32(S, A, P)`: the four bytes that `R_X86_64_PC32` and `R_X86_64_PLT32` store. It is tried on sites whose "
         f"bytes were read from the memory of real kernels, among them:\n\n{table}",
@@ -191,20 +165,20 @@ def _pc32(rng: random.Random) -> Problem:
 
 
 def _pc32_itself(S: int, A: int, P: int) -> bytes:
-    return HOWTO[2].value(S, A, P).to_bytes(8, "little")[:4]
+    return HOWTO_X86_64[2].value(S, A, P).to_bytes(8, "little")[:4]
 
 
 def _backwards(rng: random.Random) -> Problem:
     one = some_calls(rng, 1)[0]
-    S, A, P, distance = one.sum.S, one.sum.A, one.sum.P, int.from_bytes(one.seen, "little", signed=True)
+    S, A, P, distance = one.sum.S, one.sum.A, one.sum.P, int.from_bytes(one.stored, "little", signed=True)
     return Problem(
         ask=f"These four bytes were found in a livepatch's code. Which address is meant?\n\n    P     = {hexa(P)}\n"
-        f"    bytes = {one.seen.hex(' ')}\n    A     = {A}",
+        f"    bytes = {one.stored.hex(' ')}\n    A     = {A}",
         answer=S,
         form="an address, 0x…",
         hints=(
             "Read the bytes as a signed number, then solve S + A - P for S.",
-            f'`int.from_bytes(bytes.fromhex("{one.seen.hex()}"), "little", signed=True)` is the distance.',
+            f'`int.from_bytes(bytes.fromhex("{one.stored.hex()}"), "little", signed=True)` is the distance.',
         ),
         slips=[(wrong, words) for wrong, words in _wrong_ways(P, A, distance) if wrong != S],
         steps=(f"the bytes as a signed number: {distance}", f"S = distance + P - A = {distance} + {hexa(P)} + {-A}"),

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-
-from ...files.elf import ModuleFile
-from ...model.arch.x86_64 import HOWTO, fits_signed32, fits_unsigned32
-from ...model.recording import Recording, hexa
-from ...views.byte_rows import ByteRows
+from ...files.module_file import ModuleFile
+from ...files.relocation_types import HOWTO_X86_64, fits_signed32, fits_unsigned32
+from ...model.recording import Recording
+from ...model.step import hexa
+from ...views.table import Table, byte_table
 from .loading import Written, damage, moved, written
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _RULE: dict[Any, str] = {
     fits_unsigned32: "zero-extended, it must be the same",
@@ -25,22 +27,17 @@ def sums(recording: Recording, step: int, types: tuple[str, ...] = ()) -> pd.Dat
     >>> sums(simulate("reload"), step=2).iloc[1]["bytes in memory"]
     'f0 af ff ff'
     """
+    import pandas as pd
+
     rows = [_sum(one) for one in written(recording, step)]
     table = pd.DataFrame(rows, columns=["site", "type", "S", "A", "P", "sum", "bytes in memory"])
     return table[table["type"].isin(types)].reset_index(drop=True) if types else table
 
 
-def _sum(one: Written) -> dict[str, object]:
-    howto = HOWTO[one.sum.site.type]
-    return {
-        "site": one.sum.site.key,
-        "type": howto.name,
-        "S": hexa(one.sum.S),
-        "A": one.sum.A,
-        "P": hexa(one.sum.P),
-        "sum": hexa(howto.value(one.sum.S, one.sum.A, one.sum.P)),
-        "bytes in memory": one.seen.hex(" "),
-    }
+def _sum(one: Written) -> list[object]:
+    S, A, P, howto = one.sum.S, one.sum.A, one.sum.P, HOWTO_X86_64[one.sum.site.type]
+    total = hexa(howto.value(S, A, P))
+    return [one.sum.site.key, howto.name, hexa(S), A, hexa(P), total, one.stored.hex(" ")]
 
 
 def types(file: ModuleFile | None = None) -> pd.DataFrame:
@@ -49,16 +46,18 @@ def types(file: ModuleFile | None = None) -> pd.DataFrame:
     >>> types().loc[2, "written"]
     'S + A − P'
     """
+    import pandas as pd
+
     used = [kind for index in file.rela_sections for kind in file.rela(index)["type"].tolist()] if file else []
     rows = {
         number: {
             "name": howto.name,
             "bytes": howto.width,
-            "written": ("S + A − P" if howto.relative else "S + A") if howto.width else "nothing",
+            "written": _formula(howto.relative) if howto.width else "nothing",
             "must fit": _RULE.get(howto.fits, "") if howto.fits else "",
             **({"in this file": used.count(number)} if file else {}),
         }
-        for number, howto in HOWTO.items()
+        for number, howto in HOWTO_X86_64.items()
     }
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("type")
 
@@ -70,19 +69,19 @@ def moves(file: ModuleFile, by: int = 0x5000) -> pd.DataFrame:
     >>> int(moves(ModuleFile.open(sample("nfsd_demo.ko"))).loc[("S + A − P", "in the module"), "changed"])
     0
     """
-    rows = [
-        {
-            "written": "S + A − P" if move.relative else "S + A",
-            "S is": "in the module" if move.own else "in the kernel",
-            "changed": move.changed,
-            "the same": not move.changed,
-        }
-        for move in moved(file, by)
-    ]
-    return pd.DataFrame(rows).groupby(["written", "S is"])[["changed", "the same"]].sum()
+    import pandas as pd
+
+    where = {True: "in the module", False: "in the kernel"}
+    rows = [(_formula(move.relative), where[move.own], move.changed, not move.changed) for move in moved(file, by)]
+    table = pd.DataFrame(rows, columns=["written", "S is", "changed", "the same"])
+    return table.groupby(["written", "S is"]).sum()
 
 
-def off_by_8() -> ByteRows:
+def _formula(relative: bool) -> str:
+    return "S + A − P" if relative else "S + A"
+
+
+def off_by_8() -> Table:
     """Three instructions in the file, relocated, and relocated with one relocation 8 bytes too far and nobody to notice.
 
     >>> print(repr(off_by_8()).splitlines()[3].split("  ")[-1].strip())
@@ -94,4 +93,4 @@ def off_by_8() -> ByteRows:
         ("relocated", [(good[name], good[name]) for name in good]),
         ("8 bytes too far, no check", [(bad[name], good[name]) for name in good]),
     ]
-    return ByteRows(("", *good), rows, "Framed (in text: *): not what it should be.")
+    return byte_table(("", *good), rows)

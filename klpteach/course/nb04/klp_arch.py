@@ -11,16 +11,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...files.elf import RELA
-from ...model.arch.x86_64 import apply_relocate_add
+from ...files.module_file import ModuleFile
+from ...files.write import tiny_module
 from ...model.errno import Refused
-from ...model.policy import Behaviour, behaviour
+from ...model.image import Loading
+from ...model.load_image import laid_out
+from ...model.policy import behaviour
 
 CALL = bytes.fromhex("ff142500000000")  # call *ADDRESS: an absolute address in 32 bits (R_X86_64_32S, 3 bytes in)
 NATIVE = bytes.fromhex("fa660f1f440000")  # cli, and a nop of 6 bytes: what bare hardware runs instead
 IRQ_DISABLE = 0xFFFFFFFF82C3A9B0  # an invented address for the pointer to call; pv_ops of a real kernel is elsewhere
 SITE = 0xFFFFFFFFC0206100
-_ENTRY = np.array([(3, 11, 1, 0)], RELA)
+LIVEPATCH = tiny_module("livepatch", {".text": CALL}, [("pv_ops", None, 0)], [(".text", 3, 11, "pv_ops", 0)])
 
 RELOCATE, REPLACE, TARGET, REDIRECT, INIT = EVENTS = (
     "relocations against the kernel are written",
@@ -49,26 +51,30 @@ def play(order: Sequence[str] = EVENTS, check: bool = False) -> list[Stage]:
     ['fa 66 0f 1f 44 00 00', 'fa 66 0f b0 a9 c3 82']
     """
     rules = behaviour("6.1", [] if check else ["remove-check"])
-    code, redirected, stages = np.frombuffer(CALL, "u1").copy(), False, []
+    me = laid_out(ModuleFile(LIVEPATCH, "livepatch.ko"), SITE, rules, lambda line: None)
+    me.simplify_symbols(lambda name: IRQ_DISABLE)
+    code, redirected, stages = me.image.bytes_of(me.file.section_names.index(".text")), False, []
     for event in order:
         ends = ""
         if event == RELOCATE:
-            ends = _relocate(code, rules)
+            ends = _relocate(me)
         elif event == REPLACE:
             code[:] = np.frombuffer(NATIVE, "u1")  # apply_paravirt() writes the whole site, whatever is there
-        redirected |= event == REDIRECT
-        if event == INIT:
-            ends = ("right" if bytes(code) == NATIVE else "corrupt") if redirected else "old"
+        elif event == REDIRECT:
+            redirected = True
+        elif event == INIT and not redirected:
+            ends = "old"
+        elif event == INIT:
+            ends = "right" if bytes(code) == NATIVE else "corrupt"
         stages.append(Stage(event, bytes(code), ends))
         if ends == "refused":
             break
     return stages
 
 
-def _relocate(code: np.ndarray[tuple[int], np.dtype[np.uint8]], rules: Behaviour) -> str:
-    symbols = np.array([0, IRQ_DISABLE], "u8")
+def _relocate(me: Loading) -> str:
     try:
-        apply_relocate_add(_ENTRY, code, SITE, symbols, "livepatch", rules, lambda line: None)
+        me.image.arch.apply_relocate_add(me, me.file.section_names.index(".rela.text"))
     except Refused:
         return "refused"
     return ""

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict, replace
 from typing import Any
 
 from matplotlib.axes import Axes
 
+from ...model.step import hexa
+from ...scenarios.simulate import simulate
 from ...views.figures.base import INK, PALE, SIZE, SOFT, Drawing, canvas
 from ...views.style import BLUE, GREEN, ORANGE, PURPLE
 from .sequence import CALLBACK, LIVEPATCH, LOADER, MODULE, Event, coming_and_going
@@ -14,10 +17,23 @@ from .sequence import CALLBACK, LIVEPATCH, LOADER, MODULE, Event, coming_and_goi
 _LANES = {LOADER: (BLUE, "s"), LIVEPATCH: (ORANGE, "o"), CALLBACK: (PURPLE, "D"), MODULE: (GREEN, "h")}
 
 
-def order(release: str = "6.1", events: Sequence[Event] | None = None) -> Drawing:
+def order(release: str = "6.1") -> Drawing:
+    """The order in which nfsd_demo comes and goes, with the address that makes its relocations possible.
+
+    Errors: PolicyError for an unknown release.
+
+    >>> order("6.1").rows[0]["what"]
+    'state COMING, at 0xffffffffc0206000'
+    """
+    first, *others = coming_and_going(release)
+    placed = (simulate("late", release)[1].placement or {})["nfsd_demo"]
+    address = next(iter(placed.values()))
+    return order_of([replace(first, what=f"{first.what}, at {hexa(address)}"), *others], release)
+
+
+def order_of(events: Sequence[Event], release: str = "6.1") -> Drawing:
     """Draw the order of events; each lane has its own shape and colour."""
-    found = list(events) if events is not None else coming_and_going(release)
-    rows = order_rows(found)
+    rows = [asdict(event) for event in events]
     figure, axes = canvas(1.2 + 0.46 * (len(rows) + 1))
     lanes = {who: 0.07 + 0.245 * number for number, who in enumerate(_LANES)}
     shift, before = 0.0, ""
@@ -36,11 +52,6 @@ def order(release: str = "6.1", events: Sequence[Event] | None = None) -> Drawin
     axes.set_xlim(-0.07, 1.03)
     axes.set_ylim(len(rows) + shift - 0.2, -1.35)
     return Drawing(figure, order_alt(rows, release), rows)
-
-
-def order_rows(events: Sequence[Event]) -> list[dict[str, Any]]:
-    """A dict an event: number, phase, who, what."""
-    return [{"number": e.number, "phase": e.phase, "who": e.who, "what": e.what} for e in events]
 
 
 def order_alt(rows: Sequence[dict[str, Any]], release: str) -> str:

@@ -6,17 +6,15 @@ import random
 from functools import lru_cache
 
 from ...model.kernel import Kernel
+from ...scenarios.recorded import evidence
 from ...scenarios.simulate import simulate
 from ..checks import in_order, shuffled
 from ..exercise import Exercise, Problem
-from ..nb03.loading import recorded
-from ..question import Question
-from . import klp_arch as klparch
-from .klp_arch import EVENTS, RELOCATE, REPLACE, ends, swapped
+from ..question import questions
+from .klp_arch import CALL, EVENTS, NATIVE, RELOCATE, REPLACE, ends, play, swapped
 from .sequence import Event, coming_and_going
 
 TITLE = "patching what is not there"
-BEFORE, SPLIT, AFTER = "before", "split", "after"
 
 
 @lru_cache(maxsize=2)
@@ -25,14 +23,22 @@ def events(release: str = "6.1") -> tuple[Event, ...]:
     return tuple(coming_and_going(release))
 
 
+def livepatch_alone() -> str:
+    """What becomes of a livepatch whose target is not loaded: "refused", "loads", or its target is "pulled" in."""
+    step = simulate("late", "6.1")[0]
+    if step.errno:
+        return "refused"
+    return "pulled" if step.module("nfsd_demo") else "loads"
+
+
 def when_patched() -> str:
     """Whether all of the patching happens "before" the target's init(), all "after" it, or is "split" by it."""
     coming = [event.what for event in events() if event.phase == "coming"]
     init = coming.index("init()")
     work = [n for n, what in enumerate(coming) if what.endswith(("written", "redirected", "callback"))]
     if all(n < init for n in work):
-        return BEFORE
-    return AFTER if all(n > init for n in work) else SPLIT
+        return "before"
+    return "after" if all(n > init for n in work) else "split"
 
 
 def ambiguous_name() -> str:
@@ -44,7 +50,7 @@ def ambiguous_name() -> str:
 
 def second_try() -> str:
     """How the target's load ended after pre_patch no longer said no: on a real 6.1, the last step of callback-fails."""
-    return "refused" if recorded("callback-fails--6.1--REFUSED")[-1].errno else "loads"
+    return "refused" if evidence("callback-fails--6.1--REFUSED")[-1].errno else "loads"
 
 
 def who_patches_lockd() -> str:
@@ -56,101 +62,76 @@ def who_patches_lockd() -> str:
 
 def replaced_then_relocated() -> str:
     """What is at the place of a call that was first replaced and then relocated: "cli", "call" or "neither"."""
-    code = klparch.play([REPLACE, RELOCATE])[-1].code
-    return "cli" if code == klparch.NATIVE else "call" if code.startswith(klparch.CALL[:3]) else "neither"
+    code = play([REPLACE, RELOCATE])[-1].code
+    if code == NATIVE:
+        return "cli"
+    return "call" if code.startswith(CALL[:3]) else "neither"
 
 
-QUESTIONS = {
-    "nobody-there": Question(
-        "Nothing but the kernel is loaded. You load the livepatch for nfsd_demo. What happens?",
-        {
-            "refused": "Refused: its symbols cannot be found",
-            "pulled": "It loads, and the kernel loads nfsd_demo for it",
-            "loads": "It loads, and its holes stay empty",
-        },
-        lambda: (
-            "refused"
-            if (step := simulate("late", "6.1")[0]).errno
-            else "loads"
-            if step.module("nfsd_demo") is None
-            else "pulled"
-        ),
-        {
-            "refused": "That is what becomes of an ordinary undefined symbol. A livepatch symbol is marked, and the loader passes over it.",
-            "pulled": "The kernel asks for no module here: the file's `depends=` is empty, and nothing in it names a dependency.",
-            "loads": "The loader leaves marked symbols alone. The names wait in the livepatch until somebody can say what they mean.",
-        },
-        {"loads": "it loads, and the holes stay empty", "refused": "it is refused", "pulled": "it pulls the target in"},
-    ),
-    "two-of-a-name": Question(
-        "nfsd_demo has two functions named `demo_dup`. A livepatch asks for `demo_dup,0`. What does the kernel do?",
-        {"loads": "It takes the first", "refused": "It refuses: the name is not unique"},
-        ambiguous_name,
-        {
-            "loads": "The first is position 1. Position 0 promises that there is one only, and the kernel holds you to it.",
-            "refused": "0 does not mean the first. It means: there is only one, so anything else is a mistake.",
-        },
-        {"refused": "it refuses", "loads": "it takes the first"},
-    ),
-    "seven-events": Question(
-        "nfsd_demo is loaded, its livepatch is there. Seven events: state COMING, relocations written, a line in the log, "
-        "the callback pre_patch, functions redirected, the callback post_patch, the module's own init(). Where does init() come?",
-        {
-            AFTER: "Right after COMING: a module must be set up before it can be patched",
-            SPLIT: "Between pre_patch and post_patch",
-            BEFORE: "Last",
-        },
-        when_patched,
-        {
-            AFTER: "Then init() would run the old functions, with the bug that the patch is for.",
-            SPLIT: "The names suggest that something is between them. What is between them is the redirection, not init().",
-            BEFORE: "The module is patched before its own code runs for the first time. Not even init() sees the old functions.",
-        },
-        {BEFORE: "init() is the last of the seven", SPLIT: "between the callbacks", AFTER: "right after COMING"},
-    ),
-    "second-try": Question(
-        "pre_patch has refused nfsd_demo once. You tell it to say yes, and load nfsd_demo again. What does 6.1 do?",
-        {"loads": "It loads: the reason is gone", "refused": "It refuses it, for another reason"},
-        second_try,
-        {
-            "loads": "The reason is gone, the bytes are not. They were written before pre_patch was asked, and nobody took them back.",
-            "refused": "The relocations came before the callback. When the callback says no, they stay: the check finds them.",
-        },
-        {"refused": "it is refused, with −8 this time", "loads": "it loads"},
-    ),
-    "clobber": Question(
-        "At load the seven bytes of a call became `cli` and a nop. Now the relocation that belonged to the call is written over "
-        "four of them. No check is there. What do the seven bytes say?",
-        {
-            "cli": "Still cli and a nop: the CPU passes over the nop",
-            "call": "The call again, now with its address",
-            "neither": "Neither",
-        },
-        replaced_then_relocated,
-        {
-            "cli": "The nop is one instruction of six bytes. Four of them are overwritten, so it is no nop any more.",
-            "call": "A call begins with `ff 14 25`. Those three bytes are gone, and a relocation does not write them.",
-            "neither": "The first half of one instruction and the second half of another. The CPU reads it all the same.",
-        },
-        {"neither": "neither: an instruction that nobody wrote", "cli": "cli and a nop", "call": "the call"},
-    ),
-    "which-edition": Question(
-        "Edition 1 patches nfsd_demo and lockd_demo; lockd_demo is not loaded. Edition 2 replaces edition 1. Now lockd_demo "
-        "comes. Who patches it?",
-        {
-            "1": "Edition 1, which promised it first",
-            "both": "Both, in the order of their loading",
-            "2": "Edition 2 alone",
-        },
-        who_patches_lockd,
-        {
-            "1": "A replaced livepatch is out of the list that the kernel walks when a module comes.",
-            "both": "Without replace that is what happens: they are stacked. Replace takes the older ones out of the list.",
-            "2": "Replace takes the older livepatches out of the kernel's list. What they knew, the new one has to know.",
-        },
-        {"2": "edition 2 alone", "1": "edition 1", "both": "both"},
-    ),
-}
+QUESTIONS = questions(
+    """
+    nobody-there
+    Nothing but the kernel is loaded. You load the livepatch for nfsd_demo. What happens?
+    - refused: Refused: its symbols cannot be found
+      That is what becomes of an ordinary undefined symbol. A livepatch symbol is marked, and the loader passes over it.
+    - pulled: It loads, and the kernel loads nfsd_demo for it
+      The kernel asks for no module here: the file's `depends=` is empty, and nothing in it names a dependency.
+    - loads: It loads, and its holes stay empty => it loads, and the holes stay empty
+      The loader leaves marked symbols alone. The names wait in the livepatch until somebody can say what they mean.
+
+    two-of-a-name
+    nfsd_demo has two functions named `demo_dup`. A livepatch asks for `demo_dup,0`. What does the kernel do?
+    - loads: It takes the first
+      The first is position 1. Position 0 promises that there is one only, and the kernel holds you to it.
+    - refused: It refuses: the name is not unique => it refuses
+      0 does not mean the first. It means: there is only one, so anything else is a mistake.
+
+    seven-events
+    nfsd_demo is loaded, its livepatch is there. Seven events: state COMING, relocations written, a line in the log, the
+    callback pre_patch, functions redirected, the callback post_patch, the module's own init(). Where does init() come?
+    - after: Right after COMING: a module must be set up before it can be patched
+      Then init() would run the old functions, with the bug that the patch is for.
+    - split: Between pre_patch and post_patch
+      The names suggest that something is between them. What is between them is the redirection, not init().
+    - before: Last => init() is the last of the seven
+      The module is patched before its own code runs for the first time. Not even init() sees the old functions.
+
+    second-try
+    pre_patch has refused nfsd_demo once. You tell it to say yes, and load nfsd_demo again. What does 6.1 do?
+    - loads: It loads: the reason is gone
+      The reason is gone, the bytes are not. They were written before pre_patch was asked, and nobody took them back.
+    - refused: It refuses it, for another reason => it is refused, with −8 this time
+      The relocations came before the callback. When the callback says no, they stay: the check finds them.
+
+    clobber
+    At load the seven bytes of a call became `cli` and a nop. Now the relocation that belonged to the call is written
+    over four of them. No check is there. What do the seven bytes say?
+    - cli: Still cli and a nop: the CPU passes over the nop
+      The nop is one instruction of six bytes. Four of them are overwritten, so it is no nop any more.
+    - call: The call again, now with its address
+      A call begins with `ff 14 25`. Those three bytes are gone, and a relocation does not write them.
+    - neither: Neither => neither: an instruction that nobody wrote
+      The first half of one instruction and the second half of another. The CPU reads it all the same.
+
+    which-edition
+    Edition 1 patches nfsd_demo and lockd_demo; lockd_demo is not loaded. Edition 2 replaces edition 1. Now lockd_demo
+    comes. Who patches it?
+    - 1: Edition 1, which promised it first
+      A replaced livepatch is out of the list that the kernel walks when a module comes.
+    - both: Both, in the order of their loading
+      Without replace that is what happens: they are stacked. Replace takes the older ones out of the list.
+    - 2: Edition 2 alone => edition 2 alone
+      Replace takes the older livepatches out of the kernel's list. What they knew, the new one has to know.
+    """,
+    {
+        "nobody-there": livepatch_alone,
+        "two-of-a-name": ambiguous_name,
+        "seven-events": when_patched,
+        "second-try": second_try,
+        "clobber": replaced_then_relocated,
+        "which-edition": who_patches_lockd,
+    },
+)
 
 
 def _order(rng: random.Random) -> Problem:

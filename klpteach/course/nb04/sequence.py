@@ -7,6 +7,8 @@ from functools import partial
 
 from ...model import messages
 from ...model.kernel import Kernel
+from ...model.snapshot import site_bytes
+from ...model.state import State
 
 LOADER, LIVEPATCH, CALLBACK, MODULE = "module loader", "livepatch core", "livepatch's callbacks", "the module's code"
 
@@ -32,15 +34,14 @@ class _Watched(Kernel):
         for kind in ("pre_patch", "post_patch", "pre_unpatch", "post_unpatch"):
             self.callbacks[livepatch, target, kind] = partial(self._happens, CALLBACK, f"{kind} callback")
         for kind in ("init", "exit"):
-            self.code[target, kind] = partial(self._happens, MODULE, f"{kind}()")
+            self.module_code[target, kind] = partial(self._happens, MODULE, f"{kind}()")
 
     def log(self, line: messages.Line) -> None:
         super().log(line)
-        said = {messages.APPLYING: "applying patch … to loading module", messages.REVERTING: "reverting patch … on unloading module"}  # fmt: skip
-        if line.message in said:
-            self._happens(LIVEPATCH, f"prints “{said[line.message]}”")
+        if line.message in _PRINTED:
+            self._happens(LIVEPATCH, f"prints “{_PRINTED[line.message]}”")
 
-    def _happens(self, who: str, what: str, _: Kernel | None = None) -> int:
+    def _happens(self, who: str, what: str, _: State | None = None) -> int:
         if self.phase:
             self.look()
             self._note(who, what)
@@ -58,27 +59,28 @@ class _Watched(Kernel):
         self._state = state
 
     def _look_at_livepatch(self) -> None:
+        patch = self.find_module(self.livepatch)
+        sites = site_bytes(self, patch, patch.file.on_disk) if patch else {}
+        written = sum(any(value) for value in sites.values())
         redirected = any(o.patched for p in self.klp.patches for o in p.objects if o.name == self.target)
-        written = sum(any(value) for value in self._sites_now().values())
-        if redirected != self._redirected and not redirected:
+        if self._redirected and not redirected:
             self._note(LIVEPATCH, "functions no longer redirected")
-        if bool(written) != bool(self._written):
-            self._note(
-                LIVEPATCH, f"{written or self._written} relocations {'written' if written else 'put back to zero'}"
-            )
-        if redirected != self._redirected and redirected:
+        if written and not self._written:
+            self._note(LIVEPATCH, f"{written} relocations written")
+        if self._written and not written:
+            self._note(LIVEPATCH, f"{self._written} relocations put back to zero")
+        if redirected and not self._redirected:
             self._note(LIVEPATCH, "functions redirected")
         self._written, self._redirected = written, redirected
-
-    def _sites_now(self) -> dict[str, bytes]:
-        found = self.find_module(self.livepatch)
-        return dict(self._sites(found)) if found else {}
 
     def _note(self, who: str, what: str) -> None:
         if self.phase:
             self.events.append(Event(len(self.events) + 1, self.phase, who, what))
 
 
+_PRINTED = {
+    messages.APPLYING: "applying patch … to loading module", messages.REVERTING: "reverting patch … on unloading module",
+}  # fmt: skip
 _STATES = {"Loading": "COMING", "Live": "LIVE", "Unloading": "GOING"}
 
 

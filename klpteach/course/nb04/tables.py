@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-import pandas as pd
-
-from ...files.elf import ModuleFile
 from ...files.elf_h import SHN_UNDEF
-from ...views.byte_rows import ByteRows, Cell
+from ...files.module_file import ModuleFile
+from ...views.table import Table, byte_table
 from .klp_arch import NATIVE, RELOCATE, REPLACE, play
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def positions(file: ModuleFile, name: str) -> pd.DataFrame:
@@ -19,28 +21,29 @@ def positions(file: ModuleFile, name: str) -> pd.DataFrame:
     >>> positions(ModuleFile.open(sample("nfsd_demo.ko")), "demo_dup").index.tolist()
     [1, 2]
     """
+    import pandas as pd
+
+    symbols = zip(file.symbol_names, file.symtab["shndx"].tolist(), file.symtab["value"].tolist(), strict=True)
     rows = [
         {"name": name, "section": file.section_names[section], "offset": hex(value)}
-        for found, section, value in zip(
-            file.symbol_names, file.symtab["shndx"].tolist(), file.symtab["value"].tolist(), strict=True
-        )
+        for found, section, value in symbols
         if found == name and section != SHN_UNDEF
     ]
     return pd.DataFrame(rows, index=pd.RangeIndex(1, len(rows) + 1, name="sympos"))
 
 
-def two_writers() -> ByteRows:
+def two_writers() -> Table:
     """The seven bytes of one call, in both orders of relocation and replacement, and what the check makes of it.
 
     >>> "fa 66 0f b0* a9* c3* 82*" in repr(two_writers())
     True
     """
     orders = {"relocated, then replaced": [RELOCATE, REPLACE], "replaced, then relocated": [REPLACE, RELOCATE]}
-    rows: list[tuple[str, Sequence[Cell]]] = []
+    rows: list[tuple[str, Sequence[str | tuple[bytes, bytes]]]] = []
     for label, order in orders.items():
         first, second = (stage.code for stage in play(order))
         means = "cli, and a nop of 6 bytes" if second == NATIVE else "cli, and what nobody wrote"
         checked = play(order, check=True)[-1].ends or "the same"
         rows.append((label, [(first, first), (second, NATIVE), means, checked]))
     heads = ("", "after the first", "after the second", "the CPU reads", "with the check")
-    return ByteRows(heads, rows, "Framed (in text: *): not what it should be.")
+    return byte_table(heads, rows)

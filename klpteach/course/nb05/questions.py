@@ -5,47 +5,46 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from ...model.recording import hexa
-from ...scenarios.simulate import busy, simulate
+from ...model.step import hexa
+from ...scenarios.course import busy
+from ...scenarios.simulate import simulate
 from ...views.reply import Reply
 from ..exercise import Exercise, Problem
-from ..nb00.questions import SAYS, outcome
-from ..question import Question
+from ..question import questions, refused_or_loads
 
 TITLE = "the bug"
 
-QUESTIONS = {
-    "same-address": Question(
-        "nfsd_demo would come back to exactly the same address, so every byte the kernel wants to write is there already. Will it load?",
-        {"loads": "Yes: nothing changes", "refused": "No: refused all the same"},
-        lambda: outcome("reload"),
-        {
-            "loads": "You may have thought that identical bytes cannot hurt. The check never compares: it asks whether the bytes are zero.",
-            "refused": "The check asks for zero, not for another value; the right bytes are as bad as wrong ones.",
-        },
-        SAYS,
-    ),
-    "other-address": Question(
-        "Another module takes the freed place first, so nfsd_demo must go elsewhere. Does the new address help?",
-        {"loads": "It loads: other bytes are written", "refused": "Refused, as before"},
-        lambda: outcome("moved"),
-        {
-            "loads": "The new address changes what the kernel wants to write, not what it finds. It finds the old bytes, and stops.",
-            "refused": "Where the module lands decides the value that would be written; the check looks at what is there.",
-        },
-        SAYS,
-    ),
-    "init-fails": Question(
-        "This time nobody runs rmmod. The module's own init() fails at its first load; then you load a good build. What now?",
-        {"loads": "It loads: nothing was ever removed", "refused": "Refused"},
-        lambda: outcome("init-fails"),
-        {
-            "loads": "The livepatch writes its relocations before init() runs. A module that never arrived leaves them behind as well.",
-            "refused": "The bytes are written while the module is coming, before its init() has a say.",
-        },
-        SAYS,
-    ),
-}
+QUESTIONS = questions(
+    """
+    same-address
+    nfsd_demo would come back to exactly the same address, so every byte the kernel wants to write is there already.
+    Will it load?
+    - loads: Yes: nothing changes
+      You may have thought that identical bytes cannot hurt. The check never compares: it asks whether the bytes are
+      zero.
+    - refused: No: refused all the same => it is refused
+      The check asks for zero, not for another value; the right bytes are as bad as wrong ones.
+
+    other-address
+    Another module takes the freed place first, so nfsd_demo must go elsewhere. Does the new address help?
+    - loads: It loads: other bytes are written
+      The new address changes what the kernel wants to write, not what it finds. It finds the old bytes, and stops.
+    - refused: Refused, as before => it is refused
+      Where the module lands decides the value that would be written; the check looks at what is there.
+
+    init-fails
+    This time nobody runs rmmod. The module's own init() fails at its first load; then you load a good build. What now?
+    - loads: It loads: nothing was ever removed
+      The livepatch writes its relocations before init() runs. A module that never arrived leaves them behind as well.
+    - refused: Refused => it is refused
+      The bytes are written while the module is coming, before its init() has a say.
+    """,
+    {
+        "same-address": lambda: refused_or_loads("reload"),
+        "other-address": lambda: refused_or_loads("moved"),
+        "init-fails": lambda: refused_or_loads("init-fails"),
+    },
+)
 
 
 def bases(seed: int, release: str = "6.1") -> tuple[int, int, bool]:
@@ -71,11 +70,11 @@ def judge_seed(answer: Any, release: str = "6.1") -> Reply:
     if matters is None:
         ask = f"Does it matter on {release}? Say matters=True or matters=False."
         return Reply("?", "The same place.", f"Seed {seed} puts it {places}. {ask}")
-    return Reply(
-        "✓" if matters != refused else "✗",
-        "It does not matter." if refused else "It matters.",
-        f"On {release} the reload at the same base is {'refused like every other' if refused else 'fine'}.",
-    )
+    mark = "✓" if matters != refused else "✗"
+    if refused:
+        end = f"On {release} the reload at the same base is refused like every other."
+        return Reply(mark, "It does not matter.", end)
+    return Reply(mark, "It matters.", f"On {release} the reload at the same base is fine.")
 
 
 def _seed(_: random.Random) -> Problem:
@@ -100,21 +99,3 @@ def _seed(_: random.Random) -> Problem:
 
 
 EXERCISES = {"same-base": Exercise("a seed that brings it back to the same base", _seed, seeded=False)}
-
-
-def check_seed(seed: Any = ..., matters: bool | None = None, release: str = "6.1") -> Reply:
-    """Exercise: find a seed of the busy machine where the reload lands at the same base, and say whether that matters.
-
-    >>> check_seed(...).mark
-    '?'
-    """
-    from ..desk import check
-
-    if not isinstance(seed, int):
-        return Reply(
-            "?",
-            "Your turn.",
-            "Try numbers for seed until the module comes back to its old place, then say matters=True or False.",
-        )
-    answer = seed if matters is None else (seed, matters)
-    return check("same-base", answer) if release == "6.1" else judge_seed(answer, release)

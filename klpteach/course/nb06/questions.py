@@ -5,15 +5,17 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
+from ...files.relocation_types import NOP
 from ...model.recording import Recording
-from ...reading.calls import NOP, call_at
+from ...reading.calls import call_at
 from ...reading.history import History
 from ...reading.steps import nop_line
-from ...scenarios.simulate import TARGET, simulate
+from ...scenarios.scenario import TARGET
+from ...scenarios.simulate import simulate
 from ..checks import function_on
 from ..ds_form import DSForm
 from ..exercise import Exercise, Problem
-from ..question import Question
+from ..question import questions, refused_or_loads
 from .restore import BRANCH, LIVEPATCH, PPC, Case, cases, some_loads, words_that_satisfy
 
 TITLE = "the same bug in another dress"
@@ -49,79 +51,67 @@ def moves_that_work() -> int:
     return sum(step.command == TARGET and not step.errno for step in simulate("moved", "6.12", arch=PPC)) - 1
 
 
-def _ends(story: str) -> str:
-    return "refused" if any(step.errno for step in simulate(story, "6.1", arch=PPC)) else "loads"
+QUESTIONS = questions(
+    """
+    bl-leads-to
+    The livepatch calls `demo_scale`, a function of nfsd_demo, some 320 KiB away. A `bl` reaches 32 MiB. Where does the
+    `bl` lead once both are loaded?
+    - function: To demo_scale: it is near enough
+      It could, as far as the distance goes. But nobody would have kept r2 for the way back.
+    - stub: To a few instructions in the livepatch's own memory => to a stub in the livepatch
+      The stub keeps r2, and it holds the whole 64-bit address, so that the distance does not matter either.
+    - target: To a few instructions in nfsd_demo's memory
+      The target knows nothing of its livepatch, and nobody writes into it. The caller brings its own stub.
 
+    which-call
+    The livepatch has three calls into nfsd_demo: at .text+0x7c, .text+0x9c and .text+0xb0. Each has its `ld r2,24(r1)`
+    from the first load. Which one does the refused reload name?
+    - 7c: 0x7c, the first
+      The first in the code and in the file. But ppc64le sorts its relocations before it writes them.
+    - 9c: 0x9c, the one in the middle
+      Neither the first nor the last in the code; and in the order of symbol numbers it is the last.
+    - b0: 0xb0, the last => the one at 0xb0
+      ppc64le sorts relocations by symbol number, the highest first. The line names a place, not the first place.
+    - all: All three, a line each
+      The first refusal ends the load. Nobody looks at the others.
 
-QUESTIONS = {
-    "bl-leads-to": Question(
-        "The livepatch calls `demo_scale`, a function of nfsd_demo, some 320 KiB away. A `bl` reaches 32 MiB. Where does the `bl` lead once both are loaded?",
-        {
-            "function": "To demo_scale: it is near enough",
-            "stub": "To a few instructions in the livepatch's own memory",
-            "target": "To a few instructions in nfsd_demo's memory",
-        },
-        where_the_call_leads,
-        {
-            "function": "It could, as far as the distance goes. But nobody would have kept r2 for the way back.",
-            "stub": "The stub keeps r2, and it holds the whole 64-bit address, so that the distance does not matter either.",
-            "target": "The target knows nothing of its livepatch, and nobody writes into it. The caller brings its own stub.",
-        },
-        {"stub": "to a stub in the livepatch", "function": "to the function"},
-    ),
-    "which-call": Question(
-        "The livepatch has three calls into nfsd_demo: at .text+0x7c, .text+0x9c and .text+0xb0. Each has its `ld r2,24(r1)` from the first load. Which one does the refused reload name?",
-        {
-            "7c": "0x7c, the first",
-            "9c": "0x9c, the one in the middle",
-            "b0": "0xb0, the last",
-            "all": "All three, a line each",
-        },
-        which_call_is_named,
-        {
-            "7c": "The first in the code and in the file. But ppc64le sorts its relocations before it writes them.",
-            "9c": "Neither the first nor the last in the code; and in the order of symbol numbers it is the last.",
-            "b0": "ppc64le sorts relocations by symbol number, the highest first. The line names a place, not the first place.",
-            "all": "The first refusal ends the load. Nobody looks at the others.",
-        },
-        {"7c": "0x7c", "9c": "0x9c", "b0": "the one at 0xb0", "all": "all three"},
-    ),
-    "data-only": Question(
-        "Another livepatch uses two variables of nfsd_demo and calls none of its functions. On 6.1: is its reload refused as well?",
-        {"refused": "Refused: its sites hold old addresses, too", "loads": "It loads"},
-        lambda: _ends("data-only"),
-        {
-            "refused": "They do. But on ppc64le nobody asks what stood there: an address is written over whatever it finds.",
-            "loads": "The only check is the one for a nop behind a call. Without a call there is nothing to check.",
-        },
-        {"loads": "it loads, each time", "refused": "it is refused"},
-    ),
-    "put-back": Question(
-        "Somebody wants to undo the relocation while nfsd_demo is away, so that the next load of 6.1 is content. Which word belongs behind the call?",
-        {
-            "zero": "0x00000000, as on x86_64",
-            "nop": "0x60000000, a nop",
-            "either": "Either will do: both mean that nothing is there",
-        },
-        what_must_be_put_back,
-        {
-            "zero": "On x86_64 the file holds zeros. Here the file holds a nop, and the loader compares with that. Zero is no instruction at all.",
-            "nop": "To undo means to give back what the file had. That is zeros on x86_64, and a nop here.",
-            "either": "The loader compares the whole word with one value.",
-        },
-        {"nop": "0x60000000, a nop", "zero": "0x00000000", "either": "either"},
-    ),
-    "four-moves": Question(
-        "Linux 6.12 has the fix. Now nfsd_demo is reloaded four times, each time at a new address. The table of stubs has 11 slots; 8 are used after the first load, 3 of them for nfsd_demo. How many of the four reloads succeed?",
-        {"4": "All four: old stubs are reused", "1": "One", "0": "None"},
-        lambda: str(moves_that_work()),
-        {
-            "4": "A stub is found again by the address it leads to. A new address is a new stub, and an old one is never given back.",
-            "1": "Three free slots, three calls: enough for one move. Nobody gives the old stubs back.",
-            "0": "The three free slots serve the first move. The second finds none.",
-        },
-    ),
-}
+    data-only
+    Another livepatch uses two variables of nfsd_demo and calls none of its functions. On 6.1: is its reload refused as
+    well?
+    - refused: Refused: its sites hold old addresses, too
+      They do. But on ppc64le nobody asks what stood there: an address is written over whatever it finds.
+    - loads: It loads => it loads, each time
+      The only check is the one for a nop behind a call. Without a call there is nothing to check.
+
+    put-back
+    Somebody wants to undo the relocation while nfsd_demo is away, so that the next load of 6.1 is content. Which word
+    belongs behind the call?
+    - zero: 0x00000000, as on x86_64
+      On x86_64 the file holds zeros. Here the file holds a nop, and the loader compares with that. Zero is no
+      instruction at all.
+    - nop: 0x60000000, a nop => 0x60000000, a nop
+      To undo means to give back what the file had. That is zeros on x86_64, and a nop here.
+    - either: Either will do: both mean that nothing is there
+      The loader compares the whole word with one value.
+
+    four-moves
+    Linux 6.12 has the fix. Now nfsd_demo is reloaded four times, each time at a new address. The table of stubs has 11
+    slots; 8 are used after the first load, 3 of them for nfsd_demo. How many of the four reloads succeed?
+    - 4: All four: old stubs are reused
+      A stub is found again by the address it leads to. A new address is a new stub, and an old one is never given back.
+    - 1: One
+      Three free slots, three calls: enough for one move. Nobody gives the old stubs back.
+    - 0: None
+      The three free slots serve the first move. The second finds none.
+    """,
+    {
+        "bl-leads-to": where_the_call_leads,
+        "which-call": which_call_is_named,
+        "data-only": lambda: refused_or_loads("data-only", arch=PPC),
+        "put-back": what_must_be_put_back,
+        "four-moves": lambda: str(moves_that_work()),
+    },
+)
 
 
 # -- encode and decode ------------------------------------------------------------------------------------------------------
@@ -189,6 +179,9 @@ def _restore(rng: random.Random) -> Problem:
     release = rng.choice(("6.1", "6.12"))
     tests = list(cases(release))
     rng.shuffle(tests)
+    restored = "Anything else is refused, 0xe8410018 too.", "6.1 knows nothing but nop, and refuses."
+    if release != "6.1":
+        restored = "0xe8410018 is done already. Anything else is refused.", "since 6.3 that is fine (37251c7114e1)."
     first = next(case for case in tests if case[0] == (BRANCH, NOP))
     tests.remove(first)
     return Problem(
@@ -200,22 +193,12 @@ def _restore(rng: random.Random) -> Problem:
         form="the function itself: restore_r2, without brackets",
         hints=(
             "A plain branch (`b`, the last bit of the word is 0) never comes back: whatever is behind it stays as it is.",
-            "A nop becomes 0xe8410018. "
-            + (
-                "Anything else is refused, 0xe8410018 too."
-                if release == "6.1"
-                else "0xe8410018 is done already. Anything else is refused."
-            ),
+            f"A nop becomes 0xe8410018. {restored[0]}",
         ),
         steps=(
             "`call & 1` is 0: a plain branch. It needs no r2, so `after` stays.",
             "`after` is 0x60000000: it becomes 0xe8410018.",
-            "`after` is 0xe8410018 already: "
-            + (
-                "6.1 knows nothing but nop, and refuses."
-                if release == "6.1"
-                else "since 6.3 that is fine (37251c7114e1)."
-            ),
+            f"`after` is 0xe8410018 already: {restored[1]}",
             "Anything else is refused: -8.",
         ),
         judge=function_on([first, *tests], "restore_r2"),

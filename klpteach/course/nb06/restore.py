@@ -7,26 +7,22 @@ from collections.abc import Iterator
 from functools import lru_cache
 
 from ...files import klp
-from ...files.elf import ModuleFile
+from ...files.module_file import ModuleFile
+from ...files.relocation_types import NOP, REL24
 from ...files.samples import sample
 from ...model.kernel import Kernel
-from ...model.recording import Recording, Step
-from ...reading.calls import NOP, R_PPC64_REL24, words_of
+from ...model.recording import Recording
+from ...model.step import Step
+from ...reading.calls import words_of
 from ...reading.history import History
-from ...scenarios.recorded import evidence
-from ...scenarios.simulate import GONE, TARGET, Scenario, simulate
+from ...scenarios.scenario import GONE, TARGET, Scenario
+from ...scenarios.simulate import simulate
 from ..ds_form import DSForm
 
 PPC, LIVEPATCH = "ppc64le", "livepatch_nfsd_demo"
 BRANCH = 0x48000001  # `bl .` as it stands in the file
 LIVEPATCHES = (LIVEPATCH, "livepatch_sibling", "livepatch_no_nop")  # bl and nop; b; bl without a nop
 Case = tuple[tuple[int, int], int]  # (the call, the word behind it) -> the word afterwards, or -8
-
-
-@lru_cache(maxsize=8)
-def recorded(name: str) -> Recording:
-    """A recording of a real ppc64le kernel, by the name of its file. Errors: RecordingError."""
-    return evidence(name, PPC)
 
 
 def calls_of(livepatch: str, release: str = "6.1") -> dict[str, tuple[int, int]]:
@@ -40,7 +36,7 @@ def calls_of(livepatch: str, release: str = "6.1") -> dict[str, tuple[int, int]]
     found = {}
     for site in klp.sites(file):
         index = file.section_index(site.section)
-        if site.type == R_PPC64_REL24 and index is not None:
+        if site.type == REL24 and index is not None:
             found[f"{livepatch}:{site.key}"] = _pair(file.section_bytes(index)[site.offset : site.offset + 8])
     return found
 
@@ -55,26 +51,20 @@ def _cases(livepatch: str, release: str) -> Iterator[Case]:
     kernel, before = Kernel(PPC, release), calls_of(livepatch, release)
     kernel.run(TARGET)
     loaded = kernel.insmod(f"{livepatch}.ko")
-    yield from _seen(before, loaded, next(iter(before)))
+    yield from _changes(before, loaded, next(iter(before)))
     if not loaded.errno:
-        now = {key: _two(loaded, key) for key in before}
+        now = {key: _pair(loaded.bytes_at(key)) for key in before}
         kernel.run(GONE)
         again = kernel.run(TARGET)
-        yield from _seen(now, again, History(kernel.recording).failing(len(kernel.recording) - 1))
+        yield from _changes(now, again, History(kernel.recording).failing(len(kernel.recording) - 1))
 
 
-def _seen(before: dict[str, tuple[int, int]], step: Step, failing: str | None) -> Iterator[Case]:
-    """A refused load tells of the call that it stopped at only."""
-    if step.errno:
-        if failing:
-            yield before[failing], step.errno
-        return
-    for key, words in before.items():
-        yield words, _two(step, key)[1]
-
-
-def _two(step: Step, key: str) -> tuple[int, int]:
-    return _pair((step.sites or {})[key])
+def _changes(before: dict[str, tuple[int, int]], step: Step, failing: str | None) -> Iterator[Case]:
+    """What a load made of the words at each call; one that is refused shows only the call at which it stopped."""
+    if not step.errno:
+        yield from ((words, _pair(step.bytes_at(key))[1]) for key, words in before.items())
+    elif failing:
+        yield before[failing], step.errno
 
 
 def _pair(value: bytes) -> tuple[int, int]:

@@ -6,20 +6,22 @@ from collections.abc import Iterator
 
 from ...errors import KlpteachError
 from ...files.klp import parse_symbol, sites
-from ...model.arch.stubs import MAGIC
+from ...files.relocation_types import REL24
+from ...model.arch.stubs import MAGIC, STUB_SIZE
 from ...model.kernel import Kernel
-from ...model.recording import Recording, hexa
-from ...reading.calls import R_PPC64_REL24, STUB_SIZE, Call, call_at, words_of
+from ...model.recording import Recording
+from ...model.step import hexa
+from ...reading.calls import Call, call_at, words_of
 from ...reading.history import History
-from ...reading.stubwords import goes_to
+from ...reading.reasons import goes_to
 from ...views.explorer.instructions import instruction
 from ...views.style import STUB_LETTERS
-from ...views.table import WordTable
+from ...views.table import Table
 
 LIVEPATCH = "livepatch_nfsd_demo"
 
 
-def words_of_a_call(recording: Recording, site: str) -> WordTable:
+def words_of_a_call(recording: Recording, site: str) -> Table:
     """The two words at a call site: in the file, and after each command that was looked at (ppc64le).
 
     >>> from klpteach.scenarios.simulate import simulate
@@ -27,9 +29,8 @@ def words_of_a_call(recording: Recording, site: str) -> WordTable:
     >>> table.rows[0][2], table.rows[1][2]
     ('`0x60000000` nop', '`0xe8410018` ld r2,24(r1)')
     """
-    history = History(recording)
-    rows = list(_rows_of_a_call(history, site))
-    return WordTable(("after", "the call", "the word behind it", "the call leads to"), rows, f"The call at `{site}`")
+    rows = list(_rows_of_a_call(History(recording), site))
+    return Table(("after", "the call", "the word behind it", "the call leads to"), rows, f"The call at `{site}`")
 
 
 def _rows_of_a_call(history: History, site: str) -> Iterator[tuple[str, str, str, str]]:
@@ -39,23 +40,21 @@ def _rows_of_a_call(history: History, site: str) -> Iterator[tuple[str, str, str
     for index, step in enumerate(history.recording):
         call = call_at(history, site, index)
         if call:
-            leads = goes_to(history, site, index) if call.slot is not None else "nowhere: to itself"
+            leads = _leads_to(history, site, call, index)
             errno = f" → {step.errno}" if step.errno else ""
-            yield (
-                f"{index + 1} `{step.command}`{errno}",
-                *_two_words(*call.words),
-                _with_state(history, call, leads, index),
-            )
+            yield (f"{index + 1} `{step.command}`{errno}", *_two_words(*call.words), leads)
 
 
 def _two_words(call: int, after: int) -> tuple[str, str]:
     return f"`{call:#010x}` {instruction(call).split()[0]}", f"`{after:#010x}` {instruction(after)}"
 
 
-def _with_state(history: History, call: Call, leads: str, index: int) -> str:
+def _leads_to(history: History, site: str, call: Call, index: int) -> str:
     table = history.stubs(LIVEPATCH, index)
-    slot = next((slot for slot in table.slots if slot.index == call.slot), None) if table else None
-    return f"{leads}, which is gone" if slot and slot.state == "stale" else leads
+    if call.slot is None or table is None:
+        return "nowhere: to itself"
+    stale = any(slot.index == call.slot and slot.state == "stale" for slot in table.slots)
+    return f"{goes_to(history, site, index)}{', which is gone' if stale else ''}"
 
 
 # -- one stub -----------------------------------------------------------------------------------------------------------------
@@ -71,7 +70,7 @@ _SAYS = (
 )
 
 
-def a_stub(slot: int, release: str = "6.1") -> WordTable:
+def a_stub(slot: int, release: str = "6.1") -> Table:
     """The 40 bytes of a slot in the sample livepatch's .stubs, after the livepatch was loaded for nfsd_demo.
 
     Source: arch/powerpc/kernel/module_64.c, struct ppc64_stub_entry. Errors: KlpteachError for a slot that is not there.
@@ -80,14 +79,14 @@ def a_stub(slot: int, release: str = "6.1") -> WordTable:
     ('`0xf8410018`', '`std r2,24(r1)`')
     """
     kernel = Kernel("ppc64le", release)
-    step = [kernel.insmod("nfsd_demo.ko"), kernel.insmod(f"{LIVEPATCH}.ko")][-1]
+    kernel.insmod("nfsd_demo.ko")
+    step = kernel.insmod(f"{LIVEPATCH}.ko")
     module = kernel.find_module(LIVEPATCH)
     raw = module.bytes_at(".stubs", slot * STUB_SIZE, STUB_SIZE) if module else None
     entries = (step.stubs or {})[LIVEPATCH]["entries"]
     if raw is None or not 0 <= slot < len(entries):
-        raise KlpteachError(
-            f"slot {slot}: the table of {LIVEPATCH} has {len(entries)} slots. Try 0 to {len(entries) - 1}."
-        )
+        size = len(entries)
+        raise KlpteachError(f"slot {slot}: the table of {LIVEPATCH} has {size} slots. Try 0 to {size - 1}.")
     start = (step.sections or {})[LIVEPATCH][".stubs"] + slot * STUB_SIZE
     words = words_of(raw[:28])
     rows = [
@@ -97,7 +96,7 @@ def a_stub(slot: int, release: str = "6.1") -> WordTable:
     rows.append(("+28", f"`{MAGIC:#010x}`", "", "a mark: the letters “stub”"))
     address = int.from_bytes(raw[32:], "little")
     rows.append(("+32", "", f"`{hexa(address)}`", f"the address of `{entries[slot]['symbol']}`"))
-    return WordTable(("at", "word", "instruction", "says"), rows, f"Slot {slot} of .stubs, at `{hexa(start)}`")
+    return Table(("at", "word", "instruction", "says"), rows, f"Slot {slot} of .stubs, at `{hexa(start)}`")
 
 
 def _stub_instruction(word: int) -> str:
@@ -112,7 +111,7 @@ def _stub_instruction(word: int) -> str:
 # -- the order of the calls ---------------------------------------------------------------------------------------------------
 
 
-def order_of_calls(recording: Recording) -> WordTable:
+def order_of_calls(recording: Recording) -> Table:
     """The livepatch's calls in the order in which the kernel comes to them: falling symbol numbers, not rising places.
 
     Source: arch/powerpc/kernel/module_64.c, relacmp(): r_info, then r_addend, descending.
@@ -121,29 +120,30 @@ def order_of_calls(recording: Recording) -> WordTable:
     >>> [row[1] for row in order_of_calls(simulate("reload", arch="ppc64le")).rows]
     ['`.text+0xb0`', '`.text+0x7c`', '`.text+0x9c`']
     """
-    history, last = History(recording), len(recording) - 1
+    history = History(recording)
     file = history.files[f"{LIVEPATCH}.ko"]
     numbers = {
         f"{file.section_names[int(file.shdrs['info'][index])]}+{offset:#x}": symbol
         for index in file.rela_sections
         for offset, kind, symbol, _ in file.rela(index).tolist()
     }
-    calls = [site for site in sites(file) if site.type == R_PPC64_REL24]
+    calls = [site for site in sites(file) if site.type == REL24]
     calls.sort(key=lambda site: -numbers[site.key])
-    failing, rows = history.failing(last), []
+    failing, rows = history.failing(len(recording) - 1), []
     for position, site in enumerate(calls, 1):
         symbol = parse_symbol(site.symbol)
-        refused = f"{LIVEPATCH}:{site.key}" == failing
-        says = "no nop here: refused" if refused else ("not reached" if failing else "")
+        says = "not reached" if failing else ""
+        if f"{LIVEPATCH}:{site.key}" == failing:
+            says = "no nop here: refused"
         name = symbol.name if symbol else site.symbol
         rows.append((str(position), f"`{site.key}`", f"`{name}`", str(numbers[site.key]), says))
-    return WordTable(("looked at", "the call at", "calls", "symbol number", "at the reload"), rows)
+    return Table(("looked at", "the call at", "calls", "symbol number", "at the reload"), rows)
 
 
 # -- the slots ----------------------------------------------------------------------------------------------------------------
 
 
-def slots(recording: Recording, livepatch: str = LIVEPATCH) -> WordTable:
+def slots(recording: Recording, livepatch: str = LIVEPATCH) -> Table:
     """How full the table of stubs is after every attempt to load the target, and what each slot leads to.
 
     K: the kernel's own function. w, k: the target that is there (just written, kept). S: a load that is gone. ·: free.
@@ -161,7 +161,7 @@ def slots(recording: Recording, livepatch: str = LIVEPATCH) -> WordTable:
         letters = "".join(("|" if slot.index == table.num else "") + STUB_LETTERS[slot.state] for slot in table.slots)
         letters += "" if table.past_end else "|"
         rows.append((f"{index + 1} `{step.command}`", str(step.errno), f"{table.used} of {table.num}", f"`{letters}`"))
-    return WordTable(("step", "errno", "slots used", "the table, slot by slot"), rows)
+    return Table(("step", "errno", "slots used", "the table, slot by slot"), rows)
 
 
 def _concerns(command: str, livepatch: str) -> bool:

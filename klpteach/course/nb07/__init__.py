@@ -1,0 +1,5 @@
+"""What notebook 07 shows."""
+
+from ..lazy import offer
+
+__getattr__, __dir__ = offer(__name__, {".tables": "after_refusal both_camps", ".ways": "load_damaged nine_stories"})

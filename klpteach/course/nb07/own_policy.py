@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
 from typing import Any
 
-from ...discussion.consequences import read_consequences
 from ...errors import PolicyError
 from ...files.corrupt import CORRUPTIONS
 from ...views.reply import Reply
+from ..choices import ASKS, committed
 from ..exercise import Problem
-from .ways import NINE, asked, caught_by_the_check, damaged, tried, verdict_on
+from .ways import NINE, caught_by_the_check, damaged, outcomes, verdict_on
 
 # -- a corrupt module must be caught ------------------------------------------------------------------------------------------
 
@@ -32,7 +31,7 @@ def let_in(rng: random.Random) -> Problem:
         form='a set of names, {"…", "…"}',
         hints=(
             "Only the check for zeros looks at the bytes at the place. Names, sections and symbols are judged by others.",
-            "`klpteach.course.nb07.ways.load_damaged(NAME, ['remove-check'])` loads one of them on a kernel without the check.",
+            "`nb07.load_damaged(NAME, ['remove-check'])` loads one of them on a kernel without the check.",
         ),
         steps=tuple(f"{defect}: {_fate(defect)}" for defect in chosen),
         judge=lambda answer: _judge_let_in(answer, chosen, right),
@@ -76,7 +75,8 @@ def own_policy(rng: random.Random) -> Problem:
     """Four stories on one machine, and a policy to be found that all of them survive."""
     arch = rng.choice(("x86_64", "ppc64le"))
     solution, keys = _stories(rng, arch)
-    listed = "\n".join(f"    {key:<14} {asked(key).asks}{_wished(key)}" for key in keys)
+    wished = {key: ": must be refused" if ASKS[key].wish == "refused" else "" for key in keys}
+    listed = "\n".join(f"    {key:<14} {ASKS[key].asks}{wished[key]}" for key in keys)
     return Problem(
         ask=f"Make a policy for Linux 6.1 on {arch} under which each of these stories ends with all loaded and nothing "
         f"refused, held or unpatched. Give switches of `Behaviour`, or names of proposals. The model runs them all.\n\n{listed}",
@@ -96,17 +96,14 @@ def own_policy(rng: random.Random) -> Problem:
     )
 
 
-def _wished(key: str) -> str:
-    return ": must be refused" if asked(key).wish == "refused" else ""
-
-
 MUST = {"x86_64": "corrupted", "ppc64le": "moved"}  # what the easy ways out do not survive
 POOL = (*NINE, "many-moves", "target-later", "one-in-use", "race", "spanning")
 
 
 def _stories(rng: random.Random, arch: str) -> tuple[tuple[str, ...], list[str]]:
     """A choice that works, and four stories, the hardest last: one that must be there, one that the released kernel fails."""
-    passed, must = _passed(arch), MUST[arch]
+    table, must = committed(arch, "6.1"), MUST[arch]
+    passed = {chosen: {key for key, row in rows.items() if row.as_wished} for chosen, rows in table.items()}
     solution = rng.choice([chosen for chosen in passed if {"reload", must} <= passed[chosen]])
     fails = {key: sum(key not in good for good in passed.values()) for key in POOL}
     mine = [key for key in POOL if key in passed[solution] and key != must]
@@ -115,19 +112,10 @@ def _stories(rng: random.Random, arch: str) -> tuple[tuple[str, ...], list[str]]
     return solution, sorted(keys, key=lambda key: fails[key])
 
 
-def _passed(arch: str) -> Mapping[tuple[str, ...], set[str]]:
-    """Choice of proposals -> the stories that ended as wished on 6.1, as data/consequences.csv has them."""
-    found: dict[tuple[str, ...], set[str]] = {}
-    for row in read_consequences():
-        if (row.arch, row.release) == (arch, "6.1"):
-            found.setdefault(row.chosen, set()).update([row.question] if row.as_wished else [])
-    return found
-
-
 def judge_policy(policy: Any, keys: list[str], arch: str = "x86_64") -> Reply | str | None:
     """Run the stories under a reader's policy: None where all came out as wished."""
     names = [policy] if isinstance(policy, str) else policy
     try:
-        return verdict_on(tried(keys, arch, "6.1", names))
+        return verdict_on(outcomes(keys, arch, "6.1", names))
     except PolicyError as error:
         return Reply("?", "There is no such kernel.", str(error))

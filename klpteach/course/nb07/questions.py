@@ -8,12 +8,13 @@ from typing import Any
 
 from ...model.errno import EAGAIN, EEXIST, ENOEXEC
 from ...model.kernel import Kernel
-from ...model.recording import Step
+from ...model.step import Step
 from ...reading.differences import first_difference
-from ...scenarios.simulate import TARGET, simulate
+from ...scenarios.scenario import TARGET
+from ...scenarios.simulate import simulate
 from ...views.reply import Reply
 from ..exercise import Exercise, Problem
-from ..question import Question
+from ..question import questions, refused_or_loads
 from .own_policy import let_in, own_policy
 from .ways import columns_without_a_flaw, object_after_refusal
 
@@ -21,13 +22,11 @@ TITLE = "three ways out"
 MOST = 12  # commands that a reader may give
 
 
-def _ends(story: str, *proposals: str, arch: str = "x86_64") -> str:
-    return "refused" if any(step.errno for step in simulate(story, "6.1", proposals, arch)) else "loads"
-
-
 def where_it_helps() -> str:
     """On which machines the reload works without the check: "both", "x86_64", "ppc64le" or "neither"."""
-    good = [arch for arch in ("x86_64", "ppc64le") if _ends("reload", "remove-check", arch=arch) == "loads"]
+    good = [
+        arch for arch in ("x86_64", "ppc64le") if refused_or_loads("reload", "6.1", ["remove-check"], arch) == "loads"
+    ]
     return "both" if len(good) == 2 else (good or ["neither"])[0]
 
 
@@ -50,86 +49,82 @@ def what_the_object_names(release: str = "5.3") -> str:
     return "gone" if name and not there else "none"
 
 
-QUESTIONS = {
-    "remove-on-both": Question(
-        "The mail of 2019 shows two machines, x86_64 and ppc64le. You build a kernel for each without the check of eda9cec4c9a1. Where does the reload work?",
-        {"both": "On both", "x86_64": "On x86_64 only", "neither": "On neither"},
-        where_it_helps,
-        {
-            "both": "That commit is a check of x86_64. The nop behind a call is another check, in other code.",
-            "x86_64": "ppc64le refuses by a check of its own; to remove the one leaves the other.",
-            "neither": "On x86_64 nothing else looks at the place: the values are written over what is there, and they are right.",
-        },
-        {"both": "on both", "x86_64": "on x86_64 only", "neither": "on neither"},
-    ),
-    "damaged-on-ppc64le": Question(
-        "In a livepatch for ppc64le one relocation stands 8 bytes too far. The kernel is 6.1 as released. Does it notice?",
-        {"refused": "It refuses the file, as x86_64 does", "loads": "It loads without a word"},
-        lambda: "refused" if simulate("corrupted", "6.1", arch="ppc64le")[-1].errno else "loads",
-        {
-            "refused": "ppc64le checks the word behind a call, and nothing else. Here that word happens to pass.",
-            "loads": "No zero check there. What x86_64 would lose without its check, ppc64le never had.",
-        },
-        {"loads": "it loads without a word", "refused": "it is refused"},
-    ),
-    "disable-first": Question(
-        "Removal is denied: rmmod says that nfsd_demo is in use. You disable the livepatch and try again. Can nfsd_demo go and come back?",
-        {"loads": "Yes", "refused": "No: it stays until the livepatch is removed as well"},
-        lambda: _ends("disabled", "deny-removal"),
-        {
-            "loads": "The reference belongs to the patched state. No longer patched, no longer held. But now the fix is off.",
-            "refused": "The livepatch may stay in memory; what holds the target is that it is patched.",
-        },
-        {"loads": "yes, but without the fix", "refused": "no"},
-    ),
-    "foreign-byte": Question(
-        "While all is loaded, a stranger overwrites a site: eight bytes 0x1122334455667788. Then nfsd_demo goes and comes. Which clearing lets it back in?",
-        {
-            "both": "Both: they write zeros",
-            "rfc": "The RFC of 2019 only",
-            "checked": "The one of 6.3 only",
-            "neither": "Neither",
-        },
-        who_takes_a_foreign_byte,
-        {
-            "both": "6.3 compares before it clears. What is not its own it does not touch.",
-            "rfc": "The RFC writes zeros over whatever is there. 6.3 finds foreign bytes, warns, and leaves them; then the check for zeros refuses.",
-            "checked": "The other way round: the one that checks is the one that refuses.",
-            "neither": "The RFC does not look. It wipes the stranger's bytes away, and nobody hears of them.",
-        },
-        {"rfc": "the RFC only", "both": "both", "checked": "6.3 only", "neither": "neither"},
-    ),
-    "obj-mod": Question(
-        "Linux 5.3: the reload was refused, so nfsd_demo is not loaded. Livepatch keeps a pointer to it, obj->mod; NULL means not loaded. What does it hold?",
-        {"none": "NULL", "gone": "The module that was refused and is gone"},
-        what_the_object_names,
-        {
-            "none": "It should. But the pointer was set before the relocations were tried, and the error path forgot it.",
-            "gone": "It was set on the way in. The way out of an error did not take it back.",
-        },
-        {"gone": "a module that is gone", "none": "NULL"},
-    ),
-    "same-minus-19": Question(
-        "nfsd_demo's first load ends with −19, on a kernel that denies removal and on one that clears. Is there a difference yet, before the next load?",
-        {"later": "No: both have nothing but a failed load", "bytes": "Yes, in the livepatch's bytes"},
-        when_they_differ,
-        {
-            "later": "The same errno, the same lines. But one of them has stale bytes in the livepatch, and the next load finds them.",
-            "bytes": "A reference cannot put bytes back. Clearing is called on this way out as well.",
-        },
-        {"bytes": "yes, in the livepatch's bytes", "later": "no"},
-    ),
-    "full-columns": Question(
-        "Nine stories on x86_64, four ways out: remove the check, deny removal, the RFC, 6.3. How many of the four end as one would wish in all nine?",
-        {"0": "None", "1": "One", "2": "Two"},
-        lambda: str(columns_without_a_flaw()),
-        {
-            "0": "Each has a row that it does not reach. What they argued about is which row matters.",
-            "1": "You may think of 6.3. It refuses in two rows; in one of them on purpose.",
-            "2": "Both clearings come near. But a load that fails half way leaves bytes under either.",
-        },
-    ),
-}
+QUESTIONS = questions(
+    """
+    remove-on-both
+    The mail of 2019 shows two machines, x86_64 and ppc64le. You build a kernel for each without the check of
+    eda9cec4c9a1. Where does the reload work?
+    - both: On both
+      That commit is a check of x86_64. The nop behind a call is another check, in other code.
+    - x86_64: On x86_64 only => on x86_64 only
+      ppc64le refuses by a check of its own; to remove the one leaves the other.
+    - neither: On neither
+      On x86_64 nothing else looks at the place: the values are written over what is there, and they are right.
+
+    damaged-on-ppc64le
+    In a livepatch for ppc64le one relocation stands 8 bytes too far. The kernel is 6.1 as released. Does it notice?
+    - refused: It refuses the file, as x86_64 does
+      ppc64le checks the word behind a call, and nothing else. Here that word happens to pass.
+    - loads: It loads without a word => it loads without a word
+      No zero check there. What x86_64 would lose without its check, ppc64le never had.
+
+    disable-first
+    Removal is denied: rmmod says that nfsd_demo is in use. You disable the livepatch and try again. Can nfsd_demo go
+    and come back?
+    - loads: Yes => yes, but without the fix
+      The reference belongs to the patched state. No longer patched, no longer held. But now the fix is off.
+    - refused: No: it stays until the livepatch is removed as well
+      The livepatch may stay in memory; what holds the target is that it is patched.
+
+    foreign-byte
+    While all is loaded, a stranger overwrites a site: eight bytes 0x1122334455667788. Then nfsd_demo goes and comes.
+    Which clearing lets it back in?
+    - both: Both: they write zeros
+      6.3 compares before it clears. What is not its own it does not touch.
+    - rfc: The RFC of 2019 only => the RFC only
+      The RFC writes zeros over whatever is there. 6.3 finds foreign bytes, warns, and leaves them; then the check for
+      zeros refuses.
+    - checked: The one of 6.3 only
+      The other way round: the one that checks is the one that refuses.
+    - neither: Neither
+      The RFC does not look. It wipes the stranger's bytes away, and nobody hears of them.
+
+    obj-mod
+    Linux 5.3: the reload was refused, so nfsd_demo is not loaded. Livepatch keeps a pointer to it, obj->mod; NULL means
+    not loaded. What does it hold?
+    - none: NULL
+      It should. But the pointer was set before the relocations were tried, and the error path forgot it.
+    - gone: The module that was refused and is gone => a module that is gone
+      It was set on the way in. The way out of an error did not take it back.
+
+    same-minus-19
+    nfsd_demo's first load ends with −19, on a kernel that denies removal and on one that clears. Is there a difference
+    yet, before the next load?
+    - later: No: both have nothing but a failed load
+      The same errno, the same lines. But one of them has stale bytes in the livepatch, and the next load finds them.
+    - bytes: Yes, in the livepatch's bytes => yes, in the livepatch's bytes
+      A reference cannot put bytes back. Clearing is called on this way out as well.
+
+    full-columns
+    Nine stories on x86_64, four ways out: remove the check, deny removal, the RFC, 6.3. How many of the four end as one
+    would wish in all nine?
+    - 0: None
+      Each has a row that it does not reach. What they argued about is which row matters.
+    - 1: One
+      You may think of 6.3. It refuses in two rows; in one of them on purpose.
+    - 2: Two
+      Both clearings come near. But a load that fails half way leaves bytes under either.
+    """,
+    {
+        "remove-on-both": where_it_helps,
+        "damaged-on-ppc64le": lambda: refused_or_loads("corrupted", arch="ppc64le"),
+        "disable-first": lambda: refused_or_loads("disabled", "6.1", ["deny-removal"]),
+        "foreign-byte": who_takes_a_foreign_byte,
+        "obj-mod": what_the_object_names,
+        "same-minus-19": when_they_differ,
+        "full-columns": lambda: str(columns_without_a_flaw()),
+    },
+)
 
 
 # -- a way round "deny removal" -----------------------------------------------------------------------------------------------
@@ -144,9 +139,7 @@ def _defeatable() -> list[tuple[str, str]]:
     """(architecture, livepatch) where that way leads there; on ppc64le a livepatch that calls nothing has no such bytes."""
     livepatches = ("livepatch_nfsd_demo", "livepatch_stacked", "livepatch_cumul1")
     pairs = [(arch, livepatch) for arch in ("x86_64", "ppc64le") for livepatch in livepatches]
-    return [
-        (arch, livepatch) for arch, livepatch in pairs if judge_defeat(_way_round(livepatch), arch, livepatch) is None
-    ]
+    return [(arch, patch) for arch, patch in pairs if judge_defeat(_way_round(patch), arch, patch) is None]
 
 
 def _defeat(rng: random.Random) -> Problem:
@@ -181,9 +174,8 @@ def judge_defeat(commands: Any, arch: str = "x86_64", livepatch: str = "livepatc
     if not lines or len(lines) > MOST:
         return Reply("?", "A few commands.", f"Give between 1 and {MOST}.")
     if any("+" in line or line.startswith("poke") for line in lines):
-        return Reply(
-            "?", "That is a damaged file, or a stranger's write.", "Any kernel may refuse it. Use whole files."
-        )
+        advice = "Any kernel may refuse it. Use whole files."
+        return Reply("?", "That is a damaged file, or a stranger's write.", advice)
     kernel = Kernel(arch, "6.1", ["deny-removal"])
     steps = [kernel.run(line) for line in lines]
     if kernel.find_module(livepatch) is None:
@@ -197,10 +189,11 @@ def _last(steps: list[Step]) -> str:
     bad = next((step for step in steps if step.errno), None)
     if bad is None:
         return "Every command worked: nothing was refused."
-    errno = bad.errno or 0
-    says = {EAGAIN: "in use: that is how removal is denied", EEXIST: "it is loaded already"}.get(
-        errno, bad.lines[0] if bad.lines else "and no line in dmesg"
-    )
+    says = bad.lines[0] if bad.lines else "and no line in dmesg"
+    if bad.errno == EAGAIN:
+        says = "in use: that is how removal is denied"
+    elif bad.errno == EEXIST:
+        says = "it is loaded already"
     return f"`{bad.command}` gives {bad.errno} ({says}). A good nfsd_demo.ko was not refused with −8."
 
 

@@ -1,17 +1,41 @@
-"""The tables of notebook 07: who was for and against a way out, and what obj->mod holds after a refusal."""
+"""The tables of notebook 07: who said what about a way out, who was for and against, what obj->mod holds after a refusal."""
 
 from __future__ import annotations
 
-from ...discussion.thread import Statement, positions
+from collections.abc import Collection
+
+from ...discussion.thread import Statement, positions, read_thread
 from ...errors import KlpteachError
 from ...model.policy import PROPOSALS
-from ...views.table import WordTable
+from ...views.table import Table
 from .ways import object_after_refusal
 
-_FOR, _AGAINST = "for", "against"
+HEADS = ("when", "who", "about", "", "in short", "in their words", "where")
 
 
-def both_camps(*proposals: str) -> WordTable:
+def positions_on(*proposals: str, people: Collection[str] = (), since: str = "", until: str = "9999") -> Table:
+    """The statements about these proposals, oldest first; only of these people, and from `since` to `until`, if given.
+
+    Where: the list, or the issue, and the Message-ID where it is known.
+
+    >>> positions_on("remove-check", since="2019-06-20", until="2019-06-20").rows[1][-2]
+    '“revert for now?”'
+    """
+    found = [s for s in read_thread() if s.proposal in proposals and since <= s.date <= until]
+    found = [s for s in found if not people or s.person in people]
+    rows = [_row(s) for s in found]
+    kept = [n for n in range(len(HEADS)) if any(row[n] for row in rows) and (n != 2 or len(proposals) > 1)]
+    return Table([HEADS[n] for n in kept], [[row[n] for n in kept] for row in rows])
+
+
+def _row(s: Statement) -> tuple[str, ...]:
+    quote = f"“{s.quote}”" if s.quote else ""
+    where = f"{s.where} `{s.message_id}`" if s.message_id else s.where
+    date, person = s.date.replace("-", "\u2011"), s.person.replace(" ", "\u00a0")  # neither is broken between two lines
+    return (date, person, s.proposal, s.position, s.says, quote, where)
+
+
+def both_camps(*proposals: str) -> Table:
     """For and against each way out, as data/thread.csv has them: a row a proposal, each voice with its month.
 
     Errors: KlpteachError for a name that is no proposal.
@@ -22,8 +46,8 @@ def both_camps(*proposals: str) -> WordTable:
     strange = next((name for name in proposals if name not in PROPOSALS), None)
     if strange:
         raise KlpteachError(f"unknown proposal {strange!r}; there are {', '.join(PROPOSALS)}.")
-    rows = [(PROPOSALS[name].label, _voices(name, _FOR), _voices(name, _AGAINST)) for name in proposals]
-    return WordTable(("way out", "for", "against"), rows)
+    rows = [(PROPOSALS[name].label, _voices(name, "for"), _voices(name, "against")) for name in proposals]
+    return Table(("way out", "for", "against"), rows)
 
 
 def _voices(proposal: str, position: str) -> str:
@@ -35,7 +59,7 @@ def _voice(statement: Statement) -> str:
     return f"{statement.person} ({statement.date[:7]}): {statement.says}"
 
 
-def after_refusal(*releases: str) -> WordTable:
+def after_refusal(*releases: str) -> Table:
     """What the livepatch holds of its target after the refused reload, by release.
 
     >>> [row[1] for row in after_refusal("5.3", "6.1").rows]
@@ -45,4 +69,4 @@ def after_refusal(*releases: str) -> WordTable:
     for release in releases:
         name, there = object_after_refusal(release)
         rows.append((release, name or "NULL", "yes" if there else "no"))
-    return WordTable(("kernel", "obj->mod names", "is nfsd_demo loaded?"), rows)
+    return Table(("kernel", "obj->mod names", "is nfsd_demo loaded?"), rows)

@@ -6,14 +6,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import lru_cache
 
-from ...discussion.consequences import QUESTIONS, Consequence, Question, by_modprobe, consequence
+from ...discussion.consequences import Consequence, Question, by_modprobe
 from ...errors import KlpteachError, PolicyError
 from ...files.corrupt import CORRUPTIONS
 from ...model.kernel import Kernel
-from ...model.policy import Behaviour
-from ...model.recording import Recording, Step
-from ...reading.outcome import MEANINGS, Outcome, outcome_of
-from ...scenarios.simulate import TARGET, Scenario, commands_for, get, simulate
+from ...model.policy import Behaviour, behaviour
+from ...model.step import Step
+from ...reading.outcome import ENDINGS, Outcome, outcome_of
+from ...scenarios.scenario import TARGET
+from ...scenarios.simulate import get, simulate
+from ..choices import ASKS, computed, question_of
 
 NINE = ("reload", "moved", "init-fails", "half-way", "corrupted", "foreign-write", "disabled", "stacked", "cumulative")
 WAYS: Mapping[str, tuple[tuple[str, ...], ...]] = {
@@ -36,21 +38,20 @@ CHOICES: Mapping[str, tuple[object, ...]] = {
 Policy = Mapping[str, object] | Iterable[str]
 
 
-@lru_cache(maxsize=4)
-def truth(arch: str = "x86_64", release: str = "6.1") -> tuple[Consequence, ...]:
-    """Nine stories, each way out: computed now, by the model (about a second). In the order of data/consequences.csv.
+def nine_stories(arch: str = "x86_64") -> list[Consequence]:
+    """Nine stories on 6.1, each way out: run in the model (about a second). In the order of data/consequences.csv.
 
-    >>> {row.proposals: row.as_wished for row in truth() if row.question == "corrupted"}["remove-check"]
+    >>> {row.proposals: row.as_wished for row in nine_stories() if row.question == "corrupted"}["remove-check"]
     False
     """
-    asked = [question for question in QUESTIONS if question.key in NINE]
-    return tuple(consequence(question, arch, release, chosen) for question in asked for chosen in WAYS[arch])
+    keys = (key for key in ASKS if key in NINE)
+    return [computed(key, arch, "6.1", chosen) for key in keys for chosen in WAYS[arch]]
 
 
 def columns_without_a_flaw(arch: str = "x86_64") -> int:
     """How many ways out, beside the kernel as released, come out as wished in all nine stories."""
-    flawed = {row.proposals for row in truth(arch) if not row.as_wished}
-    return sum("+".join(chosen) not in flawed for chosen in WAYS[arch][1:])
+    flawed = {row.chosen for row in nine_stories(arch) if not row.as_wished}
+    return sum(chosen not in flawed for chosen in WAYS[arch][1:])
 
 
 def object_after_refusal(release: str) -> tuple[str | None, bool]:
@@ -71,57 +72,39 @@ def object_after_refusal(release: str) -> tuple[str | None, bool]:
 # -- a reader's own policy ----------------------------------------------------------------------------------------------------
 
 
-def with_switches(rules: Behaviour, switches: Mapping[str, object], arch: str) -> Behaviour:
-    """A kernel's behaviour with a reader's switches. Errors: PolicyError, which says what there is to choose from."""
-    for name, value in switches.items():
+def rules_of(policy: Policy, arch: str, release: str) -> Behaviour:
+    """What a policy makes of a kernel: names of proposals, or switches of klpteach.model.policy.Behaviour with their values.
+
+    Errors: PolicyError, which says what there is to choose from.
+
+    >>> rules_of({"clear": "checked"}, "x86_64", "6.1") == rules_of(["clear-checked"], "x86_64", "6.1")
+    True
+    """
+    if not isinstance(policy, Mapping):
+        return behaviour(release, tuple(policy), arch)
+    for name, value in policy.items():
         if name not in CHOICES:
             raise PolicyError(f"unknown switch {name!r}; there are {', '.join(CHOICES)}.")
         if value not in CHOICES[name] or (isinstance(value, bool) != isinstance(CHOICES[name][0], bool)):
             raise PolicyError(f"{name}={value!r} is not to be had; choose {' or '.join(map(repr, CHOICES[name]))}.")
-    if arch == "ppc64le" and switches.get("clear") == "checked":
+    if arch == "ppc64le" and policy.get("clear") == "checked":
         raise PolicyError("clear='checked' was written for x86_64 only; ppc64le knows 'no' and 'unchecked'.")
-    rules = replace(rules, **switches)  # type: ignore[arg-type]
+    rules = replace(behaviour(release, arch=arch), **policy)
     rules = replace(rules, depend_on_targets=rules.depend_on_targets or rules.half_load)
     rules = replace(rules, late_patching=rules.late_patching and not rules.refuse_unpatched)
     if rules.split_per_object and (rules.depend_on_targets or not rules.late_patching):
-        raise PolicyError(
-            "split_per_object brings each part with its target: it needs late_patching, and no dependencies."
-        )
+        needs = "it needs late_patching, and no dependencies."
+        raise PolicyError(f"split_per_object brings each part with its target: {needs}")
     return rules
 
 
-def run(story: Scenario, arch: str, release: str, policy: Policy) -> Recording:
-    """A story under a policy: names of proposals, or switches of klpteach.model.policy.Behaviour with their values.
-
-    >>> [step.errno for step in run(get("reload"), "x86_64", "6.1", {"clear": "checked"})]
-    [0, 0, 0, 0]
-    """
-    story = by_modprobe(story)
-    if not isinstance(policy, Mapping):
-        return simulate(story, release, policy, arch, quietly=True)
-    kernel = Kernel(arch, release, scenario=story.name, title=story.title, machine=story.machine)
-    kernel.rules = with_switches(kernel.rules, policy, arch)
-    kernel.init_errno.update(story.init_errno)
-    for command in commands_for(story, kernel.ko):
-        kernel.looking = not command.startswith("~")
-        if kernel.run(command.lstrip("~")).oops:
-            break
-    return kernel.recording
-
-
-def asked(key: str) -> Question:
-    """A row of the table of consequences by its key. Errors: KlpteachError, which lists the keys."""
-    found = next((question for question in QUESTIONS if question.key == key), None)
-    if found is None:
-        raise KlpteachError(f"unknown story {key!r}; there are {', '.join(question.key for question in QUESTIONS)}.")
+def outcomes(keys: Iterable[str], arch: str, release: str, policy: Policy) -> list[tuple[Question, Outcome]]:
+    """What a policy comes to in each of these stories. Errors: PolicyError, KlpteachError for an unknown story."""
+    rules, found = rules_of(policy, arch, release), []
+    for question in map(question_of, keys):
+        story = by_modprobe(get(question.story[arch], arch))
+        found.append((question, outcome_of(simulate(story, release, (), arch, quietly=True, rules=rules))))
     return found
-
-
-def tried(keys: Iterable[str], arch: str, release: str, policy: Policy) -> list[tuple[Question, Outcome]]:
-    """What a policy comes to in each of these stories. Errors: PolicyError."""
-    policy = policy if isinstance(policy, Mapping) else tuple(policy)
-    questions = [asked(key) for key in keys]
-    return [(q, outcome_of(run(get(q.story[arch], arch), arch, release, policy))) for q in questions]
 
 
 def verdict_on(results: Iterable[tuple[Question, Outcome]]) -> str | None:
@@ -131,11 +114,9 @@ def verdict_on(results: Iterable[tuple[Question, Outcome]]) -> str | None:
     if not bad:
         return None
     question, outcome = bad[0]
-    said = f" ({outcome.says})" if outcome.says else ""
-    return (
-        f"{len(results) - len(bad)} of {len(results)} stories come out as wished. The first that does not, "
-        f"`{question.key}` ({question.asks}): {MEANINGS[outcome.kind]}{said}."
-    )
+    says = f" ({outcome.says})" if outcome.says else ""
+    first = f"`{question.key}` ({question.asks}): {ENDINGS[outcome.kind].meaning}{says}."
+    return f"{len(results) - len(bad)} of {len(results)} stories come out as wished. The first that does not, {first}"
 
 
 # -- damaged files ------------------------------------------------------------------------------------------------------------

@@ -1,0 +1,13 @@
+"""What notebook 08 shows."""
+
+from ..lazy import offer
+
+__getattr__, __dir__ = offer(
+    __name__,
+    {
+        ".module_grid": "pulled_in",
+        ".tables": "could_go customers hindrances in_force modules_dep patched",
+        "..nb07.tables": "positions_on",
+        "...views.figures.code": "code",
+    },
+)

@@ -6,13 +6,15 @@ themselves are made here: one function, one entry for ftrace. The model loads th
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
+from pathlib import Path
 
-from ...files.elf import ModuleFile
-from ...files.elf_h import EM_X86_64, POINTER_TYPE
+from ...files.elf_h import EM_X86_64
 from ...files.klp import KLP_FUNC_SIZE, KLP_OBJECT_SIZE, KLP_PATCH_OBJS, KLP_PATCH_REPLACE
+from ...files.module_file import ModuleFile
+from ...files.relocation_types import POINTER_TYPE
+from ...files.samples import open_ko
 from ...files.write import tiny_module
 from ...model.kernel import Kernel
 
@@ -49,26 +51,21 @@ PATCH_SIZE = 128  # room for a struct klp_patch
 POINTER = POINTER_TYPE[EM_X86_64]
 
 
-class ManyModules(Kernel):
+def many_modules(targets: Sequence[str] = FORTY, proposals: Iterable[str] = (), records_state: bool = True) -> Kernel:
     """A 6.1 on which the modules above and a cumulative livepatch for some of them are installed.
 
-    >>> kernel = ManyModules(("nfsd", "tun"), ["hard-dependencies"])
+    >>> kernel = many_modules(("nfsd", "tun"), ["hard-dependencies"])
     >>> kernel.modprobe("livepatch_all").errno, [mod.name for mod in kernel.modules][:3]
     (0, ['sunrpc', 'grace', 'lockd'])
     """
 
-    def __init__(self, targets: Sequence[str] = FORTY, proposals: Iterable[str] = ()) -> None:
-        super().__init__(
-            release="6.1", proposals=proposals, scenario="many-modules", title="a livepatch for many modules"
-        )
-        self.targets = tuple(targets)
-
-    def open_file(self, file: str | os.PathLike[str]) -> ModuleFile:
-        """A file by name: one of NEEDS, or the livepatch. Errors: as for a file that is not there."""
-        name = str(file).removesuffix(".ko")
+    def open_file(folder: Path, file: str) -> ModuleFile:
+        name = file.removesuffix(".ko")
         if name == LIVEPATCH:
-            return cumulative(self.targets)
-        return target(name) if name in NEEDS else super().open_file(file)
+            return cumulative(tuple(targets))
+        return target(name) if name in NEEDS else open_ko(folder, file)
+
+    return Kernel(proposals=proposals, open_file=open_file, records_state=records_state)
 
 
 def loaded(
@@ -79,10 +76,11 @@ def loaded(
     >>> loaded(["tun"], ["fuse"]), loaded(["tun"], ["fuse"], ["hard-dependencies"])
     (['tun', 'livepatch_all'], ['tun', 'fuse', 'livepatch_all'])
     """
-    kernel = ManyModules(targets, proposals)
-    kernel.looking = False
-    for name in (*in_use, *[LIVEPATCH] * patch):
+    kernel = many_modules(targets, proposals, records_state=False)
+    for name in in_use:
         kernel.modprobe(name)
+    if patch:
+        kernel.modprobe(LIVEPATCH)
     return [mod.name for mod in kernel.modules]
 
 
@@ -116,19 +114,12 @@ def cumulative(targets: tuple[str, ...]) -> ModuleFile:
         strings += f"{name}_work".encode() + b"\0"
     data = bytearray(funcs + 2 * len(targets) * KLP_FUNC_SIZE)
     data[KLP_PATCH_REPLACE] = 1
-    sections: dict[str, bytes | int] = {
-        ".text": bytes(32 * len(targets)),
-        ".data": bytes(data),
-        ".rodata.str": bytes(strings),
-    }
-    places = (
-        ("__this_module", ".gnu.linkonce.this_module"),
-        ("__data", ".data"),
-        ("__strings", ".rodata.str"),
-        ("__text", ".text"),
-    )
-    symbols: list[tuple[str, str | None, int]] = [(name, section, 0) for name, section in places]
-    symbols.append(("klp_enable_patch", None, 0))  # by this import a livepatch is known
+    code = bytes(32 * len(targets))
+    sections: dict[str, bytes | int] = {".text": code, ".data": bytes(data), ".rodata.str": bytes(strings)}
+    symbols: list[tuple[str, str | None, int]] = [
+        ("__this_module", ".gnu.linkonce.this_module", 0), ("__data", ".data", 0), ("__strings", ".rodata.str", 0),
+        ("__text", ".text", 0), ("klp_enable_patch", None, 0),  # by this import a livepatch is known
+    ]  # fmt: skip
     relocations = [(".data", offset, POINTER, symbol, addend) for offset, symbol, addend in pointers]
     return ModuleFile(tiny_module(LIVEPATCH, sections, symbols, relocations, {"livepatch": "Y"}), f"{LIVEPATCH}.ko")
 

@@ -6,13 +6,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from textwrap import fill
 
+from ...views.shown import Shown
 from .many_modules import FORTY, IN_USE, LIVEPATCH, loaded, needed_by
 
 _BOX = "display:inline-block;font-family:monospace;font-size:90%;padding:1px 6px;margin:2px"
 _EDGE = {"●": "2px solid", "+": "1px solid", "·": "1px dotted", "L": "3px double"}
 
 
-class ModuleGrid:
+class ModuleGrid(Shown):
     """Groups of module names: (mark, what they are, names). Names are escaped.
 
     >>> ModuleGrid([("+", "pulled in", ["fuse", "tun"])])
@@ -28,15 +29,15 @@ class ModuleGrid:
         """Mark -> how many."""
         return {mark: len(names) for mark, _, names in self.groups}
 
-    def __repr__(self) -> str:
-        lines = [self.caption] * bool(self.caption)
+    def to_text(self) -> str:
+        lines = [self.caption] if self.caption else []
         for mark, words, names in self.groups:
             text = fill(" ".join(names), 100, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False)
             lines += [f"{mark} {len(names)}  {words}", text]
         return "\n".join(lines)
 
-    def _repr_html_(self) -> str:
-        caption = f"<p><strong>{escape(self.caption)}</strong></p>" * bool(self.caption)
+    def to_html(self) -> str:
+        caption = f"<p><strong>{escape(self.caption)}</strong></p>" if self.caption else ""
         return caption + "".join(map(_group, self.groups))
 
 

@@ -11,7 +11,7 @@ from ...reading.outcome import outcome_of
 from ...scenarios.simulate import simulate
 from ..checks import plain, same
 from ..exercise import Exercise, Problem
-from ..question import Question
+from ..question import questions
 from .many_modules import FORTY, IN_USE, LIVEPATCH, loaded, needed_by
 
 TITLE = "dependencies and one-fixes-all"
@@ -56,99 +56,82 @@ def edition_after_the_race() -> str:
 def size_of_what_could_go() -> str:
     """How much of 6.1.192 could go without late patching, as a range."""
     lines = removable()[0]
-    return "tens" if lines < 100 else "hundreds" if lines < 1000 else "thousands"
+    if lines < 100:
+        return "tens"
+    return "hundreds" if lines < 1000 else "thousands"
 
 
-QUESTIONS = {
-    "three-of-forty": Question(
-        "A livepatch patches forty modules. Your machine uses three of them, and six modules are loaded in all. The livepatch "
-        "depends on its targets. You say `modprobe livepatch_all`. How many modules are loaded then?",
-        {
-            "same": "7: the six, and the livepatch",
-            "forty": "Between 40 and 45: the targets, and a few",
-            "more": "More than 80",
-        },
-        how_many_of_forty,
-        {
-            "same": "So it is today. A dependency is no wish: modprobe loads what is named, used or not.",
-            "forty": "A target has dependencies of its own, and those have theirs. modprobe loads them all.",
-            "more": "The targets pull in what they need, and that again what it needs.",
-        },
-        {"more": "more than 80, for three in use", "forty": "the targets and a few", "same": "7"},
-    ),
-    "hardware-absent": Question(
-        "The livepatch depends on five targets. The init() of one says −19, no such device: there is none in this machine. "
-        "You say `modprobe livepatch_five`. What happens?",
-        {
-            "skips": "The livepatch loads and leaves that one out",
-            "clean": "It is refused, and the machine is as before",
-            "dirty": "It is refused, and modules that were pulled in stay",
-        },
-        absent_hardware,
-        {
-            "skips": "A dependency that can be left out is not a dependency. modprobe gives up at the first that fails.",
-            "clean": "modprobe loads one after the other, and takes nothing back.",
-            "dirty": "What came before the failing one is loaded, initialised and stays.",
-        },
-        {
-            "dirty": "refused, and what was pulled in stays",
-            "clean": "refused, and nothing stays",
-            "skips": "it loads without it",
-        },
-    ),
-    "half-helps": Question(
-        "Half-load the targets that nobody uses: relocate them, and do not run their init(). Which of the two troubles does that end?",
-        {
-            "both": "Both: nothing of the target has to run",
-            "no-hardware": "Absent hardware only",
-            "not-installed": "A missing package only",
-            "neither": "Neither",
-        },
-        what_half_loading_helps,
-        {
-            "both": "A module that is not on the disk cannot be loaded by half either.",
-            "no-hardware": "No init(), so nothing that could miss its device. But a file there must be.",
-            "not-installed": "Where would the half of it come from?",
-            "neither": "It is init() that looks for the hardware, and init() does not run.",
-        },
-        {"no-hardware": "absent hardware, and no more", "both": "both", "neither": "neither"},
-    ),
-    "two-parts": Question(
-        "nfsd_demo and lockd_demo are loaded, and one fix changes both. The livepatch is split: one module for each. When do "
-        "the two parts come into force?",
-        {"together": "Together: the kernel waits until both parts are loaded", "apart": "One after the other"},
-        together_or_apart,
-        {
-            "together": "Within one livepatch it does: that is what the transition is for. Two livepatches have two transitions.",
-            "apart": "Each part is a livepatch of its own, with a transition of its own. In between there is a mixture.",
-        },
-        {"apart": "one after the other", "together": "together"},
-    ),
-    "race-edition": Question(
-        "Split again. nfsd_demo is coming, and waits for its part of edition 1. Now edition 2 is loaded. Then the wait ends. "
-        "Which edition is in force in nfsd_demo?",
-        {"1": "Edition 1", "2": "Edition 2: the newest wins", "none": "None: edition 1 was replaced"},
-        edition_after_the_race,
-        {
-            "1": "Which part to fetch was decided when the module came. Nobody asks again.",
-            "2": "It would have to be asked for. The request was made before edition 2 was there.",
-            "none": "Edition 2 could not replace what was not loaded yet.",
-        },
-        {"1": "edition 1, and nobody says so", "2": "edition 2", "none": "none"},
-    ),
-    "quantify": Question(
-        "Suppose that every target is there before the livepatch, and stays. Code that waits for targets could be deleted from "
-        "the kernel. How many lines, roughly?",
-        {"tens": "Less than 100", "hundreds": "A few hundred", "thousands": "Thousands"},
-        size_of_what_could_go,
-        {
-            "tens": "It is more: two hooks, their error paths, and a copy of the module's ELF tables for later.",
-            "hundreds": "The volume is modest. The argument was about order: what has to happen before what.",
-            "thousands": "It was felt to be large. What stays is larger: symbols, ftrace, transitions, callbacks, replace.",
-        },
-        {"hundreds": "a few hundred", "tens": "less than 100", "thousands": "thousands"},
-    ),
-}
+QUESTIONS = questions(
+    """
+    three-of-forty
+    A livepatch patches forty modules. Your machine uses three of them, and six modules are loaded in all. The livepatch
+    depends on its targets. You say `modprobe livepatch_all`. How many modules are loaded then?
+    - same: 7: the six, and the livepatch
+      So it is today. A dependency is no wish: modprobe loads what is named, used or not.
+    - forty: Between 40 and 45: the targets, and a few
+      A target has dependencies of its own, and those have theirs. modprobe loads them all.
+    - more: More than 80 => more than 80, for three in use
+      The targets pull in what they need, and that again what it needs.
+
+    hardware-absent
+    The livepatch depends on five targets. The init() of one says −19, no such device: there is none in this machine.
+    You say `modprobe livepatch_five`. What happens?
+    - skips: The livepatch loads and leaves that one out
+      A dependency that can be left out is not a dependency. modprobe gives up at the first that fails.
+    - clean: It is refused, and the machine is as before
+      modprobe loads one after the other, and takes nothing back.
+    - dirty: It is refused, and modules that were pulled in stay => refused, and what was pulled in stays
+      What came before the failing one is loaded, initialised and stays.
+
+    half-helps
+    Half-load the targets that nobody uses: relocate them, and do not run their init(). Which of the two troubles does
+    that end?
+    - both: Both: nothing of the target has to run
+      A module that is not on the disk cannot be loaded by half either.
+    - no-hardware: Absent hardware only => absent hardware, and no more
+      No init(), so nothing that could miss its device. But a file there must be.
+    - not-installed: A missing package only
+      Where would the half of it come from?
+    - neither: Neither
+      It is init() that looks for the hardware, and init() does not run.
+
+    two-parts
+    nfsd_demo and lockd_demo are loaded, and one fix changes both. The livepatch is split: one module for each. When do
+    the two parts come into force?
+    - together: Together: the kernel waits until both parts are loaded
+      Within one livepatch it does: that is what the transition is for. Two livepatches have two transitions.
+    - apart: One after the other => one after the other
+      Each part is a livepatch of its own, with a transition of its own. In between there is a mixture.
+
+    race-edition
+    Split again. nfsd_demo is coming, and waits for its part of edition 1. Now edition 2 is loaded. Then the wait ends.
+    Which edition is in force in nfsd_demo?
+    - 1: Edition 1 => edition 1, and nobody says so
+      Which part to fetch was decided when the module came. Nobody asks again.
+    - 2: Edition 2: the newest wins
+      It would have to be asked for. The request was made before edition 2 was there.
+    - none: None: edition 1 was replaced
+      Edition 2 could not replace what was not loaded yet.
+
+    quantify
+    Suppose that every target is there before the livepatch, and stays. Code that waits for targets could be deleted
+    from the kernel. How many lines, roughly?
+    - tens: Less than 100
+      It is more: two hooks, their error paths, and a copy of the module's ELF tables for later.
+    - hundreds: A few hundred => a few hundred
+      The volume is modest. The argument was about order: what has to happen before what.
+    - thousands: Thousands
+      It was felt to be large. What stays is larger: symbols, ftrace, transitions, callbacks, replace.
+    """,
+    {
+        "three-of-forty": how_many_of_forty,
+        "hardware-absent": absent_hardware,
+        "half-helps": what_half_loading_helps,
+        "two-parts": together_or_apart,
+        "race-edition": edition_after_the_race,
+        "quantify": size_of_what_could_go,
+    },
+)
 
 
 # -- modules that nobody asked for ------------------------------------------------------------------------------------------
@@ -199,8 +182,8 @@ def _pulled_in(rng: random.Random) -> Problem:
     return Problem(
         ask=f"A livepatch for {len(there.targets)} modules depends on them. Four customers load it, each with other modules "
         "in use. For each customer: how many modules does one machine get that it did not have before? The livepatch does "
-        "not count. The data: `tables.patched(seed)` are the targets, `tables.customers(seed)` says what each customer uses, "
-        "`tables.modules_dep()` what each module needs, directly or not.",
+        "not count. The data: `nb08.patched(seed)` are the targets, `nb08.customers(seed)` says what each customer uses, "
+        "`nb08.modules_dep()` what each module needs, directly or not.",
         answer=answer,
         form="a number for each customer: a dict, or a Series with the customers as index",
         hints=(
@@ -209,10 +192,10 @@ def _pulled_in(rng: random.Random) -> Problem:
         ),
         judge=lambda given: _judge(given, there, answer),
         steps=(
-            "`needs = tables.modules_dep(); full = lambda names: set(names) | set(needs[needs.module.isin(names)].needs)`",
-            f"`wanted = full(tables.patched(seed))`: {len(wanted)} modules, for {len(there.targets)} targets",
+            "`needs = nb08.modules_dep(); full = lambda names: set(names) | set(needs[needs.module.isin(names)].needs)`",
+            f"`wanted = full(nb08.patched(seed))`: {len(wanted)} modules, for {len(there.targets)} targets",
             f"{first} uses {len(uses)} modules; with what they need {len(here)} are there; {len(wanted - here)} of those wanted are not",
-            "`tables.customers(seed).groupby('customer').uses.apply(lambda used: len(wanted - full(used)))`",
+            "`nb08.customers(seed).groupby('customer').uses.apply(lambda used: len(wanted - full(used)))`",
         ),
         because=f"For {len(there.targets)} targets modprobe wants {len(wanted)} modules, whoever the customer is.",
     )
@@ -220,17 +203,11 @@ def _pulled_in(rng: random.Random) -> Problem:
 
 def _slips(there: Shop, answer: Mapping[str, int]) -> list[tuple[dict[str, int], str]]:
     """Wrong answers that are easily come by, and what their giver may have thought."""
-    wanted = needed_by(there.targets)
-    each = there.uses.items()
+    wanted, targets, each = needed_by(there.targets), set(there.targets), there.uses.items()
+    targets_only = {n: len(targets - needed_by(u)) for n, u in each}
     wrong = [
-        (
-            {n: len(set(there.targets) - needed_by(u)) for n, u in each},
-            "You counted targets only. They need others, which come too.",
-        ),
-        (
-            {n: len(set(there.targets) - set(u)) for n, u in each},
-            "Neither side has what it needs: see `modules_dep()`.",
-        ),
+        (targets_only, "You counted targets only. They need others, which come too."),
+        ({n: len(targets - set(u)) for n, u in each}, "Neither side has what it needs: see `modules_dep()`."),
         ({n: len(wanted - set(u)) for n, u in each}, "What a module in use needs is loaded already."),
         ({n: c + 1 for n, c in answer.items()}, "One too many everywhere: the livepatch does not count."),
         (dict.fromkeys(there.uses, len(wanted)), "That is all that modprobe wants. Some of it is there."),
@@ -239,13 +216,13 @@ def _slips(there: Shop, answer: Mapping[str, int]) -> list[tuple[dict[str, int],
 
 
 def _judge(given: object, there: Shop, answer: Mapping[str, int]) -> str | None:
-    said = plain(given.to_dict() if hasattr(given, "to_dict") else given)  # a Series: its index are the customers
-    if not isinstance(said, Mapping) or set(said) != set(answer):
+    answers = plain(given.to_dict() if hasattr(given, "to_dict") else given)  # a Series: its index are the customers
+    if not isinstance(answers, Mapping) or set(answers) != set(answer):
         return f"Give a number for each of {', '.join(answer)}."
-    if same(said, dict(answer)):
+    if same(answers, dict(answer)):
         return None
-    known = next((words for numbers, words in _slips(there, answer) if same(said, numbers)), "")
-    right = sum(same(said[name], count) for name, count in answer.items())
+    known = next((words for numbers, words in _slips(there, answer) if same(answers, numbers)), "")
+    right = sum(same(answers[name], count) for name, count in answer.items())
     return known or f"{right} of {len(answer)} customers are right."
 
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from ...discussion.costs import read_costs
+from ...discussion.costs import Cost, read_costs
 from ...model.policy import PROPOSALS
-from ...model.recording import Recording, Step
-from ...reading.outcome import KINDS, WORDS, outcome_of
+from ...model.recording import Recording
+from ...model.step import Step
+from ...reading.outcome import ENDINGS, outcome_of
 from ...scenarios.simulate import simulate, stories
-from ...views.table import WordTable
+from ...views.table import Table
 from .many_modules import NEEDS, needed_by
-from .questions import Shop, shop
+from .questions import shop
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,45 +22,43 @@ HINDRANCES = ("no-hardware", "not-installed", "blacklisted")
 CHOICES = ((), ("hard-dependencies",), ("half-loaded",), ("split-per-object",))
 
 
-def hindrances(names: Sequence[str] = HINDRANCES, choices: Sequence[Sequence[str]] = CHOICES) -> WordTable:
+def hindrances(names: Sequence[str] = HINDRANCES, choices: Sequence[Sequence[str]] = CHOICES) -> Table:
     """What each choice comes to where one of five targets cannot be had: a letter, words, how many modules are left loaded.
 
     >>> hindrances(["no-hardware"], [(), ("hard-dependencies",)]).rows
     [['a target whose hardware is absent', 'W works, 2 loaded', 'R refused, 2 loaded']]
     """
     heads = ["", *(PROPOSALS[chosen[0]].label if chosen else "6.1 as it is" for chosen in choices)]
-    known = stories()
-    return WordTable(
-        heads, [[known[name].title, *(_end(simulate(name, "6.1", chosen)) for chosen in choices)] for name in names]
-    )
+    ends = {name: [_end(simulate(name, "6.1", chosen)) for chosen in choices] for name in names}
+    return Table(heads, [[stories()[name].title, *cells] for name, cells in ends.items()])
 
 
 def _end(story: Recording) -> str:
-    kind = outcome_of(story).kind
-    return f"{KINDS[kind]} {WORDS[kind]}, {len(story[-1].modules or ())} loaded"
+    ending = ENDINGS[outcome_of(story).kind]
+    return f"{ending.letter} {ending.words}, {len(story[-1].modules or ())} loaded"
 
 
-def in_force(story: Recording) -> WordTable:
+def in_force(story: Recording) -> Table:
     """After each command: its errno, the loaded modules, and the livepatches that are in force.
 
     >>> in_force(simulate("race", "6.1", ["split-per-object"])).rows[-1][2:]
     ['livepatch_cumul1__nfsd_demo nfsd_demo', 'livepatch_cumul1__nfsd_demo']
     """
     rows = [[f"`{step.command}`", str(step.errno), _names(step), _enabled(step)] for step in story]
-    return WordTable(("command", "errno", "loaded", "in force"), rows)
+    return Table(("command", "errno", "loaded", "in force"), rows)
 
 
 def _names(step: Step) -> str:
-    marked = (row["name"] + " (Coming)" * (row["state"] == "Loading") for row in step.modules or ())
-    return " ".join(marked) or "nothing"
+    coming = {"Loading": " (Coming)"}
+    return " ".join(row["name"] + coming.get(row["state"], "") for row in step.modules or ()) or "nothing"
 
 
 def _enabled(step: Step) -> str:
-    found = [name for name, told in (step.livepatch or {}).items() if str(told.get("enabled")) == "1"]
+    found = [name for name, shown in (step.livepatch or {}).items() if str(shown.get("enabled")) == "1"]
     return " ".join(found) or "nothing"
 
 
-def could_go() -> WordTable:
+def could_go() -> Table:
     """What late patching costs on 6.1.192: what could go without it, and for comparison what two series added.
 
     >>> [row[1] for row in could_go().rows][:3]
@@ -76,16 +75,16 @@ def could_go() -> WordTable:
     for proposal in ("clear-checked", "split-per-object"):
         cost = next(cost for cost in costs if proposal in cost.proposals)
         rows.append([f"for comparison: {cost.item}", f"+{cost.added} −{cost.removed}", "", cost.note])
-    return WordTable(("", "lines", "of them code", "for instance"), rows)
+    return Table(("", "lines", "of them code", "for instance"), rows)
 
 
 def _sum(numbers: Iterable[int | None]) -> int:
     return sum(number or 0 for number in numbers)
 
 
-def _first_items(costs: Sequence[object]) -> str:
-    largest = sorted(costs, key=lambda cost: -(getattr(cost, "removed", 0) or 0))
-    return ", ".join(f"`{getattr(cost, 'item', '')}`" for cost in largest[:3]) + ", …"
+def _first_items(costs: Sequence[Cost]) -> str:
+    largest = sorted(costs, key=lambda cost: -(cost.removed or 0))
+    return ", ".join(f"`{cost.item}`" for cost in largest[:3]) + ", …"
 
 
 # -- the exercise's data ---------------------------------------------------------------------------------------------------
@@ -111,10 +110,8 @@ def customers(seed: int = 1) -> pd.DataFrame:
     """
     import pandas as pd
 
-    there: Shop = shop(seed)
-    return pd.DataFrame(
-        [(name, module) for name, uses in there.uses.items() for module in uses], columns=["customer", "uses"]
-    )
+    rows = [(name, module) for name, uses in shop(seed).uses.items() for module in uses]
+    return pd.DataFrame(rows, columns=["customer", "uses"])
 
 
 def patched(seed: int = 1) -> pd.Series[str]:

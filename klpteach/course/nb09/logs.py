@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from ...model.recording import Recording
-from ...scenarios.simulate import GONE, PATCH, TARGET, Scenario, simulate
+from ...scenarios.scenario import GONE, PATCH, TARGET, Scenario
+from ...scenarios.simulate import simulate
 
 CAUSES: Mapping[str, str] = {
     "a": "a callback of the livepatch said no",
@@ -55,8 +56,8 @@ def _shown(story: Recording) -> Iterator[str]:
         yield from (line for line in step.lines if line.startswith(("livepatch: ", "module: ", "WARNING: ")))
 
 
-def _reloads(rng: random.Random, between: str = "") -> list[str]:
-    return [GONE, *[f"insmod {between}.ko"] * bool(between), TARGET] * rng.randint(0, 2)
+def _reloads(rng: random.Random) -> list[str]:
+    return rng.randint(0, 2) * [GONE, TARGET]
 
 
 def _callback(rng: random.Random) -> Iterator[str]:

@@ -10,9 +10,10 @@ from ...discussion.thread import read_timeline
 from ...fleet import Fleet, run_fleet
 from ...model.policy import why_impossible
 from ...scenarios.simulate import simulate
+from ..choices import ASKS, every_story
 from ..exercise import Exercise, Problem
-from ..question import Question
-from .designs import ASKS, KERNELS, Wishes, satisfying, told, tried, unmet, wishes
+from ..question import questions
+from .designs import KERNELS, Wishes, in_words, satisfying, unmet, wishes
 from .logs import CAUSES, Log, log
 
 TITLE = "stability or flexibility"
@@ -33,26 +34,26 @@ def second_try_on_6_12() -> str:
 def third_move() -> str:
     """How the third move ends where the table of stubs ends with its page: "loads", "refused" or "oops"."""
     last = simulate("edge", "6.12", arch="ppc64le")[-1]
-    return "oops" if last.oops else "refused" if last.errno else "loads"
+    if last.oops:
+        return "oops"
+    return "refused" if last.errno else "loads"
 
 
 def late_without_late_patching() -> str:
     """What becomes of a target that comes after a livepatch which leaves out late modules."""
     last = simulate("target-later", "6.12", ["no-late-patching"])[-1]
-    return (
-        "refused"
-        if last.errno
-        else "told"
-        if any("nfsd_demo" in line and "livepatch" in line for line in last.lines)
-        else "silent"
-    )
+    if last.errno:
+        return "refused"
+    return "told" if any("nfsd_demo" in line and "livepatch" in line for line in last.lines) else "silent"
 
 
 def stars_left() -> str:
     """In how many cells of the table clear-checked and reuse-stub together leave something to wish for: a range."""
-    cells = [row for kernel in KERNELS for row in tried(("clear-checked", "reuse-stub"), *kernel)]
+    cells = [row for kernel in KERNELS for row in every_story(("clear-checked", "reuse-stub"), *kernel)]
     bad = sum(not row.as_wished for row in cells)
-    return "none" if not bad else "few" if bad < 10 else "many"
+    if not bad:
+        return "none"
+    return "few" if bad < 10 else "many"
 
 
 def who_runs_unpatched() -> str:
@@ -62,98 +63,80 @@ def who_runs_unpatched() -> str:
     return {(True, True): "both", (True, False): "depend", (False, True): "late"}.get((depend, late), "none")
 
 
-QUESTIONS = {
-    "which-release": Question(
-        "The mail is of August 2019. In which release does an x86_64 kernel first load the module again?",
-        {
-            "5.4": "5.4, that autumn: the RFC was there",
-            "5.8": "5.8, the next summer, with the great cleaning",
-            "6.3": "6.3, in 2023",
-            "never": "None",
-        },
-        release_of_the_fix,
-        {
-            "5.4": "The first patch of the RFC went in that autumn, and the second waited for a better answer.",
-            "5.8": "5.8 settled what belongs to vmlinux. What belongs to a module stayed late, and stayed written.",
-            "6.3": "Three and a half years: two versions by one author, nine by another.",
-            "never": "It is merged. Whether that ends the bug is the next question.",
-        },
-        {"6.3": "6.3, three and a half years later", "never": "none"},
-    ),
-    "second-try-on-6.12": Question(
-        "6.12, with the fix. Two livepatches wait for nfsd_demo; the second wants a function that it does not have. "
-        "`insmod nfsd_demo.ko` ends with −22, and a line that names the function. You do the same once more. The errno?",
-        {"-22": "−22 again: the function is still missing", "-8": "−8: existing value is nonzero", "0": "0: it loads"},
-        second_try_on_6_12,
-        {
-            "-22": "So it should be. But the second try does not get as far as the missing function.",
-            "-8": "The second livepatch had written its relocations before its function was looked up, and nobody cleared them.",
-            "0": "Nothing has been mended in between.",
-        },
-        {"-8": "−8, and the cause is hidden", "-22": "−22 again", "0": "0"},
-    ),
-    "third-move": Question(
-        "ppc64le, 6.12. This table of stubs has seven slots, and ends where its page ends. The livepatch needs one more with "
-        "each move of its target. Two moves went well; all seven are taken. The third?",
-        {
-            "loads": "It loads: old stubs are used again",
-            "refused": "It is refused with −2",
-            "oops": "The kernel oopses",
-        },
-        third_move,
-        {
-            "loads": "A stub is found by the address it leads to. Nobody asks for the old address again.",
-            "refused": "That is how it ends where memory goes on behind the table. Here the search for a free slot reads behind it.",
-            "oops": "The search reads the next slot before it asks whether there is one. Behind it nothing is mapped.",
-        },
-        {"oops": "an oops", "refused": "−2", "loads": "it loads"},
-    ),
-    "late-without-late-patching": Question(
-        "The livepatch for nfsd_demo is enabled and leaves out what is not loaded. Now nfsd_demo is loaded. What does the kernel say?",
-        {
-            "told": "It loads, and a line says that it is not patched",
-            "silent": "It loads, and no line says anything",
-            "refused": "It is refused",
-        },
-        late_without_late_patching,
-        {
-            "told": "Somebody would have to write that line, and to keep the list of what was left out.",
-            "silent": "Leaving out means forgetting. The module comes up with the bug that the livepatch is for.",
-            "refused": "That is the other half of the idea, and a proposal of its own.",
-        },
-        {"silent": "not a word", "told": "it says so", "refused": "it is refused"},
-    ),
-    "stars-left": Question(
-        "Take 6.3's clearing on x86_64, and let ppc64le keep its stubs. The model tells every story on four kernels under that "
-        "mix. How often is something left to wish for?",
-        {"none": "Never", "few": "In fewer than ten", "many": "In ten or more"},
-        stars_left,
-        {
-            "none": "Two stories have no answer in it, and one that ppc64le never had.",
-            "few": "What is left: a load that fails half way, a stranger, and on ppc64le a damaged file.",
-            "many": "It was many for the kernel as released on 6.1.",
-        },
-        {"few": "in fewer than ten", "none": "never", "many": "in ten or more"},
-    ),
-    "who-runs-unpatched": Question(
-        "A year of many machines. Under which of these two does a machine run code that its livepatch should have replaced: if "
-        "livepatches depend on their targets, or if modules that come late are left unpatched?",
-        {
-            "late": "Only where late modules are left unpatched",
-            "depend": "Only under dependencies",
-            "both": "Both",
-            "none": "Neither",
-        },
-        who_runs_unpatched,
-        {
-            "late": "That one says so itself. But a livepatch that cannot be loaded at all patches nothing.",
-            "depend": "Dependencies do it too; and the other one does it by its nature.",
-            "both": "One leaves out late modules. The other leaves out machines that lack one of its targets' hardware.",
-            "none": "Both give up something, and it is the fix.",
-        },
-        {"both": "both", "late": "late modules only", "depend": "dependencies only", "none": "neither"},
-    ),
-}
+QUESTIONS = questions(
+    """
+    which-release
+    The mail is of August 2019. In which release does an x86_64 kernel first load the module again?
+    - 5.4: 5.4, that autumn: the RFC was there
+      The first patch of the RFC went in that autumn, and the second waited for a better answer.
+    - 5.8: 5.8, the next summer, with the great cleaning
+      5.8 settled what belongs to vmlinux. What belongs to a module stayed late, and stayed written.
+    - 6.3: 6.3, in 2023 => 6.3, three and a half years later
+      Three and a half years: two versions by one author, nine by another.
+    - never: None
+      It is merged. Whether that ends the bug is the next question.
+
+    second-try-on-6.12
+    6.12, with the fix. Two livepatches wait for nfsd_demo; the second wants a function that it does not have. `insmod
+    nfsd_demo.ko` ends with −22, and a line that names the function. You do the same once more. The errno?
+    - -22: −22 again: the function is still missing
+      So it should be. But the second try does not get as far as the missing function.
+    - -8: −8: existing value is nonzero => −8, and the cause is hidden
+      The second livepatch had written its relocations before its function was looked up, and nobody cleared them.
+    - 0: 0: it loads
+      Nothing has been mended in between.
+
+    third-move
+    ppc64le, 6.12. This table of stubs has seven slots, and ends where its page ends. The livepatch needs one more with
+    each move of its target. Two moves went well; all seven are taken. The third?
+    - loads: It loads: old stubs are used again
+      A stub is found by the address it leads to. Nobody asks for the old address again.
+    - refused: It is refused with −2
+      That is how it ends where memory goes on behind the table. Here the search for a free slot reads behind it.
+    - oops: The kernel oopses => an oops
+      The search reads the next slot before it asks whether there is one. Behind it nothing is mapped.
+
+    late-without-late-patching
+    The livepatch for nfsd_demo is enabled and leaves out what is not loaded. Now nfsd_demo is loaded. What does the
+    kernel say?
+    - told: It loads, and a line says that it is not patched
+      Somebody would have to write that line, and to keep the list of what was left out.
+    - silent: It loads, and no line says anything => not a word
+      Leaving out means forgetting. The module comes up with the bug that the livepatch is for.
+    - refused: It is refused
+      That is the other half of the idea, and a proposal of its own.
+
+    stars-left
+    Take 6.3's clearing on x86_64, and let ppc64le keep its stubs. The model tells every story on four kernels under
+    that mix. How often is something left to wish for?
+    - none: Never
+      Two stories have no answer in it, and one that ppc64le never had.
+    - few: In fewer than ten => in fewer than ten
+      What is left: a load that fails half way, a stranger, and on ppc64le a damaged file.
+    - many: In ten or more
+      It was many for the kernel as released on 6.1.
+
+    who-runs-unpatched
+    A year of many machines. Under which of these two does a machine run code that its livepatch should have replaced:
+    if livepatches depend on their targets, or if modules that come late are left unpatched?
+    - late: Only where late modules are left unpatched
+      That one says so itself. But a livepatch that cannot be loaded at all patches nothing.
+    - depend: Only under dependencies
+      Dependencies do it too; and the other one does it by its nature.
+    - both: Both => both
+      One leaves out late modules. The other leaves out machines that lack one of its targets' hardware.
+    - none: Neither
+      Both give up something, and it is the fix.
+    """,
+    {
+        "which-release": release_of_the_fix,
+        "second-try-on-6.12": second_try_on_6_12,
+        "third-move": third_move,
+        "late-without-late-patching": late_without_late_patching,
+        "stars-left": stars_left,
+        "who-runs-unpatched": who_runs_unpatched,
+    },
+)
 
 
 # -- a log of 6.12 ----------------------------------------------------------------------------------------------------------
@@ -219,18 +202,17 @@ def _design(rng: random.Random) -> Problem:
     wanted = wishes(rng)
     good = satisfying(wanted)
     lines = "\n".join(f"    {ASKS[name].asks}: {WISHED[ASKS[name].wish]}" for name in wanted.stories)
-    bare = tried((), wanted.arch, wanted.release)
     return Problem(
         ask=f"A customer runs {wanted.release} on {wanted.arch} and wishes for this:\n\n{lines}\n\nDesign a fix: a list of "
         "proposals. It is tested in every story of that kernel, and must satisfy these.",
         answer=list(sorted(good, key=len)[0]),
         form='a list of proposals, like ["clear-relocations", "deny-removal"]',
         hints=(
-            f"As released: {told(unmet(wanted, ()))}. Begin with what mends that.",
+            f"As released: {in_words(unmet(wanted, ()))}. Begin with what mends that.",
             f"`kt.consequences_grid({wanted.arch!r}, {wanted.release!r})` has each proposal alone. Which columns have no * in these rows?",
         ),
         steps=(
-            f"The kernel as released: {told([row for row in bare if row.question in wanted.stories and not row.as_wished])}.",
+            f"The kernel as released: {in_words(unmet(wanted, ()))}.",
             *(f"{' + '.join(mix)}: all {len(wanted.stories)} come out as wished." for mix in good),
         ),
         judge=lambda answer: _judge_design(answer, wanted),
@@ -244,11 +226,11 @@ def _judge_design(answer: object, wanted: Wishes) -> str | None:
         return "Name at least one proposal."
     if reason := next(filter(None, (why_impossible(name, mix, wanted.arch) for name in mix)), None):
         return reason
-    missed, everything = unmet(wanted, mix), tried(mix, wanted.arch, wanted.release)
+    missed, everything = unmet(wanted, mix), every_story(mix, wanted.arch, wanted.release)
     if not missed:
         return None
     count = f"{sum(row.as_wished for row in everything)} of {len(everything)} stories come out as wished, but not these"
-    return f"{count}: {told(missed)}."
+    return f"{count}: {in_words(missed)}."
 
 
 EXERCISES = {"log-of-6.12": Exercise("a log of 6.12", _log), "design": Exercise("a fix for a customer", _design)}

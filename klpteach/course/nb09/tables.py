@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Sequence
 
 from ...discussion.consequences import Consequence
 from ...discussion.thread import read_timeline
 from ...fleet import Tally
 from ...model.policy import PROPOSALS
-from ...model.recording import Recording
-from ...reading.outcome import KINDS, MEANINGS
+from ...reading.outcome import ENDINGS
 from ...scenarios.recorded import evidence
-from ...scenarios.simulate import TARGET
-from ...views.bar_table import BarTable
-from ...views.fleet_table import COLUMNS, FLEXIBILITY
-from ...views.table import WordTable
-from .designs import ASKS, KERNELS, Mix, seen, tried
+from ...scenarios.scenario import TARGET
+from ...views.frames import COLUMNS, FLEXIBILITY
+from ...views.table import Table, bar_table
+from ..choices import ASKS, every_story
+from .designs import KERNELS, recording_of
 
 FORTY = ("6.1-stock", "6.1-clear", "6.1-tolerate", "6.1-reuse", "6.12-stock", "6.12-reuse")
-Cells = Mapping[tuple[tuple[str, str], str], Consequence]
 YEAR = ("refused loads", "days down", "refused removals", "not asked for", "unpatched")
 
 
-def what_came(since: str = "2019-08-14", until: str = "2026") -> WordTable:
+def what_came(since: str = "2019-08-14", until: str = "2026") -> Table:
     """The timeline between two dates: date, what, in which release, commit, who.
 
     >>> [row[3] for row in what_came("2023", "2024").rows]
@@ -33,83 +31,73 @@ def what_came(since: str = "2019-08-14", until: str = "2026") -> WordTable:
         for event in read_timeline()
         if since <= event.date < until
     ]
-    return WordTable(("when", "who", "what", "release", "commit"), rows)
+    return Table(("when", "who", "what", "release", "commit"), rows)
 
 
-def forty_moves(kernels: Sequence[str] = FORTY) -> WordTable:
+def forty_moves(kernels: Sequence[str] = FORTY) -> Table:
     """Forty reloads at other addresses on real ppc64le kernels: how many worked, and the table of stubs at the end.
 
     >>> forty_moves(["6.12-stock", "6.12-reuse"]).rows
     [['6.12 unmodified', '1 of 40', '11 of 11', '1'], ['6.12 with reuse', '40 of 40', '8 of 11', '0']]
     """
     heads = ("ppc64le kernel", "reloads that worked", "slots in use", "stubs behind the end")
-    return WordTable(heads, [_forty(name) for name in kernels])
+    return Table(heads, [_forty(name) for name in kernels])
 
 
 def _forty(name: str) -> list[str]:
-    ends = {True: "LOADS", False: "STUBS"}["reuse" in name]
-    story = evidence(f"moved-40--{name}--{ends}", "ppc64le")
+    story = evidence(f"moved-40--{name}--{'LOADS' if 'reuse' in name else 'STUBS'}", "ppc64le")
     loads = [step for step in story if step.command.lstrip("~") == TARGET][1:]
     release, _, variant = name.partition("-")
-    last = _last_table(story)
+    last = [table for step in story for table in (step.stubs or {}).values()][-1]
     worked = f"{sum(step.errno == 0 for step in loads)} of {len(loads)}"
     words = "unmodified" if variant == "stock" else f"with {variant}"
     return [f"{release} {words}", worked, f"{last['used']} of {last['num_stubs']}", str(last["past_end_used"])]
 
 
-def _last_table(story: Recording) -> dict[str, int]:
-    tables = [table for step in story for table in (step.stubs or {}).values()]
-    return dict(tables[-1])
+def in_every_story(*proposals: str) -> Table:
+    """A choice of proposals in every story on four kernels: a letter, * for what nobody wishes, ● where a real kernel did it.
 
-
-def in_every_story(*mix: str) -> WordTable:
-    """A mix of proposals in every story on four kernels: a letter, * for what nobody wishes, ● where a real kernel did it.
-
-    A proposal that an architecture does not know is left out there. Errors: PolicyError for an impossible mix.
+    A proposal that an architecture does not know is left out there. Errors: PolicyError for an impossible choice.
 
     >>> in_every_story("clear-checked").rows[0]
     ['reload at the same address', 'W', 'W ●', 'R* ●', 'W ●']
     """
-    cells = {(k, row.question): row for k in KERNELS for row in tried(mix, *k)}
+    cells = {(kernel, row.question): row for kernel in KERNELS for row in every_story(proposals, *kernel)}
+    real = {(kernel, key) for kernel, key in cells if recording_of(proposals, *kernel, key)}
     rows = [
-        [question.asks, *(_letter(mix, kernel, key, cells) for kernel in KERNELS)]
+        [question.asks, *(_cell(cells.get((kernel, key)), (kernel, key) in real) for kernel in KERNELS)]
         for key, question in ASKS.items()
         if any((kernel, key) in cells for kernel in KERNELS)
     ]
     starred = [number for number, row in enumerate(rows) if any("*" in cell for cell in row)]
-    return WordTable(["", *(f"{arch} {release}" for arch, release in KERNELS)], rows, _caption(mix, cells), starred)
+    found = {row.kind for row in cells.values()}
+    letters = "; ".join(f"{ENDINGS[kind].letter} {ENDINGS[kind].meaning}" for kind in ENDINGS if kind in found)
+    title = " + ".join(map(_label, proposals)) or "as released"
+    caption = f"{title}. {letters}. *: not as wished. ●: a real kernel was recorded ({len(real)} of {len(cells)})."
+    return Table(["", *(f"{arch} {release}" for arch, release in KERNELS)], rows, caption, starred)
 
 
-def _letter(mix: Mix, kernel: tuple[str, str], key: str, cells: Cells) -> str:
-    row = cells.get((kernel, key))
+def _cell(row: Consequence | None, recorded: bool) -> str:
     if row is None:
         return ""
-    return KINDS[row.kind] + "*" * (not row.as_wished) + " ●" * (seen(mix, *kernel, key) is not None)
+    star, dot = "" if row.as_wished else "*", " ●" if recorded else ""
+    return f"{ENDINGS[row.kind].letter}{star}{dot}"
 
 
-def _caption(mix: Mix, cells: Cells) -> str:
-    kinds = [kind for kind in KINDS if any(row.kind == kind for row in cells.values())]
-    letters = "; ".join(f"{KINDS[kind]} {MEANINGS[kind]}" for kind in kinds)
-    recorded = sum(seen(mix, *kernel, key) is not None for kernel, key in cells)
-    title = " + ".join(_labels(mix)) or "as released"
-    return f"{title}. {letters}. *: not as wished. ●: a real kernel was recorded ({recorded} of {len(cells)})."
+def _label(name: str) -> str:
+    proposal = PROPOSALS[name]
+    return f"{proposal.label} ({proposal.arch} only)" if proposal.arch else proposal.label
 
 
-def _labels(mix: Iterable[str]) -> Iterator[str]:
-    for name in mix:
-        arch = PROPOSALS[name].arch
-        yield f"{PROPOSALS[name].label} ({arch} only)" if arch else PROPOSALS[name].label
-
-
-def year(tallies: Sequence[Tally], columns: Sequence[str] = YEAR, per: int = 100) -> BarTable:
+def year(tallies: Sequence[Tally], columns: Sequence[str] = YEAR, per: int = 100) -> Table:
     """What a year did to so many machines, a row a choice. Striped bars: something is forbidden, forced or left open.
 
     >>> from klpteach.fleet import Fleet, run_fleet
-    >>> year(run_fleet(Fleet(machines=50, days=9, mixes=((),))), ["refused removals"]).rows
-    [('as it is', [0.0])]
+    >>> year(run_fleet(Fleet(machines=50, days=9, mixes=((),))), ["refused removals"]).rows[0][1].value
+    0.0
     """
     heads = [(name, "striped" if name in FLEXIBILITY else "solid") for name in columns]
     rows = [(tally.name, [per * tally.per_machine(COLUMNS[name][0]) for name in columns]) for tally in tallies]
     days = tallies[0].days if tallies else 0
     said = "; ".join(f"{name}: {COLUMNS[name][1]}" for name in columns)
-    return BarTable(heads, rows, f"For {per} machines in {days} days. {said}.")
+    return bar_table(heads, rows, f"For {per} machines in {days} days. {said}.")

@@ -7,18 +7,8 @@ from collections.abc import Iterable, Mapping
 import pandas as pd
 
 from ...model.recording import Recording
-from ...reading.outcome import KINDS, outcome_of
+from ...reading.outcome import ENDINGS, outcome_of
 from ...scenarios.simulate import simulate
-
-WORDS = {
-    "oops": "oops",
-    "corrupt": "memory corrupted",
-    "unpatched": "runs unpatched",
-    "refused": "refused",
-    "pinned": "cannot be removed",
-    "loads-more": "loads more modules",
-    "works": "works",
-}
 
 
 def costs(stories: Mapping[str, str], kernels: Mapping[str, tuple[str, Iterable[str]]]) -> pd.DataFrame:
@@ -35,5 +25,5 @@ def costs(stories: Mapping[str, str], kernels: Mapping[str, tuple[str, Iterable[
 
 
 def _cell(recording: Recording) -> str:
-    kind = outcome_of(recording).kind
-    return f"{KINDS[kind]} {WORDS[kind]}"
+    ending = ENDINGS[outcome_of(recording).kind]
+    return f"{ending.letter} {ending.words}"

@@ -1,4 +1,4 @@
-"""The kinds of slide: words, a vote, the live explorer. Each is a widget, and a list of still pictures for a page without a kernel."""
+"""The kinds of slide: words, a vote, the live explorer. Each is a widget, and still pictures for a page without a kernel."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from ...views.explorer import panes as html
 from ...views.explorer import two_kernels as comparison
 from ...views.explorer.explorer import Explorer
 from ...views.reply import Reply, inline
+from ...views.shown import Shown
 from ..prediction import Prediction
 from ..question import Question
 from .stage import head_html, stage_style
 
-PLAIN = {"description_width": "initial"}
 Kernels = Mapping[str, tuple[str, Iterable[str]]]  # what the audience reads -> release and proposals
 
 
@@ -72,7 +72,7 @@ class Choice:
             button.description = f"{'●' if key == self.value else '○'} {label}"
 
 
-class Slide:
+class Slide(Shown):
     """One idea: a title, a sentence, Back and Next. cut is the shortest talk, in minutes, that it belongs to."""
 
     css = "klp-idea"
@@ -120,8 +120,8 @@ class Slide:
         """The slide as pages without a kernel, in the order in which Next shows them."""
         return [self.words()]
 
-    def twin(self) -> str:
-        """The slide in a saved notebook: HTML that passes a sanitizer."""
+    def saved(self) -> str:
+        """What is below the title in a saved notebook: HTML that passes a sanitizer."""
         return self.words()
 
     def plain(self) -> str:
@@ -129,16 +129,14 @@ class Slide:
             return "\n".join(f"- {point}" for point in self.show)
         return str(self.show)
 
-    def __repr__(self) -> str:
+    def to_text(self) -> str:
         return "\n".join(part for part in (self.title, self.text, self.plain()) if part)
 
-    def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
-        """The widget for a live page, and the slide as HTML and as text for a saved notebook."""
-        bundle = self.view._repr_mimebundle_()
-        data: dict[str, Any] = dict(bundle[0] if isinstance(bundle, tuple) else bundle or {})
-        data["text/html"] = head_html(self.title, self.text, f"{self.cut} minutes and longer") + self.twin()
-        data["text/plain"] = repr(self)
-        return data
+    def to_html(self) -> str:
+        return head_html(self.title, self.text, f"{self.cut} minutes and longer") + self.saved()
+
+    def to_widget(self) -> Any:
+        return self.view
 
 
 class Vote(Slide):
@@ -161,20 +159,20 @@ class Vote(Slide):
         return self.choices.buttons[0]
 
     def _committed(self) -> None:
-        self.reply.value = self._said(self.question.reply(self.choices.value))
+        self.reply.value = self._html_of(self.question.reply(self.choices.value))
         self.next.focus()
 
     @staticmethod
-    def _said(reply: Reply) -> str:
-        return f'<div class="klp-words">{reply._repr_html_()}</div>'
+    def _html_of(reply: Reply) -> str:
+        return f'<div class="klp-words">{reply.to_html()}</div>'
 
     def stills(self) -> list[str]:
         options = "".join(f"<li>{inline(label)}</li>" for label in self.question.options.values())
         asked = f'<div class="klp-words"><ul>{options}</ul></div>'
-        return [asked, asked + self._said(self.question.reply(self.question.answer()))]
+        return [asked, asked + self._html_of(self.question.reply(self.question.answer()))]
 
-    def twin(self) -> str:
-        return str(Prediction(self.name, self.question)._repr_mimebundle_()["text/html"])
+    def saved(self) -> str:
+        return Prediction(self.name, self.question).to_html()
 
     def plain(self) -> str:
         return "\n".join(f"{key}: {label}" for key, label in self.question.options.items())
@@ -202,10 +200,10 @@ class Live(Slide):
         self.compare = w.Checkbox(False, description="Compare", indent=False, layout=w.Layout(width="auto"))
         self.compare.add_class("klp-compare")
         self.compare.layout.display = None if len(self.kernels) > 1 else "none"
-        self.more = w.Checkbox(False, description="All controls", indent=False, layout=w.Layout(width="auto"))
+        more = w.Checkbox(False, description="All controls", indent=False, layout=w.Layout(width="auto"))
         self.compare.observe(lambda _: self._switched(keep=True), "value")
-        self.more.observe(lambda change: setattr(tools.layout, "display", None if change["new"] else "none"), "value")
-        return [self.row(self.kernel.view, self.compare, self.more), tools, picture]
+        more.observe(lambda change: setattr(tools.layout, "display", None if change["new"] else "none"), "value")
+        return [self.row(self.kernel.view, self.compare, more), tools, picture]
 
     def _switched(self, keep: bool = False) -> None:
         """Tell the story on the chosen kernel. The step stays where two kernels are compared, or when keep says so."""
@@ -228,15 +226,14 @@ class Live(Slide):
         return True
 
     def stills(self) -> list[str]:
-        told = [self._told(*kernel) for kernel in self.kernels.values()] or [self.explorer.history]
-        first, others = told[0], told[1:]
+        first, *others = [self._history(*kernel) for kernel in self.kernels.values()] or [self.explorer.history]
         alone = [html.explorer_html(first.recording, step, history=first) for step in range(len(first.recording))]
         return alone + [comparison.compare_html(first, other, len(first.recording) - 1) for other in others]
 
-    def _told(self, release: str, proposals: Iterable[str]) -> History:
+    def _history(self, release: str, proposals: Iterable[str]) -> History:
         return History(simulate(self.explorer.story.value, release, proposals, self.explorer.arch.value))
 
-    def twin(self) -> str:
+    def saved(self) -> str:
         return str(self.explorer._repr_mimebundle_()["text/html"])
 
     def plain(self) -> str:

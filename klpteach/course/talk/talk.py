@@ -6,10 +6,13 @@ with it. Back (Shift+Tab from Next) goes the same way back.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import ipywidgets as w
 
 from ...views.explorer.explorer import Explorer
 from ..notebooks import find_question
+from .costs import costs
 from .slides import Choice, Kernels, Live, Show, Slide, Vote
 
 CUTS = (20, 40)
@@ -39,6 +42,10 @@ class Talk:
         """An explorer on stage. kernels: what the arrow keys switch to, each a release and its proposals."""
         return self._add(Live(title, text, explorer, kernels or {}, cut))
 
+    def costs(self, title: str, text: str, stories: Mapping[str, str], kernels: Kernels, cut: int = min(CUTS)) -> Slide:
+        """A slide with the table of what each kernel comes to in each story (heading -> name)."""
+        return self.idea(title, text, costs(stories, kernels), cut)
+
     def _add(self, slide: Slide) -> Slide:
         if not self.slides or next(iter(self.slides)) == slide.title:
             self._open(slide)
@@ -52,7 +59,9 @@ class Talk:
         row = next(child for child in slide.view.children if isinstance(child, w.HBox))
         row.children = [*row.children, self.minutes.view]
         slide.view.add_class("klp-opening")
-        slide.next._view_count = 0  # ipywidgets counts the views from here on
+        slide.next._view_count = (
+            0  # not None: ipywidgets counts the views from here on, its only word that a page is there
+        )
         slide.next.observe(lambda change: change["new"] and not change["old"] and slide.next.focus(), "_view_count")
 
     def in_cut(self) -> list[Slide]:

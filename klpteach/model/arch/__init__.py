@@ -1,28 +1,21 @@
-"""One file an architecture: its relocation types as a table, and the kernel's loop over them."""
+"""One file an architecture: the hooks that the kernel leaves to arch/*/kernel/module*.c, and its constants."""
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 from ...errors import PolicyError
-from .base import Arch
+from ..image import Arch
+from .ppc64le import Ppc64le
+from .x86_64 import X86_64
 
-NAMES = ("x86_64", "ppc64le")
+ARCHITECTURES: dict[str, Arch] = {arch.name: arch for arch in (X86_64(), Ppc64le())}
 
 
-@lru_cache
 def of(name: str) -> Arch:
     """An architecture by the kernel's name for it. Errors: PolicyError, which says what there is.
 
     >>> of("x86_64").name
     'x86_64'
     """
-    if name == "x86_64":
-        from .x86_64 import X86_64
-
-        return X86_64()
-    if name == "ppc64le":
-        from .ppc64le import Ppc64le
-
-        return Ppc64le()
-    raise PolicyError(f"architecture {name!r} is not in the model; there are {' and '.join(NAMES)}.")
+    if name not in ARCHITECTURES:
+        raise PolicyError(f"architecture {name!r} is not in the model; there are {' and '.join(ARCHITECTURES)}.")
+    return ARCHITECTURES[name]

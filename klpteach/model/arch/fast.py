@@ -1,49 +1,115 @@
-"""Many ppc64le relocations at once, driven by the same table; the loop decides wherever one of them could fail."""
+"""Many relocations at once, driven by the same rows as the loops, which decide wherever one of them could fail.
+
+Each pass applies the whole section if nothing in it can go wrong; else it touches nothing and returns False: the loop knows
+the kernel's exact error, its order, and what is written by then.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...files.elf import ModuleFile
-from ...files.elf_h import SHN_LIVEPATCH, SHN_UNDEF
-from ...files.relocation_types import ENTRY, HOWTO, LD_TOC, LI_MASK, NOP, REL24, fits_call, local_entry_offset
-from .base import MASK64, Array
+from ...files.elf_h import EM_PPC64, EM_X86_64, SHN_LIVEPATCH, SHN_UNDEF
+from ...files.module_file import ModuleFile
+from ...files.relocation_types import (
+    ENTRY,
+    FORMULAS,
+    HOWTO_PPC64LE,
+    HOWTO_X86_64,
+    LD_TOC,
+    LI_MASK,
+    MASK64,
+    NOP,
+    REL24,
+    Howto,
+    fits_call,
+    local_entry_offset,
+    type_widths,
+)
+from ..image import Array, Loading
+from .ppc64le_section import Section
 from .stubs import FTRACE_INSNS, KERNEL_TOC, MAGIC, MPROFILE, STUB_INSNS, STUB_SIZE, StubTable
 
-if TYPE_CHECKING:
-    from .ppc64le import Section
-
 VECTOR_FROM = 64  # entries; below, the plain loop is faster than numpy
-_WIDTH, _MINUS_P, _MINUS_R2 = np.full(256, -1, "i8"), np.zeros(256, bool), np.zeros(256, bool)
-for _number, _row in HOWTO.items():
-    _WIDTH[_number], _MINUS_P[_number], _MINUS_R2[_number] = _row.width, _row.minus == "P", _row.minus == "r2"
+PLAIN = {kind: howto for kind, howto in HOWTO_PPC64LE.items() if kind not in (REL24, ENTRY)}
 _LOCAL = np.array([local_entry_offset(other) for other in range(256)], "u8")
+Field = tuple[Howto, Array, Array]  # a type, the offsets where it is used, the values that go there
 
 
-def apply(section: Section) -> bool:
-    """Apply the whole section if nothing in it can fail; else touch nothing and return False."""
-    rela = section.image.file.rela(section.index)
+def view(memory: Array, start: int, width: int) -> Array:
+    """Every position from `start` as an unaligned little-endian number: view[offset] is the `width` bytes from there."""
+    return np.ndarray((max(len(memory) - start - width + 1, 0),), f"<u{width}", memory, start, (1,))
+
+
+def independent(offset: Array, width: Array) -> bool:
+    """Whether all types are known (no width is negative) and no two entries touch the same bytes: then order is nothing."""
+    if (offset[1:] < offset[:-1]).any():
+        order = np.argsort(offset, kind="stable")
+        offset, width = offset[order], width[order]
+    return not ((width < 0).any() or (offset[1:] < offset[:-1] + width[:-1].astype("u8")).any())
+
+
+def fields(howtos: Mapping[int, Howto], rela: Array, S: Array, place: int, r2: int = 0) -> list[Field] | None:
+    """What goes where, for the types in howtos; None where a value does not fit."""
+    kinds, offset = rela["type"].astype("u1"), np.ascontiguousarray(rela["offset"])
+    sum, P = S + rela["addend"].view("u8"), offset + np.uint64(place)
+    found = []
+    for kind in np.flatnonzero(np.bincount(kinds)).tolist():
+        howto = howtos.get(kind)
+        if howto is None or not howto.width:
+            continue
+        rows = np.flatnonzero(kinds == kind)
+        value = howto.bits(FORMULAS[howto.formula](sum[rows], P[rows], r2))
+        value = np.broadcast_to(np.asarray(value, "u8"), rows.shape)  # r2 is one number
+        if howto.fits and not howto.fits(value).all():
+            return None
+        found.append((howto, offset[rows], value))
+    return found
+
+
+def apply_x86_64(me: Loading, relsec: int) -> bool:
+    image, rela = me.image, me.image.file.rela(relsec)
+    if len(rela) < VECTOR_FROM or int(rela["type"].max()) > 255:
+        return False
+    if not independent(rela["offset"], type_widths(EM_X86_64, -1)[rela["type"]]):
+        return False
+    target = int(image.file.shdrs["info"][relsec])
+    memory, S = image.bytes_of(target), image.symbols[rela["sym"]]
+    found = fields(HOWTO_X86_64, rela, S, image.address[target])
+    if found is None:
+        return False
+    if me.rules.check_zero and any(view(memory, 0, howto.width)[offset].any() for howto, offset, _ in found):
+        return False
+    for howto, offset, value in found:
+        view(memory, 0, howto.width)[offset] = value.astype(f"<u{howto.width}")
+    return True
+
+
+# -- ppc64le --------------------------------------------------------------------------------------------------------------
+
+
+def apply_ppc64le(section: Section) -> bool:
+    rela, image = section.file.rela(section.relsec), section.image
     if len(rela) < VECTOR_FROM or section.read_only or int(rela["type"].max()) > 255:
         return False
-    shndx = section.image.file.symtab["shndx"][rela["sym"]]
+    shndx = section.file.symtab["shndx"][rela["sym"]]
     calls = rela["type"] == REL24
-    external = calls & ((shndx == SHN_UNDEF) | (shndx == SHN_LIVEPATCH))
-    restored = external & ~_mprofile(section.image.file)[rela["sym"]] & _links(section, rela["offset"], calls)
-    if not _independent(section, rela, restored):
+    outside = calls & ((shndx == SHN_UNDEF) | (shndx == SHN_LIVEPATCH))
+    restored = outside & ~_mprofile(section.file)[rela["sym"]] & _links(section, rela["offset"], calls)
+    width = np.where(restored, 8, type_widths(EM_PPC64, -1)[rela["type"]])  # a call to elsewhere and the word after it
+    if not independent(rela["offset"], width) or int(rela["offset"].max()) + 8 > len(section.bytes) - section.start:
         return False
-    value = section.image.symbols[rela["sym"]] + rela["addend"].view("u8")
-    place = rela["offset"] + np.uint64(section.place)
-    fields = _fields(section, rela, value, place)
-    plan = _Calls(section, rela, value, place, calls, external, restored) if calls.any() else None
-    if fields is None or (plan and not plan.possible):
+    S = image.symbols[rela["sym"]]
+    found = fields(PLAIN, rela, S, section.place, section.r2)
+    plan = _Calls(section, rela[calls], S[calls], outside[calls], restored[calls]) if calls.any() else None
+    if found is None or (plan and not plan.possible):
         return False
-    for offset, new, width, mask in fields:
-        view = _view(section, width)
-        kept = view[offset] & np.array(~mask & (1 << 8 * width) - 1, f"<u{width}")
-        view[offset] = kept | (new & np.uint64(mask)).astype(f"<u{width}")
+    for howto, offset, value in found:
+        bytes_there = view(section.bytes, section.start, howto.width)
+        kept = bytes_there[offset] & np.array(~howto.mask & (1 << 8 * howto.width) - 1, f"<u{howto.width}")
+        bytes_there[offset] = kept | (value & np.uint64(howto.mask)).astype(f"<u{howto.width}")
     if plan:
         plan.write()
     for offset in rela["offset"][rela["type"] == ENTRY].tolist():
@@ -54,125 +120,85 @@ def apply(section: Section) -> bool:
 def _links(section: Section, offset: Array, calls: Array) -> Array:
     """Which calls are branches that come back: is_relative_link_branch()."""
     link = calls.copy()
-    word = _view(section, 4)[offset[calls]]
+    word = view(section.bytes, section.start, 4)[offset[calls]]
     link[calls] = np.isin(word >> 26, (16, 18)) & (word & 3 == 1)
     return link
-
-
-def _independent(section: Section, rela: Array, restored: Array) -> bool:
-    """Whether all types are known and no two entries touch the same bytes: then their order does not matter."""
-    width = np.where(restored, 8, _WIDTH[rela["type"]])  # a call to elsewhere and the word after it
-    order = np.argsort(rela["offset"], kind="stable")
-    offset, width = rela["offset"][order], width[order]
-    if (width < 0).any() or int(offset[-1]) + 8 > len(section.bytes) - section.start:
-        return False
-    return not (offset[1:] < offset[:-1] + width[:-1].astype("u8")).any()
-
-
-def _fields(section: Section, rela: Array, value: Array, place: Array) -> list[tuple[Array, Array, int, int]] | None:
-    """(offsets, bits, width, mask) for every plain type; None where a value does not fit."""
-    kinds = rela["type"]
-    based = value - np.where(_MINUS_P[kinds], place, np.uint64(0))
-    based -= np.where(_MINUS_R2[kinds], np.uint64(section.r2), np.uint64(0))
-    found = []
-    for number, howto in HOWTO.items():
-        rows = np.flatnonzero(kinds == number) if number not in (REL24, ENTRY) and howto.width else ()
-        if not len(rows):
-            continue
-        one = np.full(len(rows), section.r2, "u8") if howto.name == "R_PPC64_TOC" else based[rows]
-        if howto.fits and not howto.fits(one).all():
-            return None
-        found.append((rela["offset"][rows], howto.bits(one), howto.width, howto.mask))
-    return found
 
 
 class _Calls:
     """All calls of a section: which stub each takes, and whether anything could be refused."""
 
-    def __init__(
-        self, section: Section, rela: Array, value: Array, place: Array, calls: Array, external: Array, restored: Array
-    ) -> None:
-        self.section, self.offset = section, rela["offset"][calls]
-        outside, symbols = external[calls], rela["sym"][calls]
-        self.word = _view(section, 4)[self.offset]
-        mprofile = _mprofile(section.image.file)[symbols] & outside
-        target = value[calls] + np.where(outside, np.uint64(0), _LOCAL[section.image.file.symtab["other"][symbols]])
-        self.stubs: _NewStubs = _NewStubs(section, target[outside], mprofile[outside], symbols[outside])
-        if self.stubs.possible:
+    def __init__(self, section: Section, rela: Array, S: Array, outside: Array, restored: Array) -> None:
+        self.words = view(section.bytes, section.start, 4)
+        self.offset, symbols = rela["offset"], rela["sym"]
+        target = S + rela["addend"].view("u8")
+        target[~outside] += _LOCAL[section.file.symtab["other"][symbols[~outside]]]
+        self.stubs = _NewStubs(section, target[outside], symbols[outside])
+        self.after = self.offset[restored] + np.uint64(4)
+        word = self.words[self.after]
+        expected = (word == NOP) | ((word == LD_TOC) & section.rules.tolerate_r2)
+        self.possible = self.stubs.possible and bool(expected.all())
+        if self.possible:
             target[outside] = self.stubs.address
-        self.distance = target - place[calls]
-        self.restored = rela["offset"][restored] + np.uint64(4)
-        after = _view(section, 4)[self.restored]
-        expected = (after == NOP) | ((after == LD_TOC) & section.rules.tolerate_r2)
-        self.possible = self.stubs.possible and bool(fits_call(self.distance).all() and expected.all())
+            self.distance = target - self.offset - np.uint64(section.place)
+            self.possible = bool(fits_call(self.distance).all())
 
     def write(self) -> None:
         self.stubs.write()
-        view = _view(self.section, 4)
         low = (self.distance & np.uint64(LI_MASK)).astype("<u4")
-        view[self.offset] = (self.word & np.uint32(~LI_MASK & 0xFFFFFFFF)) | low
-        view[self.restored] = LD_TOC
+        self.words[self.offset] = (self.words[self.offset] & np.uint32(~LI_MASK & 0xFFFFFFFF)) | low
+        self.words[self.after] = LD_TOC
 
 
 class _NewStubs:
     """The stubs that a section's calls need: shared by address, new ones in the order of their first call."""
 
-    def __init__(self, section: Section, addr: Array, mprofile: Array, symbols: Array) -> None:
+    def __init__(self, section: Section, addr: Array, symbols: Array) -> None:
         self.table: StubTable = section.table
         table = self.table
-        shndx = section.image.file.symtab["shndx"][symbols]
-        own_ways = section.rules.stubs == "count" or (section.rules.stubs == "reuse" and (shndx == SHN_LIVEPATCH).any())
+        livepatch = (section.file.symtab["shndx"][symbols] == SHN_LIVEPATCH).any()
+        own_ways = section.rules.stubs == "count" or (section.rules.stubs == "reuse" and livepatch)
         unique, first, inverse = np.unique(addr, return_index=True, return_inverse=True)
         funcdata = table.funcdata[: table.slots]
         free = np.flatnonzero(funcdata == 0)
         self.used: int = int(free[0]) if len(free) else table.slots
         known = {address: slot for slot, address in reversed(list(enumerate(funcdata[: self.used].tolist())))}
         slots = np.zeros(len(unique), "u8")
-        self.new: list[int] = []
+        new: list[int] = []
         for at in np.argsort(first).tolist():
             slot = known.get(int(unique[at]))
             if slot is None:
-                slot = self.used + len(self.new)
-                self.new.append(at)
+                slot = self.used + len(new)
+                new.append(at)
             slots[at] = slot
-        self.new_addr, self.new_mprofile = unique[self.new], mprofile[first[self.new]] if self.new else mprofile[:0]
+        self.addr = unique[new]
+        self.mprofile = _mprofile(section.file)[symbols[first[new]]]
         self.address: Array = np.uint64(table.address) + slots[inverse] * np.uint64(STUB_SIZE)
-        full = self.used + len(self.new) > table.slots or table.slots > len(table.funcdata)
+        full = self.used + len(new) > table.slots or table.slots > len(table.funcdata)
         far = (table.address - table.r2 + (1 << 30)) & MASK64 > 1 << 31
         self.possible: bool = not (own_ways or full or far or (addr == 0).any())
 
     def write(self) -> None:
-        if len(self.new):
-            _write_stubs(self.table, self.used, self.new_addr, self.new_mprofile)
-
-
-def _write_stubs(table: StubTable, slot: int, addr: Array, mprofile: Array) -> None:
-    """create_stub() for consecutive slots."""
-    start = table.offset + slot * STUB_SIZE
-    body = table.memory[start : start + len(addr) * STUB_SIZE]
-    rows = np.frombuffer(body.tobytes(), "<u4").reshape(len(addr), STUB_SIZE // 4).copy()
-    at = np.uint64(table.at(slot)) + np.arange(len(addr), dtype="u8") * np.uint64(STUB_SIZE)
-    for chosen, words, distance in (
-        (~mprofile, STUB_INSNS, at - np.uint64(table.r2)),
-        (mprofile, FTRACE_INSNS, addr - np.uint64(KERNEL_TOC)),
-    ):
-        first = int(words is FTRACE_INSNS)
-        low = distance[chosen]
-        rows[chosen, : len(words)] = words
-        rows[chosen, first] |= (((low + np.uint64(0x8000)) >> np.uint64(16)) & np.uint64(0xFFFF)).astype("<u4")
-        rows[chosen, first + 1] |= (low & np.uint64(0xFFFF)).astype("<u4")
-    rows[:, 7] = MAGIC
-    rows[:, 8:] = addr.astype("<u8").view("<u4").reshape(len(addr), 2)
-    body[:] = rows.view("u1").reshape(-1)
+        """create_stub() for consecutive slots."""
+        table, count = self.table, len(self.addr)
+        start = table.offset + self.used * STUB_SIZE
+        body = table.memory[start : start + count * STUB_SIZE]
+        rows = np.frombuffer(body.tobytes(), "<u4").reshape(count, STUB_SIZE // 4).copy()
+        at = np.uint64(table.at(self.used)) + np.arange(count, dtype="u8") * np.uint64(STUB_SIZE)
+        for chosen, insns, first, distance in (
+            (~self.mprofile, STUB_INSNS, 0, at - np.uint64(table.r2)),
+            (self.mprofile, FTRACE_INSNS, 1, self.addr - np.uint64(KERNEL_TOC)),
+        ):
+            low = distance[chosen]
+            rows[chosen, : len(insns)] = insns
+            rows[chosen, first] |= (((low + np.uint64(0x8000)) >> np.uint64(16)) & np.uint64(0xFFFF)).astype("<u4")
+            rows[chosen, first + 1] |= (low & np.uint64(0xFFFF)).astype("<u4")
+        rows[:, 7] = MAGIC
+        rows[:, 8:] = self.addr.astype("<u8").view("<u4").reshape(count, 2)
+        body[:] = rows.view("u1").reshape(-1)
 
 
 @lru_cache(maxsize=64)
 def _mprofile(file: ModuleFile) -> Array:
     """By symbol index: whether its name is one of the profiler's, whose calls need no r2 back."""
     return np.array([name in MPROFILE for name in file.symbol_names], bool)
-
-
-def _view(section: Section, width: int) -> Array:
-    """Every position of the section as an unaligned little-endian number: view[offset] is the `width` bytes from offset."""
-    room = len(section.bytes) - section.start - width + 1
-    return np.ndarray((max(room, 0),), f"<u{width}", section.bytes, section.start, (1,))

@@ -5,17 +5,18 @@ Every relocation section is sorted in place, .stubs gets its size, and undefined
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
-from ...files.elf import ModuleFile
 from ...files.elf_h import SHN_ABS, SHN_UNDEF, SHT_RELA
-from .base import Array
-from .heapsort import heapsort
+from ...files.module_file import ModuleFile
+from ...files.relocation_types import REL24
+from ..image import Array
 from .stubs import STUB_SIZE
 
-R_PPC_REL24 = 10
 FTRACE_STUBS = 2  # ftrace_caller, ftrace_regs_caller
 EXACT_UP_TO = 1 << 14  # entries; a longer section with equal entries is sorted stably where nothing depends on it
 
@@ -25,6 +26,11 @@ class LoaderCopy(ModuleFile):
 
     terminator: the empty slot that ends the search in the table of stubs, 1 or 0.
     """
+
+    # Why the loader sorts: .stubs is a section of a fixed size, so before anything is placed it must know how many different
+    # functions the calls go to. It sorts each section by symbol and addend, descending, and counts where the next entry
+    # differs from the last (count_relocs()). Nobody sorts it back. So relocations are applied in this order and not in
+    # that of the file: stubs are made in it, and of two bad entries it decides which is named.
 
     def __init__(self, file: ModuleFile, double_pop: bool, terminator: int) -> None:
         kept = {k: v for k, v in vars(file).items() if k not in ("extents", "symbol_names", "klp")}
@@ -54,14 +60,12 @@ class LoaderCopy(ModuleFile):
         Simplified: a section of more than EXACT_UP_TO entries keeps equal ones in the order of the file.
         """
         entries = self.rela(index)
-        if (
-            len(entries) > EXACT_UP_TO
-            or not (entries[["type", "sym", "addend"]][1:] == entries[["type", "sym", "addend"]][:-1]).any()
-        ):
+        keys = entries[["type", "sym", "addend"]]
+        if len(entries) > EXACT_UP_TO or not (keys[1:] == keys[:-1]).any():
             return entries
         on_disk = self._on_disk.rela(index)
-        keys = [(-symbol, -kind, -addend) for _, kind, symbol, addend in on_disk.tolist()]
-        return on_disk[heapsort(keys, self._double_pop)]
+        ascending = [(-symbol, -kind, -addend) for _, kind, symbol, addend in on_disk.tolist()]
+        return on_disk[heapsort(ascending, self._double_pop)]
 
     def section_bytes(self, index: int) -> bytes:
         if self.extents[index][0] == SHT_RELA:
@@ -99,11 +103,11 @@ def get_stubs_size(file: ModuleFile, terminator: int = 1) -> int:
 def count_relocs(rela: Array) -> int:
     """Distinct (symbol, addend) of the calls of a sorted section; the kernel compares with the last one, which begins as 0, 0.
 
-    >>> from klpteach.files.elf import RELA
+    >>> from klpteach.files.elf_h import RELA
     >>> count_relocs(np.array([(0, 10, 7, 0), (8, 10, 7, 0), (4, 10, 5, 0), (2, 38, 5, 0)], RELA))
     2
     """
-    calls = rela[rela["type"] == R_PPC_REL24]
+    calls = rela[rela["type"] == REL24]
     if not len(calls):
         return 0
     symbol = np.concatenate([[np.uint64(0)], calls["sym"].astype("u8")])
@@ -117,3 +121,58 @@ def sort_relocations(rela: Array) -> Array:
     """Descending by r_info (symbol, then type), then by addend; equal entries in file order."""
     order = np.lexsort((-rela["addend"], -rela["type"].astype("i8"), -rela["sym"].astype("i8")))
     return rela[order]
+
+
+# -- lib/sort.c: a heapsort, so equal entries change places --------------------------------------------------------------------
+
+
+def heapsort(keys: Sequence[Any], double_pop: bool) -> list[int]:
+    """Indices of `keys` in the order in which sort() leaves them, ascending by key.
+
+    double_pop: the variant of later kernels (6.12; not 6.1), which takes two elements at a time from the heap.
+
+    >>> heapsort([3, 1, 2], double_pop=False), heapsort([7, 7, 7], double_pop=False), heapsort([7, 7, 7], double_pop=True)
+    ([1, 2, 0], [1, 2, 0], [2, 1, 0])
+    """
+    heap = list(range(len(keys)))
+    n, a, shift = len(heap), len(heap) // 2, 0
+    if not a:
+        return heap
+    while True:
+        if a:
+            a -= 1 << shift
+        elif double_pop and n > 3:
+            n -= 1
+            heap[0], heap[n] = heap[n], heap[0]
+            shift = int(keys[heap[1]] <= keys[heap[2]])
+            a = 1 << shift
+            n -= 1
+            heap[a], heap[n] = heap[n], heap[a]
+        elif not double_pop and n > 1:
+            n -= 1
+            heap[0], heap[n] = heap[n], heap[0]
+        else:
+            break
+        _sift_down(heap, keys, a, n, double_pop)
+    if double_pop:
+        n -= 1
+        heap[0], heap[n] = heap[n], heap[0]
+        if n == 2 and keys[heap[0]] > keys[heap[1]]:
+            heap[0], heap[1] = heap[1], heap[0]
+    return heap
+
+
+def _sift_down(heap: list[int], keys: Sequence[Any], a: int, n: int, double_pop: bool) -> None:
+    """Bottom-up: find the path to a leaf, then go back to where the element belongs."""
+    b = a
+    while (d := 2 * b + 2) < n:
+        left, right = keys[heap[d - 1]], keys[heap[d]]
+        b = d - 1 if left > right or (left == right and not double_pop) else d
+    if d == n:
+        b = d - 1
+    while b != a and keys[heap[a]] >= keys[heap[b]]:
+        b = (b - 1) // 2
+    c = b
+    while b != a:
+        b = (b - 1) // 2
+        heap[b], heap[c] = heap[c], heap[b]

@@ -7,18 +7,14 @@ the whole address. The table is as long as one load needs. Nothing in it is ever
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from ...files.relocation_types import LI_MASK, MASK64
 from .. import messages
-from ..errno import ENOENT, Oops, Refused
-from .base import MASK64, Array, Label, Log
-
-if TYPE_CHECKING:
-    from ..image import Image
-    from ..policy import Behaviour
+from ..errno import ENOENT, Refused
+from ..image import Array, Image, Label, Loading
 
 STUB_SIZE, FUNCDATA, MAGIC = 40, 32, 0x73747562  # sizeof, offsetof(funcdata), "stub"
 BEHIND = 64  # slots behind the table that a recorder looks at
@@ -34,6 +30,14 @@ WARNED_AT = {  # where the two kernels that were recorded warned
 }
 
 
+class Call(NamedTuple):
+    """A call site: its address, the word that stands there, and the name of the function to be called."""
+
+    place: int
+    word: int
+    name: str
+
+
 def ha(value: int) -> int:
     """PPC_HA(): the upper half of 32 bits, adjusted for the sign of the lower.
 
@@ -47,23 +51,14 @@ class StubTable:
     """.stubs of one module in memory: `slots` entries from `address`; the bytes are those of its region.
 
     used counts created stubs, which only a kernel with stubs="count" does.
-
-    >>> from klpteach import Kernel
-    >>> kernel = Kernel("ppc64le")
-    >>> kernel.insmod("nfsd_demo.ko").errno, kernel.insmod("livepatch_nfsd_demo.ko").errno
-    (0, 0)
-    >>> table = kernel.recording[-1].stubs["livepatch_nfsd_demo"]
-    >>> table["num_stubs"], table["used"], table["past_end_used"]
-    (11, 8, 0)
     """
 
     def __init__(self, image: Image, index: int, r2: int) -> None:
-        region, offset = image.layout.places.get(index, ("", 0))
+        region, self.offset = image.layout.places.get(index, ("", 0))
         self.slots = int(image.file.shdrs["size"][index]) // STUB_SIZE
         # Without SHF_ALLOC the table would stand in the temporary copy of the file.
         self.memory = image.memory[region] if region else np.zeros((self.slots + 1) * STUB_SIZE, "u1")
-        self.offset, self.address, self.r2, self.used = offset, image.address[index], r2, 0
-        self.fault: Callable[[str, int], messages.Line] = image.arch.fault
+        self.address, self.r2, self.used = image.address[index], r2, 0
 
     @property
     def funcdata(self) -> Array:
@@ -75,79 +70,83 @@ class StubTable:
         """A slot's address."""
         return self.address + slot * STUB_SIZE
 
-    def stub_for_addr(self, addr: int, name: str, module: str, rules: Behaviour, log: Log) -> int:
+    def stub_for_addr(self, me: Loading, addr: int, name: str) -> int:
         """Find the stub for an address, or make one in the next free slot; the stub's address.
 
         Errors: Refused(-ENOENT) after a WARNING when the table is full; Oops where the search leaves the mapping.
-        Source: stub_for_addr(). The bound is looked at inside the loop only, so a stub may be made right behind the table.
         """
-        slot, found = (self._counted if rules.stubs == "count" else self._searched)(addr, rules, log)
+        slot, found = self._count(me, addr) if me.rules.stubs == "count" else self._search(me, addr)
         if not found:
-            self.create_stub(slot, addr, name, module, log)
+            self.create_stub(me, slot, addr, name)
         return self.at(slot)
 
-    def _searched(self, addr: int, rules: Behaviour, log: Log) -> tuple[int, bool]:
+    def _search(self, me: Loading, addr: int) -> tuple[int, bool]:
         """The first slot with that address (True), or with none (False)."""
+        # for (i = 0; stub_func_addr(stubs[i].funcdata); i++) {
+        #         if (WARN_ON(i >= num_stubs)) return 0;
+        #
+        # The bound is looked at inside the loop, and the loop ends at the first free slot. So with the table full and zeros
+        # behind it, the search ends one slot further on, without a warning, and the stub is made there, over whatever the
+        # linker put behind .stubs. The next search for a new address finds that slot taken and warns; so does one for the
+        # very address that stands in it, since the bound comes before the comparison. Where a page ends with the table,
+        # reading the slot behind it is an oops (story edge).
         funcdata = self.funcdata
         hits = np.flatnonzero((funcdata == 0) | (funcdata == np.uint64(addr)))
         slot = int(hits[0]) if len(hits) else len(funcdata)
         if slot < self.slots:
             return slot, bool(funcdata[slot])
-        self._must_be_mapped(self.slots, "read", log)
+        self._must_be_mapped(me, self.slots, "read")
         if funcdata[self.slots]:
-            self._warn(rules, log)
+            self._warn(me)
         return self.slots, False
 
-    def _counted(self, addr: int, rules: Behaviour, log: Log) -> tuple[int, bool]:
+    def _count(self, me: Loading, addr: int) -> tuple[int, bool]:
         """The first of the used slots with that address (True), else the next one (False)."""
         hits = np.flatnonzero(self.funcdata[: min(self.used, self.slots)] == np.uint64(addr))
         if len(hits):
             return int(hits[0]), True
         if self.used > self.slots:
-            self._warn(rules, log)
-        self._must_be_mapped(self.used, "write", log)
+            self._warn(me)
+        self._must_be_mapped(me, self.used, "write")
         self.used += 1
         return self.used - 1, False
 
-    def reuse(self, branch: int, place: int, addr: int, name: str, module: str, rules: Behaviour, log: Log) -> int:
-        """Proposal reuse-stub: a stub with that address; else the call site's own stub, pointed elsewhere; else a new one.
-
-        branch is the word at the call site, place its address.
-        """
+    def reuse(self, me: Loading, call: Call, addr: int) -> int:
+        """Proposal reuse-stub: a stub with that address; else the call's own stub, pointed elsewhere; else a new one."""
         funcdata = self.funcdata[: self.slots]
         hits = np.flatnonzero((funcdata == 0) | (funcdata == np.uint64(addr)))
         if len(hits) and addr and funcdata[hits[0]] == addr:
             return self.at(int(hits[0]))
-        offset = (place + branch_offset(branch) - self.address) & MASK64
-        if offset < self.slots * STUB_SIZE and offset % STUB_SIZE == 0:
-            self.create_stub(offset // STUB_SIZE, addr, name, module, log)
-            return self.address + offset
-        return self.stub_for_addr(addr, name, module, rules, log)
+        slot, rest = divmod((call.place + branch_offset(call.word) - self.address) & MASK64, STUB_SIZE)
+        if slot < self.slots and not rest:
+            self.create_stub(me, slot, addr, call.name)
+            return self.at(slot)
+        return self.stub_for_addr(me, addr, call.name)
 
-    def create_stub(self, slot: int, addr: int, name: str, module: str, log: Log) -> None:
+    def create_stub(self, me: Loading, slot: int, addr: int, name: str) -> None:
         """Write a slot: the code, the magic, the address. Errors: Refused(-ENOENT) where r2 is too far away."""
-        at = self.offset + slot * STUB_SIZE
         if name in MPROFILE:
             distance, words, first = (addr - KERNEL_TOC) & MASK64, list(FTRACE_INSNS), 1
         else:
             distance, words, first = (self.at(slot) - self.r2) & MASK64, list(STUB_INSNS), 0
             if (distance + 0x80000000) & MASK64 > 0xFFFFFFFF:
-                log(messages.STUB_RANGE(module=module, loc=messages.Pointer(distance), toc=messages.Pointer(self.r2)))
-                raise Refused(ENOENT)
+                loc, toc = messages.Pointer(distance), messages.Pointer(self.r2)
+                raise me.refuse(messages.STUB_RANGE, ENOENT, loc=loc, toc=toc)
         words[first] |= ha(distance)
         words[first + 1] |= distance & 0xFFFF
+        at = self.offset + slot * STUB_SIZE
         self.memory[at : at + 4 * len(words)] = np.array(words, "<u4").view("u1")
         self.memory[at + 28 : at + STUB_SIZE] = np.frombuffer(struct.pack("<IQ", MAGIC, addr), "u1")
 
-    def _must_be_mapped(self, slot: int, what: str, log: Log) -> None:
+    def _must_be_mapped(self, me: Loading, slot: int, what: str) -> None:
         if slot >= len(self.funcdata):
-            raise oops(self.fault(what, self.at(slot) + FUNCDATA), log)
+            raise me.oops(what, self.at(slot) + FUNCDATA)
 
-    def _warn(self, rules: Behaviour, log: Log) -> None:
+    def _warn(self, me: Loading) -> None:
         """WARN_ON(i >= num_stubs), then -ENOENT. Simplified: registers and call trace between the lines are left out."""
-        log(messages.CUT_HERE())
-        log(messages.STUB_WARNING(cpu=0, pid=1, stub=WARNED_AT.get(rules.release, WARNED_AT["6.1"])))
-        log(messages.END_TRACE())
+        me.log(messages.CUT_HERE())
+        me.log(messages.STUB_WARNING(cpu=0, pid=1, stub=WARNED_AT.get(me.rules.release, WARNED_AT["6.1"])))
+        me.log(messages.END_TRACE())
         raise Refused(ENOENT)
 
     def shown(self, slots: int, label: Label) -> dict[str, Any]:
@@ -169,17 +168,11 @@ def shown(memory: Array, slots: int, label: Label) -> dict[str, Any]:
     return {"num_stubs": slots, "used": used, "past_end_used": len(past), "entries": rows}
 
 
-def oops(line: messages.Line, log: Log) -> Oops:
-    """An Oops whose first line has been printed."""
-    log(line)
-    return Oops(line.render())
-
-
 def branch_offset(word: int) -> int:
     """The signed distance in an I-form branch.
 
     >>> branch_offset(0x48000169), branch_offset(0x4bfffffd)
     (360, -4)
     """
-    offset = word & 0x03FFFFFC
+    offset = word & LI_MASK
     return offset - 0x04000000 if offset & 0x02000000 else offset

@@ -1,1 +1,1 @@
-"""Livepatch, in the kernel's own rooms: structs, relocs, patch, transition, core. `kernel` is klpteach.model.kernel.Kernel."""
+"""Livepatch, file for file as kernel/livepatch: patch, relocs, transition, core. `kernel` is always a klpteach.model.state.State."""

@@ -3,32 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
-from ...files.elf import ModuleFile
-from ...files.klp import KlpFuncInfo
+from ...files.module_file import ModuleFile
 from .. import messages
 from ..errno import EBUSY, EINVAL, ENOENT, EPERM, Refused
 from ..klp_structs import PATCHED, UNPATCHED, KlpFunc, KlpObject, KlpPatch
 from ..module import COMING, TRUE, Module
-from .patch import klp_patch_object, klp_post_unpatch_callback, klp_pre_patch_callback, klp_unpatch_object, klp_unpin
+from ..state import State
+from .patch import (
+    klp_patch_object,
+    klp_post_unpatch_callback,
+    klp_pre_patch_callback,
+    klp_unpatch_object,
+    klp_unpin,
+    run_callback,
+)  # fmt: skip
 from .relocs import klp_clear_object_relocs, klp_init_object_loaded
 from .transition import (
     klp_complete_transition,
     klp_force_transition,
     klp_free_patch,
     klp_init_transition,
-    klp_replaces,
     klp_reverse_transition,
     klp_start_transition,
     klp_try_complete_transition,
-)
-
-if TYPE_CHECKING:
-    from ..kernel import Kernel
+)  # fmt: skip
 
 
-def klp_enable_patch(kernel: Kernel, pmod: Module) -> None:
+def klp_enable_patch(kernel: State, pmod: Module) -> None:
     """What the init function of a livepatch calls. Errors: Refused; the module's load then fails with that errno."""
     info = pmod.file.klp
     if info is None or not info.objects or not all(obj.has_funcs for obj in info.objects):
@@ -37,7 +39,9 @@ def klp_enable_patch(kernel: Kernel, pmod: Module) -> None:
         kernel.log(messages.NOT_A_LIVEPATCH(module=pmod.name))
         raise Refused(EINVAL)
     replace = info.replace or kernel.parameter(pmod.name, "replace") in TRUE  # as in the kernel's own test modules
-    patch = KlpPatch(pmod, [KlpObject(o.name, [_func(pmod, f) for f in o.funcs]) for o in info.objects], replace)
+    patch = KlpPatch(pmod, [], replace)
+    for obj in info.objects:
+        patch.objects.append(KlpObject(obj.name, [KlpFunc(func.old_name, func.old_sympos) for func in obj.funcs]))
     if not klp_is_patch_compatible(kernel, patch):
         kernel.log(messages.INCOMPATIBLE(patch=patch.name))
         raise Refused(EINVAL)
@@ -50,7 +54,7 @@ def klp_enable_patch(kernel: Kernel, pmod: Module) -> None:
         raise
 
 
-def klp_is_patch_compatible(kernel: Kernel, patch: KlpPatch) -> bool:
+def klp_is_patch_compatible(kernel: State, patch: KlpPatch) -> bool:
     """Whether the patch knows every system state that enabled patches have changed (kernel/livepatch/state.c, 5.5)."""
 
     def compatible(number: int, version: int) -> bool:
@@ -59,11 +63,7 @@ def klp_is_patch_compatible(kernel: Kernel, patch: KlpPatch) -> bool:
     return all(compatible(*state) for old in kernel.klp.patches for state in old.states.items())
 
 
-def _func(pmod: Module, info: KlpFuncInfo) -> KlpFunc:
-    return KlpFunc(info.old_name, info.old_sympos, pmod.image.address[info.new_section] + info.new_offset)
-
-
-def klp_init_patch(kernel: Kernel, patch: KlpPatch) -> None:
+def klp_init_patch(kernel: State, patch: KlpPatch) -> None:
     """Prepare every object; relocations of the loaded ones are written here."""
     if patch.replace:
         klp_add_nops(kernel, patch)
@@ -76,25 +76,28 @@ def klp_init_patch(kernel: Kernel, patch: KlpPatch) -> None:
     kernel.klp.patches.append(patch)
 
 
-def klp_find_object_module(kernel: Kernel, obj: KlpObject) -> Module | None:
-    """The target if it is there and klp_module_coming() has seen it. No reference is taken, on purpose."""
+def klp_find_object_module(kernel: State, obj: KlpObject) -> Module | None:
+    """The target if it is there and klp_module_coming() has seen it."""
+    # No reference is taken, on purpose: a patched module shall be removable. A module whose going has begun, or whose
+    # coming has not, is as good as absent: klp_module_coming() and klp_module_going() see to it.
     mod = kernel.find_module(obj.name) if obj.name else None
     return mod if mod and mod.klp_alive else None
 
 
-def klp_add_nops(kernel: Kernel, patch: KlpPatch) -> None:
+def klp_add_nops(kernel: State, patch: KlpPatch) -> None:
     """Atomic replace: what older patches changed and this one does not, it must restore."""
-    for old_obj in [obj for old in kernel.klp.patches if klp_replaces(kernel, patch, old) for obj in old.objects]:
+    replaced = [old for old in kernel.klp.patches if kernel.klp.replaces(patch, old)]
+    for old_obj in [obj for old in replaced for obj in old.objects]:
         obj = next((o for o in patch.objects if o.name == old_obj.name), None)
         if obj is None:
             obj = KlpObject(old_obj.name, [], dynamic=True)
             patch.objects.append(obj)
         for func in old_obj.funcs:
             if not any(f.same_function(func) for f in obj.funcs):
-                obj.funcs.append(KlpFunc(func.old_name, func.old_sympos, 0, nop=True))
+                obj.funcs.append(KlpFunc(func.old_name, func.old_sympos, nop=True))
 
 
-def __klp_enable_patch(kernel: Kernel, patch: KlpPatch) -> None:
+def __klp_enable_patch(kernel: State, patch: KlpPatch) -> None:
     klp = kernel.klp
     if klp.transition:
         raise Refused(EBUSY)
@@ -120,22 +123,22 @@ def __klp_enable_patch(kernel: Kernel, patch: KlpPatch) -> None:
     klp_try_complete_transition(kernel)
 
 
-def klp_disable_patch(kernel: Kernel, patch: KlpPatch) -> None:
+def klp_disable_patch(kernel: State, patch: KlpPatch) -> None:
     """`echo 0 > enabled`. Errors: Refused(-EBUSY) while another transition runs."""
     if kernel.klp.transition:
         raise Refused(EBUSY)
     klp_init_transition(kernel, patch, UNPATCHED)
     for obj in patch.objects:
         if obj.patched:
-            kernel.run_callback(patch.name, obj.label, "pre_unpatch")
+            run_callback(kernel, patch, obj, "pre_unpatch")
     klp_start_transition(kernel)
     patch.enabled = False
     klp_try_complete_transition(kernel)
 
 
-def enabled_store(kernel: Kernel, name: str, value: bool) -> None:
+def enabled_store(kernel: State, name: str, value: bool) -> None:
     """A write to /sys/kernel/livepatch/NAME/enabled: disable, or reverse a running transition. Nothing re-enables."""
-    patch = next((p for p in kernel.klp.patches if p.name == name), None)
+    patch = kernel.klp.find(name)
     if patch is None:
         raise Refused(ENOENT)
     if patch.enabled == value:
@@ -148,9 +151,9 @@ def enabled_store(kernel: Kernel, name: str, value: bool) -> None:
         raise Refused(EINVAL)
 
 
-def force_store(kernel: Kernel, name: str) -> None:
+def force_store(kernel: State, name: str) -> None:
     """A write of 1 to /sys/kernel/livepatch/NAME/force. Errors: Refused(-EINVAL) where no transition of NAME runs."""
-    patch = next((p for p in kernel.klp.patches if p.name == name), None)
+    patch = kernel.klp.find(name)
     if patch is None:
         raise Refused(ENOENT)
     if patch is not kernel.klp.transition:
@@ -161,7 +164,7 @@ def force_store(kernel: Kernel, name: str) -> None:
 # -- a target comes and goes ----------------------------------------------------------------------------------------------
 
 
-def objects_of(kernel: Kernel, mod: Module) -> Iterator[tuple[KlpPatch, KlpObject]]:
+def objects_of(kernel: State, mod: Module) -> Iterator[tuple[KlpPatch, KlpObject]]:
     """Every enabled patch, in the order of loading, with its object of that name."""
     for patch in list(kernel.klp.patches):
         obj = next((o for o in patch.objects if o.name == mod.name), None)
@@ -169,7 +172,7 @@ def objects_of(kernel: Kernel, mod: Module) -> Iterator[tuple[KlpPatch, KlpObjec
             yield patch, obj
 
 
-def klp_module_coming(kernel: Kernel, mod: Module) -> None:
+def klp_module_coming(kernel: State, mod: Module) -> None:
     """A module is about to run its init: patch it first (late module patching). Errors: Refused; the load is undone."""
     assert mod.state == COMING
     if mod.name == "vmlinux" and kernel.rules.early_vmlinux:
@@ -180,19 +183,23 @@ def klp_module_coming(kernel: Kernel, mod: Module) -> None:
     mod.klp_alive = True
     for patch, obj in objects_of(kernel, mod) if kernel.rules.late_patching else ():
         try:
+            # On a second load the reports of 2018 and 2019 begin here: the sites of the first load are still written, so
+            # klp_init_object_loaded() returns -ENOEXEC, and the target is not loaded, this time and every time.
             _apply_to_coming(kernel, patch, obj, mod)
         except Refused:
             kernel.log(messages.REFUSING(patch=patch.name, module=mod.name, module_=mod.name))
             mod.klp_alive = False
+            # Patch 1/2 of the RFC, and the half that was merged at once (4ff96fb52c69): the module's memory is about to
+            # be freed, and the livepatch, disabled later, would follow obj->mod into it.
             if kernel.rules.coming_error_clears_mod:
                 obj.mod = None
-            # The patches before this one are undone; this one is not: what it wrote stays, also in 6.12.
+            # The patches before this one are undone. This one is not: what it wrote stays, also in 6.12, since the
+            # clearing of 6.3 sits in the function that stops in front of it.
             klp_cleanup_module_patches_limited(kernel, mod, limit=patch)
             raise
-    kernel.modprobe_hook_coming(mod)
 
 
-def _apply_to_coming(kernel: Kernel, patch: KlpPatch, obj: KlpObject, mod: Module) -> None:
+def _apply_to_coming(kernel: State, patch: KlpPatch, obj: KlpObject, mod: Module) -> None:
     obj.mod = mod
     try:
         klp_init_object_loaded(kernel, patch, obj)
@@ -208,28 +215,33 @@ def _apply_to_coming(kernel: Kernel, patch: KlpPatch, obj: KlpObject, mod: Modul
         klp_post_unpatch_callback(kernel, patch, obj)
         raise
     if patch is not kernel.klp.transition:
-        kernel.run_callback(patch.name, obj.label, "post_patch")
+        run_callback(kernel, patch, obj, "post_patch")
 
 
-def klp_module_going(kernel: Kernel, mod: Module) -> None:
+def klp_module_going(kernel: State, mod: Module) -> None:
     """A module has run its exit (or failed its init): its functions are no longer redirected."""
+    # No rmmod is needed to get here: do_init_module() comes by when init() fails. A livepatch that holds its target, as
+    # was proposed in 2018, therefore does not help: the first load fails by itself, and the second by what that left.
     mod.klp_alive = False
     klp_cleanup_module_patches_limited(kernel, mod, limit=None)
-    kernel.modprobe_hook_going(mod)
 
 
-def klp_cleanup_module_patches_limited(kernel: Kernel, mod: Module, limit: KlpPatch | None) -> None:
-    """Revert all patches of a module, or those before `limit`. Before 6.3 this leaves the relocations written: the bug."""
+def klp_cleanup_module_patches_limited(kernel: State, mod: Module, limit: KlpPatch | None) -> None:
+    """Revert all patches of a module, or those before `limit`."""
     for patch, obj in objects_of(kernel, mod):
         if patch is limit:
             break
         if obj.mod is None and not kernel.rules.late_patching:
             continue  # the module came too late: there is nothing to revert
         if patch is not kernel.klp.transition:
-            kernel.run_callback(patch.name, obj.label, "pre_unpatch")
+            run_callback(kernel, patch, obj, "pre_unpatch")
         kernel.log(messages.REVERTING(patch=patch.name, module=mod.name))
         klp_unpatch_object(kernel, obj)
         klp_post_unpatch_callback(kernel, patch, obj)
+        # What klp_write_section_relocs() wrote into the livepatch stays there: until 6.3 nobody takes it back. The next
+        # load of this module finds it, and apply_relocate_add() wants zeros (eda9cec4c9a1). That is the bug. While the
+        # module is away the bytes point into freed memory. Nobody follows them: with the redirection gone, nobody runs the
+        # new functions.
         klp_clear_object_relocs(kernel, patch, obj)
         klp_unpin(obj)
         obj.mod = None
@@ -245,7 +257,7 @@ def klp_target_names(file: ModuleFile) -> list[str]:
     return list(dict.fromkeys(obj.name for obj in file.klp.objects if obj.name)) if file.klp else []
 
 
-def check_targets(kernel: Kernel, mod: Module) -> None:
+def check_targets(kernel: State, mod: Module) -> None:
     """Proposal hard-dependencies: without its targets a livepatch is not loaded. Errors: Refused(-ENOENT)."""
     for name in klp_target_names(mod.file):
         if kernel.find_module(name) is None:
@@ -253,7 +265,7 @@ def check_targets(kernel: Kernel, mod: Module) -> None:
             raise Refused(ENOENT)
 
 
-def refuse_unpatched(kernel: Kernel, mod: Module) -> None:
+def refuse_unpatched(kernel: State, mod: Module) -> None:
     """Proposal refuse-unpatched: a module that comes too late to be patched does not come. Errors: Refused(-EPERM)."""
     for patch, _ in objects_of(kernel, mod):
         kernel.log(messages.TOO_LATE(module=mod.name, patch=patch.name, err=EPERM))

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from .. import messages
 from ..errno import EINVAL, Refused
 from ..klp_structs import KlpObject, KlpPatch
-
-if TYPE_CHECKING:
-    from ..kernel import Kernel
+from ..state import State
 
 
-def klp_patch_object(kernel: Kernel, obj: KlpObject) -> None:
-    """Redirect every function of the object (kernel/livepatch/patch.c). Errors: Refused(-EINVAL) where ftrace has no call."""
+def klp_patch_object(kernel: State, obj: KlpObject) -> None:
+    """Redirect every function of the object. Errors: Refused(-EINVAL) where ftrace has no call."""
     for func in obj.funcs:
-        if not kernel.ftrace_location(obj, func.old_func):
+        if not has_ftrace_location(obj, func.old_func):
             kernel.log(messages.NO_FTRACE_LOCATION(function=func.old_name))
             klp_unpatch_object(kernel, obj)
             raise Refused(EINVAL)
@@ -27,7 +23,15 @@ def klp_patch_object(kernel: Kernel, obj: KlpObject) -> None:
         obj.pinned = True
 
 
-def klp_unpatch_object(kernel: Kernel, obj: KlpObject, nops_only: bool = False) -> None:
+def has_ftrace_location(obj: KlpObject, address: int) -> bool:
+    """Whether the function at an address begins with a call that ftrace can take over (klp_get_ftrace_location()).
+
+    Simplified: in vmlinux every function does; in a module an entry of __mcount_loc in its first 32 bytes counts.
+    """
+    return obj.mod is None or any(address <= call < address + 32 for _, call in obj.mod.ftrace_locations)
+
+
+def klp_unpatch_object(kernel: State, obj: KlpObject, nops_only: bool = False) -> None:
     """Take the redirections away."""
     for func in obj.funcs:
         if func.patched and (func.nop or not nops_only):
@@ -47,16 +51,29 @@ def klp_unpin(obj: KlpObject) -> None:
     obj.pinned = False
 
 
-def klp_pre_patch_callback(kernel: Kernel, patch: KlpPatch, obj: KlpObject) -> None:
-    error = kernel.run_callback(patch.name, obj.label, "pre_patch")
+def run_callback(kernel: State, patch: KlpPatch, obj: KlpObject, kind: str) -> int:
+    """A livepatch's callback, if the story declared one. Its errno matters for pre_patch only.
+
+    Code does not run here, so a parameter named pre_patch_ret is taken to be what pre_patch returns, as in the
+    kernel's own test modules.
+    """
+    function = kernel.callbacks.get((patch.name, obj.label, kind))
+    if function is not None:
+        return function(kernel) or 0
+    # parse_args() has seen that it is a number
+    return int(kernel.parameter(patch.name, "pre_patch_ret")) if kind == "pre_patch" else 0
+
+
+def klp_pre_patch_callback(kernel: State, patch: KlpPatch, obj: KlpObject) -> None:
+    error = run_callback(kernel, patch, obj, "pre_patch")
     obj.pre_patch_succeeded = error == 0
     if error:
         kernel.log(messages.PRE_PATCH_FAILED(object=obj.label))
         raise Refused(error)
 
 
-def klp_post_unpatch_callback(kernel: Kernel, patch: KlpPatch, obj: KlpObject) -> None:
+def klp_post_unpatch_callback(kernel: State, patch: KlpPatch, obj: KlpObject) -> None:
     """Only if pre_patch had succeeded."""
     if obj.pre_patch_succeeded:
-        kernel.run_callback(patch.name, obj.label, "post_unpatch")
+        run_callback(kernel, patch, obj, "post_unpatch")
     obj.pre_patch_succeeded = False

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 from ...files.elf_h import SHF_ALLOC, SHN_LIVEPATCH
 from ...files.klp import livepatch_sections, parse_symbol, section_object
 from .. import messages
-from ..errno import EINVAL, Oops, Refused
+from ..errno import EINVAL, Refused
+from ..image import Loading, section_flags
 from ..klp_structs import KlpObject, KlpPatch
-from ..layout import section_flags
 from ..module import UNFORMED, Module
-
-if TYPE_CHECKING:
-    from ..kernel import Kernel
+from ..state import State
 
 
-def klp_find_object_symbol(kernel: Kernel, objname: str | None, name: str, sympos: int) -> int:
+def klp_find_object_symbol(kernel: State, objname: str | None, name: str, sympos: int) -> int:
     """Address of a symbol of an object, by name and position; 0 means that the name must be unique.
 
     Errors: Refused(-EINVAL) after the kernel's line.
@@ -35,7 +32,7 @@ def klp_find_object_symbol(kernel: Kernel, objname: str | None, name: str, sympo
     raise Refused(EINVAL)
 
 
-def klp_resolve_symbols(kernel: Kernel, pmod: Module, index: int, sec_objname: str) -> None:
+def klp_resolve_symbols(kernel: State, pmod: Module, index: int, sec_objname: str) -> None:
     """Look up every symbol that a livepatch section uses and keep its address in the livepatch's own symbol table."""
     file = pmod.file
     for number in file.rela(index)["sym"].tolist():
@@ -54,7 +51,7 @@ def klp_resolve_symbols(kernel: Kernel, pmod: Module, index: int, sec_objname: s
         pmod.image.symbols[number] = klp_find_object_symbol(kernel, objname, symbol.name, symbol.sympos)
 
 
-def klp_write_section_relocs(kernel: Kernel, pmod: Module, index: int, objname: str | None, apply: bool = True) -> None:
+def klp_write_section_relocs(kernel: State, pmod: Module, index: int, objname: str | None, apply: bool = True) -> None:
     """Apply (or clear) one .klp.rela.OBJECT.SECTION if it belongs to the object; None stands for vmlinux.
 
     Up to 6.2 klp_apply_section_relocs(). Errors: Refused; Oops where the section was not kept in memory.
@@ -66,30 +63,34 @@ def klp_write_section_relocs(kernel: Kernel, pmod: Module, index: int, objname: 
         raise Refused(EINVAL)
     if sec_objname != (objname or "vmlinux"):
         return
+    me = Loading(pmod.image, pmod.name, kernel.rules, kernel.log)
     parts = (index, int(pmod.file.shdrs["info"][index]))
-    if pmod.state != UNFORMED and not all(section_flags(pmod.file, part) & SHF_ALLOC for part in parts):
+    if pmod.state != UNFORMED and not all(section_flags(pmod.file)[part] & SHF_ALLOC for part in parts):
         # Without SHF_ALLOC the entries (or the bytes they are for) stayed in the temporary image, gone when init() runs.
-        line = kernel.cpu.fault("read", kernel.cpu.temporary_image)
-        kernel.log(line)
-        raise Oops(line.render())
+        raise me.oops("read", kernel.arch.temporary_image)
     if apply:
+        # The livepatch was loaded once and stays; its targets come and go. So these bytes may be written for the second
+        # time, which ordinary relocations never are: the loader writes those into a fresh copy of the file. Nothing here
+        # remembers whether the section has been written; apply_relocate_add() sees it by the bytes, and says no.
         klp_resolve_symbols(kernel, pmod, index, sec_objname)
-        pmod.image.apply_relocate_add(index, pmod.name, kernel.rules, kernel.log)
+        kernel.arch.apply_relocate_add(me, index)
         return
-    with suppress(
-        Refused
-    ):  # clear_relocate_add() returns nothing: what it could not clear stays, the other sections go on
-        pmod.image.clear_relocate_add(index, pmod.name, kernel.rules, kernel.log)
+    # clear_relocate_add() returns nothing: what it could not clear stays, and the other sections go on.
+    with suppress(Refused):
+        kernel.arch.clear_relocate_add(me, index)
 
 
-def klp_clear_object_relocs(kernel: Kernel, patch: KlpPatch, obj: KlpObject) -> None:
+def klp_clear_object_relocs(kernel: State, patch: KlpPatch, obj: KlpObject) -> None:
     """Take the relocations of an object back (6.3 and later, or a proposal)."""
+    # Miroslav Benes' RFC of July 2019 added this, and with it a clear_relocate_add() an architecture; Josh Poimboeuf did
+    # not like the code for something that he would rather forbid. Song Liu's eleventh version is 6.3 (0c05e7bd2d01), for
+    # x86_64 alone: powerpc got a check that accepts what it has written itself (37251c7114e1).
     if kernel.rules.clear != "no" and obj.name is not None:
         for index in livepatch_sections(patch.mod.file):
             klp_write_section_relocs(kernel, patch.mod, index, obj.name, apply=False)
 
 
-def klp_init_object_loaded(kernel: Kernel, patch: KlpPatch, obj: KlpObject) -> None:
+def klp_init_object_loaded(kernel: State, patch: KlpPatch, obj: KlpObject) -> None:
     """Relocations of the object, then the address of every function to be replaced."""
     if obj.name is not None:
         for index in livepatch_sections(patch.mod.file):
@@ -99,5 +100,3 @@ def klp_init_object_loaded(kernel: Kernel, patch: KlpPatch, obj: KlpObject) -> N
             func.old_func = kernel.vmlinux_function(func.old_name)
         else:
             func.old_func = klp_find_object_symbol(kernel, obj.name, func.old_name, func.old_sympos)
-        if func.nop:
-            func.new_func = func.old_func

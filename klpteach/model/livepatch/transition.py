@@ -1,31 +1,28 @@
 """A transition: every task moves from the old functions to the new ones, or back (kernel/livepatch/transition.c).
 
-Simplified: tasks are not modelled one by one. A transition completes at once unless kernel.in_the_way() says no.
+Simplified: tasks are not modelled one by one. A transition completes at once unless in_the_way() says no.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from .. import messages
 from ..klp_structs import PATCHED, UNPATCHED, KlpPatch
-from .patch import klp_post_unpatch_callback, klp_unpatch_object, klp_unpin
+from ..module import TRUE
+from ..state import State
+from .patch import klp_post_unpatch_callback, klp_unpatch_object, klp_unpin, run_callback
 
-if TYPE_CHECKING:
-    from ..kernel import Kernel
 
-
-def klp_init_transition(kernel: Kernel, patch: KlpPatch, target: str) -> None:
+def klp_init_transition(kernel: State, patch: KlpPatch, target: str) -> None:
     kernel.klp.transition, kernel.klp.target = patch, target
     kernel.log(messages.INITIALIZING(patch=patch.name, what=target))
 
 
-def klp_start_transition(kernel: Kernel) -> None:
+def klp_start_transition(kernel: State) -> None:
     assert kernel.klp.transition
     kernel.log(messages.STARTING(patch=kernel.klp.transition.name, what=kernel.klp.target))
 
 
-def klp_reverse_transition(kernel: Kernel) -> None:
+def klp_reverse_transition(kernel: State) -> None:
     klp = kernel.klp
     assert klp.transition
     was, klp.target = klp.target, UNPATCHED if klp.target == PATCHED else PATCHED
@@ -35,10 +32,20 @@ def klp_reverse_transition(kernel: Kernel) -> None:
     klp_try_complete_transition(kernel)
 
 
-def klp_try_complete_transition(kernel: Kernel) -> None:
+def in_the_way(kernel: State, patch: KlpPatch) -> bool:
+    """Whether a task keeps the transition waiting: the story says so, or it sleeps in a target's old function.
+
+    Simplified: a parameter named block_transition tells that, as in the kernel's own test modules.
+    """
+    targets = [obj.name for obj in patch.objects if obj.name and obj.mod]
+    sleeping = any(kernel.parameter(name, "block_transition") in TRUE for name in targets)
+    return kernel.transition_blocked or (sleeping and kernel.klp.target == PATCHED)
+
+
+def klp_try_complete_transition(kernel: State) -> None:
     """Finish the transition unless a task still sleeps in an old function; a finished unpatching frees the patch."""
     patch = kernel.klp.transition
-    if patch is None or (kernel.in_the_way(patch) and not kernel.klp.forced):
+    if patch is None or (in_the_way(kernel, patch) and not kernel.klp.forced):
         return
     unpatched = kernel.klp.target == UNPATCHED
     klp_complete_transition(kernel)
@@ -46,7 +53,7 @@ def klp_try_complete_transition(kernel: Kernel) -> None:
         klp_free_patch(kernel, patch)
 
 
-def klp_force_transition(kernel: Kernel) -> None:
+def klp_force_transition(kernel: State) -> None:
     """Call the transition done, whoever still sleeps where. What was taken out of force so may be running: for good.
 
     A forced patch never gives back the reference to its own module; with deny-removal, nor those to its targets.
@@ -64,7 +71,7 @@ def klp_force_transition(kernel: Kernel) -> None:
     klp.forced = False
 
 
-def klp_complete_transition(kernel: Kernel) -> None:
+def klp_complete_transition(kernel: State) -> None:
     klp = kernel.klp
     patch = klp.transition
     assert patch
@@ -78,16 +85,16 @@ def klp_complete_transition(kernel: Kernel) -> None:
                 klp_unpatch_object(kernel, obj)
     for obj in patch.objects:
         if obj.loaded and klp.target == PATCHED:
-            kernel.run_callback(patch.name, obj.label, "post_patch")
+            run_callback(kernel, patch, obj, "post_patch")
         elif obj.loaded:
             klp_post_unpatch_callback(kernel, patch, obj)
     kernel.log(messages.COMPLETE(patch=patch.name, what=klp.target))
     klp.transition = None
 
 
-def klp_unpatch_replaced_patches(kernel: Kernel, patch: KlpPatch) -> None:
+def klp_unpatch_replaced_patches(kernel: State, patch: KlpPatch) -> None:
     """Older patches lose their functions and their sysfs folder; their callbacks do not run. Their modules stay."""
-    for old in [p for p in kernel.klp.patches if p is not patch and klp_replaces(kernel, patch, p)]:
+    for old in [p for p in kernel.klp.patches if p is not patch and kernel.klp.replaces(patch, p)]:
         old.enabled = False
         for obj in old.objects:
             if obj.patched:
@@ -95,13 +102,7 @@ def klp_unpatch_replaced_patches(kernel: Kernel, patch: KlpPatch) -> None:
         klp_free_patch(kernel, old)
 
 
-def klp_replaces(kernel: Kernel, patch: KlpPatch, old: KlpPatch) -> bool:
-    """Whether an atomic replace puts an older patch out of force: every one; with split-per-object those of its object."""
-    names = {obj.name for obj in patch.objects}
-    return not kernel.rules.split_per_object or any(obj.name in names for obj in old.objects)
-
-
-def klp_discard_nops(kernel: Kernel, patch: KlpPatch) -> None:
+def klp_discard_nops(kernel: State, patch: KlpPatch) -> None:
     for obj in patch.objects:
         if obj.patched:
             klp_unpatch_object(kernel, obj, nops_only=True)
@@ -111,8 +112,10 @@ def klp_discard_nops(kernel: Kernel, patch: KlpPatch) -> None:
     patch.objects = [o for o in patch.objects if not o.dynamic]
 
 
-def klp_free_patch(kernel: Kernel, patch: KlpPatch) -> None:
-    """Forget the patch and give its module's reference back. Its relocations stay written: nothing walks it any more."""
+def klp_free_patch(kernel: State, patch: KlpPatch) -> None:
+    """Forget the patch and give its module's reference back."""
+    # Its relocations stay written, and from here on that hurts nobody: objects_of() does not find the patch any more, so
+    # a target that comes back is not looked for in it. "Disable the livepatch" was the way out of the reports of 2018.
     if not patch.forced:
         for obj in patch.objects:
             klp_unpin(obj)

@@ -1,21 +1,27 @@
-"""The explorer's choices of a kernel: its release and the proposals that are switched on. Core ipywidgets only."""
+"""The explorer's controls: which story, which kernel, which step, and the story that they choose. Core ipywidgets only."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 
 import ipywidgets as w
 
+from ...errors import ScenarioError
+from ...files.samples import ko_dir, plain_name
 from ...model import policy
+from ...reading.history import History
+from ...scenarios.simulate import get, simulate, stories
 
-PLAIN = {"description_width": "initial"}
+_PLAIN = {"description_width": "initial"}
 
 
 def dropdown(options: Iterable[object], value: object, description: str, width: str) -> w.Dropdown:
-    """A worded dropdown of one size."""
-    return w.Dropdown(
-        options=list(options), value=value, description=description, style=PLAIN, layout=w.Layout(width=width)
-    )
+    return w.Dropdown(options=list(options), value=value, description=description, style=_PLAIN, layout=_wide(width))
+
+
+def checkbox(description: str, on: bool = False, *, tooltip: str = "", **layout: str) -> w.Checkbox:
+    return w.Checkbox(on, description=description, tooltip=tooltip or None, indent=False, layout=w.Layout(**layout))
 
 
 class KernelChoice:
@@ -26,17 +32,21 @@ class KernelChoice:
 
     def __init__(self, side: str, release: str | None, proposals: Iterable[str], arch: str) -> None:
         self.side, chosen = side, set(proposals)
-        self.title = w.HTML(f"<b>{side}</b>", layout=w.Layout(width="44px"))
+        self.title = w.HTML(f"<b>{side}</b>", layout=_wide("44px"))
         self.release = dropdown(policy.RELEASES, release, "Kernel", "130px")
-        self.boxes = {name: self._box(proposal, name in chosen) for name, proposal in policy.PROPOSALS.items()}
+        self.boxes = {
+            name: checkbox(
+                proposal.label,
+                name in chosen,
+                tooltip=f"{side} kernel: {proposal.summary}",
+                width="auto",
+                margin="0 14px 0 0",
+            )
+            for name, proposal in policy.PROPOSALS.items()
+        }
         row = w.HBox(list(self.boxes.values()), layout=w.Layout(flex_flow="row wrap", flex="1 1 0"))
         self.view = w.HBox([self.title, self.release, row], layout=w.Layout(align_items="flex-start"))
         self.for_arch(arch)
-
-    def _box(self, proposal: policy.Proposal, on: bool) -> w.Checkbox:
-        tip = f"{self.side} kernel: {proposal.summary}" if self.side else proposal.summary
-        space = w.Layout(width="auto", margin="0 14px 0 0")
-        return w.Checkbox(on, description=proposal.label, tooltip=tip, indent=False, layout=space)
 
     @property
     def chosen(self) -> tuple[str, ...]:
@@ -53,39 +63,57 @@ class KernelChoice:
                 dropped.append(policy.PROPOSALS[name].label)
         return dropped
 
-    def titled(self, on: bool) -> None:
-        """Whether the side's name stands before the controls."""
-        self.title.layout.display = None if on else "none"
-
 
 class StepChoice:
     """The slider, Back and Next, and what asks before it tells: a box, radio buttons, a button that shows."""
 
     def __init__(self, steps: int, answers: Iterable[tuple[str, str]]) -> None:
-        small = w.Layout(width="72px")
-        self.slider = w.IntSlider(
-            min=1, max=steps, value=1, description="Step", style=PLAIN, layout=w.Layout(width="260px")
-        )
-        self.back = w.Button(description="Back", tooltip="One step back", layout=small)
-        self.next = w.Button(description="Next", tooltip="One step on", button_style="primary", layout=small)
-        self.ask = w.Checkbox(False, description="Ask me first", indent=False, layout=w.Layout(width="130px"))
-        self.answer = w.RadioButtons(
-            options=tuple(answers),
-            value=None,
-            description="I expect:",
-            style=PLAIN,
-            layout=w.Layout(width="auto"),
-            orientation="horizontal",
-        )
-        self.show = w.Button(description="Show", tooltip="Show what happened", layout=small)
+        self.slider = w.IntSlider(value=1, min=1, max=steps, description="Step", style=_PLAIN, layout=_wide("260px"))
+        self.back = w.Button(description="Back", tooltip="One step back", layout=_wide("72px"))
+        self.next = w.Button(description="Next", tooltip="One step on", button_style="primary", layout=_wide("72px"))
+        self.ask = checkbox("Ask me first", width="130px")
+        self.answer = w.RadioButtons(options=tuple(answers), value=None, description="I expect:", style=_PLAIN,
+                                     layout=_wide("auto"), orientation="horizontal")  # fmt: skip
+        self.show = w.Button(description="Show", tooltip="Show what happened", layout=_wide("72px"))
         self.view = w.HBox([self.slider, self.back, self.next, self.ask], layout=w.Layout(align_items="center"))
         self.question = w.HBox([self.answer, self.show], layout=w.Layout(display="none", align_items="center"))
+
+
+def _wide(width: str) -> w.Layout:
+    return w.Layout(width=width)
+
+
+def show(widget: w.Widget, on: bool) -> None:
+    widget.layout.display = None if on else "none"
 
 
 def impossible(name: str, others: Iterable[str], arch: str) -> str | None:
     """Why a proposal does not go with the others, asked from both sides."""
     chosen = [*others, name]
-    reasons = (
-        policy.why_impossible(one, [other for other in chosen if other != one], arch) for one in reversed(chosen)
-    )
-    return next((reason for reason in reasons if reason), None)
+    pairs = ((one, [other for other in chosen if other != one]) for one in reversed(chosen))
+    return next((reason for one, rest in pairs if (reason := policy.why_impossible(one, rest, arch))), None)
+
+
+def titles(arch: str, also: str = "reload") -> list[tuple[str, str]]:
+    """(title, name) of the stories of an architecture, and of one that is there only to be recorded if it is asked for.
+
+    >>> titles("ppc64le")[0]
+    ('remove and reload', 'reload')
+    """
+    found = [(story.title, name) for name, story in stories(arch).items()]
+    return found if also in stories(arch) else [*found, (get(also, arch).title, also)]
+
+
+@lru_cache(maxsize=64)
+def run(story: str, release: str, proposals: tuple[str, ...], arch: str) -> History:
+    """A story in the model, each once. Errors: ScenarioError (also where a module is not built), PolicyError.
+
+    >>> run("reload", "6.1", (), "x86_64") is run("reload", "6.1", (), "x86_64")
+    True
+    """
+    words = [word for command in get(story, arch).commands for word in command.split()]
+    folder = ko_dir(arch, release)
+    missing = sorted({w for w in words if w.endswith(".ko") and not (folder / plain_name(w)).is_file()})
+    if missing:
+        raise ScenarioError(f"this story needs {', '.join(missing)}, not built for {release} on {arch}.")
+    return History(simulate(story, release, proposals, arch))

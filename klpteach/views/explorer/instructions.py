@@ -10,11 +10,12 @@ from functools import lru_cache
 from html import escape
 from typing import Any
 
-from ...model.recording import hexa
-from ...reading.calls import NOP, Call, branch_target, call_at
+from ...files.relocation_types import NOP
+from ...model.step import hexa
+from ...reading.calls import Call, branch_target, call_at
 from ...reading.history import History
+from ...reading.reasons import goes_to
 from ...reading.steps import nop_line
-from ...reading.stubwords import goes_to
 
 
 def instruction(word: int, address: int = 0) -> str:
@@ -74,7 +75,7 @@ def short(word: int) -> str:
 
 def call_html(history: History, key: str, step: int) -> str:
     """One call site in the module file, before this step and after it: address, word, instruction. "" where it is no call."""
-    seen = history.seen(step)
+    seen = history.observed_at(step)
     now = call_at(history, key, seen)
     if now is None:
         return ""

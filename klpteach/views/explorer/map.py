@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from weakref import WeakKeyDictionary
 
 from ...model import messages
 from ...model.memory import PAGE
-from ...model.recording import Recording, hexa
+from ...model.recording import Recording
+from ...model.step import hexa
 from ...reading.history import History
 from ...reading.loads import Load
-from ...reading.steps import is_look, patch_line, patch_of
-from ...reading.words import count
+from ...reading.steps import count, is_look, patch_line, patch_of
 
 MAX_ROWS = 6
 
@@ -96,7 +96,7 @@ def _pointers(history: History, step: int) -> list[Arrow]:
     for (patch, target, number, kind), sites in groups.items():
         source, aim = history.load_at(patch, step), history.load(target, number)
         if source and aim and source.extents and aim.extents:
-            nonzero = (patch, target) in refused and history.recording.arch == "x86_64"
+            nonzero = (patch, target) in refused and history.arch.zero_sites
             stale = "nonzero: refused" if nonzero else f"stale, from load {number}"
             words = {"written": "written", "kept": "point here", "stale": stale}[kind]
             found.append(Arrow(source, aim, kind, f"{count(sites)} {words}"))
@@ -131,7 +131,7 @@ def in_words(history: History, past: list[int], hidden: int, step: int, ask: boo
     if hidden:
         said.append(f"{count(hidden, 'earlier step')} not drawn.")
     for index in past:
-        seen = history.seen(index)
+        seen = history.observed_at(index)
         words = {"ghost": " freed range", "tried": " refused, would have been"}
         parts = [
             f"{box.load.module}{words.get(box.style, '')} at {hexa(box.load.extents[0].start)}"
@@ -144,9 +144,6 @@ def in_words(history: History, past: list[int], hidden: int, step: int, ask: boo
         outcome = "outcome hidden" if ask and index == step else "; ".join(parts) or "no addresses known"
         said.append(f"{index + 1}, {history.recording[index].command}: {outcome}.")
     return " ".join(said)
-
-
-# -- address axis: proportional inside a mapping, gaps compressed -------------------------------------------------------------
 
 
 class Axis:
@@ -186,3 +183,57 @@ class Axis:
             return self._xs[max(after - 1, 0)]
         (start, end), (left, right) = self.points[after - 1 : after + 1], self._xs[after - 1 : after + 1]
         return left + (right - left) * (address - start) / (end - start)
+
+
+@dataclass(frozen=True)
+class Name:
+    """A box's name: its text, where it stands and how it is aligned there (start, middle, end); left, right: box and name."""
+
+    text: str
+    x: float
+    anchor: str
+    left: float
+    right: float
+
+    @classmethod
+    def of(cls, box: Box, axis: Axis, letter: float, pad: float, edge: float) -> Name:
+        """In the box where it fits, cut if need be; beside a small box; above a module that has several mappings.
+
+        letter, pad: what a letter and the space about a name take on the axis; edge: how far to the right a name may reach.
+        """
+        left, right = axis.x(box.load.extents[0].start), axis.x(box.load.extents[-1].end)
+        parted = len(box.load.extents) > 1
+        text = box.label if parted else _cut(box, int((right - left - pad) / letter))
+        width = len(text) * letter + pad
+        if parted:
+            start = left if left + width <= edge else min(left, edge - width)
+            return cls(text, start, "start", start, max(right, start + width))
+        if right - left >= width:
+            return cls(text, (left + right) / 2, "middle", left, right)
+        if right + pad + width <= edge:
+            return cls(text, right + pad, "start", left, right + pad + width)
+        return cls(text, left - pad, "end", left - pad - width, right)
+
+
+def _cut(box: Box, room: int) -> str:
+    """The name that fits into so many letters; whole where the box is too small for any, since it stands beside it then."""
+    if room >= len(box.label) or room < 7:
+        return box.label
+    if box.style == "ghost":
+        return "freed"
+    mark = box.label[len(box.load.module) :]
+    return shorten(box.load.module, room - len(mark)) + mark
+
+
+def lanes(shown: Sequence[Box], names: Sequence[Name], gap: float) -> list[int]:
+    """A lane for each box, so that neither boxes nor their names meet: what is there above, ghosts of what was there below."""
+    taken: list[list[Name]] = []
+    found = [0] * len(shown)
+    for number in sorted(range(len(shown)), key=lambda n: (shown[n].style == "ghost", shown[n].load.extents[0].start)):
+        name = names[number]
+        free = (all(name.right < other.left - gap or name.left > other.right + gap for other in lane) for lane in taken)
+        found[number] = next((lane for lane, is_free in enumerate(free) if is_free), len(taken))
+        if found[number] == len(taken):
+            taken.append([])
+        taken[found[number]].append(name)
+    return found

@@ -6,17 +6,16 @@ import hashlib
 from collections.abc import Mapping
 from html import escape
 
-from ...model.memory import PAGE
-from ...model.recording import hexa
+from ...model.step import hexa
 from ...reading.history import History
-from ...reading.loads import PAGES, Load
+from ...reading.loads import Load
+from ...reading.steps import count
 from ...reading.verdict import verdict
-from ...reading.words import count
 from ..style import TONE, style
-from .map import Arrow, Axis, Box, boxes, in_words, pointers, shorten, window
+from .map import Arrow, Axis, Box, Name, boxes, in_words, lanes, pointers, shorten, window
 
 WIDTH, LEFT, RIGHT, MAX_HEIGHT = 440, 12, 428, 500
-_CHAR = 8.1  # px of a bold 13 px letter, on the safe side
+_CHAR, _MONO = 8.1, 7.9  # px of a bold letter of 13 px, on the safe side, and of one of fixed width
 
 
 class _Map:
@@ -30,7 +29,7 @@ class _Map:
         self.max_height, self.least = max_height, least
         if least == 1:  # a narrow map: what is now, not what will be
             self.future = []
-        self.axis = Axis(self._spans(), LEFT, RIGHT, PAGES.get(self.recording.arch, PAGE))
+        self.axis = Axis(self._spans(), LEFT, RIGHT, history.arch.page)
         digest = hashlib.sha256(
             f"{self.recording.kernel} {self.recording.scenario} {self.recording.proposals} {step} {ask} {max_height}".encode()
         )
@@ -41,7 +40,7 @@ class _Map:
     def _spans(self) -> list[tuple[int, int]]:
         """Where the modules of the rows in sight are, and what they point to; the axis stays as it is while the rows do."""
         rows = [*self.past, *self.future]
-        shown = {box.load for i in rows for box in boxes(self.history, i, self.history.seen(i))}
+        shown = {box.load for i in rows for box in boxes(self.history, i, self.history.observed_at(i))}
         return [(extent.start, extent.end) for load in shown for extent in load.extents]
 
     def _fit(self) -> None:
@@ -53,7 +52,7 @@ class _Map:
             self.past.pop(0)
             self.hidden += 1
         if self.least == 1:
-            self.axis = Axis(self._spans(), LEFT, RIGHT, PAGES.get(self.recording.arch, PAGE))
+            self.axis = Axis(self._spans(), LEFT, RIGHT, self.history.arch.page)
 
     def svg(self) -> str:
         y = top = self._axis_labels()
@@ -88,7 +87,7 @@ class _Map:
     def _row_boxes(self, index: int) -> list[Box]:
         if self.ask and index == self.step:
             return []
-        return boxes(self.history, index, self.history.seen(index))
+        return boxes(self.history, index, self.history.observed_at(index))
 
     def _axis_labels(self) -> float:
         """Addresses above the map, each on the first of three lines where there is room."""
@@ -111,15 +110,16 @@ class _Map:
 
     def _row(self, index: int, y: float) -> float:
         shown, now = self._row_boxes(index), index == self.step
-        arrows = [] if self.ask and now else pointers(self.history, self.history.seen(index))
-        lanes = self._lanes(shown)
+        arrows = [] if self.ask and now else pointers(self.history, self.history.observed_at(index))
+        names = [Name.of(box, self.axis, _CHAR, 6, WIDTH - 4) for box in shown]
+        lane = lanes(shown, names, gap=2)
         below = [arrow for arrow in arrows if arrow.kind != "kept"] if len(arrows) > 1 else []
-        band = y + 22 + 32 * (max(lanes.values(), default=-1) + 1) + (0 if shown else 14)
+        band = y + 22 + 32 * (max(lane, default=-1) + 1) + (0 if shown else 14)
         height = band - y + (15 if arrows else 0) + 14 * len(below)
         if now:
             self.out.append(f'<rect class="now" x="3" y="{y:.1f}" width="{WIDTH - 6}" height="{height:.1f}" rx="5"/>')
         self._command(index, y, now)
-        tops = [y + 22 + 32 * lanes[number] for number in range(len(shown))]
+        tops = [y + 22 + 32 * number for number in lane]
         places = {box.load: top for box, top in zip(shown, tops, strict=True)}
         for arrow in arrows:
             self._arrow(arrow, places, band + 8, beside=len(arrows) == 1)
@@ -130,68 +130,29 @@ class _Map:
                 f"{arrow.patch.module} → {arrow.target.module}: {arrow.label}",
                 f"ax t-{arrow.kind}",
             )
-        for box, top in zip(shown, tops, strict=True):
-            self._box(box, top)
+        for box, name, top in zip(shown, names, tops, strict=True):
+            self._box(box, name, top)
         return y + height + 8
 
     def _command(self, index: int, y: float, now: bool) -> None:
-        step, judged = self.recording[index], verdict(self.recording, index, self.history)
-        self._text(LEFT, y + 15, f"{index + 1}  {shorten(step.command, 41)}", f"m{' b' if now else ''}")
-        mark = "?" if now and self.ask else judged.symbol + (f" {step.errno}".replace("-", "−") if step.errno else "")
-        self._text(
-            RIGHT,
-            y + 15,
-            mark + (" ◄ now" if now else ""),
-            f"b {'calm' if now and self.ask else TONE[judged.kind]}",
-            "end",
-        )
-        if not (now and self.ask) and step.modules is None and not self._row_boxes(index):
+        step, hidden = self.recording[index], now and self.ask
+        judged = verdict(self.recording, index, self.history)
+        mark = "?" if hidden else judged.symbol
+        if step.errno and not hidden:
+            mark += f" {step.errno}".replace("-", "−")
+        if now:
+            mark += " ◄ now"
+        number = f"{index + 1}  "
+        room = int((RIGHT - LEFT - len(mark) * _CHAR) / _MONO) - len(number)
+        self._text(LEFT, y + 15, number + shorten(step.command, min(41, room)), f"m{' b' if now else ''}")
+        self._text(RIGHT, y + 15, mark, f"b {'calm' if hidden else TONE[judged.kind]}", "end")
+        if not hidden and step.modules is None and not self._row_boxes(index):
             self._text(LEFT + 20, y + 30, "addresses not looked at", "ax")
 
     def _span(self, load: Load) -> tuple[float, float]:
         return self.axis.x(load.extents[0].start), self.axis.x(load.extents[-1].end)
 
-    def _lanes(self, shown: list[Box]) -> dict[int, int]:
-        """A lane for each box, so that neither boxes nor their names meet; a box on its own ghost shares the lane."""
-        taken: list[list[tuple[float, float]]] = []
-        lanes: dict[int, int] = {}
-        order = sorted(range(len(shown)), key=lambda n: (shown[n].style == "ghost", shown[n].load.extents[0].start))
-        for number in order:
-            left, right = self._label_span(shown[number])
-            lane = next(
-                (i for i, row in enumerate(taken) if all(right < a - 2 or left > b + 2 for a, b in row)), len(taken)
-            )
-            if lane == len(taken):
-                taken.append([])
-            taken[lane].append((left, right))
-            lanes[number] = lane
-        return lanes
-
-    def _label(self, box: Box) -> str:
-        """The label, cut so that it stays inside a box that is wide enough for a part of it."""
-        left, right = self._span(box.load)
-        room = int((right - left - 6) / _CHAR)
-        if room >= len(box.label) or room < 7 or len(box.load.extents) > 1:
-            return box.label
-        if box.style == "ghost":
-            return "freed"
-        mark = box.label[len(box.load.module) :]
-        return shorten(box.load.module, room - len(mark)) + mark
-
-    def _label_span(self, box: Box) -> tuple[float, float]:
-        left, right = self._span(box.load)
-        width = len(self._label(box)) * _CHAR + 4
-        if len(box.load.extents) > 1:  # the name stands above, from the left edge or to the right one
-            return (
-                (left, max(right, left + width))
-                if left + width <= WIDTH
-                else (min(left, RIGHT - width), max(right, RIGHT))
-            )
-        if right - left >= width:
-            return left, right
-        return (left, right + width) if right + width <= WIDTH - 2 else (left - width, right)
-
-    def _box(self, box: Box, y: float) -> None:
+    def _box(self, box: Box, name: Name, y: float) -> None:
         left, right = self._span(box.load)
         parted = len(box.load.extents) > 1  # several mappings: the name stands above them
         top, height = (y + 13, 13) if parted else (y, 26)
@@ -204,15 +165,7 @@ class _Map:
             self.out.append(
                 f'<rect class="{css}"{fill} x="{x:.1f}" y="{top}" width="{width:.1f}" height="{height}" rx="3"/>'
             )
-        (first, last), label = self._label_span(box), self._label(box)
-        if parted:
-            self._text(first, y + 10, label, "b halo")
-        elif first < left:
-            self._text(left - 5, y + 17, label, "b halo", "end")
-        elif last > right:
-            self._text(right + 5, y + 17, label, "b halo")
-        else:
-            self._text((left + right) / 2, y + 17, label, "b halo", "middle")
+        self._text(name.x, y + (10 if parted else 17), name.text, "b halo", name.anchor)
 
     def _arrow(self, arrow: Arrow, places: Mapping[Load, float], y: float, beside: bool) -> None:
         """From the livepatch's box to the target's, below both; a single arrow has its words beside it."""

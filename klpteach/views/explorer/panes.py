@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING
 
 from ...model.recording import Recording
 from ...reading.history import History
+from ...reading.steps import count
 from ...reading.verdict import Verdict, verdict
-from ...reading.words import count
 from ..style import TONE, style
 from .map_svg import map_svg
 from .sites import bytes_pane
 from .stubs import stubs_pane
 
 if TYPE_CHECKING:
-    from ...files.elf import ModuleFile
+    from ...files.module_file import ModuleFile
 
 _MAP_TITLE = "Module address space, time runs down"
 _MAP_LEGEND = "hatched: freed &nbsp; dashed: refused, would have been there &nbsp; arrows: where the sites point"

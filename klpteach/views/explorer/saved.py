@@ -7,11 +7,13 @@ from collections.abc import Iterator, Mapping
 from html import escape
 from typing import TYPE_CHECKING
 
-from ...model.recording import Recording, hexa
+from ...model.recording import Recording
+from ...model.step import hexa
 from ...reading.calls import call_at, is_call
 from ...reading.history import History
-from ...reading.stubwords import goes_to
+from ...reading.reasons import goes_to
 from ...reading.verdict import verdict
+from ..table import LEFT, Cell, Row, Table
 from .instructions import instruction
 from .map import events
 from .map_svg import alt_text, map_svg
@@ -20,9 +22,7 @@ from .stubs import chosen_table, title
 from .two_kernels import kernel_label
 
 if TYPE_CHECKING:
-    from ...files.elf import ModuleFile
-
-_LEFT = 'style="text-align:left"'  # Jupyter sets table cells to the right
+    from ...files.module_file import ModuleFile
 
 
 def twin_html(
@@ -44,44 +44,56 @@ def twin_html(
     )
 
 
+def _number(text: str) -> Cell:
+    """A cell that stands where Jupyter puts a number, at the right."""
+    return Cell(escape(text), css="")
+
+
+def _code(text: str) -> Cell:
+    return Cell(f"<code>{escape(text)}</code>")
+
+
 def _twin_steps(history: History) -> str:
-    rows = []
-    for index in events(history.recording):
-        step, judged = history.recording[index], verdict(history.recording, index, history)
-        rows.append(
-            f"<tr><td>{index + 1}</td><td {_LEFT}><code>{escape(step.command)}</code></td>"
-            f"<td {_LEFT}>{judged.symbol} <b>{escape(judged.headline)}</b> {escape(judged.because)}</td></tr>"
-        )
-    head = f"<tr><th>step</th><th {_LEFT}>command</th><th {_LEFT}>what happened</th></tr>"
-    return f"<table><thead>{head}</thead><tbody>{''.join(rows)}</tbody></table>"
+    rows = [
+        [_number(f"{index + 1}"), _code(history.recording[index].command), _judged(history, index)]
+        for index in events(history.recording)
+    ]
+    return Table((_number("step"), "command", "what happened"), rows, css=LEFT).to_html()
+
+
+def _judged(history: History, index: int) -> Cell:
+    if index >= len(history.recording):
+        return Cell("(ended)")
+    judged = verdict(history.recording, index, history)
+    return Cell(f"{judged.symbol} <b>{escape(judged.headline)}</b> {escape(judged.because)}")
 
 
 def _twin_sites(history: History, step: int) -> str:
     keys, shown = chosen_sites(history, step), columns(history, step)
     if not keys:
         return ""
-    head = "".join(f"<th>{heading(history, i)}</th>" for i in shown)
-    body, used = "", set()
+    rows, used = [], set()
     for key in keys:
-        states = [history.states(key)[history.seen(i)] for i in shown]
+        states = [history.states(key)[history.observed_at(i)] for i in shown]
         used |= {state.kind for state in states}
-        cells = "".join(f"<td><code>{grouped(s.value or b'', ' ')}</code> {letter(s)}</td>" for s in states)
-        body += f"<tr><td {_LEFT}><code>{escape(key)}</code> {escape(symbol_label(history, key))}</td>{cells}</tr>"
+        cells = [Cell(f"<code>{grouped(s.value or b'', ' ')}</code> {letter(s)}", css="") for s in states]
+        rows.append([Cell(f"<code>{escape(key)}</code> {escape(symbol_label(history, key))}"), *cells])
+    heads: Row = ["site", *(Cell(heading(history, i), css="") for i in shown)]
     meanings = "; ".join(f"{sign} {meaning}" for sign, meaning in legend(used))
-    return f"<table><thead><tr><th {_LEFT}>site</th>{head}</tr></thead><tbody>{body}</tbody></table><p>{meanings}</p>"
+    return Table(heads, rows, note=meanings, css=LEFT).to_html()
 
 
 def _twin_call(history: History, step: int) -> str:
     """The instructions of the first call site in sight (ppc64le)."""
     key = next((key for key in chosen_sites(history, step) if is_call(history, key)), None)
-    call = call_at(history, key, history.seen(step)) if key else None
+    call = call_at(history, key, history.observed_at(step)) if key else None
     if key is None or call is None:
         return ""
     words = "\n".join(
         f"{hexa(call.address + 4 * i)}  {word:08x}  {instruction(word, call.address + 4 * i)}"
         for i, word in enumerate(call.words)
     )
-    leads = goes_to(history, key, history.seen(step))
+    leads = goes_to(history, key, history.observed_at(step))
     return (
         f"<p>The call at <code>{escape(key)}</code>, {escape(leads) or 'as in the file'}:</p><pre>{escape(words)}</pre>"
     )
@@ -90,41 +102,38 @@ def _twin_call(history: History, step: int) -> str:
 def _twin_stubs(history: History, step: int) -> str:
     """The table of stubs at the end of the story (ppc64le)."""
     name = chosen_table(history, step)
-    table = (history.stubs(name, history.seen(step)) or history.stubs_before(name, step)) if name else None
+    table = (history.stubs(name, history.observed_at(step)) or history.stubs_before(name, step)) if name else None
     if table is None:
         return ""
-    rows = "".join(
-        f"<tr><td>{slot.index}{' past the end' if slot.past_end else ''}</td>"
-        f"<td {_LEFT}><code>{escape(slot.function) or '–'}</code>{f', load {slot.load}' if slot.load else ''}</td>"
-        f"<td {_LEFT}>{slot.state}</td></tr>"
+    rows: list[Row] = [
+        [
+            _number(f"{slot.index}{' past the end' if slot.past_end else ''}"),
+            Cell(f"<code>{escape(slot.function) or '–'}</code>{f', load {slot.load}' if slot.load else ''}"),
+            slot.state,
+        ]
         for slot in table.slots
-    )
-    head = f"<tr><th>slot</th><th {_LEFT}>leads to</th><th {_LEFT}>state</th></tr>"
-    return f"<p>{title(table)}</p><table><thead>{head}</thead><tbody>{rows}</tbody></table>"
+    ]
+    return f"<p>{title(table)}</p>" + Table((_number("slot"), "leads to", "state"), rows, css=LEFT).to_html()
 
 
 def compare_twin_html(left: History, right: History) -> str:
     """Two kernels in the same story as static HTML: their verdicts side by side, then each story as twin_html() tells it."""
     names = [kernel_label(history.recording) for history in (left, right)]
     longer = max(left, right, key=lambda history: len(history.recording))
-    rows = ""
-    for index in events(longer.recording):
-        cells = "".join(f"<td {_LEFT}>{_cell(history, index)}</td>" for history in (left, right))
-        rows += f"<tr><td>{index + 1}</td><td {_LEFT}><code>{escape(longer.recording[index].command)}</code></td>{cells}</tr>"
-    heads = "".join(f"<th {_LEFT}>{escape(name)}</th>" for name in names)
-    table = f"<table><thead><tr><th>step</th><th {_LEFT}>command</th>{heads}</tr></thead><tbody>{rows}</tbody></table>"
+    rows = [
+        [
+            _number(f"{index + 1}"),
+            _code(longer.recording[index].command),
+            *(_judged(one, index) for one in (left, right)),
+        ]
+        for index in events(longer.recording)
+    ]
+    table = Table((_number("step"), "command", *names), rows, css=LEFT).to_html()
     stories = "".join(
         f"<details><summary>{escape(name)}</summary>{twin_html(history.recording, history=history)}</details>"
         for name, history in zip(names, (left, right), strict=True)
     )
     return f"<p><b>{escape(longer.recording.title or longer.recording.scenario)}</b>: two kernels</p>{table}{stories}"
-
-
-def _cell(history: History, index: int) -> str:
-    if index >= len(history.recording):
-        return "(ended)"
-    judged = verdict(history.recording, index, history)
-    return f"{judged.symbol} <b>{escape(judged.headline)}</b> {escape(judged.because)}"
 
 
 def compare_plain_text(left: History, right: History) -> str:

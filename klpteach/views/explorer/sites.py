@@ -6,13 +6,12 @@ from collections.abc import Collection, Iterator
 from html import escape
 
 from ...files.klp import parse_symbol
-from ...model.recording import hexa
+from ...model.step import hexa
 from ...reading.calls import is_call, words_of
 from ...reading.history import History
 from ...reading.sites import State
-from ...reading.steps import patch_of
+from ...reading.steps import count, patch_of
 from ...reading.sums import Sum
-from ...reading.words import count
 from ..style import LETTERS, MEANING
 from .instructions import call_html, short
 from .map import events, shorten
@@ -25,7 +24,7 @@ def columns(history: History, step: int, limit: int = MAX_COLUMNS) -> list[int]:
     """Steps with a column: at which a site was there and looked at; the latest, and always the current one."""
 
     def states(index: int) -> list[State]:
-        return [history.states(key)[history.seen(index)] for key in history.sites]
+        return [history.states(key)[history.observed_at(index)] for key in history.sites]
 
     past = [i for i in sorted({*events(history.recording), step}) if i <= step]
     useful = [i for i in past if i == step or any(state.kind not in _NOT_SEEN for state in states(i))]
@@ -41,7 +40,7 @@ def columns(history: History, step: int, limit: int = MAX_COLUMNS) -> list[int]:
 
 def chosen_sites(history: History, step: int, limit: int = MAX_SITES) -> list[str]:
     """The sites worth a row: the failing one, foreign ones, one of each livepatch, of each type and state, then in order."""
-    seen = history.seen(step)
+    seen = history.observed_at(step)
     keys = [key for key in history.sites if any(s.kind not in _NOT_SEEN for s in history.states(key)[: seen + 1])]
     alive = [key for key in keys if history.states(key)[seen].kind != "absent"] or keys
 
@@ -50,7 +49,7 @@ def chosen_sites(history: History, step: int, limit: int = MAX_SITES) -> list[st
         kind = (owner, history.target(key), site.type if site else 0, state.kind)
         new_owner, new_kind = owner not in kinds, kind not in kinds
         kinds.update((owner, kind))
-        alone = state.changed and not every_changed and (is_call(history, key) or history.recording.arch == "x86_64")
+        alone = state.changed and not every_changed and (is_call(history, key) or not history.arch.has_stubs)
         return (key != history.failing(step), state.kind != "foreign", not alone, not new_owner, not new_kind)
 
     every_changed = all(history.states(key)[seen].changed for key in alive)
@@ -109,7 +108,7 @@ def _cell(state: State, css: str = "", call: bool = False) -> str:
 
 def heading(history: History, index: int) -> str:
     """A column's heading: the step, its verb, a mark if it was refused, and where its outcome was seen if not at once."""
-    step, seen = history.recording[index], history.seen(index)
+    step, seen = history.recording[index], history.observed_at(index)
     verb = step.command.split(" ")[0]
     mark = " ✗" if step.refused and step.errno != -11 else ""
     later = f" (seen at {seen + 1})" if seen != index else ""
@@ -132,7 +131,7 @@ def bytes_pane(
     """
     keys = chosen_sites(history, step - 1 if ask and step else step, max_sites)
     if not keys:
-        looked = any(earlier.sites is not None for earlier in history.recording.steps[: history.seen(step) + 1])
+        looked = any(earlier.sites is not None for earlier in history.recording.steps[: history.observed_at(step) + 1])
         said = "No livepatch with relocation sites is loaded." if looked else "The sites were not looked at up to here."
         return f"<h4>Relocation sites</h4><p><small>{said}</small></p>"
     shown = [i for i in columns(history, step, max_columns) if not (ask and i == step)]
@@ -143,7 +142,7 @@ def bytes_pane(
         head += f'<th scope="col" class=cur>{step + 1} ?</th>'
     body, used = "", {"file"} if with_file else set()
     for number, key in enumerate(keys):
-        states = [history.states(key)[history.seen(i)] for i in shown]
+        states = [history.states(key)[history.observed_at(i)] for i in shown]
         used |= {state.kind for state in states}
         body += _site_row(history, key, states, number == 0, with_file, len(owners) > 1)
         body += '<td class="unknown">?</td></tr>' if ask else "</tr>"
@@ -184,7 +183,7 @@ def how_html(history: History, key: str, step: int) -> str:
 
 def sum_html(history: History, key: str, step: int) -> str:
     """The arithmetic of one site, spelled out; what the kernel did with the result comes last."""
-    seen = history.seen(step)
+    seen = history.observed_at(step)
     found, state = history.sum_at(key, seen), history.states(key)[seen]
     if found is None or state.kind in ("absent", "unknown"):
         return ""

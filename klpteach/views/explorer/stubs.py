@@ -7,8 +7,8 @@ from html import escape
 from itertools import groupby
 
 from ...reading.history import History
+from ...reading.steps import count
 from ...reading.stubs import Slot, StubTable
-from ...reading.words import count
 from ..style import STUB_LETTERS, STUB_MEANING
 from .map import shorten
 
@@ -18,7 +18,9 @@ MAX_ROWS = 11
 def chosen_table(history: History, step: int) -> str | None:
     """The livepatch whose table is shown: the first that this step changed, else the latest that has one."""
     there = [
-        name for name in history.with_stubs if history.stubs(name, history.seen(step)) or _before(history, name, step)
+        name
+        for name in history.with_stubs
+        if history.stubs(name, history.observed_at(step)) or _before(history, name, step)
     ]
     changed = [name for name in there if _changed(history, name, step)]
     return next(iter([*changed, *reversed(there)]), None)
@@ -29,7 +31,7 @@ def _before(history: History, name: str, step: int) -> StubTable | None:
 
 
 def _changed(history: History, name: str, step: int) -> bool:
-    after, before = history.stubs(name, history.seen(step)), _before(history, name, step)
+    after, before = history.stubs(name, history.observed_at(step)), _before(history, name, step)
     if after is None or before is None:
         return after is not before
     return [slot.address for slot in after.slots] != [slot.address for slot in before.slots]
@@ -41,7 +43,7 @@ def stubs_pane(history: History, step: int, ask: bool = False) -> str:
     if name is None:
         return ""
     before = _before(history, name, step)
-    after = None if ask else history.stubs(name, history.seen(step))
+    after = None if ask else history.stubs(name, history.observed_at(step))
     table = after or before
     if table is None:
         return ""

@@ -90,7 +90,7 @@ def _side(history: History, step: int, ask: bool) -> str:
 def _stubs(history: History, step: int, ask: bool) -> str:
     """The table of stubs as one row of cells."""
     name = chosen_table(history, step)
-    table = history.stubs(name, history.seen(step)) if name else None
+    table = history.stubs(name, history.observed_at(step)) if name else None
     if name and (ask or table is None):
         table = history.stubs_before(name, step)
     return f"<h4>{title(table)}</h4>{strip(table)}" if table else ""

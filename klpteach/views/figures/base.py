@@ -1,17 +1,23 @@
-"""What the course's own figures share: a canvas without pyplot, sizes, and a picture that brings its words and its data."""
+"""What the figures share: a canvas without pyplot, PNG and SVG that never change, and a picture that brings its words and data.
+
+Figures are made without pyplot, so none is left open.
+"""
 
 from __future__ import annotations
 
+import io
+from base64 import b64encode
 from collections.abc import Mapping, Sequence
+from html import escape
 from typing import TYPE_CHECKING, Any
 
+import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from .picture import Picture
-from .reuse import png, svg
+from ..shown import Shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,24 +44,43 @@ def canvas(height: float, width: float = 12.0) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-class Drawing(Picture):
-    """A picture made from rows: `figure` to draw anew, `alt` its words, `rows` its data, table() the same as a DataFrame."""
+class Drawing(Shown):
+    """A PNG as wide as the page, made from rows: `figure` to draw anew, `alt` its words, `rows` its data, table() a DataFrame.
+
+    In a terminal, and to a screen reader, the words are the picture.
+    """
 
     def __init__(self, figure: Figure, alt: str, rows: Sequence[Mapping[str, Any]]) -> None:
-        super().__init__(png(figure), alt)
-        self.figure, self.rows = figure, list(rows)
+        self.figure, self.alt, self.rows, self.png = figure, alt, list(rows), png(figure)
+
+    def to_text(self) -> str:
+        return self.alt
+
+    def to_html(self) -> str:
+        source = b64encode(self.png).decode()
+        return f'<img alt="{escape(self.alt)}" src="data:image/png;base64,{source}" style="max-width:100%;width:900px;background:#fff">'
 
     def table(self) -> pd.DataFrame:
         """The picture's data; addresses as text, with 0x and 16 digits."""
-        from ..frames import table
+        from ..frames import table  # pandas is imported when a table is asked for
 
         return table(self.rows)
 
     def svg(self) -> str:
-        """The picture as SVG text, the same each time."""
-        return svg(self.figure)
+        """The picture as SVG text, byte for byte the same each time: fixed ids, no date."""
+        out = io.StringIO()
+        with mpl.rc_context({"svg.hashsalt": "klpteach", "svg.fonttype": "path"}):
+            self.figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
+        return out.getvalue()
 
 
-def fits(text: str, inches: float, size: float = SIZE, mono: bool = False) -> bool:
-    """Whether a text of that size in points has room in a width: a letter is about 0.55 of its size wide, mono 0.62."""
-    return len(text) * size * (0.62 if mono else 0.56) / 72 < inches
+def png(figure: Figure, dpi: int = 100) -> bytes:
+    """A figure as PNG bytes, without a software tag that would change with the version."""
+    out = io.BytesIO()
+    figure.savefig(out, format="png", dpi=dpi, metadata={"Software": None})
+    return out.getvalue()
+
+
+def fits(text: str, inches: float, size: float = SIZE) -> bool:
+    """Whether a text of that size in points has room in a width: a letter is about 0.56 of its size wide."""
+    return len(text) * size * 0.56 / 72 < inches

@@ -1,9 +1,10 @@
-"""The consequences of every proposal as a figure: a letter and a colour in each cell. One of the rooms that import matplotlib."""
+"""The consequences of every proposal as a figure: a letter and a colour in each cell."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -11,22 +12,13 @@ from matplotlib.patches import Rectangle
 
 from ...discussion.consequences import QUESTIONS, Consequence, read_consequences
 from ...model.policy import PROPOSALS
-from ...reading.outcome import KINDS, MEANINGS, WORDS
+from ...reading.outcome import ENDINGS
 from ..style import BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION, blend
 from .base import INK, SOFT, Drawing, canvas
 
 SIZE, LEFT = 15, -9.5  # points; where the words begin, in cells
-COLOURS = {
-    "oops": INK,
-    "corrupt": VERMILION,
-    "unpatched": PURPLE,
-    "refused": ORANGE,
-    "pinned": BLUE,
-    "apart": SOFT,
-    "loads-more": SKY,
-    "works": GREEN,
-}
-LIGHT_INK = ("oops", "pinned", "apart")  # white letters stand out on these, black ones on the others
+# From the worst ending to the best; a ninth one cannot be forgotten here.
+COLOURS = dict(zip(ENDINGS, (INK, VERMILION, PURPLE, ORANGE, BLUE, SOFT, SKY, GREEN), strict=True))
 
 
 def consequences_picture(
@@ -85,39 +77,41 @@ def alt_text(rows: Sequence[Consequence]) -> str:
     said = [f"What each choice comes to on {rows[0].arch} {rows[0].release}, {stories} stories."]
     for name in dict.fromkeys(row.proposals for row in rows):
         mine = [row for row in rows if row.proposals == name]
-        said.append(
-            f"{label(name).capitalize()}: {sum(r.as_wished for r in mine)} of {len(mine)} as wished{_bad(mine)}."
-        )
+        wished = f"{sum(row.as_wished for row in mine)} of {len(mine)} as wished"
+        said.append("; ".join([f"{label(name).capitalize()}: {wished}", *_bad(mine)]) + ".")
     return " ".join(said)
 
 
-def _bad(rows: Sequence[Consequence]) -> str:
+def _bad(rows: Sequence[Consequence]) -> Iterator[str]:
     asks = {question.key: question.asks for question in QUESTIONS}
-    parts = [
-        f"{WORDS[kind]}: {', '.join(found)}"
-        for kind in KINDS
-        if (found := [asks[row.question] for row in rows if row.kind == kind and not row.as_wished])
-    ]
-    return "; " + "; ".join(parts) if parts else ""
+    for ending in ENDINGS.values():
+        found = [asks[row.question] for row in rows if row.kind == ending.kind and not row.as_wished]
+        if found:
+            yield f"{ending.words}: {', '.join(found)}"
 
 
 def _cell(axes: Axes, x: int, y: int, row: Consequence) -> None:
-    face = blend(COLOURS[row.kind], "#ffffff", 0.25) if row.as_wished else COLOURS[row.kind]
-    ink = "#ffffff" if row.kind in LIGHT_INK and not row.as_wished else INK
-    edge = "#dddddd" if row.as_wished else INK
+    face, edge, ink, weight = COLOURS[row.kind], INK, _ink(row.kind), "bold"
+    if row.as_wished:
+        face, edge, ink, weight = blend(face, "#ffffff", 0.25), "#dddddd", INK, "normal"
     axes.add_patch(Rectangle((x + 0.04, y + 0.06), 0.92, 0.88, facecolor=face, edgecolor=edge, linewidth=1.2))
-    weight = "normal" if row.as_wished else "bold"
-    axes.text(x + 0.5, y + 0.52, KINDS[row.kind], size=SIZE, weight=weight, ha="center", va="center", color=ink)
+    letter = ENDINGS[row.kind].letter
+    axes.text(x + 0.5, y + 0.52, letter, size=SIZE, weight=weight, ha="center", va="center", color=ink)
+
+
+def _ink(kind: str) -> str:
+    return (
+        "#ffffff" if kind in ("oops", "pinned", "apart") else INK
+    )  # white letters stand out on these, black elsewhere
 
 
 def _legend(axes: Axes, top: int, kinds: set[str]) -> None:
-    shown = [kind for kind in KINDS if kind in kinds]
-    note = "pale: as whoever tells the story would wish; full colour, bold and framed: not"
-    axes.text(LEFT + 3, top + 0.9 + 0.8 * len(shown), note, size=SIZE - 1, ha="left", va="center", color=SOFT)
+    shown, note = [kind for kind in ENDINGS if kind in kinds], top + 0.9 + 0.8 * len(kinds)
+    words = "pale: as whoever tells the story would wish; full colour, bold and framed: not"
+    axes.text(LEFT + 3, note, words, size=SIZE - 1, ha="left", va="center", color=SOFT)
     for number, kind in enumerate(shown):
-        x, y = LEFT + 3, top + 0.9 + 0.8 * number
-        colour = COLOURS[kind]
-        axes.add_patch(Rectangle((x, y - 0.3), 0.6, 0.6, facecolor=colour, edgecolor=INK, linewidth=1))
-        ink = "#ffffff" if kind in LIGHT_INK else INK
-        axes.text(x + 0.3, y + 0.02, KINDS[kind], size=SIZE - 1, weight="bold", ha="center", va="center", color=ink)
-        axes.text(x + 0.8, y + 0.02, MEANINGS[kind], size=SIZE - 1, ha="left", va="center", color=INK)
+        x, y, ending = LEFT + 3, top + 0.9 + 0.8 * number, ENDINGS[kind]
+        axes.add_patch(Rectangle((x, y - 0.3), 0.6, 0.6, facecolor=COLOURS[kind], edgecolor=INK, linewidth=1))
+        style: dict[str, Any] = {"size": SIZE - 1, "va": "center"}
+        axes.text(x + 0.3, y + 0.02, ending.letter, weight="bold", ha="center", color=_ink(kind), **style)
+        axes.text(x + 0.8, y + 0.02, ending.meaning, ha="left", color=INK, **style)

@@ -8,14 +8,16 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
-from ...files.elf import ModuleFile
 from ...files.elf_h import SHF_EXECINSTR, SHF_WRITE
 from ...files.klp import sites
-from ...model.image import layout_sections, section_flags
+from ...files.module_file import ModuleFile
+from ...model import arch
+from ...model.image import section_flags
 from ...model.kernel import Kernel
+from ...model.layout import layout_sections
 from ...model.policy import behaviour
-from ...model.recording import hexa
-from ...reading.words import count
+from ...model.step import hexa
+from ...reading.steps import count
 from ..style import BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION
 from .base import INK, PALE, SIZE, SOFT, Drawing, canvas, fits
 
@@ -59,7 +61,7 @@ def layout_rows(
     >>> first["section"], first["kind"], hexa(first["address"])
     ('.text', 'code', '0xffffffffc0201000')
     """
-    laid = layout_sections(file, behaviour(release).separate_memory)
+    laid = layout_sections(file, arch.of(file.arch), behaviour(release).separate_memory)
     bases = placement or _placed(file, release)
     waiting: dict[str, list[int]] = {}
     for site in sites(file):
@@ -97,7 +99,7 @@ def _placed(file: ModuleFile, release: str) -> Mapping[str, int]:
 
 
 def _kind(file: ModuleFile, index: int, region: str) -> str:
-    flags = section_flags(file, index)
+    flags = section_flags(file)[index]
     if region.startswith("init"):
         return "init, freed later"
     if flags & SHF_EXECINSTR:

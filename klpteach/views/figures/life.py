@@ -8,7 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
 from ...errors import RecordingError
-from ...model.recording import Recording, hexa
+from ...model.recording import Recording
+from ...model.step import hexa
 from ...reading.history import History
 from ...reading.steps import patch_of
 from ..explorer.map import events, shorten
@@ -56,7 +57,7 @@ def life_rows(recording: Recording, key: str, history: History | None = None) ->
     history = history or History(recording)
     rows = []
     for index in events(recording):
-        state = history.states(key)[history.seen(index)]
+        state = history.states(key)[history.observed_at(index)]
         errno = recording[index].errno
         rows.append({"step": index + 1, "command": recording[index].command, "errno": errno, "bytes": state.value,
                      "state": state.kind, "load": state.load, "means": _means(history, key, index)})  # fmt: skip
@@ -82,7 +83,7 @@ def _chosen(history: History, site: str | None) -> str:
 
 
 def _means(history: History, key: str, index: int) -> str:
-    state = history.states(key)[history.seen(index)]
+    state = history.states(key)[history.observed_at(index)]
     said = MEANING[state.kind].format(n=state.load)
     target = history.target(key)
     load = history.load(target, state.load) if target and state.load else None

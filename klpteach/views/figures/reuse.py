@@ -1,93 +1,85 @@
-"""Figures for the text of the notebooks; matplotlib is imported here and nowhere else.
-
-Figures are made without pyplot, so none is left open. reuse() draws address-space reuse across rmmod and reload; rows()
-is the same as a table, alt_text() the same in words.
-"""
+"""Address-space reuse across rmmod and reload: addresses from left to right, time downwards, a row a command."""
 
 from __future__ import annotations
 
-import io
 from typing import Any
 
-import matplotlib as mpl
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, Rectangle
 
-from ...model.recording import Recording, hexa
+from ...model.recording import Recording
+from ...model.step import hexa
 from ...reading.history import History
-from ..explorer.map import Arrow, Axis, Box, boxes, events, pointers, shorten
+from ...reading.loads import Load
+from ..explorer.map import Arrow, Axis, Box, Name, boxes, events, lanes, pointers, shorten
 from ..style import BLUE, GREEN, ORANGE, PURPLE, VERMILION
+from .base import INK, PALE, SIZE, SOFT, Drawing, canvas
 
-GREY = "#555555"
 _FACE = {
     "target": ("#d9e9f4", BLUE),
     "patch": ("#fbf0d9", ORANGE),
     "other": ("#f6e9f1", PURPLE),
-    "ghost": ("#ffffff", GREY),
+    "ghost": ("#ffffff", SOFT),
     "tried": ("#ffffff", VERMILION),
 }
-_LINE = {"written": (GREEN, "-"), "kept": (GREY, "-"), "stale": (VERMILION, (0, (4, 2)))}
-SIZE = 15  # points: 14 or more can be read from the last row
+# a line of an arrow, and a darker colour for its words, which can be read
+_LINE = {"written": (GREEN, "-", "#00664b"), "kept": (SOFT, "-", SOFT), "stale": (VERMILION, (0, (4, 2)), "#9a4400")}
+# Across, the axis is 1 wide; downwards, a row of one lane is 1 high, which is 1.5 inches.
+_LETTER, _WORD, _DIGIT, _PAD = 0.0115, 0.0089, 0.0101, 0.006  # of a name, an arrow's words, an address; about a name
+_BOX, _LANE, _LINE_HEIGHT = 0.36, 0.46, 0.16
 
 
-def reuse(recording: Recording, history: History | None = None) -> Figure:
-    """Address space from left to right, time downwards: a row a command, a hatched range where memory was given back.
+def reuse(recording: Recording, history: History | None = None) -> Drawing:
+    """Draw what was where, command by command: a hatched range where memory was given back, arrows where sites point.
 
     12 x 6 inches for up to four commands, taller for more. The same recording gives the same figure.
+
+    >>> from klpteach.scenarios.simulate import simulate
+    >>> "nfsd_demo refused at 0xffffffffc0201000" in repr(reuse(simulate("reload")))
+    True
     """
     history = history or History(recording)
-    shown = events(recording)
-    figure = Figure(figsize=(12, max(6.0, 1.5 * len(shown))), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
     axis = Axis([extent for load in history.loads for extent in load.extents], 0.0, 1.0)
-    for row, index in enumerate(shown):
-        _row(axes, history, axis, row, index)
-    _frame(axes, history, axis, shown)
-    return figure
+    rows = [_Row(history, axis, index) for index in events(recording)]
+    height = sum(row.height for row in rows)
+    figure, axes = canvas(max(6.0, 1.5 * height))
+    y = 0.0
+    for row in rows:
+        row.draw(axes, y)
+        y += row.height
+    _addresses(axes, axis, {box.load.extents[0].start for row in rows for box in row.boxes})
+    axes.set_xlim(-0.01, 1.01)
+    axes.set_ylim(height + 0.08, -0.35)
+    return Drawing(figure, reuse_alt(recording, history), reuse_rows(recording, history))
 
 
-def rows(recording: Recording, history: History | None = None) -> list[dict[str, Any]]:
-    """The figure as data: a dict for every range of every row: step, command, module, load, what, start, end, sites.
+def reuse_rows(recording: Recording, history: History | None = None) -> list[dict[str, Any]]:
+    """A dict for every range of every row: step, command, module, load, what, start, end, sites.
 
     sites says in words how the sites of livepatches point into the range; "" where none does.
 
     >>> from klpteach.scenarios.simulate import simulate
-    >>> [(r["step"], r["what"]) for r in rows(simulate("reload")) if r["module"] == "nfsd_demo"]
+    >>> [(r["step"], r["what"]) for r in reuse_rows(simulate("reload")) if r["module"] == "nfsd_demo"]
     [(1, 'loaded'), (2, 'loaded'), (3, 'freed'), (4, 'refused')]
     """
     history = history or History(recording)
     words = {"ghost": "freed", "tried": "refused"}
     found = []
     for index in events(recording):
-        seen = history.seen(index)
-        said = {
-            (arrow.target.module, arrow.target.extents): f"{arrow.label} ({arrow.patch.module})"
-            for arrow in pointers(history, seen)
-        }
+        seen = history.observed_at(index)
+        said = {(a.target.module, a.target.extents): f"{a.label} ({a.patch.module})" for a in pointers(history, seen)}
         for box in boxes(history, index, seen):
-            found += [
-                {
-                    "step": index + 1,
-                    "command": recording[index].command,
-                    "module": box.load.module,
-                    "load": box.load.number,
-                    "what": words.get(box.style, "loaded"),
-                    "start": extent.start,
-                    "end": extent.end,
-                    "sites": said.get((box.load.module, box.load.extents), ""),
-                }
-                for extent in box.load.extents
-            ]
+            row = {"step": index + 1, "command": recording[index].command, "module": box.load.module,
+                   "load": box.load.number, "what": words.get(box.style, "loaded")}  # fmt: skip
+            sites = said.get((box.load.module, box.load.extents), "")
+            found += [{**row, "start": one.start, "end": one.end, "sites": sites} for one in box.load.extents]
     return found
 
 
-def alt_text(recording: Recording, history: History | None = None) -> str:
+def reuse_alt(recording: Recording, history: History | None = None) -> str:
     """The figure in words, with the addresses of the recording."""
     history = history or History(recording)
-    said, table = ["Address space across the story, time downwards."], rows(recording, history)
+    said, table = ["Address space across the story, time downwards."], reuse_rows(recording, history)
     for index in events(recording):
         mine = [row for row in table if row["step"] == index + 1]
         parts = [
@@ -99,144 +91,117 @@ def alt_text(recording: Recording, history: History | None = None) -> str:
     return " ".join(said)
 
 
-def svg(figure: Figure) -> str:
-    """A figure as SVG text, byte for byte the same each time: fixed ids, no date."""
-    out = io.StringIO()
-    with mpl.rc_context({"svg.hashsalt": "klpteach", "svg.fonttype": "path"}):
-        figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
-    return out.getvalue()
+class _Row:
+    """A command, the boxes below it in lanes, and below these the words of the arrows."""
+
+    def __init__(self, history: History, axis: Axis, index: int) -> None:
+        seen = history.observed_at(index)
+        self.step, self.number, self.axis = history.recording[index], index + 1, axis
+        self.boxes = boxes(history, index, seen)
+        self.names = [Name.of(box, axis, _LETTER, _PAD, 1.0) for box in self.boxes]
+        self.lanes = lanes(self.boxes, self.names, _PAD)
+        self.arrows = [arrow for arrow in pointers(history, seen) if arrow.kind != "kept"]
+        self.depth = _LANE * max(self.lanes, default=0)
+        self.height = 1 + self.depth
+        if len(self.arrows) > 1:
+            self.height += _LINE_HEIGHT * (len(self.arrows) - 0.4)  # their words stand below all of them
+
+    def draw(self, axes: Axes, y: float) -> None:
+        outcome = f" → {self.step.errno}".replace("-", "−") if self.step.errno else ""
+        command = f"{self.number}  {shorten(self.step.command, 60)}{outcome}"
+        colour = VERMILION if self.step.refused else INK
+        axes.text(0, y + 0.02, command, family="monospace", size=SIZE - 1, va="top", color=colour)
+        tops = [y + 0.32 + _LANE * lane for lane in self.lanes]
+        for box, name, top in zip(self.boxes, self.names, tops, strict=True):
+            _draw_box(axes, self.axis, box, name, top)
+        floors = {box.load: top + _BOX for box, top in zip(self.boxes, tops, strict=True)}
+        floor = y + 0.32 + _BOX + self.depth
+        for number, arrow in enumerate(self.arrows):
+            label = arrow.label if len(self.arrows) == 1 else f"{arrow.target.module}: {arrow.label}"
+            source = _floor(floors, arrow.patch, floor)
+            _draw_arrow(axes, self.axis, arrow, source, _floor(floors, arrow.target, floor))
+            words = _Words(self.axis, arrow, label)
+            beside = len(self.arrows) == 1 and not any(
+                low > source and words.left < name.right and name.left < words.right
+                for name, low in zip(self.names, floors.values(), strict=True)
+            )
+            lines = number if len(self.arrows) == 1 else number + 0.6
+            words.draw(axes, (source if beside else floor) + 0.07 + _LINE_HEIGHT * lines)
 
 
-def png(figure: Figure, dpi: int = 100) -> bytes:
-    """A figure as PNG bytes, without a software tag that would change with the version."""
-    out = io.BytesIO()
-    figure.savefig(out, format="png", dpi=dpi, metadata={"Software": None})
-    return out.getvalue()
+def _floor(floors: dict[Load, float], load: Load, otherwise: float) -> float:
+    """The lower edge of a load's box, or of what stands in its place."""
+    return next((floor for other, floor in floors.items() if other.extents == load.extents), otherwise)
 
 
-def _row(axes: Axes, history: History, axis: Axis, row: int, index: int) -> None:
-    step = history.recording[index]
-    outcome = f" → {step.errno}".replace("-", "−") if step.errno else ""
-    axes.text(
-        0,
-        row + 0.02,
-        f"{index + 1}  {shorten(step.command, 60)}{outcome}",
-        family="monospace",
-        size=SIZE - 1,
-        va="top",
-        color=VERMILION if step.refused else "#1a1a1a",
-    )
-    for box in boxes(history, index, history.seen(index)):
-        _draw_box(axes, axis, box, row + 0.32)
-    drawn = [arrow for arrow in pointers(history, history.seen(index)) if arrow.kind != "kept"]
-    for number, arrow in enumerate(drawn):
-        label = arrow.label if len(drawn) == 1 else f"{arrow.target.module}: {arrow.label}"
-        _draw_arrow(axes, axis, arrow, label, row + 0.70, number)
-
-
-def _draw_box(axes: Axes, axis: Axis, box: Box, top: float) -> None:
+def _draw_box(axes: Axes, axis: Axis, box: Box, name: Name, top: float) -> None:
     face, edge = _FACE[box.style]
-    hollow, parted = box.style in ("ghost", "tried"), len(box.load.extents) > 1
-    low, height = (top + 0.18, 0.18) if parted else (top, 0.36)  # several mappings: the name stands above them
+    parted = len(box.load.extents) > 1
+    low, height = (top + _BOX / 2, _BOX / 2) if parted else (top, _BOX)  # several mappings: the name stands above them
+    look: dict[str, Any] = {"facecolor": face, "edgecolor": edge, "linewidth": 2, "zorder": 2}
+    if box.style in ("ghost", "tried"):
+        look |= {"hatch": "//", "linestyle": "--"}
+    if box.style == "ghost":
+        look["zorder"] = 1
     for extent in box.load.extents:
         left, right = axis.x(extent.start), axis.x(extent.end)
-        axes.add_patch(
-            Rectangle(
-                (left, low),
-                max(right - left, 0.004),
-                height,
-                facecolor=face,
-                edgecolor=edge,
-                linewidth=2,
-                hatch="//" if hollow else None,
-                linestyle="--" if hollow else "-",
-                zorder=1 if box.style == "ghost" else 2,
-            )
-        )
-    left, right = axis.x(box.load.extents[0].start), axis.x(box.load.extents[-1].end)
+        axes.add_patch(Rectangle((left, low), max(right - left, 0.004), height, **look))
+    text: dict[str, Any] = {"size": SIZE, "weight": "bold", "zorder": 4, "ha": {"start": "left", "middle": "center", "end": "right"}[name.anchor]}  # fmt: skip
     if parted:
-        axes.plot([left, right], [low + height / 2] * 2, color=edge, linewidth=1, linestyle=":", zorder=0)
-        axes.text(left, top + 0.15, box.label, size=SIZE, weight="bold", ha="left", va="bottom", zorder=4)
-        return
-    room = int((right - left) * 90)
-    label = "freed" if box.style == "ghost" and room < len(box.label) else box.label
-    if room < len(label):
-        label = shorten(label, room) if room > 5 else ""
-    if label:
-        axes.text(
-            (left + right) / 2,
-            top + 0.18,
-            label,
-            size=SIZE,
-            weight="bold",
-            ha="center",
-            va="center",
-            zorder=4,
-            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1.5},
-        )
+        ends = [axis.x(box.load.extents[0].start), axis.x(box.load.extents[-1].end)]
+        axes.plot(ends, [low + height / 2] * 2, color=edge, linewidth=1, linestyle=":", zorder=0)
+        axes.text(name.x, top + 0.15, name.text, va="bottom", **text)
+    else:
+        halo = {"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1.5}
+        axes.text(name.x, top + 0.18, name.text, va="center", bbox=halo, **text)
 
 
-def _draw_arrow(axes: Axes, axis: Axis, arrow: Arrow, label: str, y: float, number: int) -> None:
-    colour, style = _LINE[arrow.kind]
+def _draw_arrow(axes: Axes, axis: Axis, arrow: Arrow, source: float, aim: float) -> None:
+    """From below the livepatch's box to below the target's; a target in a lower lane is met at its side."""
+    colour, line, _ = _LINE[arrow.kind]
+    start, end, inward = _ends(axis, arrow)
+    bend = min(0.25, 0.05 / max(abs(end - start), 0.01)) * (-1 if end < start else 1)  # a long arrow is a flat one
+    tip = (end - inward, aim + 0.02) if aim <= source else (end, aim - _BOX / 2)
+    axes.add_patch(FancyArrowPatch((start + inward, source + 0.02), tip, connectionstyle=f"arc3,rad={bend}", arrowstyle="-|>",
+                                   mutation_scale=18, color=colour, linestyle=line, linewidth=2, zorder=3))  # fmt: skip
+
+
+class _Words:
+    """An arrow's words, on from where it starts; at the figure's edge they keep inside."""
+
+    def __init__(self, axis: Axis, arrow: Arrow, label: str) -> None:
+        start, end, _ = _ends(axis, arrow)
+        width = _WORD * len(label)
+        left = start + 0.035 if end < start else start - 0.035 - width
+        self.label, self.colour = label, _LINE[arrow.kind][2]
+        self.left = max(0.0, min(left, 1 - width))
+        self.right = self.left + width
+        self.to_right = left == self.left and end > start  # they end where the arrow starts
+
+    def draw(self, axes: Axes, y: float) -> None:
+        x, align = (self.right, "right") if self.to_right else (self.left, "left")
+        axes.text(x, y, self.label, size=SIZE - 1, color=self.colour, ha=align, va="top", zorder=4)
+
+
+def _ends(axis: Axis, arrow: Arrow) -> tuple[float, float, float]:
+    """Where an arrow starts and ends, at the edges that face each other, and how far inwards it goes there."""
     source, aim = arrow.patch.extents, arrow.target.extents
     start, end = axis.x(source[0].start), axis.x(aim[-1].end)
     if end > start:
         start, end = axis.x(source[-1].end), axis.x(aim[0].start)
-    inward = 0.02 if end < start else -0.02
-    bend = min(0.25, 0.05 / max(abs(end - start), 0.01)) * (-1 if end < start else 1)  # a long arrow is a flat one
-    axes.add_patch(
-        FancyArrowPatch(
-            (start + inward, y),
-            (end - inward, y),
-            connectionstyle=f"arc3,rad={bend}",
-            arrowstyle="-|>",
-            mutation_scale=18,
-            color=colour,
-            linestyle=style,
-            linewidth=2,
-            zorder=3,
-        )
-    )
-    side = "left" if end < start else "right"
-    axes.text(
-        start + (0.035 if side == "left" else -0.035),
-        y + 0.05 + 0.16 * number,
-        label,
-        size=SIZE - 1,
-        color=_dark(arrow.kind),
-        ha=side,
-        va="top",
-        zorder=4,
-    )
+    return start, end, 0.02 if end < start else -0.02
 
 
-def _dark(kind: str) -> str:
-    """A colour for words: the line's, darker, so that it can be read."""
-    return {"written": "#00664b", "stale": "#9a4400"}.get(kind, GREY)
-
-
-def _frame(axes: Axes, history: History, axis: Axis, shown: list[int]) -> None:
-    axes.set_xlim(-0.01, 1.01)
-    axes.set_ylim(len(shown) + 0.08, -0.35)
-    starts = sorted(
-        {box.load.extents[0].start for index in shown for box in boxes(history, index, history.seen(index))}
-    )
-    ticks = [
-        start for number, start in enumerate(starts) if not number or axis.x(start) - axis.x(starts[number - 1]) > 0.21
-    ]
-    for start in ticks:
-        axes.axvline(axis.x(start), color="#dddddd", linewidth=1, zorder=-1)
-        axes.text(
-            axis.x(start),
-            -0.12,
-            hexa(start),
-            family="monospace",
-            size=SIZE - 1,
-            va="bottom",
-            ha="left" if axis.x(start) < 0.8 else "right",
-        )
-    axes.set_xticks([])
-    axes.set_yticks([])
-    axes.spines[:].set_visible(False)
+def _addresses(axes: Axes, axis: Axis, starts: set[int]) -> None:
+    """Where modules begin, with the address where there is room for it; ≈ where a gap is cut."""
+    taken = -1.0
+    for start in sorted(starts):
+        x, width = axis.x(start), 18 * _DIGIT
+        left = x if x + width <= 1 else x - width
+        if left > taken:
+            taken = left + width + 0.02
+            align = "left" if left == x else "right"
+            axes.axvline(x, color=PALE, linewidth=1, zorder=-1)
+            axes.text(x, -0.12, hexa(start), family="monospace", size=SIZE - 1, va="bottom", ha=align)
     for cut in axis.breaks:
-        axes.text(cut, -0.02, "≈", size=SIZE, ha="center", va="center")
+        axes.text(cut, -0.05, "≈", size=SIZE, ha="center", va="center")

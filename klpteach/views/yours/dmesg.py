@@ -8,6 +8,7 @@ from typing import Any
 from ...errors import KlpteachError
 from ...reading.dmesg import Explanation, explain
 from ..reply import Reply, framed
+from ..shown import Shown
 
 _LONGEST = 200_000  # characters
 _MOST = 100  # lines that are explained
@@ -35,18 +36,18 @@ def explain_dmesg(text: str) -> Explained:
     return Explained(explain(text)[:_MOST])
 
 
-class Explained:
+class Explained(Shown):
     """The explanations, in the order of the lines."""
 
     def __init__(self, found: list[Explanation]) -> None:
         self.found = found
 
-    def __repr__(self) -> str:
+    def to_text(self) -> str:
         return "\n".join("\n    ".join([one.line, *one.says]) for one in self.found) or _NOTHING
 
-    def _repr_html_(self) -> str:
+    def to_html(self) -> str:
         if not self.found:
-            return Reply("?", "Nothing known.", _NOTHING)._repr_html_()
+            return Reply("?", "Nothing known.", _NOTHING).to_html()
         return "".join(_html(one) for one in self.found)
 
 
@@ -62,7 +63,7 @@ def paste(text: str = "") -> Paste:
     return Paste(text)
 
 
-class Paste:
+class Paste(Shown):
     """The field, a button and the output; what is pasted stays when something goes wrong."""
 
     def __init__(self, text: str = "") -> None:
@@ -75,23 +76,23 @@ class Paste:
             layout=w.Layout(width="95%", height="120px"),
         )
         self.button = w.Button(description="Explain", button_style="primary", tooltip="What the lines say")
-        self.output = w.HTML(explain_dmesg(text)._repr_html_() if text else "")
+        self.output = w.HTML(explain_dmesg(text).to_html() if text else "")
         self.button.on_click(self._explain)
         self.view = w.VBox([self.field, self.button, self.output])
 
     def _explain(self, _: Any) -> None:
         try:
-            self.output.value = explain_dmesg(self.field.value)._repr_html_()
+            self.output.value = explain_dmesg(self.field.value).to_html()
         except Exception as error:  # a callback's error would vanish in the kernel's log
-            self.output.value = Reply("✗", "This cannot be explained.", str(error))._repr_html_()
+            self.output.value = Reply("✗", "This cannot be explained.", str(error)).to_html()
 
-    def __repr__(self) -> str:
-        return 'Paste dmesg lines: kt.explain_dmesg("…")' + (
-            f"\n{explain_dmesg(self.field.value)!r}" if self.field.value else ""
-        )
+    def to_text(self) -> str:
+        said = f"\n{explain_dmesg(self.field.value)!r}" if self.field.value else ""
+        return f'Paste dmesg lines: kt.explain_dmesg("…"){said}'
 
-    def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
-        bundle = self.view._repr_mimebundle_()
-        data = dict(bundle[0] if isinstance(bundle, tuple) else bundle or {})
+    def to_html(self) -> str:
         html = '<p>A field to paste lines of dmesg into. Without buttons: <code>kt.explain_dmesg("…")</code></p>'
-        return data | {"text/html": html + self.output.value, "text/plain": repr(self)}
+        return html + str(self.output.value)
+
+    def to_widget(self) -> Any:
+        return self.view

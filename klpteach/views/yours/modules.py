@@ -14,49 +14,21 @@ from typing import TYPE_CHECKING, Any
 
 from ...errors import KlpteachError
 from ...files import klp
-from ...files.elf import MAX_BYTES, ModuleFile
+from ...files.compressed import MAX_BYTES
+from ...files.module_file import ModuleFile
 from ...model.errno import errno_name
 from ...reading.history import History
-from ...reading.words import count
+from ...reading.steps import count
 from ...scenarios.reload import Outcome, stand_in, survives
-from .not_a_livepatch import Ordinary
+from ..shown import Shown
+from ..table import LEFT, Table
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from ..explorer.explorer import Explorer
-    from .upload import BringWidget
 
-_LEFT = 'style="text-align:left;padding:2px 14px 2px 0"'  # Jupyter sets table cells to the right
 _TOO_MANY = 20
-
-
-def bring(livepatch: Any = None, target: Any = None) -> Brought | Ordinary | BringWidget:
-    """Look at your own livepatch, and at its target where you have that too; without a file: buttons to upload them.
-
-    Each may be a path, the bytes of a file, a ModuleFile, or what an ipywidgets FileUpload holds; target also a list of
-    these. Without the target a stand-in with the symbols that the livepatch wants takes its place. A module alone that
-    is no livepatch gets its own tables. Errors: ModuleFormatError for what is no module file, KlpteachError for files
-    that do not belong together.
-
-    >>> from klpteach.files.samples import sample
-    >>> mine = bring(sample("livepatch_nfsd_demo.ko"))
-    >>> mine.waiting, [(o.release, o.failed is None) for o in mine.outcomes]
-    ({'nfsd_demo': 10}, [('5.3', False), ('6.1', False), ('6.3', True), ('6.12', True)])
-    """
-    if livepatch is None and target is None:
-        from .upload import BringWidget
-
-        return BringWidget()
-    patches, targets = list(opened(livepatch)), list(opened(target))
-    if not patches:  # in which place a file was put does not matter: a livepatch is known by what is in it
-        patches, targets = [f for f in targets if f.is_livepatch], [f for f in targets if not f.is_livepatch]
-    alone = [*patches, *targets]
-    if len(alone) == 1 and not alone[0].is_livepatch:
-        return Ordinary(alone[0])
-    if len(patches) != 1:
-        raise KlpteachError(f"One livepatch is looked at at a time; there are {len(patches)} here.")
-    return Brought(patches[0], {file.name: file for file in targets})
 
 
 def opened(source: Any) -> Iterator[ModuleFile]:
@@ -96,8 +68,8 @@ def _named(file: ModuleFile) -> ModuleFile:
     return file if file.filename == wanted else ModuleFile(file.data, wanted)
 
 
-@dataclass
-class Brought:
+@dataclass(repr=False)
+class Brought(Shown):
     """A livepatch and its targets: `outcomes` by release, tables, and explore() for the whole story."""
 
     livepatch: ModuleFile
@@ -137,20 +109,13 @@ class Brought:
     @property
     def sites(self) -> pd.DataFrame:
         """Its livepatch relocations, one row each."""
-        from ...files.tables import livepatch_sites
+        from ...files.tables import livepatch_sites  # needs pandas
 
         return livepatch_sites(self.livepatch)
 
-    @property
-    def verdicts(self) -> pd.DataFrame:
-        """One row a target and release: what a reload does."""
-        from ..frames import table
-
-        return table(self._rows())
-
     def explore(self, release: str = "6.1", target: str | None = None) -> Explorer:
         """The explorer of a reload with these files. Errors: KlpteachError for another release or target."""
-        from ..explorer.explorer import explore
+        from ..explorer.explorer import explore  # needs ipywidgets
 
         outcome = next((o for o in self.outcomes if o.release == release and target in (None, o.target)), None)
         if outcome is None:
@@ -165,23 +130,6 @@ class Brought:
         other = self.targets.get(outcome.target) or stand_in(self.livepatch, outcome.target)
         return {f"{file.name}.ko": file for file in (self.livepatch, other)}
 
-    def _rows(self) -> list[dict[str, Any]]:
-        return [
-            {
-                "target": o.target,
-                "release": o.release,
-                "a reload": _said(o),
-                "with": "a stand-in" if o.stand_in else "your file",
-            }
-            for o in self.outcomes
-        ]
-
-    def __repr__(self) -> str:
-        lines = [
-            f"{row['target']:<24} {row['release']:<5} {row['a reload']} (with {row['with']})" for row in self._rows()
-        ]
-        return "\n".join([self.headline, *lines])
-
     @property
     def headline(self) -> str:
         """What it is and what waits, in a sentence."""
@@ -189,32 +137,34 @@ class Brought:
         total = count(sum(self.waiting.values()), "livepatch relocation")
         return f"{self.livepatch.name} ({self.livepatch.arch}): {total}: {waits}."
 
-    def _repr_html_(self) -> str:
-        head = "".join(f"<th {_LEFT}>{name}</th>" for name in ("target", "release", "a reload", "with"))
-        body = "".join(
-            "<tr>" + "".join(f"<td {_LEFT}>{escape(str(cell))}</td>" for cell in row.values()) + "</tr>"
-            for row in self._rows()
-        )
+    def _rows(self) -> list[tuple[str, str, str, str]]:
+        """Target, release, what a reload does, and with which target."""
+        return [(o.target, o.release, _said(o), "a stand-in" if o.stand_in else "your file") for o in self.outcomes]
+
+    def to_text(self) -> str:
+        lines = [f"{target:<24} {release:<5} {said} (with {what})" for target, release, said, what in self._rows()]
+        return "\n".join([self.headline, *lines])
+
+    def to_html(self) -> str:
+        css = f"{LEFT};padding:2px 14px 2px 0"
+        table = Table(("target", "release", "a reload", "with"), self._rows(), css=css).to_html()
         details = "".join(
             f"<details><summary>{escape(o.target)} on {escape(o.release)}: what the kernel says</summary>"
             f"<pre>{escape(chr(10).join(o.failed.lines))}</pre></details>"
             for o in self.outcomes
             if o.failed and o.failed.lines
         )
-        return (
-            f"<p><strong>{escape(self.headline)}</strong></p>"
-            f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{details}"
-        )
+        return f"<p><strong>{escape(self.headline)}</strong></p>{table}{details}"
 
 
 def _said(outcome: Outcome) -> str:
     step = outcome.failed
     if step is None:
-        return "✓ works" + (
-            f"; at other places {count(outcome.moves or 0, 'time')}, then {outcome.ending}" if outcome.ending else ""
-        )
+        if not outcome.ending:
+            return "✓ works"
+        return f"✓ works; at other places {count(outcome.moves or 0, 'time')}, then {outcome.ending}"
     if step.oops:
         return f"✗ oops in {step.command}"
-    last = step is outcome.recording[3] if len(outcome.recording) > 3 else False
+    last = outcome.recording.steps.index(step) == 3
     what = "refused" if last else f"not reached, {step.command} fails"
     return f"✗ {what}: {errno_name(step.errno or 0)} ({step.errno})"

@@ -5,21 +5,23 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
+from html import escape
 from typing import TYPE_CHECKING
 
-from ...files.elf import ModuleFile
+from ...files.module_file import ModuleFile
 from ...model.errno import errno_name
 from ...model.kernel import Kernel
 from ...model.policy import RELEASES
-from ...reading.words import count
-from ..table import WordTable
+from ...reading.steps import count
+from ..shown import Shown
+from ..table import Table
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-@dataclass
-class Ordinary:
+@dataclass(repr=False)
+class Ordinary(Shown):
     """A module without livepatch relocations: `sections`, `relocations`, and a reload of it alone, by release.
 
     >>> from klpteach.files.samples import sample
@@ -53,7 +55,7 @@ class Ordinary:
 
     def _reload(self, release: str) -> list[int | None]:
         kernel = Kernel(self.file.arch, release)
-        kernel.looking = False
+        kernel.records_state = False
         loads = (self.file, None, self.file)
         return [(kernel.insmod(load) if load else kernel.rmmod(self.file.name)).errno for load in loads]
 
@@ -66,22 +68,18 @@ class Ordinary:
             'For the verdict on a livepatch, give both: kt.bring("livepatch.ko", "target.ko").'
         )
 
-    def _tables(self) -> tuple[WordTable, WordTable]:
+    def _tables(self) -> tuple[Table, Table]:
         reloads = [(release, _said(errnos)) for release, errnos in self.reloads.items()]
         written = [(name, str(number)) for name, number in self.by_target.items()]
-        return WordTable(("release", "a reload, no livepatch loaded"), reloads), WordTable(
-            ("section", "relocations"), written
-        )
+        return Table(("release", "a reload, no livepatch loaded"), reloads), Table(("section", "relocations"), written)
 
-    def __repr__(self) -> str:
+    def to_text(self) -> str:
         return "\n\n".join([self.headline, *map(repr, self._tables())])
 
-    def _repr_html_(self) -> str:
-        from html import escape
-
+    def to_html(self) -> str:
         reloads, written = self._tables()
-        fold = f"<details><summary>Relocations by section</summary>{written._repr_html_()}</details>"
-        return f"<p><strong>{escape(self.headline)}</strong></p>{reloads._repr_html_()}{fold}"
+        fold = f"<details><summary>Relocations by section</summary>{written.to_html()}</details>"
+        return f"<p><strong>{escape(self.headline)}</strong></p>{reloads.to_html()}{fold}"
 
 
 def _said(errnos: list[int | None]) -> str:

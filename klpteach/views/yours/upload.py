@@ -1,14 +1,14 @@
-"""Upload buttons for your own modules. Core ipywidgets only; errors stand in the output, and nothing uploaded is lost."""
+"""Bring your own modules, as paths, bytes or uploads; errors stand in the output, and nothing uploaded is lost."""
 
 from __future__ import annotations
 
 from html import escape
 from typing import Any
 
-import ipywidgets as w
-
 from ...errors import KlpteachError
-from .modules import Brought, bring
+from ..shown import Shown
+from .modules import Brought, opened
+from .not_a_livepatch import Ordinary
 
 _HELP = (
     "Upload a livepatch (.ko, .ko.xz, .ko.gz), and its target if you have it. Files stay in this kernel. Where buttons "
@@ -17,47 +17,70 @@ _HELP = (
 _PLAIN = 'Bring your own: kt.bring("livepatch.ko"), or with its target: kt.bring("livepatch.ko", "nfsd.ko"); paths, or the files\' bytes.'
 
 
-class BringWidget:
-    """Two upload buttons and a Look button; `brought` is what was last looked at."""
+def bring(livepatch: Any = None, target: Any = None) -> Brought | Ordinary | BringWidget:
+    """Look at your own livepatch, and at its target where you have that too; without a file: buttons to upload them.
+
+    Each may be a path, the bytes of a file, a ModuleFile, or what an ipywidgets FileUpload holds; target also a list of
+    these. Without the target a stand-in with the symbols that the livepatch wants takes its place. A module alone that
+    is no livepatch gets its own tables. Errors: ModuleFormatError for what is no module file, KlpteachError for files
+    that do not belong together.
+
+    >>> from klpteach.files.samples import sample
+    >>> mine = bring(sample("livepatch_nfsd_demo.ko"))
+    >>> mine.waiting, [(o.release, o.failed is None) for o in mine.outcomes]
+    ({'nfsd_demo': 10}, [('5.3', False), ('6.1', False), ('6.3', True), ('6.12', True)])
+    """
+    if livepatch is None and target is None:
+        return BringWidget()
+    patches, targets = list(opened(livepatch)), list(opened(target))
+    if not patches:  # in which place a file was put does not matter: a livepatch is known by what is in it
+        patches, targets = [f for f in targets if f.is_livepatch], [f for f in targets if not f.is_livepatch]
+    alone = [*patches, *targets]
+    if len(alone) == 1 and not alone[0].is_livepatch:
+        return Ordinary(alone[0])
+    if len(patches) != 1:
+        raise KlpteachError(f"One livepatch is looked at at a time; there are {len(patches)} here.")
+    return Brought(patches[0], {file.name: file for file in targets})
+
+
+class BringWidget(Shown):
+    """Two upload buttons and a Look button; `brought` is what was last looked at. Core ipywidgets only."""
 
     def __init__(self) -> None:
+        import ipywidgets as w
+
         self.brought: Brought | None = None
-        kinds = ".ko,.xz,.gz"
-        self.livepatch = w.FileUpload(
-            accept=kinds, multiple=False, description="Livepatch", layout=w.Layout(width="150px")
-        )
-        self.targets = w.FileUpload(
-            accept=kinds, multiple=True, description="Its targets", layout=w.Layout(width="150px")
-        )
+        kinds, wide = ".ko,.xz,.gz", w.Layout(width="150px")
+        self.livepatch = w.FileUpload(accept=kinds, multiple=False, description="Livepatch", layout=wide)
+        self.targets = w.FileUpload(accept=kinds, multiple=True, description="Its targets", layout=wide)
         self.look = w.Button(
             description="Look", button_style="primary", tooltip="What a reload does", layout=w.Layout(width="90px")
         )
         self.release = w.Dropdown(options=["5.3", "6.1", "6.3", "6.12"], value="6.1", description="Explore on",
                                   style={"description_width": "initial"}, layout=w.Layout(width="170px"))  # fmt: skip
-        self.output, self.story = w.HTML(), w.VBox()
+        self.output, self.story, self.failed = w.HTML(), w.VBox(), w.HTML()
         self.look.on_click(self._look)
         self.release.observe(lambda _: self._explore(), "value")
         buttons = w.HBox([self.livepatch, self.targets, self.look, self.release], layout=w.Layout(flex_flow="row wrap"))
         self.view = w.VBox([w.HTML(f"<p>{_HELP}</p>"), buttons, self.output, self.story])
 
     def _look(self, _: Any) -> None:
-        """Show what is there; what was shown before stays where the new files are refused."""
+        """Show what is there; what was shown before stays where the new files are refused, or are no livepatch."""
+        kept = self.brought.to_html() if self.brought else ""
         try:
             if not self.livepatch.value and not self.targets.value:
                 raise KlpteachError("Upload a module first.")
             found = bring(self.livepatch.value or None, self.targets.value or None)
-            assert not isinstance(found, BringWidget)  # there are files
         except Exception as error:  # a callback's error would vanish in the kernel's log
             said = str(error) if isinstance(error, KlpteachError) else f"{type(error).__name__}: {error}"
-            kept = self.brought._repr_html_() if self.brought else ""
             self.output.value = f'<p role="alert"><strong>✗</strong> {escape(said)}</p>{kept}'
             return
-        if not isinstance(found, Brought):  # no livepatch: its own tables, and below them what was looked at before
-            self.output.value = found._repr_html_() + (self.brought._repr_html_() if self.brought else "")
-            return
-        self.brought = found
-        self.output.value = found._repr_html_()
-        self._explore()
+        if isinstance(found, Brought):
+            self.brought = found
+            self.output.value = found.to_html()
+            self._explore()
+        else:
+            self.output.value = found.to_html() + kept
 
     def _explore(self) -> None:
         if self.brought is None:
@@ -65,12 +88,14 @@ class BringWidget:
         try:
             self.story.children = (self.brought.explore(self.release.value).view,)
         except Exception as error:
-            self.story.children = (w.HTML(f"<p><strong>✗</strong> {escape(str(error))}</p>"),)
+            self.failed.value = f"<p><strong>✗</strong> {escape(str(error))}</p>"
+            self.story.children = (self.failed,)
 
-    def __repr__(self) -> str:
+    def to_text(self) -> str:
         return _PLAIN
 
-    def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
-        bundle = self.view._repr_mimebundle_()
-        data = dict(bundle[0] if isinstance(bundle, tuple) else bundle or {})
-        return data | {"text/html": f"<p>{_HELP}</p>", "text/plain": _PLAIN}
+    def to_html(self) -> str:
+        return f"<p>{_HELP}</p>"
+
+    def to_widget(self) -> Any:
+        return self.view

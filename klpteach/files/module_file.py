@@ -1,0 +1,60 @@
+"""A .ko as everything here knows it: what is in the file, what makes it a livepatch, and both as tables."""
+
+from __future__ import annotations
+
+import os
+from functools import cached_property, lru_cache
+from pathlib import Path
+
+from ..errors import ModuleFormatError
+from . import tables
+from .elf import ElfFile
+from .klp import read_klp_patch
+
+MAX_FILE = 256 << 20  # with all its debug sections
+
+
+class ModuleFile(ElfFile):
+    """One module file (.ko, .ko.xz, .ko.gz), checked and ready to be loaded; it never changes.
+
+    Bad input raises ModuleFormatError and nothing else. `shdrs`, `symtab` and `rela(i)` are numpy arrays of the
+    dtypes SHDR, SYM and RELA; `sections`, `symbols` and `relocations` are the same as pandas DataFrames; `klp` is what a
+    livepatch declares in its struct klp_patch, None where there is none.
+
+    >>> from klpteach.files.samples import sample
+    >>> ko = ModuleFile.open(sample("livepatch_nfsd_demo.ko"))
+    >>> ko.name, ko.arch, ko.is_livepatch
+    ('livepatch_nfsd_demo', 'x86_64', True)
+    """
+
+    klp = cached_property(read_klp_patch)
+    sections = property(tables.sections)
+    symbols = property(tables.symbols)
+    relocations = property(tables.relocations)
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str]) -> ModuleFile:
+        """Read and check a module file. Errors: ModuleFormatError, also where the file cannot be read."""
+        path = Path(path)
+        try:
+            stat = path.stat()
+            if stat.st_size > MAX_FILE:
+                limit = f"more than the {MAX_FILE >> 20} MiB that klpteach reads. Try: strip -g"
+                raise ModuleFormatError(f"{path.name}: {stat.st_size} bytes is {limit}")
+            return _read(str(path), stat.st_mtime_ns, stat.st_size)
+        except ModuleFormatError:
+            raise
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise ModuleFormatError(f"{path.name}: cannot be read ({reason}). Is the path right?") from None
+
+    @property
+    def on_disk(self) -> ModuleFile:
+        """The file as it is on disk: itself, except for the copy that the loader of an architecture works on."""
+        return self
+
+
+@lru_cache(maxsize=64)
+def _read(path: str, mtime_ns: int, size: int) -> ModuleFile:
+    """A story loads the same file many times; it is read and checked once, and again when it changed."""
+    return ModuleFile(Path(path).read_bytes(), Path(path).name)

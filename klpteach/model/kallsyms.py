@@ -1,0 +1,82 @@
+"""What kallsyms and /proc/kallsyms know of a module's file: symbols by name, exports, type letters (kernel/module/kallsyms.c)."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import NamedTuple
+
+from ..files.elf_h import SHF_ALLOC, SHF_EXECINSTR, SHF_WRITE, SHN_ABS, SHN_UNDEF, SHT_NOBITS, STB_WEAK
+from ..files.module_file import ModuleFile
+from .image import Arch, section_flags
+from .layout import core_symbols
+
+
+class KallsymsRow(NamedTuple):
+    """One line of /proc/kallsyms of a module."""
+
+    address: int
+    type: str
+    name: str
+
+
+@lru_cache(maxsize=64)
+def symbols_by_name(file: ModuleFile) -> dict[str, list[int]]:
+    """Symbol indices by name, in table order."""
+    table: dict[str, list[int]] = {}
+    for index, name in enumerate(file.symbol_names):
+        table.setdefault(name, []).append(index)
+    return table
+
+
+@lru_cache(maxsize=64)
+def kept_symbols(file: ModuleFile, arch: Arch) -> frozenset[int]:
+    """Indices of the symbols that kallsyms keeps after the load."""
+    return frozenset(core_symbols(file, arch))
+
+
+@lru_cache(maxsize=64)
+def exported_names(file: ModuleFile) -> dict[str, bool]:
+    """Exported name -> whether for GPL modules only, from the __ksymtab entries."""
+    labels = zip(file.symbol_names, file.symtab["shndx"].tolist(), strict=True)
+    return {
+        name.removeprefix("__ksymtab_"): file.section_names[section] == "__ksymtab_gpl"
+        for name, section in labels
+        if name.startswith("__ksymtab_") and 0 < section < len(file.shdrs)
+    }
+
+
+@lru_cache(maxsize=64)
+def kallsyms_types(file: ModuleFile, arch: Arch) -> list[tuple[int, str, str]]:
+    """(symbol index, type letter, name) of every symbol that kallsyms shows; upper case for EXPORT_SYMBOL, not for _GPL.
+
+    Source: kernel/module/kallsyms.c, elf_type() and module_get_kallsym().
+    """
+    rows = []
+    for index in core_symbols(file, arch):
+        name = file.symbol_names[index]
+        if name:
+            letter = _symbol_type(file, index)
+            rows.append((index, letter if exported_names(file).get(name, True) else letter.upper(), name))
+    return rows
+
+
+def _symbol_type(file: ModuleFile, index: int) -> str:
+    section, info = int(file.symtab["shndx"][index]), int(file.symtab["info"][index])
+    if info >> 4 == STB_WEAK:
+        return "v" if info & 15 == 1 else "w"
+    if section == SHN_UNDEF:
+        return "u"
+    if section == SHN_ABS or (section < len(file.shdrs) and file.section_names[section] == ".data..percpu"):
+        return "a"
+    if section >= len(file.shdrs):
+        return "?"
+    return _section_type(file, section)
+
+
+def _section_type(file: ModuleFile, section: int) -> str:
+    flags, nobits = section_flags(file)[section], file.shdrs["type"][section] == SHT_NOBITS
+    if flags & SHF_EXECINSTR:
+        return "t"
+    if flags & SHF_ALLOC and not nobits:
+        return "d" if flags & SHF_WRITE else "r"
+    return "b" if nobits else "?"

@@ -1,0 +1,94 @@
+"""A module as the kernel would have it in memory, without a kernel: only addresses are asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from ..errors import LoadRefused
+from ..files.klp import parse_symbol, section_object
+from ..files.module_file import ModuleFile
+from . import arch
+from .errno import Oops, Refused
+from .image import Image, Layout, Loading, Log, Resolve
+from .layout import layout_sections
+from .memory import page_align
+from .policy import Behaviour, behaviour
+
+
+def load_image(
+    module_file: ModuleFile,
+    base: int | Mapping[str, int],
+    resolve: Resolve,
+    release: str = "6.1",
+    init_base: int | None = None,
+    percpu_base: int | None = None,
+) -> Image:
+    """The module as the kernel would have it in memory before its init runs: laid out, symbols resolved, relocated.
+
+    base: address of the core block; for releases with separate allocations (6.4 and later) a dict {"text": address,
+    "data": …}; an int there places the regions one after the other. resolve: undefined symbol name -> address, or None
+    for unknown. Livepatch relocations of modules stay unwritten, those of vmlinux go through resolve too. ppc64le: resolve
+    is asked for ftrace_caller and ftrace_regs_caller as well; where it says None, that stub is not made.
+    Errors: LoadRefused with the errno and the lines printed (errno 0: the kernel oopses).
+
+    >>> from klpteach.files.samples import sample
+    >>> image = load_image(ModuleFile.open(sample("nfsd_demo.ko")), 0xffffffffc0201000, lambda name: 0xffffffff81000000)
+    >>> hex(image.sections[".text"][0])
+    '0xffffffffc0201000'
+    """
+    rules, lines = behaviour(release, arch=module_file.arch), list[str]()
+    try:
+        me = laid_out(module_file, base, rules, lambda line: lines.append(line.render()), init_base, percpu_base)
+        me.simplify_symbols(resolve)
+        me.apply_relocations(lambda relsec: _write_vmlinux(me, relsec, resolve))
+        me.image.arch.module_finalize(me, resolve)
+        return me.image
+    except Oops as oops:
+        raise LoadRefused(f"{module_file.filename}: the kernel would oops: {oops}", 0, lines) from None
+    except Refused as refused:
+        what = f"the kernel would refuse it ({refused.errno}) and print: {'; '.join(lines) or 'nothing'}"
+        raise LoadRefused(f"{module_file.filename}: {what}", refused.errno, lines) from None
+
+
+def laid_out(
+    module_file: ModuleFile,
+    base: int | Mapping[str, int],
+    rules: Behaviour,
+    log: Log,
+    init_base: int | None = None,
+    percpu_base: int | None = None,
+) -> Loading:
+    """The module in memory with the file's bytes: no symbol has an address yet, no relocation is written. Errors: Refused."""
+    cpu = arch.of(module_file.arch)
+    file = cpu.module_frob_arch_sections(module_file, rules, log)
+    layout = layout_sections(file, cpu, rules.separate_memory)
+    memory = {region: np.zeros(page_align(size, layout.page), "u1") for region, size in layout.sizes.items()}
+    image = Image(file, cpu, layout, _bases(layout, base, init_base), memory, percpu_base or 0)
+    return Loading(image, module_file.name, rules, log)
+
+
+def _write_vmlinux(me: Loading, relsec: int, resolve: Resolve) -> None:
+    """A livepatch section, if it is against vmlinux: its symbols, too, are asked for by name."""
+    if section_object(me.file.section_names[relsec]) != "vmlinux":
+        return
+    for symbol in me.file.rela(relsec)["sym"].tolist():
+        parsed = parse_symbol(me.file.symbol_names[symbol])
+        address = resolve(parsed.name) if parsed else None
+        if address is not None:
+            me.image.symbols[symbol] = address
+    me.image.arch.apply_relocate_add(me, relsec)
+
+
+def _bases(layout: Layout, base: int | Mapping[str, int], init_base: int | None) -> dict[str, int]:
+    """An address for every region: the given ones, the rest behind them with a guard page between."""
+    given = dict(base) if isinstance(base, Mapping) else {next(iter(layout.sizes)): base}
+    if init_base is not None:
+        given.setdefault("init" if "init" in layout.sizes else "init_text", init_base)
+    free = max((given[r] + page_align(layout.sizes.get(r, 0), layout.page) for r in given), default=0)
+    for region, size in layout.sizes.items():
+        if region not in given:
+            given[region] = free = page_align(free, layout.page) + layout.page
+            free += page_align(size, layout.page)
+    return {region: given[region] for region in layout.sizes}

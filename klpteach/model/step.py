@@ -1,0 +1,163 @@
+"""One command and what a kernel did: errno, dmesg, and all that was looked at afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from ..errors import RecordingError
+
+
+class Command(NamedTuple):
+    """One line of a story, taken apart; a leading ~ (do not look afterwards) is dropped.
+
+    >>> Command.parse("insmod livepatch_callbacks.ko pre_patch_ret=-19")
+    Command(verb='insmod', what='livepatch_callbacks.ko', rest='pre_patch_ret=-19')
+    >>> Command.parse("echo 0 > /sys/kernel/livepatch/livepatch_cumul1/enabled").disables
+    'livepatch_cumul1'
+    """
+
+    verb: str = ""
+    what: str = ""
+    rest: str = ""
+
+    @classmethod
+    def parse(cls, line: str) -> Command:
+        return cls(*line.removeprefix("~").split(maxsplit=2))
+
+    @property
+    def loads(self) -> bool:
+        """Whether it is insmod or modprobe of a module (modprobe -r is neither)."""
+        return self.verb in ("insmod", "modprobe") and self.what != "-r"
+
+    @property
+    def file(self) -> str:
+        """The name of the module file that insmod FILE.ko or modprobe NAME loads; "" for any other command."""
+        if not self.loads:
+            return ""
+        return self.what.rpartition("/")[2] if self.verb == "insmod" else f"{self.what}.ko"
+
+    @property
+    def path(self) -> str:
+        """Where `echo VALUE > PATH` writes; "" for any other command."""
+        return self.rest.removeprefix("> ") if self.verb == "echo" else ""
+
+    @property
+    def disables(self) -> str:
+        """The livepatch that `echo 0 > …/enabled` takes out of force; "" for any other command."""
+        folder, _, attribute = self.path.rpartition("/")
+        return folder.rpartition("/")[2] if attribute == "enabled" and self.what == "0" else ""
+
+
+@dataclass
+class Step:
+    """One command and what was seen after it; a field that is None was not looked at.
+
+    errno: 0, a negative errno, or None where a program of user space ran (then exit and out). dmesg: (level, line)
+    pairs. modules: rows of /proc/modules, newest first. sites: "MODULE:SECTION+0xOFF" -> bytes in memory order.
+    """
+
+    command: str
+    errno: int | None = 0
+    dmesg: list[tuple[int | None, str]] = field(default_factory=list)
+    quiet: bool = False
+    oops: bool = False
+    exit: int | None = None
+    out: str | None = None
+    label: str | None = None
+    modules: list[dict[str, Any]] | None = None
+    livepatch: dict[str, Any] | None = None
+    sections: dict[str, dict[str, int]] | None = None
+    symbols: Mapping[str, Sequence[tuple[int, str, str]]] | None = None
+    sites: dict[str, bytes] | None = None
+    stubs: dict[str, Any] | None = None
+    placement: dict[str, dict[str, int]] | None = None
+
+    @property
+    def did(self) -> Command:
+        """The command, taken apart."""
+        return Command.parse(self.command)
+
+    @property
+    def lines(self) -> list[str]:
+        """The text of the dmesg lines."""
+        return [text for _, text in self.dmesg]
+
+    @property
+    def refused(self) -> bool:
+        return (self.errno is not None and self.errno < 0) or bool(self.exit)
+
+    def bytes_at(self, site: str) -> bytes:
+        """The bytes at a site ("MODULE:SECTION+0xOFF"). Errors: RecordingError for a site that was not looked at."""
+        sites = self.sites or {}
+        if site not in sites:
+            some = ", ".join(sorted(sites)[:4])
+            raise RecordingError(f"{self.command}: no site {site} in this step; there are {some} …")
+        return sites[site]
+
+    def module(self, name: str) -> dict[str, Any] | None:
+        """The row of a module, None where it is not loaded (or nobody looked)."""
+        return next((row for row in self.modules or () if row["name"] == name), None)
+
+    def to_json(self) -> dict[str, Any]:
+        raw: dict[str, Any] = {
+            "command": self.command,
+            "errno": self.errno,
+            "dmesg": [list(line) for line in self.dmesg],
+        }
+        for key in _OPTIONAL:
+            value = getattr(self, key)
+            if value not in (None, False):
+                raw[key] = _ENCODE[key](value) if key in _ENCODE else value
+        return raw
+
+    @classmethod
+    def from_json(cls, raw: Mapping[str, Any]) -> Step:
+        values: dict[str, Any] = {}
+        for key in _OPTIONAL:
+            if raw.get(key) is not None:
+                values[key] = _DECODE[key](raw[key]) if key in _DECODE else raw[key]
+        dmesg = [(level, text) for level, text in raw.get("dmesg", [])]
+        return cls(raw["command"], raw.get("errno"), dmesg, **values)
+
+
+_OPTIONAL = (
+    "quiet", "oops", "exit", "out", "label", "modules", "livepatch", "sections", "symbols", "sites", "stubs", "placement",
+)  # fmt: skip
+
+
+def hexa(address: int) -> str:
+    """An address as everywhere in the course: 0x and 16 digits.
+
+    >>> hexa(0xffffffffc0201000)
+    '0xffffffffc0201000'
+    """
+    return f"0x{address:016x}"
+
+
+def _hexa_rows(table: Mapping[str, Mapping[str, int]]) -> dict[str, dict[str, str]]:
+    return {name: {key: hexa(value) for key, value in row.items()} for name, row in table.items()}
+
+
+def _int_rows(table: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, int]]:
+    return {name: {key: int(value, 16) for key, value in row.items() if value != "new"} for name, row in table.items()}
+
+
+# Addresses and bytes are hexadecimal strings in JSON.
+_ENCODE: dict[str, Any] = {
+    "modules": lambda rows: [{**row, "base": hexa(row["base"])} for row in rows],
+    "sections": _hexa_rows,
+    "placement": _hexa_rows,
+    "symbols": lambda table: {name: [[hexa(a), *row] for a, *row in rows] for name, rows in table.items()},
+    "sites": lambda sites: {key: value.hex() for key, value in sites.items()},
+}
+_DECODE: dict[str, Any] = {
+    "modules": lambda rows: [{**row, "base": int(row["base"], 16)} for row in rows],
+    "sections": _int_rows,
+    "placement": _int_rows,
+    "symbols": lambda table: {
+        name: [(int(address, 16), kind, symbol) for address, kind, symbol in rows] for name, rows in table.items()
+    },
+    "sites": lambda sites: {key: bytes.fromhex(value) for key, value in sites.items()},
+}
