@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from klpteach import ModuleFile
 from klpteach.course import progress as book
@@ -17,6 +18,8 @@ _ANSWERS = tempfile.TemporaryDirectory(
     prefix="klpteach-"
 )  # doctests answer questions too; a reader's answers stay as they are
 os.environ["KLPTEACH_PROGRESS"] = f"{_ANSWERS.name}/progress.json"
+settings.register_profile("klpteach", deadline=None)  # processes share the cores: an example may take its time
+settings.load_profile("klpteach")
 SHARED = ROOT.parent / "shared" / "recordings"
 
 

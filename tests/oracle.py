@@ -26,6 +26,7 @@ from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import SymbolTableSection
 
 from klpteach.files.elf_h import RELA, SHDR, SYM
+from klpteach.vm.build import locked
 from klpteach.vm.host import cache_dir, need, need_room
 from klpteach.vm.host import run as run_in_host
 
@@ -306,20 +307,13 @@ def kernel_source() -> Path:
         return folder
     need("apt-get", "dpkg-deb", "tar", "xz")
     need_room(folder.parent, 500)
-    download = (
-        "apt-get",
-        "-qq",
-        "-o",
-        "APT::Sandbox::User=root",
-        "download",
-        r"^linux-source-6\.1$",
-    )  # else 6.12 would do
+    name = r"^linux-source-6\.1$"  # without ^ and $ apt takes linux-source-6.12 where there is no 6.1
     unpack = 'dpkg-deb --fsys-tarfile *.deb | tar -xO ./usr/src/linux-source-6.1.tar.xz | tar -xJ --strip-components=1 --wildcards "$@"'
-    with _lock(folder.with_name("source-parts.lock")), tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
+    with locked("source-parts-6.1"), tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
         if not folder.exists():
             part = Path(scratch) / "part"
             part.mkdir()
-            run_in_host(*download, cwd=part, timeout=300)
+            run_in_host("apt-get", "-qq", "-o", "APT::Sandbox::User=root", "download", name, cwd=part, timeout=300)
             run_in_host("sh", "-c", unpack, "sh", *(f"*/{pattern}" for pattern in PARTS), cwd=part, timeout=300)
             next(part.glob("*.deb")).unlink()
             part.rename(folder)

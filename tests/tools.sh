@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
-# Install what some tests need from the distribution: binutils (GNU ld, readelf), also for ppc64le, and a compiler; with
-# "live" also QEMU; with "browser" Chromium and npm.
+# Install what some tests need from the distribution: binutils (GNU ld, readelf), also for ppc64le, a compiler, cpio and xz;
+# with "live" also QEMU; with "browser" Chromium and npm.
 # Never fails: without them the tests that want them are skipped, with the reason.
 set -u
 missing=()
 command -v ld >/dev/null && command -v readelf >/dev/null || missing+=(binutils)
 command -v powerpc64le-linux-gnu-ld >/dev/null || missing+=(binutils-powerpc64le-linux-gnu)
 command -v gcc >/dev/null && echo 'int main(void){return 0;}' | gcc -static -x c -o /dev/null - 2>/dev/null || missing+=(gcc libc6-dev)
+command -v cpio >/dev/null || missing+=(cpio)
+command -v xz >/dev/null || missing+=(xz-utils)
 if [ "${1:-}" = live ]; then
     command -v qemu-system-x86_64 >/dev/null || missing+=(qemu-system-x86)
 fi
