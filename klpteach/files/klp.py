@@ -93,6 +93,12 @@ def sites(file: ElfFile) -> Iterator[Site]:
             yield Site(section, offset, width, kind, object, file.symbol_names[symbol], addend)
 
 
+def placed_sites(file: ElfFile) -> Iterator[tuple[int, Site]]:
+    """(section index, site) of each livepatch site; of sections with one name the first is meant."""
+    index = {name: number for number, name in reversed(list(enumerate(file.section_names)))}
+    return ((index[site.section], site) for site in sites(file) if site.section in index)
+
+
 # -- struct klp_patch -----------------------------------------------------------------------------------------------------
 
 

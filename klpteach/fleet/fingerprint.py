@@ -7,14 +7,8 @@ from dataclasses import fields
 from functools import lru_cache
 from typing import NamedTuple
 
-import numpy as np
-
-from ..files.klp import Site, sites
+from ..files.klp import Site, placed_sites
 from ..files.module_file import ModuleFile
-from ..files.relocation_types import LI_MASK, REL24
-from ..model.arch.ppc64le_section import stub_table
-from ..model.arch.stubs import StubTable
-from ..model.image import Array
 from ..model.kernel import Kernel
 from ..model.klp_structs import KlpFunc, KlpObject, KlpPatch
 from ..model.module import LIVE, Module
@@ -92,51 +86,17 @@ def _switches(struct: KlpPatch | KlpObject | KlpFunc) -> tuple[Hashable, ...]:
 def _site_bytes(file: ModuleFile) -> dict[int, list[tuple[Site, bytes]]]:
     """Section -> its livepatch sites, with the bytes that the file has there."""
     found: dict[int, list[tuple[Site, bytes]]] = {}
-    for section, site in _placed_sites(file):
+    for section, site in placed_sites(file):
         body = file.section_bytes(section)
         found.setdefault(section, []).append((site, bytes(body[site.offset : site.offset + site.width])))
     return found
 
 
-def _placed_sites(file: ModuleFile) -> Iterator[tuple[int, Site]]:
-    """(section, site) of each livepatch site; of sections with one name the first is meant."""
-    index = {name: number for number, name in reversed(list(enumerate(file.section_names)))}
-    return ((index[site.section], site) for site in sites(file) if site.section in index)
-
-
 def _addresses(kernel: Kernel) -> Hashable:
     """Where every target is put, and what the livepatches' calls have left behind."""
     there = tuple(sorted((name, *sorted(place.items())) for name, place in kernel.placement.items()))
-    return (there, tuple(sorted(_calls(mod, kernel.rules.stubs) for mod in kernel.modules if mod.file.is_livepatch)))
-
-
-def _calls(mod: Module, stubs: str) -> tuple[str, int, bytes]:
-    """A livepatch's stubs with the slot behind the last, which a search looks at too, and both words of every call site.
-
-    A search finds an address wherever it stands, and a call that is written anew forgets where it went. So the order of the
-    stubs and the targets of the calls decide nothing, unless a call keeps its stub (proposal reuse-stub).
-    """
-    table: StubTable = stub_table(mod.image)
-    behind = table.funcdata[table.slots : table.slots + 1].tobytes()
-    addresses, words = table.funcdata[: table.slots], _call_words(mod)
-    if stubs == "search":
-        addresses, words = np.sort(addresses), words & np.array([~LI_MASK & 0xFFFFFFFF, 0xFFFFFFFF], "<u4")
-    return mod.name, table.used, addresses.tobytes() + behind + words.tobytes()
-
-
-def _call_words(mod: Module) -> Array:
-    """One row a call site: the call and the word after it."""
-    found = []
-    for section, offset in _call_sites(mod.file.on_disk):
-        body = mod.image.bytes_of(section)[offset : offset + 8]
-        found.append(np.pad(body, (0, 8 - len(body))))
-    return np.array(found, "u1").reshape(-1).view("<u4").reshape(-1, 2)
-
-
-@lru_cache(maxsize=64)
-def _call_sites(file: ModuleFile) -> list[tuple[int, int]]:
-    """(section, offset) of every call that livepatch writes."""
-    return [(section, site.offset) for section, site in _placed_sites(file) if site.type == REL24]
+    patches = [mod for mod in kernel.modules if mod.file.is_livepatch]
+    return (there, tuple(sorted((mod.name, kernel.arch.left_behind(mod.image, kernel.rules)) for mod in patches)))
 
 
 # -- what a state means ---------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ the sections are laid out is worked out in layout.py.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
@@ -220,6 +220,7 @@ class Arch:
     nop: int | None = None  # the word that a compiler leaves after such a call
     restore_r2: int | None = None  # and what the loader makes of it
     stub_size = 0  # of one slot in .stubs; 0: there are none
+    stubs_behind = 64  # slots behind the table that a recorder looks at
     site_width: int | None = None  # how many bytes a recorder looks at; None: as wide as the relocation's field
     zero_sites = True  # whether a livepatch's sites hold zeros in its file, and a load asks for zeros
     clears = True  # whether 6.3 and later take relocations back when a target goes (0c05e7bd2d01)
@@ -263,3 +264,15 @@ class Arch:
         file tells a recorder how long the table is; label names an address.
         """
         return None
+
+    def stub_slots(self, file: ModuleFile) -> int:
+        """How many slots the table has in a file that module_frob_arch_sections() has been at."""
+        return 0
+
+    def stubs_in(self, memory: Array, slots: int, label: Label) -> dict[str, Any]:
+        """The bytes from the table's start on, as a recording shows them; a recorder looks at `stubs_behind` slots more."""
+        raise NotImplementedError
+
+    def left_behind(self, image: Image, rules: Behaviour) -> Hashable:
+        """What a later load of a target finds in a livepatch besides the bytes of the sites; equal means the same future."""
+        return ()

@@ -20,8 +20,6 @@ from ..files.klp import parse_symbol, sites
 from ..files.module_file import ModuleFile
 from ..files.samples import data_dir, ko_dir, open_ko
 from ..model import arch as arches
-from ..model.arch.frob import get_stubs_size
-from ..model.arch.stubs import BEHIND, STUB_SIZE, shown
 from ..model.compare import Difference
 from ..model.kallsyms import exported_names
 from ..model.layout import layout_sections
@@ -82,7 +80,7 @@ def lists(files: Sequence[ModuleFile], kernel: GuestKernel) -> dict[str, str]:
     found = {"sites": site_list(files, cpu.site_width)}
     if cpu.has_stubs:
         patches = [file for file in _under_their_names(files) if any(sites(file))]
-        found["stubs"] = "".join(f"{file.name} {num_stubs(file, kernel) + BEHIND}\n" for file in patches)
+        found["stubs"] = "".join(f"{file.name} {num_stubs(file, kernel) + cpu.stubs_behind}\n" for file in patches)
     if listed:
         found["names"] = "".join(f"{name}\n" for name in sorted(undefined_names(files) | {*listed}))
     return found
@@ -110,7 +108,7 @@ def site_list(files: Iterable[ModuleFile], width: int | None = None) -> str:
 
 def num_stubs(file: ModuleFile, kernel: GuestKernel) -> int:
     """How many slots the loader reserves for a livepatch's calls (ppc64le)."""
-    return get_stubs_size(loader_copy(file, kernel)) // STUB_SIZE
+    return arches.of(kernel.arch).stub_slots(loader_copy(file, kernel))
 
 
 def loader_copy(file: ModuleFile, kernel: GuestKernel) -> ModuleFile:
@@ -193,11 +191,10 @@ def step_of(raw: Mapping[str, Any], kernel: GuestKernel, files: Mapping[str, Mod
     step.symbols = {name: table for name, table in symbols.items() if name in own}
     step.sites = {key: bytes.fromhex(value) for key, value in raw["sites"].items()}
     if "stubs" in raw:
-        labels = _labels(symbols)
-        step.stubs = {
-            name: shown(np.frombuffer(bytes.fromhex(dump), "u1"), num_stubs(files[f"{name}.ko"], kernel), labels)
-            for name, dump in raw["stubs"].items()
-        }
+        cpu, labels = arches.of(kernel.arch), _labels(symbols)
+        dumps = {name: np.frombuffer(bytes.fromhex(dump), "u1") for name, dump in raw["stubs"].items()}
+        slots = {name: num_stubs(files[f"{name}.ko"], kernel) for name in dumps}
+        step.stubs = {name: cpu.stubs_in(dump, slots[name], labels) for name, dump in dumps.items()}
     return step
 
 

@@ -17,7 +17,8 @@ from conftest import KO, ROOT
 from klpteach import ModuleFile, Recording, replay
 from klpteach.cli import main
 from klpteach.files.samples import ko_dir, open_ko
-from klpteach.model.arch.stubs import BEHIND, MAGIC
+from klpteach.model.arch.ppc64le import Ppc64le
+from klpteach.model.arch.stubs import MAGIC
 from klpteach.model.step import Step
 from klpteach.scenarios.course import SCENARIOS
 from klpteach.scenarios.evidence import evidence
@@ -169,7 +170,7 @@ def as_the_agent_said_it(step: Step, live: str) -> dict[str, Any]:
 
 def bytes_of_stubs(entries: list[dict[str, Any]]) -> bytes:
     """A table of stubs and the empty memory behind it: struct ppc64_stub_entry with the code left out."""
-    addresses = [int(entry["funcdata"], 16) for entry in entries] + [0] * BEHIND
+    addresses = [int(entry["funcdata"], 16) for entry in entries] + [0] * Ppc64le.stubs_behind
     return b"".join(struct.pack("<28xIQ", MAGIC if address else 0, address) for address in addresses)
 
 

@@ -137,7 +137,7 @@ def stub_before_the_bound(table: StubTable, addr: int, rules: object, log: objec
 @pytest.mark.parametrize(
     ("where", "name", "instead"),
     [
-        (StubTable, "_searched", stub_before_the_bound),
+        (StubTable, "_search", stub_before_the_bound),
         (LoaderCopy, "rela_in_order", lambda file, index: file.on_disk.rela(index)),
         (Ppc64le, "page", 0x1000),
     ],

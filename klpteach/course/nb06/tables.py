@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from ...errors import KlpteachError
 from ...files.klp import parse_symbol, sites
 from ...files.relocation_types import REL24
-from ...model.arch.stubs import MAGIC, STUB_SIZE
 from ...model.kernel import Kernel
 from ...model.recording import Recording
 from ...model.step import hexa
@@ -81,19 +80,18 @@ def a_stub(slot: int, release: str = "6.1") -> Table:
     kernel = Kernel("ppc64le", release)
     kernel.insmod("nfsd_demo.ko")
     step = kernel.insmod(f"{LIVEPATCH}.ko")
-    module = kernel.find_module(LIVEPATCH)
-    raw = module.bytes_at(".stubs", slot * STUB_SIZE, STUB_SIZE) if module else None
+    module, size = kernel.find_module(LIVEPATCH), kernel.arch.stub_size
+    raw = module.bytes_at(".stubs", slot * size, size) if module else None
     entries = (step.stubs or {})[LIVEPATCH]["entries"]
     if raw is None or not 0 <= slot < len(entries):
-        size = len(entries)
-        raise KlpteachError(f"slot {slot}: the table of {LIVEPATCH} has {size} slots. Try 0 to {size - 1}.")
-    start = (step.sections or {})[LIVEPATCH][".stubs"] + slot * STUB_SIZE
-    words = words_of(raw[:28])
+        raise KlpteachError(f"slot {slot}: {LIVEPATCH} has {len(entries)} slots. Try 0 to {len(entries) - 1}.")
+    start = (step.sections or {})[LIVEPATCH][".stubs"] + slot * size
+    *words, magic = words_of(raw[:32])
     rows = [
         (f"+{4 * n}", f"`{word:#010x}`", f"`{_stub_instruction(word)}`" if word else "", says)
         for n, (word, says) in enumerate(zip(words, _SAYS, strict=True))
     ]
-    rows.append(("+28", f"`{MAGIC:#010x}`", "", "a mark: the letters “stub”"))
+    rows.append(("+28", f"`{magic:#010x}`", "", "a mark: the letters “stub”"))
     address = int.from_bytes(raw[32:], "little")
     rows.append(("+32", "", f"`{hexa(address)}`", f"the address of `{entries[slot]['symbol']}`"))
     return Table(("at", "word", "instruction", "says"), rows, f"Slot {slot} of .stubs, at `{hexa(start)}`")

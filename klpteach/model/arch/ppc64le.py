@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
+from functools import lru_cache
 from typing import Any
 
+import numpy as np
+
 from ...files.elf_h import EM_PPC64
+from ...files.klp import placed_sites
 from ...files.module_file import ModuleFile
-from ...files.relocation_types import HOWTO_PPC64LE, LD_TOC, NOP, REL24
+from ...files.relocation_types import HOWTO_PPC64LE, LD_TOC, LI_MASK, NOP, REL24
 from .. import messages
 from ..errno import ENOENT, ENOEXEC, Refused
-from ..image import Arch, Image, Label, Loading, Log, Resolve
+from ..image import Arch, Array, Image, Label, Loading, Log, Resolve
 from ..policy import Behaviour
 from .fast import apply_ppc64le
 from .frob import frob
 from .ppc64le_section import Section, special_sections, stub_table
-from .stubs import MPROFILE, STUB_SIZE
+from .stubs import FUNCDATA, MAGIC, MPROFILE, STUB_SIZE
 
 
 class Ppc64le(Arch):
@@ -66,6 +71,43 @@ class Ppc64le(Arch):
         return messages.DATA_ACCESS(what=what, address=address)
 
     def stubs(self, image: Image, file: ModuleFile, rules: Behaviour, label: Label) -> dict[str, Any] | None:
-        copy = self.module_frob_arch_sections(file, rules, lambda line: None)
-        slots = int(copy.shdrs["size"][special_sections(copy)[0]]) // STUB_SIZE
-        return stub_table(image).shown(slots, label)
+        copy, table = self.module_frob_arch_sections(file, rules, lambda line: None), stub_table(image)
+        return self.stubs_in(table.memory[table.offset :], self.stub_slots(copy), label)
+
+    def stub_slots(self, file: ModuleFile) -> int:
+        return int(file.shdrs["size"][special_sections(file)[0]]) // STUB_SIZE
+
+    def stubs_in(self, memory: Array, slots: int, label: Label) -> dict[str, Any]:
+        count = min(len(memory) // STUB_SIZE, slots + self.stubs_behind)
+        funcdata = np.ndarray((count,), "<u8", memory, FUNCDATA, (STUB_SIZE,))
+        magic = np.ndarray((count,), "<u4", memory, 28, (STUB_SIZE,))
+        past = np.flatnonzero(magic[slots:] == MAGIC)
+        last = slots + (int(past[-1]) + 1 if len(past) else 0)
+        rows = [
+            {"index": i, "funcdata": f"{address:#x}", "symbol": label(address) if address else None}
+            for i, address in enumerate(funcdata[:last].tolist())
+        ]
+        used = int(np.count_nonzero(funcdata[:slots]))
+        return {"num_stubs": slots, "used": used, "past_end_used": len(past), "entries": rows}
+
+    def left_behind(self, image: Image, rules: Behaviour) -> Hashable:
+        """The stubs with the slot behind the last, which a search looks at too, and both words of every call site.
+
+        A search finds an address wherever it stands, and a call that is written anew forgets where it went. So the order of
+        the stubs and the targets of the calls decide nothing, unless a call keeps its stub (proposal reuse-stub).
+        """
+        table, calls = stub_table(image), call_sites(image.file.on_disk)
+        found = [image.bytes_of(section)[offset : offset + 8] for section, offset in calls]
+        words = (
+            np.array([np.pad(body, (0, 8 - len(body))) for body in found], "u1").reshape(-1).view("<u4").reshape(-1, 2)
+        )
+        addresses, behind = table.funcdata[: table.slots], table.funcdata[table.slots : table.slots + 1].tobytes()
+        if rules.stubs == "search":
+            addresses, words = np.sort(addresses), words & np.array([~LI_MASK & 0xFFFFFFFF, 0xFFFFFFFF], "<u4")
+        return table.used, addresses.tobytes() + behind + words.tobytes()
+
+
+@lru_cache(maxsize=64)
+def call_sites(file: ModuleFile) -> list[tuple[int, int]]:
+    """(section, offset) of every call that livepatch writes."""
+    return [(section, site.offset) for section, site in placed_sites(file) if site.type == REL24]

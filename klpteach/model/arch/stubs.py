@@ -7,17 +7,16 @@ the whole address. The table is as long as one load needs. Nothing in it is ever
 from __future__ import annotations
 
 import struct
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from ...files.relocation_types import LI_MASK, MASK64
 from .. import messages
 from ..errno import ENOENT, Refused
-from ..image import Array, Image, Label, Loading
+from ..image import Array, Image, Loading
 
 STUB_SIZE, FUNCDATA, MAGIC = 40, 32, 0x73747562  # sizeof, offsetof(funcdata), "stub"
-BEHIND = 64  # slots behind the table that a recorder looks at
 # addis r11,r2,hi; addi r11,r11,lo; std r2,24(r1); ld r12,32(r11); mtctr r12; bctr
 STUB_INSNS = (0x3D620000, 0x396B0000, 0xF8410018, 0xE98B0020, 0x7D8903A6, 0x4E800420)
 # ld r12,16(r13); addis r12,r12,hi; addi r12,r12,lo; mtctr r12; bctr: the kernel's TOC comes from the PACA
@@ -148,24 +147,6 @@ class StubTable:
         me.log(messages.STUB_WARNING(cpu=0, pid=1, stub=WARNED_AT.get(me.rules.release, WARNED_AT["6.1"])))
         me.log(messages.END_TRACE())
         raise Refused(ENOENT)
-
-    def shown(self, slots: int, label: Label) -> dict[str, Any]:
-        return shown(self.memory[self.offset :], slots, label)
-
-
-def shown(memory: Array, slots: int, label: Label) -> dict[str, Any]:
-    """A table in memory as a recording shows it: its slots, and those behind up to the last one that is a stub."""
-    count = min(len(memory) // STUB_SIZE, slots + BEHIND)
-    funcdata = np.ndarray((count,), "<u8", memory, FUNCDATA, (STUB_SIZE,))
-    magic = np.ndarray((count,), "<u4", memory, 28, (STUB_SIZE,))
-    past = np.flatnonzero(magic[slots:] == MAGIC)
-    last = slots + (int(past[-1]) + 1 if len(past) else 0)
-    rows = [
-        {"index": i, "funcdata": f"{address:#x}", "symbol": label(address) if address else None}
-        for i, address in enumerate(funcdata[:last].tolist())
-    ]
-    used = int(np.count_nonzero(funcdata[:slots]))
-    return {"num_stubs": slots, "used": used, "past_end_used": len(past), "entries": rows}
 
 
 def branch_offset(word: int) -> int:
