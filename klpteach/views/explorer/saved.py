@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
@@ -18,7 +18,7 @@ from .instructions import instruction
 from .map import events
 from .map_svg import alt_text, map_svg
 from .sites import chosen_sites, columns, grouped, heading, legend, letter, symbol_label
-from .stubs import chosen_table, title
+from .stubs import table_at, title
 from .two_kernels import kernel_label
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def twin_html(
     return (
         f"<p><b>{escape(recording.title or recording.scenario)}</b> ({escape(where)}{escape(chosen)})</p>"
         f'<img alt="{escape(alt_text(history, last))}" src="data:image/svg+xml;base64,{image}">'
-        f"{_twin_steps(history)}{_twin_sites(history, last)}{_twin_call(history, last)}{_twin_stubs(history, last)}"
+        f"{_verdicts([history], ['what happened'])}{_twin_sites(history, last)}{_twin_call(history, last)}{_twin_stubs(history, last)}"
         f"{''.join(_twin_details(history))}"
     )
 
@@ -49,16 +49,14 @@ def _number(text: str) -> Cell:
     return Cell(escape(text), css="")
 
 
-def _code(text: str) -> Cell:
-    return Cell(f"<code>{escape(text)}</code>")
-
-
-def _twin_steps(history: History) -> str:
+def _verdicts(histories: Sequence[History], names: Sequence[str]) -> str:
+    """A row a step: its command, and what came of it in each history; a story that ended early has cells that say so."""
+    steps = max((history.recording for history in histories), key=len)
     rows = [
-        [_number(f"{index + 1}"), _code(history.recording[index].command), _judged(history, index)]
-        for index in events(history.recording)
-    ]
-    return Table((_number("step"), "command", "what happened"), rows, css=LEFT).to_html()
+        [_number(f"{index + 1}"), Cell(f"<code>{escape(steps[index].command)}</code>"), *(_judged(one, index) for one in histories)]
+        for index in events(steps)
+    ]  # fmt: skip
+    return Table((_number("step"), "command", *names), rows, css=LEFT).to_html()
 
 
 def _judged(history: History, index: int) -> Cell:
@@ -93,47 +91,33 @@ def _twin_call(history: History, step: int) -> str:
         f"{hexa(call.address + 4 * i)}  {word:08x}  {instruction(word, call.address + 4 * i)}"
         for i, word in enumerate(call.words)
     )
-    leads = goes_to(history, key, history.observed_at(step))
-    return (
-        f"<p>The call at <code>{escape(key)}</code>, {escape(leads) or 'as in the file'}:</p><pre>{escape(words)}</pre>"
-    )
+    leads = escape(goes_to(history, key, history.observed_at(step))) or "as in the file"
+    return f"<p>The call at <code>{escape(key)}</code>, {leads}:</p><pre>{escape(words)}</pre>"
 
 
 def _twin_stubs(history: History, step: int) -> str:
     """The table of stubs at the end of the story (ppc64le)."""
-    name = chosen_table(history, step)
-    table = (history.stubs(name, history.observed_at(step)) or history.stubs_before(name, step)) if name else None
+    table = table_at(history, step)
     if table is None:
         return ""
-    rows: list[Row] = [
-        [
-            _number(f"{slot.index}{' past the end' if slot.past_end else ''}"),
-            Cell(f"<code>{escape(slot.function) or '–'}</code>{f', load {slot.load}' if slot.load else ''}"),
-            slot.state,
-        ]
-        for slot in table.slots
-    ]
+    rows: list[Row] = []
+    for slot in table.slots:
+        past, load = " past the end" if slot.past_end else "", f", load {slot.load}" if slot.load else ""
+        leads = Cell(f"<code>{escape(slot.function) or '–'}</code>{load}")
+        rows.append([_number(f"{slot.index}{past}"), leads, slot.state])
     return f"<p>{title(table)}</p>" + Table((_number("slot"), "leads to", "state"), rows, css=LEFT).to_html()
 
 
 def compare_twin_html(left: History, right: History) -> str:
     """Two kernels in the same story as static HTML: their verdicts side by side, then each story as twin_html() tells it."""
     names = [kernel_label(history.recording) for history in (left, right)]
-    longer = max(left, right, key=lambda history: len(history.recording))
-    rows = [
-        [
-            _number(f"{index + 1}"),
-            _code(longer.recording[index].command),
-            *(_judged(one, index) for one in (left, right)),
-        ]
-        for index in events(longer.recording)
-    ]
-    table = Table((_number("step"), "command", *names), rows, css=LEFT).to_html()
     stories = "".join(
         f"<details><summary>{escape(name)}</summary>{twin_html(history.recording, history=history)}</details>"
         for name, history in zip(names, (left, right), strict=True)
     )
-    return f"<p><b>{escape(longer.recording.title or longer.recording.scenario)}</b>: two kernels</p>{table}{stories}"
+    recording = max(left.recording, right.recording, key=len)
+    name = escape(recording.title or recording.scenario)
+    return f"<p><b>{name}</b>: two kernels</p>{_verdicts((left, right), names)}{stories}"
 
 
 def compare_plain_text(left: History, right: History) -> str:
@@ -159,7 +143,5 @@ def plain_text(
     """
     history = history or History(recording, module_files)
     lines = [f"{recording.title or recording.scenario} ({recording.arch}, {recording.release}, {recording.source})"]
-    lines += [
-        f"{index + 1}  {recording[index].command}: {verdict(recording, index, history)}" for index in events(recording)
-    ]
+    lines += [f"{i + 1}  {recording[i].command}: {verdict(recording, i, history)}" for i in events(recording)]
     return "\n".join(lines)

@@ -44,21 +44,26 @@ def chosen_table(history: History, step: int) -> str | None:
     return next(iter([*changed, *reversed(there)]), None)
 
 
+def table_at(history: History, step: int, ask: bool = False) -> StubTable | None:
+    """The chosen table after a step; as it was before where nobody has it after, or while the outcome is asked for."""
+    name = chosen_table(history, step)
+    if name is None:
+        return None
+    after = None if ask else history.stubs(name, history.observed_at(step))
+    return after or history.stubs_before(name, step)
+
+
 def _addresses(table: StubTable | None) -> list[int] | None:
     return [slot.address for slot in table.slots] if table else None
 
 
 def stubs_pane(history: History, step: int, ask: bool = False) -> str:
     """The table before and after a step, slots past its end outside the frame; "" where there is no table."""
-    name = chosen_table(history, step)
-    if name is None:
-        return ""
-    before, after = history.stubs_before(name, step), None
-    if not ask:
-        after = history.stubs(name, history.observed_at(step))
-    table = after or before
+    table = table_at(history, step, ask)
     if table is None:
         return ""
+    before = history.stubs_before(table.module, step)
+    after = None if table is before else table
     if before and after and [*map(_leads, before.slots)] == [*map(_leads, after.slots)]:
         before = None  # nothing to set side by side
     pairs, columns = list(_pairs(before, after)), _Columns(bool(before), bool(after), ask)

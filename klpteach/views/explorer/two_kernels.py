@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from html import escape
 
+from ...model.policy import PROPOSALS
 from ...model.recording import Recording
 from ...reading.history import History
 from ...reading.verdict import verdict
@@ -11,7 +12,7 @@ from ..style import style
 from .map_svg import map_svg
 from .panes import dmesg_pane, question_html, verdict_html
 from .sites import bytes_pane
-from .stubs import chosen_table, strip, title
+from .stubs import strip, table_at, title
 
 MAP_HEIGHT, SITES, COLUMNS = 190, 2, 2
 
@@ -47,8 +48,6 @@ def kernel_label(recording: Recording) -> str:
     >>> kernel_label(simulate("reload")), kernel_label(simulate("reload", "6.12", ["deny-removal"]))
     ('6.1 as it is', '6.12 + deny removal')
     """
-    from ...model.policy import PROPOSALS
-
     labels = [PROPOSALS[name].label if name in PROPOSALS else name for name in recording.proposals]
     variant = recording.kernel.get("variant", "stock")
     labels += [variant] if variant not in ("stock", "model") else []
@@ -75,7 +74,8 @@ def _same(left: History, right: History, step: int, ask: bool) -> str:
 def _side(history: History, step: int, ask: bool) -> str:
     recording, over = history.recording, step >= len(history.recording)
     at = min(step, len(recording) - 1)
-    stubs = _stubs(history, at, ask)
+    table = table_at(history, at, ask)
+    stubs = f"<h4>{title(table)}</h4>{strip(table)}" if table else ""  # the table as one row of cells
     sites = bytes_pane(history, at, ask, max_sites=SITES, max_columns=COLUMNS, file=False, how=not stubs)
     line = question_html(recording, at) if ask else verdict_html(verdict(recording, at, history))
     ended = f" (ended at step {at + 1})" if over else ""
@@ -85,12 +85,3 @@ def _side(history: History, step: int, ask: bool) -> str:
         f'<div class="pane">{stubs}{sites}</div>'
         f'<div class="pane wide">{dmesg_pane(recording, at, ask, max_old=0)}</div>'
     )
-
-
-def _stubs(history: History, step: int, ask: bool) -> str:
-    """The table of stubs as one row of cells."""
-    name = chosen_table(history, step)
-    table = history.stubs(name, history.observed_at(step)) if name else None
-    if name and (ask or table is None):
-        table = history.stubs_before(name, step)
-    return f"<h4>{title(table)}</h4>{strip(table)}" if table else ""
