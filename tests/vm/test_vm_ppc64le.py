@@ -18,6 +18,7 @@ from klpteach.files.samples import data_dir, ko_dir, open_ko
 from klpteach.model.arch.frob import LoaderCopy
 from klpteach.model.arch.ppc64le import Ppc64le
 from klpteach.model.arch.stubs import STUB_SIZE, StubTable
+from klpteach.model.image import Loading
 from klpteach.model.layout import layout_sections
 from klpteach.model.recording import Recording
 from klpteach.model.step import hexa
@@ -126,11 +127,11 @@ def test_a_replay_notices(story: str, kernel: str, number: int, change: Callable
     assert {d.step for d in differences} == {number}
 
 
-def stub_before_the_bound(table: StubTable, addr: int, rules: object, log: object) -> tuple[int, bool]:
+def stub_before_the_bound(table: StubTable, me: Loading, addr: int) -> tuple[int, bool]:
     """What one would write: look at the bound before a stub is made."""
     hits = [i for i, f in enumerate(table.funcdata.tolist()[: table.slots]) if f in (0, addr)]
     if not hits:
-        table._warn(rules, log)  # type: ignore[arg-type]
+        table._warn(me)
     return hits[0], bool(table.funcdata[hits[0]])
 
 
