@@ -9,6 +9,7 @@ import random
 from collections.abc import Iterator, Mapping
 
 from ..files.corrupt import CORRUPTIONS
+from .by_tools import BY_TOOLS
 from .simulate import DISABLE, GONE, PATCH, TARGET, Scenario
 
 LIVEPATCH = "livepatch_nfsd_demo"
@@ -138,7 +139,7 @@ PPC64LE_EVIDENCE: Mapping[str, Scenario] = {
         ),
     )
 }
-EVIDENCE: Mapping[str, Scenario] = {story.name: story for story in _stories()}
+EVIDENCE: Mapping[str, Scenario] = {**{story.name: story for story in _stories()}, **BY_TOOLS}
 
 
 def evidence(arch: str = "x86_64") -> Mapping[str, Scenario]:
