@@ -39,6 +39,7 @@ PPC64LE = "powerpc64le-linux-gnu-"
 TARGETS = {
     "x86_64-6.1": Target(r"linux-headers-6\.1\.0-[0-9]+-amd64"),
     "x86_64-6.12": Target(r"linux-headers-6\.12\.[0-9]+\+deb12-amd64"),
+    "x86_64-7.3": Target(""),  # from Debian 13's backports, with its gcc: where these are, and --headers
     "ppc64le-6.1": Target("", PPC64LE, ("ARCH=powerpc", f"CROSS_COMPILE={PPC64LE}"), "ppc64le"),
     "ppc64le-6.12": Target("", PPC64LE, ("ARCH=powerpc", f"CROSS_COMPILE={PPC64LE}"), "ppc64le"),
 }
@@ -96,6 +97,8 @@ def fetch_headers(target: Target, folder: Path) -> None:
 
 
 def find_headers(name: str, cache: Path) -> Path:
+    if not TARGETS[name].cross and not TARGETS[name].headers:
+        sys.exit(f"build.py: {name} wants --headers; see data/README.md")
     if not TARGETS[name].headers:
         from klpteach.vm.build import build_tree  # builds a kernel where there is none: ten minutes
 
@@ -165,7 +168,8 @@ def main() -> None:
     args = parser.parse_args()
     if unknown := set(args.target) - set(TARGETS):
         parser.error(f"unknown target {', '.join(sorted(unknown))}; there are {', '.join(TARGETS)}")
-    check_tools()
+    if not args.headers:
+        check_tools()
     cache, different = cache_dir(), []
     with tempfile.TemporaryDirectory(prefix="klpteach-") as scratch:
         for name in args.target:

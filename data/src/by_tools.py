@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -42,6 +43,8 @@ class Maker:
     hook: str
     changed: Callable[[Trees, Sequence[str], str, Path], list[Path]]  # (trees, modules, the livepatch's name, folder)
     finish: Callable[[Path, Path], None]  # (linked and stripped module, finished one)
+    trees: tuple[str, ...]  # settings for kbuild when it compiles the targets
+    module: tuple[str, ...]  # and when it links the livepatch
 
 
 # -- the tools ------------------------------------------------------------------------------------------------------------
@@ -65,7 +68,10 @@ def kpatch(folder_of_tools: Path) -> Maker:
     def finish(linked: Path, out: Path) -> None:
         run(folder_of_tools / "create-klp-module", "--no-klp-arch-sections", linked, out)
 
-    return Maker("kpatch_hook", changed, finish)
+    # With IBT, kbuild runs objtool over whole modules only, and create-diff-object, which works on units, finds nothing
+    # of what it makes. kpatch-build refuses such a kernel.
+    no_ibt = ("CONFIG_X86_KERNEL_IBT=",)
+    return Maker("kpatch_hook", changed, finish, trees=no_ibt, module=no_ibt)
 
 
 def klp_build(objtool: Path) -> Maker:
@@ -90,7 +96,9 @@ def klp_build(objtool: Path) -> Maker:
         shutil.copy(linked, out)
         run(objtool, "klp", "post-link", out)
 
-    return Maker("klp_build_hook", changed, finish)
+    # klp diff leaves what objtool makes (.return_sites, .orc_unwind …) to kbuild's own run of it over the whole livepatch,
+    # which there is with IBT only; and 6.12's objtool would make __pfx_ symbols twice.
+    return Maker("klp_build_hook", changed, finish, trees=(), module=("CONFIG_X86_KERNEL_IBT=y", "CONFIG_PREFIX_SYMBOLS="))
 
 
 # -- kbuild ---------------------------------------------------------------------------------------------------------------
@@ -99,14 +107,8 @@ def klp_build(objtool: Path) -> Maker:
 Make = Callable[[Path, str], None]  # (folder with a Kbuild, more flags for the compiler)
 
 
-def kbuild(name: str, headers: Path) -> Make:
-    """kbuild for one folder of data/ko.
-
-    With IBT, kbuild runs objtool on whole modules only, and would run it again on what has been through it: 6.12's then
-    makes some symbols twice, and create-diff-object finds none of its work. kpatch-build refuses such a kernel.
-    """
-    config = ("CONFIG_X86_KERNEL_IBT=",) if name != "x86_64-7.3" else ()
-    return lambda work, flags: build.make(TARGETS[name], headers, work, flags, *config)
+def kbuild(name: str, headers: Path, settings: Sequence[str]) -> Make:
+    return lambda work, flags: build.make(TARGETS[name], headers, work, flags, *settings)
 
 
 def compiled(make: Make, work: Path, flags: str = "", patches: Sequence[str] = ()) -> Path:
@@ -129,7 +131,8 @@ def livepatch(make: Make, name: str, maker: Maker, trees: Trees, modules: Sequen
     module.mkdir()
     parts = maker.changed(trees, modules, name, diff)
     for part in parts:
-        shutil.copy(part, module / f"{part.name}_shipped")  # what kbuild calls an object that it need not make
+        for made in (part.name, f"{part.name}_shipped"):  # what kbuild calls an object that it need not make
+            shutil.copy(part, module / made)
         (module / f".{part.name}.cmd").touch()  # modpost wants one
     for suffix in (".c", ".lds"):
         shutil.copy(FORMS / f"{maker.hook}{suffix}", module)
@@ -151,39 +154,45 @@ def build_all(name: str, headers: Path, makers: dict[str, Maker], work: Path, ou
     """Every sample of one folder of data/ko."""
     out.mkdir(parents=True, exist_ok=True)
     patches = sorted(path.name for path in FORMS.glob("*.patch"))
-    make = kbuild(name, headers)
-    before = compiled(make, work / "before", SECTIONS)
-    after = compiled(make, work / "after", SECTIONS, patches)
-    symvers = work / "Module.symvers"
-    symvers.write_text("".join((tree / "Module.symvers").read_text() for tree in (before, headers)))
     for form, maker in makers.items():
+        make = kbuild(name, headers, maker.trees)
+        before = compiled(make, work / form / "before", SECTIONS)
+        after = compiled(make, work / form / "after", SECTIONS, patches)
+        symvers = work / form / "Module.symvers"
+        symvers.write_text("".join((tree / "Module.symvers").read_text() for tree in (before, headers)))
+        make = kbuild(name, headers, maker.module)
         for ending, modules in SAMPLES.items():
             stem = f"livepatch_{form}{ending}"
-            made = livepatch(make, stem, maker, Trees(before, after, symvers), modules, work / stem)
+            made = livepatch(make, stem, maker, Trees(before, after, symvers), modules, work / form / stem)
             shutil.copy(made, out)
             print(f"{name}/{made.name}  {made.stat().st_size} bytes", flush=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("target", nargs="*", default=["x86_64-6.1", "x86_64-6.12"])
+    parser.add_argument("target", nargs="*", default=["x86_64-6.1", "x86_64-6.12"], help="default: both of Debian 12")
     parser.add_argument("--kpatch", type=Path, metavar="DIR", help="folder of create-diff-object and create-klp-module")
     parser.add_argument("--objtool", type=Path, metavar="FILE", help="an objtool that knows klp diff and klp post-link")
     parser.add_argument("--headers", type=Path, help="a kernel build tree to use instead of packages (one target only)")
     parser.add_argument("--out", type=Path, default=ROOT / "data" / "ko", help="default: data/ko")
+    parser.add_argument("--check", action="store_true", help="build elsewhere and compare; exit 1 if they differ")
     args = parser.parse_args()
-    makers = {}
-    if args.kpatch:
-        makers["kpatch"] = kpatch(args.kpatch.resolve())
-    if args.objtool:
-        makers["klp_build"] = klp_build(args.objtool.resolve())
+    makers = {"kpatch": kpatch(args.kpatch.resolve())} if args.kpatch else {}
+    makers |= {"klp_build": klp_build(args.objtool.resolve())} if args.objtool else {}
     if not makers:
-        parser.error("name --kpatch, --objtool, or both")
-    build.check_tools()
+        parser.error("name --kpatch, --objtool, or both: data/README.md says where they come from")
+    if not args.headers:
+        build.check_tools()
+    different: list[str] = []
     with tempfile.TemporaryDirectory(prefix="klpteach-") as scratch:
         for name in args.target:
             headers = args.headers.resolve() if args.headers else build.find_headers(name, build.cache_dir())
-            build_all(name, headers, makers, Path(scratch, name), args.out / name)
+            out = Path(scratch, "ko", name) if args.check else args.out / name
+            build_all(name, headers, makers, Path(scratch, name), out)
+            if args.check:
+                different += [ko.name for ko in out.iterdir() if not build.same(ko, args.out / name / ko.name)]
+    if different:
+        sys.exit(f"by_tools.py: not the same bytes: {' '.join(sorted(different))}. Other compiler or packages?")
 
 
 if __name__ == "__main__":
