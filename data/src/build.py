@@ -64,9 +64,9 @@ def run(*words: str | Path, cwd: Path | None = None) -> str:
     return done.stdout
 
 
-def check_tools() -> None:
-    """Name what is missing before anything is downloaded."""
-    packages = {"make": "make", "gcc-12": "gcc-12", "strip": "binutils", "apt-get": "apt", "dpkg": "dpkg"}
+def check_tools(**more: str) -> None:
+    """Name what is missing before anything is downloaded. more: further tools, with their packages."""
+    packages = {"make": "make", "gcc-12": "gcc-12", "strip": "binutils", "apt-get": "apt", "dpkg": "dpkg"} | more
     missing = [package for tool, package in packages.items() if not shutil.which(tool)]
     if missing:
         sys.exit(f"build.py: missing tools. Try: apt-get install {' '.join(missing)}")

@@ -182,7 +182,7 @@ def main() -> None:
     if not makers:
         parser.error("name --kpatch, --objtool, or both: data/README.md says where they come from")
     if not args.headers:
-        build.check_tools()
+        build.check_tools(patch="patch")
     different: list[str] = []
     with tempfile.TemporaryDirectory(prefix="klpteach-") as scratch:
         for name in args.target:

@@ -52,7 +52,16 @@ def _of_form(form: str, tool: str) -> Iterator[Scenario]:
         f"{name}-replaces",
         f"{tool}'s livepatch over another",
         "Both tools make cumulative livepatches. What becomes of the one before?",
-        (TARGET, "insmod livepatch_nfsd_demo.ko", load, "rmmod livepatch_nfsd_demo", load_two, f"rmmod {patch}", GONE, TARGET),
+        (
+            TARGET,
+            "insmod livepatch_nfsd_demo.ko",
+            load,
+            "rmmod livepatch_nfsd_demo",
+            load_two,
+            f"rmmod {patch}",
+            GONE,
+            TARGET,
+        ),
     )
 
 

@@ -170,7 +170,9 @@ def symbols_for_ld(kernel: Kernel, file: ModuleFile) -> dict[str, int]:
 def model_and_ld_agree_on_a_loaded_livepatch(kernel: Kernel, module: Module, folder: Path) -> None:
     linked = ask_ld(module.file, module.image, symbols_for_ld(kernel, module.file), folder, livepatch=True)
     for name, (_, data) in module.image.sections.items():
-        if name.startswith("__klp_relocs."):  # klp-build's notes: ordinary relocations, made while the symbols were still 0
+        if name.startswith(
+            "__klp_relocs."
+        ):  # klp-build's notes: ordinary relocations, made while the symbols were still 0
             linked[name] = bytes(data)
     compare_all_sections(module.image, linked)
     assert all(any(linked[site.section][site.offset : site.offset + site.width]) for site in sites(module.file)), (
