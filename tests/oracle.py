@@ -36,7 +36,7 @@ DISCARDED = (".modinfo", "__versions")  # the kernel reads these two from the fi
 OF_LD = (".note.gnu.build-id", ".note.gnu.property")  # ld leaves these away, or makes them anew
 MERGED = 0x10 | 0x20 | 0x80 | 0x200  # SHF_MERGE, STRINGS, LINK_ORDER, GROUP: ld would move bytes
 SHT_PROGBITS, SHT_RELA, SHF_ALLOC, SHF_RELA_LIVEPATCH = 1, 4, 2, 0x00100000
-SHN_UNDEF, SHN_LIVEPATCH = 0, 0xFF20
+SHN_UNDEF, SHN_LIVEPATCH, SHN_ABS, STB_LOCAL = 0, 0xFF20, 0xFFF1, 0
 DEADLINE = 300.0  # seconds for a download
 
 
@@ -72,7 +72,7 @@ def link(
     if not shutil.which(linker):
         raise Unavailable(f"GNU ld is not installed as {linker} (package {package})")
     source, script, target = folder / "module.o", folder / "script.lds", folder / "module.elf"
-    source.write_bytes(for_ld(data, livepatch))
+    source.write_bytes(for_ld(data, livepatch, symbols))
     lines = [f'"{name}" = {address:#x};' for name, address in symbols.items()]
     lines += ["SECTIONS {", *(f'"{name}" {address:#x} : {{ *("{name}") }}' for name, address in addresses.items())]
     script.write_text(
@@ -99,17 +99,23 @@ def link(
         return {name: section.data() for name, section in linked.items()}
 
 
-def for_ld(data: bytes, livepatch: bool) -> bytes:
+def for_ld(data: bytes, livepatch: bool, addresses: Mapping[str, int]) -> bytes:
     """A module that ld understands: nothing to merge, and no livepatch features.
 
     The .klp.rela sections become plain data, since they stay in memory; livepatch: what they say moves, in a copy, to the
-    ordinary .rela section of the same target. SHN_LIVEPATCH symbols become undefined ones.
+    ordinary .rela section of the same target. SHN_LIVEPATCH symbols become undefined ones, or, where they are local as
+    create-diff-object makes them, which ld could not look up, absolute ones at the given addresses.
     """
     out = bytearray(data)
     shoff, shnum = int.from_bytes(data[40:48], "little"), int.from_bytes(data[60:62], "little")
     shdrs = np.frombuffer(data, SHDR, shnum, shoff).copy()
     symtab = shdrs[shdrs["type"] == 2][0]
     symbols = np.frombuffer(_body(data, symtab), SYM).copy()
+    local = (symbols["shndx"] == SHN_LIVEPATCH) & (symbols["info"] >> 4 == STB_LOCAL)
+    strings = _body(data, shdrs[int(symtab["link"])])
+    for index in np.flatnonzero(local):
+        name = strings[int(symbols["name"][index]) :].partition(b"\0")[0].decode()
+        symbols["shndx"][index], symbols["value"][index] = SHN_ABS, addresses.get(name, 0)
     symbols["shndx"][symbols["shndx"] == SHN_LIVEPATCH] = SHN_UNDEF
     out[int(symtab["offset"]) : int(symtab["offset"] + symtab["size"])] = symbols.tobytes()
     klp = np.flatnonzero((shdrs["type"] == SHT_RELA) & (shdrs["flags"] & SHF_RELA_LIVEPATCH != 0))

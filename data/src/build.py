@@ -39,6 +39,7 @@ PPC64LE = "powerpc64le-linux-gnu-"
 TARGETS = {
     "x86_64-6.1": Target(r"linux-headers-6\.1\.0-[0-9]+-amd64"),
     "x86_64-6.12": Target(r"linux-headers-6\.12\.[0-9]+\+deb12-amd64"),
+    "x86_64-7.3": Target(""),  # from Debian 13's backports, with its gcc: where these are, and --headers
     "ppc64le-6.1": Target("", PPC64LE, ("ARCH=powerpc", f"CROSS_COMPILE={PPC64LE}"), "ppc64le"),
     "ppc64le-6.12": Target("", PPC64LE, ("ARCH=powerpc", f"CROSS_COMPILE={PPC64LE}"), "ppc64le"),
 }
@@ -52,8 +53,9 @@ VARIANTS = {
 }
 
 
-def run(*command: str, cwd: Path | None = None) -> str:
+def run(*words: str | Path, cwd: Path | None = None) -> str:
     """Output of a command; on failure its last lines, and the end."""
+    command = [str(word) for word in words]
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("MAKE", "MFLAGS"))}
     done = subprocess.run(command, cwd=cwd, text=True, capture_output=True, env=environment | {"LC_ALL": "C"})
     if done.returncode:
@@ -62,9 +64,9 @@ def run(*command: str, cwd: Path | None = None) -> str:
     return done.stdout
 
 
-def check_tools() -> None:
-    """Name what is missing before anything is downloaded."""
-    packages = {"make": "make", "gcc-12": "gcc-12", "strip": "binutils", "apt-get": "apt", "dpkg": "dpkg"}
+def check_tools(**more: str) -> None:
+    """Name what is missing before anything is downloaded. more: further tools, with their packages."""
+    packages = {"make": "make", "gcc-12": "gcc-12", "strip": "binutils", "apt-get": "apt", "dpkg": "dpkg"} | more
     missing = [package for tool, package in packages.items() if not shutil.which(tool)]
     if missing:
         sys.exit(f"build.py: missing tools. Try: apt-get install {' '.join(missing)}")
@@ -95,6 +97,8 @@ def fetch_headers(target: Target, folder: Path) -> None:
 
 
 def find_headers(name: str, cache: Path) -> Path:
+    if not TARGETS[name].cross and not TARGETS[name].headers:
+        sys.exit(f"build.py: {name} wants --headers; see data/README.md")
     if not TARGETS[name].headers:
         from klpteach.vm.build import build_tree  # builds a kernel where there is none: ten minutes
 
@@ -113,12 +117,17 @@ def kbuild(target: Target, headers: Path, work: Path, variant: str) -> None:
     for folder in dict.fromkeys((SRC, SRC / target.sources)):
         for source in [*folder.glob("*.[ch]"), folder / "Kbuild"]:
             shutil.copy(source, work)
+    make(target, headers, work, "", f"NFSD_DEMO_VARIANT={variant}")
+
+
+def make(target: Target, headers: Path, work: Path, flags: str, *more: str) -> None:
+    """kbuild's own part: every module that the Kbuild file in work names."""
     run(
-        *("make", "-C", str(headers), f"M={work}", f"NFSD_DEMO_VARIANT={variant}", *target.make_args),
+        *("make", "-C", str(headers), f"M={work}", *target.make_args, *more),
         "KBUILD_MODPOST_WARN=1",  # symbols of the target are undefined until klp_convert
         "CONFIG_DEBUG_INFO_BTF_MODULES=",  # would want a vmlinux
         "CONFIG_DEBUG_INFO=",  # else the build-id depends on where we build
-        f"KCFLAGS=-ffile-prefix-map={work}/= -ffile-prefix-map={headers.parent}/=",
+        f"KCFLAGS={flags}-ffile-prefix-map={work}/= -ffile-prefix-map={headers.parent}/=",
         "modules",
     )
 
@@ -139,6 +148,12 @@ def build(name: str, headers: Path, work: Path, out: Path) -> None:
         print(f"{name}/{stem}.ko  {len(data)} bytes", flush=True)
 
 
+def cache_dir() -> Path:
+    cache = os.environ.get("KLPTEACH_CACHE")
+    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return (Path(cache) if cache else base / "klpteach").expanduser().resolve()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     packaged = [name for name, target in TARGETS.items() if target.headers]
@@ -153,13 +168,9 @@ def main() -> None:
     args = parser.parse_args()
     if unknown := set(args.target) - set(TARGETS):
         parser.error(f"unknown target {', '.join(sorted(unknown))}; there are {', '.join(TARGETS)}")
-    check_tools()
-    cache = Path(
-        os.environ.get("KLPTEACH_CACHE")
-        or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "klpteach"
-    )
-    cache = cache.expanduser().resolve()
-    different = []
+    if not args.headers:
+        check_tools()
+    cache, different = cache_dir(), []
     with tempfile.TemporaryDirectory(prefix="klpteach-") as scratch:
         for name in args.target:
             headers = args.headers.resolve() if args.headers else find_headers(name, cache)

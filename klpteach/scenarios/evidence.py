@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 
 from ..files.corrupt import CORRUPTIONS
+from .by_tools import by_tools
 from .course import AFTER_THE_FIX
 from .scenario import DISABLE, GONE, LIVEPATCH, PATCH, TARGET, Scenario, by_name, disable
 
@@ -73,6 +74,7 @@ def _x86_64() -> Iterator[Scenario]:
                     disable("livepatch_busy"), "echo 0 > /sys/module/busy_demo/parameters/block_transition",
                     "rmmod livepatch_busy", TARGET))
     yield from AFTER_THE_FIX.values()
+    yield from by_tools()
 
 
 def _ppc64le() -> Iterator[Scenario]:
