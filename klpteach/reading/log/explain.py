@@ -1,0 +1,303 @@
+"""What the lines of a log say: every message of the tables, in order, with its sentences; and what was left out."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import BinaryIO
+
+from .case import Case, Modules
+from .pasted import blocks, clean, unquoted
+from .row import Found, Row, lower
+from .table import OURS, ROWS, hints
+
+MOST = 1000  # messages that are explained; the others are counted
+_SMALL = 1 << 18  # characters: such a text is looked at line by line, without hints
+_AHEAD = 4  # lines: as many more as a message may be wrapped into
+_TAIL = 700  # characters of a line that may be the beginning of a wrapped message
+_WIDTHS = {72, 76, 78, 79, 80, 100, 120, 132, 160}  # of terminals
+UNKNOWN = Row("UNKNOWN", "not known to klpteach", "{text}")
+_NO_LOG = re.compile(r"subject: |\[patch|\[rfc|\bcommit [0-9a-f]{7}|git log", re.IGNORECASE)
+_PATCH_WORD = re.compile(r"[a-z]{3,}")
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """One message: its text, its row's name, where it comes from, its fields, and sentences about it.
+
+    number: the line of the log it begins in, from 1; again: the number of an earlier line that says the same, or 0.
+    """
+
+    line: str
+    message: str
+    source: str
+    fields: dict[str, str]
+    says: tuple[str, ...]
+    number: int = 0
+    again: int = 0
+
+
+@dataclass
+class Log:
+    """The explanations in the order of the lines, and notes about what was left out."""
+
+    found: list[Explanation]
+    notes: list[str] = field(default_factory=list)
+
+
+def explain(text: str | bytes, ko: str | os.PathLike[str] | None = None) -> list[Explanation]:
+    """Explain every message in a log that is known, or that only livepatch and the module loader print.
+
+    ko: a folder of .ko files (searched with its subfolders), to name the relocation behind a line.
+
+    >>> explain("[Thu Nov 26 11:12:13 2026] livepatch: symbol 'nfsd_open' not found in symbol table")[0].message
+    'NOT_FOUND'
+    """
+    return read(text, ko).found
+
+
+def read(source: str | bytes | BinaryIO, ko: str | os.PathLike[str] | None = None, most: int = MOST) -> Log:
+    """Explain a log of any size: a text, its bytes, or an open file."""
+    messages = _messages(source)
+    log = list(itertools.islice(messages, most))
+    more = sum(1 for _ in messages)
+    notes = []
+    if more:
+        notes.append(
+            f"{more} further messages are not explained: only the first {most} are. Give fewer lines, or grep for one module."
+        )
+    return Log(list(_explanations(log, Modules(ko))), notes)
+
+
+def _explanations(log: Sequence[Found], modules: Modules) -> Iterator[Explanation]:
+    seen: dict[str, int] = {}
+    for at, found in enumerate(log):
+        case = Case(found, log, at, modules)
+        says = tuple(sentences(case))
+        key = "\n".join([found.text, *says])
+        again = seen.setdefault(key, found.number)
+        yield Explanation(
+            found.text,
+            found.name,
+            found.row.source,
+            dict(found.fields),
+            says,
+            found.number,
+            0 if again == found.number else again,
+        )
+
+
+def sentences(case: Case) -> Iterator[str]:
+    """What happened, what depends on the errno and the lines around, causes with how sure, what to do, and which kernels print it."""
+    row, fields = case.found.row, case.fields
+    if row is UNKNOWN:
+        yield from _unknown(case.found.text)
+        return
+    if row.happened:
+        yield row.happened.format_map(fields)
+    if row.by:
+        yield from row.by(case)
+    for cause in row.causes:
+        yield str(cause).format_map(fields)
+    if row.cure:
+        yield row.cure.format_map(fields)
+    if row.kernels:
+        yield f"Printed by: {row.kernels}."
+
+
+# -- a message that is in no table ----------------------------------------------------------------------------------------
+
+
+def _unknown(text: str) -> Iterator[str]:
+    yield "This comes from livepatch, the module loader or their tools, but klpteach does not know this line and can say nothing sure about it."
+    near = nearest(text)
+    if near:
+        yield f"The nearest line that it knows: {shown(near)} ({near.source})."
+
+
+def nearest(text: str) -> Row | None:
+    """The row that shares most words with a line, None where hardly any."""
+    words = set(_PATCH_WORD.findall(text.lower()))
+    prefix = text.lower().partition(": ")[0]
+
+    def score(row: Row) -> float:
+        own = set(_PATCH_WORD.findall(" ".join(row.pieces[::2]).lower()))
+        return len(own & words) / max(1, len(own | words)) + (0.1 if row.pattern.lower().startswith(prefix) else 0)
+
+    best = max(ROWS, key=score)
+    return best if score(best) > 0.25 else None
+
+
+def shown(row: Row) -> str:
+    """A row's pattern as a reader takes it: capitals for fields.
+
+    >>> from .table import BY_NAME
+    >>> shown(BY_NAME["NOT_FOUND"])
+    "livepatch: symbol 'NAME' not found in symbol table"
+    """
+    return "".join(piece.upper() if i % 2 else piece for i, piece in enumerate(row.pieces)).strip()
+
+
+# -- from text to messages ------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Window:
+    """A line that may hold a message, with those that may continue it: their numbers and texts as they stood."""
+
+    number: int
+    raw: list[str]
+
+
+def _messages(source: str | bytes | BinaryIO) -> Iterator[Found]:
+    past = (0, 0)  # line, place: what has been read as the end of a wrapped message
+    for window in _windows(source):
+        if window.number < past[0]:
+            continue
+        skip = past[1] if window.number == past[0] else 0
+        found, past = _in_window(window, skip)
+        yield from found
+
+
+def _windows(source: str | bytes | BinaryIO) -> Iterator[Window]:
+    """The lines that hold a hint (of a small text: all lines), each with its followers."""
+    number, rest, small = 1, "", isinstance(source, (str, bytes)) and len(source) <= _SMALL
+    stream = blocks(source)
+    block = next(stream, None)
+    while block is not None:
+        following = next(stream, None)
+        text = rest + block
+        lines = text.splitlines()
+        keep = min(_AHEAD, len(lines) - 1) if following is not None else 0
+        if sum(map(len, lines[len(lines) - keep :])) > 20_000:
+            keep = 0
+        rest = "" if not keep else "\n".join(lines[-keep:]) + ("\n" if text[-1] in "\r\n" else "")
+        done = len(lines) - keep
+        for at in range(len(lines)) if small else _hinted(lines):
+            if at < done:
+                yield Window(number + at, lines[at : at + 1 + _AHEAD])
+        number += done
+        block = following
+
+
+def _hinted(lines: list[str]) -> list[int]:
+    """The numbers of lines with a hint."""
+    text = lower("\n".join(lines))
+    starts = list(itertools.accumulate((len(line) + 1 for line in lines), initial=0))
+    wanted: set[int] = set()
+    for hint in hints():
+        at = text.find(hint)
+        while at >= 0:
+            line = bisect_right(starts, at) - 1
+            wanted.add(line)
+            at = text.find(hint, starts[line + 1])
+    return sorted(wanted)
+
+
+def _in_window(window: Window, skip: int) -> tuple[list[Found], tuple[int, int]]:
+    """The messages that begin in a window's first line; and up to where (line, place) its text has been read."""
+    line = clean(window.raw[0])
+    rest = line[skip:]
+    found = _known(rest)
+    past = (0, 0)
+    joined = _joined(window, rest, found[-1] if found else None)
+    if joined:
+        message, cut, past = joined
+        if found and found[-1].start >= cut:
+            found.pop()
+        found.append(message)
+    found = sorted([*found, *_unknown_in(rest, found)], key=lambda one: one.start)
+    for one in found:
+        one.number = window.number
+        one.last = one.last or window.number
+    return found, past
+
+
+def _known(line: str) -> list[Found]:
+    """The messages of a line, none inside another: the one that begins first and then the longer one wins."""
+    low = lower(line)
+    every = [found for row in ROWS if row.first in low for found in row.find(line, low)]
+    every.sort(key=lambda found: (found.start, -found.end))
+    kept: list[Found] = []
+    for found in every:
+        if not kept or found.start >= kept[-1].end:
+            kept.append(found)
+    return kept
+
+
+def _joined(window: Window, line: str, last: Found | None) -> tuple[Found, int, tuple[int, int]] | None:
+    """A message that begins in a line and ends in a later one; where it begins, and up to where it goes."""
+    whole = last is not None and last.end >= len(line)
+    begin = 0 if last is None else last.end
+    if whole and last is not None:
+        begin = last.start
+    begin = max(begin, len(line) - _TAIL)
+    tail = line[begin:]
+    parts = [unquoted(clean(raw)) for raw in window.raw[1:]]
+    if not tail or not parts or (not _has_hint(tail + " " + parts[0]) and not _has_hint(tail + parts[0])):
+        return None
+    for count in range(1, len(parts) + 1):
+        for gaps in itertools.product((" ", ""), repeat=count) if count < 4 else ((" ",) * 4, ("",) * 4):
+            text, starts = tail, []
+            for gap, part in zip(gaps, parts, strict=False):
+                starts.append(len(text) + len(gap))
+                text += gap + part[:2000]
+            for message in _known(text):
+                if not (message.start < len(tail) and message.end > starts[-1]):
+                    continue
+                if whole and last is not None and not _better(message, last, begin, window.raw[0], gaps[0]):
+                    continue
+                place = message.end - starts[-1] + len(clean(window.raw[count])) - len(parts[count - 1])
+                message.start += begin
+                message.last = window.number + count
+                return message, begin if whole else message.start, (window.number + count, place)
+    return None
+
+
+def _better(message: Found, last: Found, begin: int, raw: str, gap: str) -> bool:
+    """Whether a message that was complete at the line's end goes on: as another message, or over a terminal's edge."""
+    if message.start + begin != last.start:
+        return False
+    if message.row is not last.row:
+        return len(message.text) > len(last.text) + 1
+    return gap == "" and len(raw) in _WIDTHS and len(message.text) > len(last.text)
+
+
+def _has_hint(text: str) -> bool:
+    low = lower(text)
+    return any(hint in low for hint in hints())
+
+
+def _unknown_in(line: str, known: Iterable[Found]) -> Iterator[Found]:
+    """What only livepatch, the loader or their tools print, and what is in no table."""
+    low = lower(line)
+    taken = [(found.start, found.end) for found in known]
+    places = sorted({at for ours in OURS for at in _places(low, ours.lower())})
+    last = -1
+    for at in places:
+        if at < last or any(start <= at < end for start, end in taken) or _NO_LOG.search(line, max(0, at - 120), at):
+            continue
+        end = min(
+            [
+                *(start for start, _ in taken if start > at),
+                *(place for place in places if place > at),
+                at + 400,
+                len(line),
+            ]
+        )
+        text = line[at:end].rstrip()
+        if len(text) > 12 and " " in text:
+            last = end
+            yield Found(UNKNOWN, {"text": text}, at, end, text)
+
+
+def _places(low: str, ours: str) -> Iterator[int]:
+    at = low.find(ours)
+    while at >= 0:
+        if at == 0 or not (low[at - 1].isalnum() or low[at - 1] in "_-./'"):
+            yield at
+        at = low.find(ours, at + 1)

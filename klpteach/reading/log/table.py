@@ -1,0 +1,112 @@
+"""All rows, by name; and the words by which a line is first looked at."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+from functools import cache
+
+from . import arch, kmod, livepatch, loader, neighbours
+from .row import Row
+
+ROWS: tuple[Row, ...] = (*livepatch.ROWS, *arch.ROWS, *loader.ROWS, *kmod.ROWS, *neighbours.ROWS)
+BY_NAME: dict[str, Row] = {row.name: row for row in ROWS}
+
+# What only the module loader, livepatch or their tools print: such a line is never passed over in silence.
+OURS = (
+    "livepatch: ",
+    "x86/modules: ",
+    "module_64: ",
+    "insmod: ERROR",
+    "modprobe: ERROR",
+    "modprobe: FATAL",
+    "rmmod: ERROR",
+    "kpatch: ",
+)
+
+# Words that stand in lines of all sorts, and so do not tell much; such a row is looked for by a whole piece of its text.
+_COMMON = frozenset(
+    [
+        "module",
+        "modules",
+        "kernel",
+        "kernel.",
+        "symbol",
+        "symbols",
+        "section",
+        "failed",
+        "error",
+        "with",
+        "from",
+        "this",
+        "that",
+        "must",
+        "have",
+        "table",
+        "does",
+        "info:",
+        "address",
+        "already",
+        "after",
+        "waiting",
+        "object",
+        "empty",
+        "trace",
+        "could",
+        "loading",
+        "linked",
+        "returned",
+        "handle",
+        "cannot",
+        "status",
+        "string",
+        "warning:",
+        "inserting",
+        "allocate",
+        "parameter",
+        "transition",
+        "invalid",
+        "unknown",
+        "process",
+        "version",
+        "disabling",
+        "duplicate",
+        "import",
+        "compressed",
+        "initialized",
+        "protection",
+        "truncated",
+        "tainted.",
+        "livepatch",
+        "string",
+        "can't",
+        "could",
+    ]
+)
+_WORD = re.compile(r"[^\s{}]{4,}")
+
+
+@cache
+def hints() -> tuple[str, ...]:
+    """Few words or pieces, in lower case, of which every row has one; chosen greedily, the most shared first."""
+    chosen = [ours.strip().lower() for ours in OURS]
+    left = {row.name: row for row in ROWS if not _has_one(row, chosen)}
+    while left:
+        count = Counter(word for row in left.values() for word in _words(row))
+        best = max(count, key=lambda word: (count[word], len(word), word))
+        chosen.append(best)
+        left = {name: row for name, row in left.items() if not _has_one(row, [best])}
+    return tuple(chosen)
+
+
+def _has_one(row: Row, hints: Iterable[str]) -> bool:
+    """Whether every line of the row has one of the hints: it stands in one piece of its text."""
+    pieces = [piece.lower() for piece in row.pieces[::2]]
+    return any(hint in piece for hint in hints for piece in pieces)
+
+
+def _words(row: Row) -> set[str]:
+    pieces = [piece.lower().strip() for piece in row.pieces[::2]]
+    words = {word for piece in pieces for word in _WORD.findall(piece)} - _COMMON
+    return words or {max(pieces, key=len)}
