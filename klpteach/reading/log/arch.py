@@ -112,7 +112,7 @@ def _relocations(case: Case, livepatch: Found | None) -> Iterator[str]:
         places = [
             (file, place)
             for file in files
-            if (place := relocation_at(file, int(case["sec"]), int(case["idx"]))) is not None
+            if (place := relocation_at(file, int(case["sec"]), int(case["idx"]), int(case["type"]))) is not None
         ]
         for file, (section, entry) in places[:3]:
             yield f"The relocation: {file.filename}, section {case['sec']} ({section}), entry {case['idx']}: {entry}."

@@ -112,14 +112,16 @@ def relocations_for(file: ModuleFile, module: str) -> tuple[int, int]:
     return sum(len(file.rela(i)) for i in sections), len(sections)
 
 
-def relocation_at(file: ModuleFile, section: int, index: int) -> tuple[str, str] | None:
-    """Entry `index` of relocation section number `section`: the section's name, and ".text+0x17 → symbol"."""
+def relocation_at(file: ModuleFile, section: int, index: int, kind: int) -> tuple[str, str] | None:
+    """Entry `index` of relocation section number `section`, if it is of that type: the section's name, and ".text+0x17 → symbol"."""
     if section not in file.rela_sections:
         return None
     entries = file.rela(section)
     if index >= len(entries):
         return None
-    offset, _, symbol, _ = entries[index].tolist()
+    offset, found, symbol, _ = entries[index].tolist()
+    if found != kind:
+        return None
     target = int(file.shdrs["info"][section])
     return file.section_names[section], f"{file.section_names[target]}+{offset:#x} → {file.symbol_names[symbol]}"
 

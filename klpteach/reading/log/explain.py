@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import BinaryIO
 
 from .case import Case, Modules
-from .pasted import blocks, clean, unquoted
+from .pasted import blocks, clean, unquoted, without_soft_breaks
 from .row import Found, Row, lower
 from .table import OURS, ROWS, hints
 
@@ -19,6 +19,7 @@ MOST = 1000  # messages that are explained; the others are counted
 _SMALL = 1 << 18  # characters: such a text is looked at line by line, without hints
 _AHEAD = 4  # lines: as many more as a message may be wrapped into
 _TAIL = 700  # characters of a line that may be the beginning of a wrapped message
+_LONG = 2000  # characters: more than a message has
 _WIDTHS = {72, 76, 78, 79, 80, 100, 120, 132, 160}  # of terminals
 UNKNOWN = Row("UNKNOWN", "not known to klpteach", "{text}")
 _NO_LOG = re.compile(r"subject: |\[patch|\[rfc|\bcommit [0-9a-f]{7}|git log", re.IGNORECASE)
@@ -170,7 +171,7 @@ def _windows(source: str | bytes | BinaryIO) -> Iterator[Window]:
     block = next(stream, None)
     while block is not None:
         following = next(stream, None)
-        text = rest + block
+        text = without_soft_breaks(block) if small else rest + block
         lines = text.splitlines()
         keep = min(_AHEAD, len(lines) - 1) if following is not None else 0
         if sum(map(len, lines[len(lines) - keep :])) > 20_000:
@@ -206,10 +207,10 @@ def _in_window(window: Window, skip: int) -> tuple[list[Found], tuple[int, int]]
     past = (0, 0)
     joined = _joined(window, rest, found[-1] if found else None)
     if joined:
-        message, cut, past = joined
-        if found and found[-1].start >= cut:
+        past = joined.past
+        if found and found[-1].start >= joined.cut:
             found.pop()
-        found.append(message)
+        found.append(joined.message)
     found = sorted([*found, *_unknown_in(rest, found)], key=lambda one: one.start)
     for one in found:
         one.number = window.number
@@ -229,33 +230,65 @@ def _known(line: str) -> list[Found]:
     return kept
 
 
-def _joined(window: Window, line: str, last: Found | None) -> tuple[Found, int, tuple[int, int]] | None:
-    """A message that begins in a line and ends in a later one; where it begins, and up to where it goes."""
+@dataclass(frozen=True)
+class Joined:
+    """A message that begins in a window's first line (from `cut` on, that line's own messages are replaced) and ends in another."""
+
+    message: Found
+    cut: int
+    past: tuple[int, int]  # the number of the line where it ends, and the place in it
+
+
+def _joined(window: Window, line: str, last: Found | None) -> Joined | None:
+    """Join lines until a message is whole: with a blank where a mail program wrapped, with none where a terminal did."""
     whole = last is not None and last.end >= len(line)
-    begin = 0 if last is None else last.end
-    if whole and last is not None:
-        begin = last.start
+    begin = 0
+    if last is not None:
+        begin = last.start if whole else last.end
     begin = max(begin, len(line) - _TAIL)
     tail = line[begin:]
-    parts = [unquoted(clean(raw)) for raw in window.raw[1:]]
-    if not tail or not parts or (not _has_hint(tail + " " + parts[0]) and not _has_hint(tail + parts[0])):
+    parts = [unquoted(clean(raw))[:_LONG] for raw in window.raw[1:]]
+    if not (tail and parts and (_has_hint(f"{tail} {parts[0]}") or _has_hint(tail + parts[0]))):
         return None
+    best: Joined | None = None
     for count in range(1, len(parts) + 1):
-        for gaps in itertools.product((" ", ""), repeat=count) if count < 4 else ((" ",) * 4, ("",) * 4):
-            text, starts = tail, []
-            for gap, part in zip(gaps, parts, strict=False):
-                starts.append(len(text) + len(gap))
-                text += gap + part[:2000]
-            for message in _known(text):
-                if not (message.start < len(tail) and message.end > starts[-1]):
-                    continue
-                if whole and last is not None and not _better(message, last, begin, window.raw[0], gaps[0]):
-                    continue
-                place = message.end - starts[-1] + len(clean(window.raw[count])) - len(parts[count - 1])
-                message.start += begin
-                message.last = window.number + count
-                return message, begin if whole else message.start, (window.number + count, place)
-    return None
+        edge = best is not None and len(window.raw[count - 1]) in _WIDTHS  # it may go on over the terminal's edge
+        if best is not None and not edge:
+            break
+        for gaps in _gaps(count):
+            if best is not None and gaps[-1]:
+                continue
+            message, starts = _spanning(tail, parts[:count], gaps)
+            if message is None or (whole and last and not _better(message, last, begin, window.raw[0], gaps[0])):
+                continue
+            if best is not None and (
+                message.row is not best.message.row or len(message.text) <= len(best.message.text)
+            ):
+                continue
+            place = message.end - starts + len(clean(window.raw[count])) - len(unquoted(clean(window.raw[count])))
+            cut = begin if whole else message.start + begin
+            message.start += begin
+            message.last = window.number + count
+            best = Joined(message, cut, (window.number + count, place))
+            break
+    return best
+
+
+def _gaps(count: int) -> Iterable[tuple[str, ...]]:
+    """What may stand between count + 1 pieces; for many, the same everywhere."""
+    return itertools.product((" ", ""), repeat=count) if count < 4 else ((" ",) * count, ("",) * count)
+
+
+def _spanning(tail: str, parts: Sequence[str], gaps: Sequence[str]) -> tuple[Found | None, int]:
+    """The message that begins in tail and ends in the last part; and where that part begins."""
+    text, start = tail, 0
+    for gap, part in zip(gaps, parts, strict=True):
+        start = len(text) + len(gap)
+        text += gap + part
+    for message in _known(text):
+        if message.start < len(tail) and message.end > start:
+            return message, start
+    return None, start
 
 
 def _better(message: Found, last: Found, begin: int, raw: str, gap: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import html
+import quopri
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ _COLOUR = re.compile(rf"{_ESC}\[[0-9;:?]{{0,40}}[A-Za-z]|\x1b\][^\x07\x1b]{{0,30
 _ESCAPED = re.compile(r"\\(?:[nrt]|x0[9ad]|u00(?:0[9ad]|a0)|$)|#01[125]|\^M$")  # JSON, kmsg, rsyslog
 _UNICODE = re.compile(r"\\u(00[2-7][0-9a-f])", re.IGNORECASE)
 _MARKDOWN = re.compile(r"\\([_*\[\]<>#`'\"-])")
+_SOFT_BREAK = re.compile(r"[^\n]{72,76}=\r?$", re.MULTILINE)
 _QUOTE = re.compile(r"^[\s>|]{0,60}")
 
 
@@ -60,6 +62,17 @@ def clean(raw: str) -> str:
 def unquoted(text: str) -> str:
     """A cleaned line without what mail programs put before a continuation."""
     return _QUOTE.sub("", text)
+
+
+def without_soft_breaks(text: str) -> str:
+    """A mail's raw text (quoted-printable) with its lines whole; any other text as it is.
+
+    >>> without_soft_breaks("x" * 75 + "=\\nlivepatch: =3D")[75:]
+    'livepatch: ='
+    """
+    if not _SOFT_BREAK.search(text):
+        return text
+    return quopri.decodestring(text.encode("utf-8", "replace")).decode("utf-8", "replace")
 
 
 def blocks(source: str | bytes | BinaryIO) -> Iterator[str]:
