@@ -6,14 +6,16 @@ import itertools
 import os
 import re
 from bisect import bisect_right
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cache, lru_cache
 from typing import BinaryIO
 
 from .case import Case, Modules
 from .pasted import blocks, clean, unquoted, without_soft_breaks
-from .row import Found, Row, lower
-from .table import OURS, ROWS, hints
+from .row import Found, Row, lower, packed
+from .table import OURS, ROWS, hints, rows_with
 
 MOST = 1000  # messages that are explained; the others are counted
 _SMALL = 1 << 18  # characters: such a text is looked at line by line, without hints
@@ -21,6 +23,7 @@ _AHEAD = 4  # lines: as many more as a message may be wrapped into
 _TAIL = 700  # characters of a line that may be the beginning of a wrapped message
 _LONG = 2000  # characters: more than a message has
 _WIDTHS = {72, 76, 78, 79, 80, 100, 120, 132, 160}  # of terminals
+_OURS = tuple(ours.lower() for ours in OURS)
 UNKNOWN = Row("UNKNOWN", "not known to klpteach", "{text}")
 _NO_LOG = re.compile(r"subject: |\[patch|\[rfc|\bcommit [0-9a-f]{7}|git log", re.IGNORECASE)
 _PATCH_WORD = re.compile(r"[a-z]{3,}")
@@ -63,13 +66,14 @@ def explain(text: str | bytes, ko: str | os.PathLike[str] | None = None) -> list
 
 def read(source: str | bytes | BinaryIO, ko: str | os.PathLike[str] | None = None, most: int = MOST) -> Log:
     """Explain a log of any size: a text, its bytes, or an open file."""
-    messages = _messages(source)
-    log = list(itertools.islice(messages, most))
-    more = sum(1 for _ in messages)
+    windows = _windows(source)
+    log = list(itertools.islice(_messages(windows), most))
+    more = sum(1 for _ in windows)
     notes = []
     if more:
         notes.append(
-            f"{more} further messages are not explained: only the first {most} are. Give fewer lines, or grep for one module."
+            f"Only the first {most} messages are explained, up to line {log[-1].number}; {more} lines that may hold more were not read. "
+            "Try fewer lines, or grep for one module."
         )
     return Log(list(_explanations(log, Modules(ko))), notes)
 
@@ -120,13 +124,18 @@ def _unknown(text: str) -> Iterator[str]:
         yield f"The nearest line that it knows: {shown(near)} ({near.source})."
 
 
+@cache
+def _row_words() -> dict[str, set[str]]:
+    return {row.name: set(_PATCH_WORD.findall(" ".join(row.pieces[::2]).lower())) for row in ROWS}
+
+
 def nearest(text: str) -> Row | None:
     """The row that shares most words with a line, None where hardly any."""
     words = set(_PATCH_WORD.findall(text.lower()))
     prefix = text.lower().partition(": ")[0]
 
     def score(row: Row) -> float:
-        own = set(_PATCH_WORD.findall(" ".join(row.pieces[::2]).lower()))
+        own = _row_words()[row.name]
         return len(own & words) / max(1, len(own | words)) + (0.1 if row.pattern.lower().startswith(prefix) else 0)
 
     best = max(ROWS, key=score)
@@ -148,15 +157,16 @@ def shown(row: Row) -> str:
 
 @dataclass
 class Window:
-    """A line that may hold a message, with those that may continue it: their numbers and texts as they stood."""
+    """A line that may hold the beginning of a message, with those that may continue it; and the rows that it may be."""
 
     number: int
     raw: list[str]
+    rows: tuple[Row, ...]
 
 
-def _messages(source: str | bytes | BinaryIO) -> Iterator[Found]:
+def _messages(windows: Iterable[Window]) -> Iterator[Found]:
     past = (0, 0)  # line, place: what has been read as the end of a wrapped message
-    for window in _windows(source):
+    for window in windows:
         if window.number < past[0]:
             continue
         skip = past[1] if window.number == past[0] else 0
@@ -165,7 +175,7 @@ def _messages(source: str | bytes | BinaryIO) -> Iterator[Found]:
 
 
 def _windows(source: str | bytes | BinaryIO) -> Iterator[Window]:
-    """The lines that hold a hint (of a small text: all lines), each with its followers."""
+    """The lines that hold a hint, and those before them, each with its followers."""
     number, rest, small = 1, "", isinstance(source, (str, bytes)) and len(source) <= _SMALL
     stream = blocks(source)
     block = next(stream, None)
@@ -178,32 +188,35 @@ def _windows(source: str | bytes | BinaryIO) -> Iterator[Window]:
             keep = 0
         rest = "" if not keep else "\n".join(lines[-keep:]) + ("\n" if text[-1] in "\r\n" else "")
         done = len(lines) - keep
-        for at in range(len(lines)) if small else _hinted(lines):
+        wanted = _hinted([clean(line) for line in lines], True) if small else _hinted(lines, False)
+        for at in sorted({max(0, at - back) for at in wanted for back in (0, 1)}):
             if at < done:
-                yield Window(number + at, lines[at : at + 1 + _AHEAD])
+                found = frozenset(hint for near in range(at, at + 1 + _AHEAD) for hint in wanted.get(near, ()))
+                yield Window(number + at, lines[at : at + 1 + _AHEAD], rows_with(found))
         number += done
         block = following
 
 
-def _hinted(lines: list[str]) -> list[int]:
-    """The numbers of lines with a hint."""
-    text = lower("\n".join(lines))
-    starts = list(itertools.accumulate((len(line) + 1 for line in lines), initial=0))
-    wanted: set[int] = set()
-    for hint in hints():
-        at = text.find(hint)
-        while at >= 0:
-            line = bisect_right(starts, at) - 1
-            wanted.add(line)
-            at = text.find(hint, starts[line + 1])
-    return sorted(wanted)
+def _hinted(lines: list[str], over_ends: bool) -> dict[int, list[str]]:
+    """The places of lines with a hint, and which ones; over_ends: hints too that a line's end breaks."""
+    wanted: dict[int, list[str]] = defaultdict(list)
+    for gap in ("\n", "") if over_ends else ("\n",):
+        text = lower(gap.join(lines))
+        starts = list(itertools.accumulate((len(line) + len(gap) for line in lines), initial=0))
+        for hint in hints():
+            at = text.find(hint)
+            while at >= 0:
+                line = bisect_right(starts, at) - 1
+                wanted[line].append(hint)
+                at = text.find(hint, max(at + 1, starts[line + 1] - (0 if gap else len(hint))))
+    return wanted
 
 
 def _in_window(window: Window, skip: int) -> tuple[list[Found], tuple[int, int]]:
     """The messages that begin in a window's first line; and up to where (line, place) its text has been read."""
-    line = clean(window.raw[0])
+    line = _clean(window.raw[0])
     rest = line[skip:]
-    found = _known(rest)
+    found = _known(rest, window.rows)
     past = (0, 0)
     joined = _joined(window, rest, found[-1] if found else None)
     if joined:
@@ -218,10 +231,18 @@ def _in_window(window: Window, skip: int) -> tuple[list[Found], tuple[int, int]]
     return found, past
 
 
-def _known(line: str) -> list[Found]:
+def _clean(raw: str) -> str:
+    """clean(); a line is asked for as often as it stands in a window."""
+    return clean(raw) if len(raw) > _LONG else _short(raw)
+
+
+_short = lru_cache(maxsize=64)(clean)
+
+
+def _known(line: str, rows: Sequence[Row]) -> list[Found]:
     """The messages of a line, none inside another: the one that begins first and then the longer one wins."""
     low = lower(line)
-    every = [found for row in ROWS if row.first in low for found in row.find(line, low)]
+    every = [found for row in rows if row.longest in low for found in row.find(line, low)]
     every.sort(key=lambda found: (found.start, -found.end))
     kept: list[Found] = []
     for found in every:
@@ -247,8 +268,9 @@ def _joined(window: Window, line: str, last: Found | None) -> Joined | None:
         begin = last.start if whole else last.end
     begin = max(begin, len(line) - _TAIL)
     tail = line[begin:]
-    parts = [unquoted(clean(raw))[:_LONG] for raw in window.raw[1:]]
-    if not (tail and parts and (_has_hint(f"{tail} {parts[0]}") or _has_hint(tail + parts[0]))):
+    parts = [unquoted(_clean(raw))[:_LONG] for raw in window.raw[1:]]
+    rows = _beginning(window.rows, tail, parts) if tail and parts else []
+    if not rows:
         return None
     best: Joined | None = None
     for count in range(1, len(parts) + 1):
@@ -258,14 +280,14 @@ def _joined(window: Window, line: str, last: Found | None) -> Joined | None:
         for gaps in _gaps(count):
             if best is not None and gaps[-1]:
                 continue
-            message, starts = _spanning(tail, parts[:count], gaps)
+            message, starts = _spanning(rows, tail, parts[:count], gaps)
             if message is None or (whole and last and not _better(message, last, begin, window.raw[0], gaps[0])):
                 continue
             if best is not None and (
                 message.row is not best.message.row or len(message.text) <= len(best.message.text)
             ):
                 continue
-            place = message.end - starts + len(clean(window.raw[count])) - len(unquoted(clean(window.raw[count])))
+            place = message.end - starts + len(_clean(window.raw[count])) - len(unquoted(_clean(window.raw[count])))
             cut = begin if whole else message.start + begin
             message.start += begin
             message.last = window.number + count
@@ -279,13 +301,19 @@ def _gaps(count: int) -> Iterable[tuple[str, ...]]:
     return itertools.product((" ", ""), repeat=count) if count < 4 else ((" ",) * count, ("",) * count)
 
 
-def _spanning(tail: str, parts: Sequence[str], gaps: Sequence[str]) -> tuple[Found | None, int]:
+def _beginning(rows: Sequence[Row], tail: str, parts: Sequence[str]) -> list[Row]:
+    """The rows that may begin in tail and go on in the parts, wherever they were broken."""
+    end, text = len(packed(tail)), packed(tail + "".join(parts))
+    return [row for row in rows if row.packed[1] in text and 0 <= text.find(row.packed[0]) < end]
+
+
+def _spanning(rows: Sequence[Row], tail: str, parts: Sequence[str], gaps: Sequence[str]) -> tuple[Found | None, int]:
     """The message that begins in tail and ends in the last part; and where that part begins."""
     text, start = tail, 0
     for gap, part in zip(gaps, parts, strict=True):
         start = len(text) + len(gap)
         text += gap + part
-    for message in _known(text):
+    for message in _known(text, rows):
         if message.start < len(tail) and message.end > start:
             return message, start
     return None, start
@@ -300,31 +328,20 @@ def _better(message: Found, last: Found, begin: int, raw: str, gap: str) -> bool
     return gap == "" and len(raw) in _WIDTHS and len(message.text) > len(last.text)
 
 
-def _has_hint(text: str) -> bool:
-    low = lower(text)
-    return any(hint in low for hint in hints())
-
-
-def _unknown_in(line: str, known: Iterable[Found]) -> Iterator[Found]:
-    """What only livepatch, the loader or their tools print, and what is in no table."""
+def _unknown_in(line: str, known: Sequence[Found]) -> Iterator[Found]:
+    """What only livepatch, the loader or their tools print, and what is in no table; known: sorted by place."""
     low = lower(line)
-    taken = [(found.start, found.end) for found in known]
-    places = sorted({at for ours in OURS for at in _places(low, ours.lower())})
-    last = -1
-    for at in places:
-        if at < last or any(start <= at < end for start, end in taken) or _NO_LOG.search(line, max(0, at - 120), at):
+    places = sorted({at for ours in _OURS if ours in low for at in _places(low, ours)})
+    if not places:
+        return
+    starts = [found.start for found in known]
+    for at, following in zip(places, [*places[1:], len(line)], strict=False):
+        before = bisect_right(starts, at)
+        if (before and at < known[before - 1].end) or _NO_LOG.search(line, max(0, at - 120), at):
             continue
-        end = min(
-            [
-                *(start for start, _ in taken if start > at),
-                *(place for place in places if place > at),
-                at + 400,
-                len(line),
-            ]
-        )
+        end = min(following, starts[before] if before < len(starts) else following, at + 400)
         text = line[at:end].rstrip()
         if len(text) > 12 and " " in text:
-            last = end
             yield Found(UNKNOWN, {"text": text}, at, end, text)
 
 

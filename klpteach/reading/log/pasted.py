@@ -23,6 +23,7 @@ _PLAIN = str.maketrans(
     }
 )
 _ESC = r"(?:\x1b|\^\[|#033|\\x1b|\\033|\\u001b|\\e)"  # as it is, or as cat -v, rsyslog and JSON write it
+_ESCAPES = ("\x1b", "^[", "33[", "1b[", "1B[", "\\e[")
 _COLOUR = re.compile(rf"{_ESC}\[[0-9;:?]{{0,40}}[A-Za-z]|\x1b\][^\x07\x1b]{{0,300}}(?:\x07|\x1b\\)?")
 _ESCAPED = re.compile(r"\\(?:[nrt]|x0[9ad]|u00(?:0[9ad]|a0)|$)|#01[125]|\^M$")  # JSON, kmsg, rsyslog
 _UNICODE = re.compile(r"\\u(00[2-7][0-9a-f])", re.IGNORECASE)
@@ -50,7 +51,7 @@ def clean(raw: str) -> str:
         raw = html.unescape(raw)
     if not raw.isascii():
         raw = raw.translate(_PLAIN)
-    if "\x1b" in raw or "[" in raw:
+    if any(sign in raw for sign in _ESCAPES):
         raw = _COLOUR.sub("", raw)
     if "\\" in raw or "#01" in raw or "^M" in raw:
         raw = _ESCAPED.sub(" ", raw)

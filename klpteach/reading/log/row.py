@@ -7,6 +7,7 @@ expression whose fields are bounded and exclude the character that follows them,
 from __future__ import annotations
 
 import re
+import string
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -37,7 +38,7 @@ _FIELDS = {
     "comm": ".{1,64}?",  # may hold blanks and colons
     "text": ".{0,300}",
 }
-_TOKEN = re.compile(r"[\w.-]")
+_TOKEN = string.ascii_letters + string.digits + "_.-"
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,16 @@ class Row:
         return next(text for text in self.pieces[::2] if text).lower()
 
     @cached_property
+    def longest(self) -> str:
+        """The longest piece of text, in lower case: a line without it need not be read."""
+        return max((piece.lower() for piece in self.pieces[::2]), key=len).strip()
+
+    @cached_property
+    def packed(self) -> tuple[str, str]:
+        """The first words and the longest piece without blanks."""
+        return packed(self.first), packed(self.longest)
+
+    @cached_property
     def regex(self) -> re.Pattern[str]:
         texts, names = self.pieces[::2], self.pieces[1::2]
         parts = [re.escape(texts[0])]
@@ -130,10 +141,14 @@ def _until(text: str) -> str:
 
 
 def _token_before(line: str, at: int) -> int:
-    start = at
-    while start > max(0, at - 100) and _TOKEN.match(line[start - 1]):
-        start -= 1
-    return start
+    """Where the word begins that ends at a place; a module's name is no longer than a hundred characters."""
+    piece = line[max(0, at - 100) : at]
+    return at - len(piece) + len(piece.rstrip(_TOKEN))
+
+
+def packed(text: str) -> str:
+    """Lower case without blanks: the same however the text was wrapped."""
+    return lower(text).replace(" ", "")
 
 
 def lower(text: str) -> str:

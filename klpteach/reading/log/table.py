@@ -90,7 +90,7 @@ _WORD = re.compile(r"[^\s{}]{4,}")
 @cache
 def hints() -> tuple[str, ...]:
     """Few words or pieces, in lower case, of which every row has one; chosen greedily, the most shared first."""
-    chosen = [ours.strip().lower() for ours in OURS]
+    chosen = list(dict.fromkeys(ours.split()[0].lower() for ours in OURS))
     left = {row.name: row for row in ROWS if not _has_one(row, chosen)}
     while left:
         count = Counter(word for row in left.values() for word in _words(row))
@@ -98,6 +98,12 @@ def hints() -> tuple[str, ...]:
         chosen.append(best)
         left = {name: row for name, row in left.items() if not _has_one(row, [best])}
     return tuple(chosen)
+
+
+@cache
+def rows_with(found: frozenset[str]) -> tuple[Row, ...]:
+    """The rows that have one of these hints."""
+    return tuple(row for row in ROWS if _has_one(row, found))
 
 
 def _has_one(row: Row, hints: Iterable[str]) -> bool:
