@@ -1,6 +1,5 @@
 """Every way to paste the three lines of 2019 gives the three lines; and any other text is read in time that grows with it only."""
 
-
 import pytest
 from pasting import STYLES
 

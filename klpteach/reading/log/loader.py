@@ -374,7 +374,7 @@ ROWS = (
     Row(
         "INIT_SUSPICIOUS",
         _MAIN,
-        "'{module}'->init suspiciously returned {err}, it should follow 0/-E convention",
+        "{caller}: '{module}'->init suspiciously returned {err}, it should follow 0/-E convention",
         "init() of {module} returned {err}.",
         by=_init_returned,
         kernels="up to 6.12 and a little later",
@@ -435,6 +435,13 @@ ROWS = (
         kernels="5.18 and later",
     ),
     Row(
+        "UNLOADED_TAINTED",
+        "kernel/module/tracking.c",
+        "Unloaded tainted modules:",
+        "Modules with taints that have gone, and how often; part of a warning or an oops.",
+        kernels="5.18 and later",
+    ),
+    Row(
         "BUSY_MODPROBE",
         "kernel/module/kmod.c",
         "request_module: modprobe {module} cannot be processed, kmod busy with {count} threads for more than {max} seconds now",
@@ -447,6 +454,7 @@ ROWS = (
         "module-autoload: duplicate request for module {module}",
         "The kernel asks for {module} more than once at a time. Harmless.",
         kernels="6.4 and later",
+        optional="module: ",
     ),
     Row(
         "BAD_FLAGS",

@@ -27,64 +27,9 @@ OURS = (
 
 # Words that stand in lines of all sorts, and so do not tell much; such a row is looked for by a whole piece of its text.
 _COMMON = frozenset(
-    [
-        "module",
-        "modules",
-        "kernel",
-        "kernel.",
-        "symbol",
-        "symbols",
-        "section",
-        "failed",
-        "error",
-        "with",
-        "from",
-        "this",
-        "that",
-        "must",
-        "have",
-        "table",
-        "does",
-        "info:",
-        "address",
-        "already",
-        "after",
-        "waiting",
-        "object",
-        "empty",
-        "trace",
-        "could",
-        "loading",
-        "linked",
-        "returned",
-        "handle",
-        "cannot",
-        "status",
-        "string",
-        "warning:",
-        "inserting",
-        "allocate",
-        "parameter",
-        "transition",
-        "invalid",
-        "unknown",
-        "process",
-        "version",
-        "disabling",
-        "duplicate",
-        "import",
-        "compressed",
-        "initialized",
-        "protection",
-        "truncated",
-        "tainted.",
-        "livepatch",
-        "string",
-        "can't",
-        "could",
-    ]
+    ["modules", "kernel", "kernel.", "symbols", "failed", "error", "with", "from", "this", "that", "must", "have", "table", "does", "info:", "address", "already", "after", "waiting", "object", "empty", "trace", "could", "loading", "linked", "returned", "handle", "cannot", "status", "string", "warning:", "inserting", "allocate", "parameter", "transition", "invalid", "unknown", "process", "version", "disabling", "duplicate", "import", "compressed", "initialized", "protection", "truncated", "tainted.", "livepatch", "can't", "name", "patch", "data", "memory", "than", "init", "found", "index", "type:", "loaded", "should", "large", "missing", "general", "range", "remove", "header", "expected", "complete", "parameters", "initialize", "exported", "compiled", "unable", "pid:", "cpu#", "directory,", "extended", "ignored", "doesn't", "stall", "stub", "zstd", "gzip", "stalled", "stream", "request", "enabled", "disabled", "virtual", "contain", "leading", "relative", "aligned", "bounds", "digest", "shadow", "transition,", "versions", "percpu", "variable", "alignment", "rejected", "fatal:", "(section", "unloaded", "decompression", "terminated", "only", "other", "function", "needs", "least", "reading", "support", "access", "detected", "buffer", "fail-tracking"]
 )
-_WORD = re.compile(r"[^\s{}]{4,}")
+_WORD = re.compile(r"[^\s{}]{6,}")
 
 
 @cache
