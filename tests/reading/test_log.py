@@ -10,7 +10,7 @@ from klpteach.files.klp import livepatch_sections
 from klpteach.model import messages
 from klpteach.model.recording import Recording
 from klpteach.reading.log.case import Case, Modules
-from klpteach.reading.log.explain import UNKNOWN, explain, read, sentences
+from klpteach.reading.log.explain import NOTHING, UNKNOWN, as_json, as_text, explain, read, sentences
 from klpteach.reading.log.row import Found
 from klpteach.reading.log.table import BY_NAME, ROWS, hints
 
@@ -273,3 +273,19 @@ def test_a_message_inside_another_is_not_told_twice():
 
 def test_found_is_what_stood_there():
     assert isinstance(next(BY_NAME["NOT_FOUND"].find("livepatch: symbol 'x' not found in symbol table")), Found)
+
+
+def test_the_text_for_a_terminal_says_what_it_does_not_repeat_and_when_there_is_nothing():
+    line = "livepatch: symbol 'x' not found in symbol table"
+    assert list(as_text(read(f"{line}\n{line}")))[-3:] == [line, "    As line 1.", ""]
+    assert list(as_text(read("eth0: link up"))) == [NOTHING]
+    assert as_json(read(line))[0]["fields"] == {"name": "x"}
+
+
+def test_a_reason_of_another_module_is_not_the_tools_reason():
+    lines = (
+        "one: Unknown symbol nfsd_open (err -2)",
+        "insmod: ERROR: could not insert module /tmp/{}.ko: Unknown symbol in module",
+    )
+    assert "nearest reason" not in says(lines[0], lines[1].format("other"), at=1)
+    assert "line 1 is the nearest reason" in says(lines[0], lines[1].format("one"), at=1)

@@ -300,6 +300,12 @@ ROWS = (
         "{module} has a relocation of type {type}, which a 32-bit x86 kernel does not know.",
         optional="module: ",
     ),
+    Row(
+        "RELOCATE_DEBUG",
+        _X86,
+        "Applying relocate section {index} to {max}",
+        "Relocation section {index} of the module is applied to section {max}; a debug line of a kernel built with it.",
+    ),
     # -- ppc64le ------------------------------------------------------------------------------------------------------------
     _ppc(
         "NO_STUBS",

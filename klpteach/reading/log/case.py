@@ -27,11 +27,12 @@ class Modules:
 
     def __init__(self, folder: str | os.PathLike[str] | None = None) -> None:
         self.folder = folder
+        self._opened: dict[str, list[ModuleFile]] = {}
 
     def named(self, module: str) -> list[ModuleFile]:
         """Files of the module of that name."""
         if self.folder is None:
-            return [file for file in self._samples if _same(file.name, module)]
+            return [file for file in self._samples(module) if _same(file.name, module)]
         return [file for file in self._files if _same(file.name, module)]
 
     def livepatches(self) -> list[ModuleFile]:
@@ -42,17 +43,22 @@ class Modules:
     def _files(self) -> list[ModuleFile]:
         return list(_opened(Path(self.folder or "")))
 
-    @cached_property
-    def _samples(self) -> list[ModuleFile]:
-        return list(_opened(data_dir() / "ko"))
+    def _samples(self, module: str) -> list[ModuleFile]:
+        """The project's own modules are named like their files, so only those are opened."""
+        if module not in self._opened:
+            self._opened[module] = list(_opened(data_dir() / "ko", module))
+        return self._opened[module]
 
 
 def _same(one: str, other: str) -> bool:
     return one.replace("-", "_") == other.replace("-", "_")
 
 
-def _opened(folder: Path) -> Iterator[ModuleFile]:
+def _opened(folder: Path, module: str = "") -> Iterator[ModuleFile]:
+    """The modules of a folder; of those, the ones whose files have a module's name."""
     for path in sorted(folder.rglob("*.ko*")):
+        if module and not _same(path.name.partition(".ko")[0], module):
+            continue
         try:
             yield ModuleFile.open(path)
         except (KlpteachError, OSError):

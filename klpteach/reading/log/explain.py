@@ -8,7 +8,7 @@ import re
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cache, lru_cache
 from typing import BinaryIO
 
@@ -24,6 +24,7 @@ _TAIL = 700  # characters of a line that may be the beginning of a wrapped messa
 _LONG = 2000  # characters: more than a message has
 _WIDTHS = {72, 76, 78, 79, 80, 100, 120, 132, 160}  # of terminals
 _OURS = tuple(ours.lower() for ours in OURS)
+NOTHING = "No line here comes from the module loader, livepatch or their tools, as far as klpteach knows."
 UNKNOWN = Row("UNKNOWN", "not known to klpteach", "{text}")
 _NO_LOG = re.compile(r"subject: |\[patch|\[rfc|\bcommit [0-9a-f]{7}|git log", re.IGNORECASE)
 _PATCH_WORD = re.compile(r"[a-z]{3,}")
@@ -76,6 +77,33 @@ def read(source: str | bytes | BinaryIO, ko: str | os.PathLike[str] | None = Non
             "Try fewer lines, or grep for one module."
         )
     return Log(list(_explanations(log, Modules(ko))), notes)
+
+
+def as_text(log: Log) -> Iterator[str]:
+    """The log's explanations as lines for a terminal; what was explained before is named, not repeated.
+
+    >>> print(*as_text(read("[ 1.0] Module nfsd is blacklisted")), sep="\\n")  # doctest: +ELLIPSIS
+    Module nfsd is blacklisted
+        [kernel/module/main.c]
+        The kernel was told not to load nfsd.
+        ...
+    """
+    for one in log.found:
+        yield one.line
+        if one.again:
+            yield f"    As line {one.again}."
+        else:
+            yield f"    [{one.source}]"
+            yield from (f"    {sentence}" for sentence in one.says)
+        yield ""
+    yield from log.notes
+    if not log.found:
+        yield NOTHING
+
+
+def as_json(log: Log) -> list[dict[str, object]]:
+    """The explanations for a program."""
+    return [asdict(one) for one in log.found]
 
 
 def _explanations(log: Sequence[Found], modules: Modules) -> Iterator[Explanation]:

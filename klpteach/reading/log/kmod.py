@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from .case import Case
-from .row import Row, likely, possible
+from .row import Found, Row, likely, possible
 
 _INSMOD, _MODPROBE, _RMMOD, _BUSYBOX, _KPATCH = (
     "insmod (kmod)",
@@ -14,6 +14,7 @@ _INSMOD, _MODPROBE, _RMMOD, _BUSYBOX, _KPATCH = (
     "busybox",
     "kpatch (the script)",
 )
+_BUILD = "kpatch-build (create-diff-object)"
 _CORE = "kpatch.ko (core module of old kpatch)"
 
 # What the words after the last colon mean: beginning of the text, in lower case -> sentences
@@ -104,9 +105,19 @@ def _why(case: Case) -> Iterator[str]:
             break
     else:
         yield "dmesg has the kernel's own line."
-    reason = case.before(*_REASONS)
+    reason = _reason(case)
     if reason:
         yield f"In this log line {reason.number} is the nearest reason."
+
+
+def _reason(case: Case) -> Found | None:
+    """The last line before that gives a reason, unless it is about another module."""
+    reason = case.before(*_REASONS)
+    own = case.fields.get("module") or case.fields.get("path", "").rpartition("/")[2]
+    names = {reason.fields[key] for key in ("module", "patch") if key in reason.fields} if reason else set()
+    if names and own.partition(".ko")[0].replace("-", "_") not in {name.replace("-", "_") for name in names}:
+        return None
+    return reason
 
 
 _REASONS = (
@@ -415,6 +426,48 @@ ROWS = (
         _KPATCH,
         "kpatch: can't find core module",
         "The kernel has no livepatch (CONFIG_LIVEPATCH), and kpatch.ko, which did without, is not there.",
+    ),
+    # -- kpatch-build -------------------------------------------------------------------------------------------------------
+    Row(
+        "BUILD_CANNOT",
+        _BUILD,
+        "{count} function(s) can not be patched",
+        "A changed function cannot be redirected, so no livepatch is built; the line after names it.",
+        (likely("it has no call to fentry or mcount: __init, notrace, or a kernel without CONFIG_FUNCTION_TRACER."),),
+    ),
+    Row(
+        "BUILD_NO_FENTRY",
+        _BUILD,
+        "function {function} has no fentry/mcount call, unable to patch",
+        "ftrace could not redirect {function}: it is __init, notrace or inline assembler, or the kernel has no function tracer.",
+        cure="Patch its callers, or build with CONFIG_FUNCTION_TRACER and -mfentry.",
+    ),
+    Row(
+        "BUILD_SECTIONS",
+        _BUILD,
+        "{count} unsupported section change(s)",
+        "The patch changes data or a section that a livepatch cannot exchange.",
+        cure="Change the data in a callback, or with a shadow variable.",
+    ),
+    Row(
+        "BUILD_DIFFERENCE",
+        _BUILD,
+        "unreconcilable difference",
+        "The two builds differ in a way that no livepatch can bridge; the line before says how.",
+    ),
+    Row(
+        "BUILD_NOTHING",
+        _BUILD,
+        "ERROR: no changed objects found",
+        "Both builds gave the same files.",
+        (likely("the patch touches a file that this configuration does not build, or -t names the wrong target."),),
+    ),
+    Row(
+        "BUILD_LOCAL",
+        _BUILD,
+        "find_local_syms for {file}: found_none",
+        "The object's symbols are not in the vmlinux (or module) that was given.",
+        (likely("vmlinux and sources are not of the same build: other version, configuration or compiler."),),
     ),
     # -- kpatch.ko ----------------------------------------------------------------------------------------------------------
     Row(

@@ -174,6 +174,18 @@ ROWS = (
         kernels="4.7 to 6.18",
     ),
     Row(
+        "NOT_MARKED_NAMELESS",
+        _CORE,
+        "livepatch: symbol is not marked as a livepatch symbol",
+        "A livepatch section uses a symbol without a name that is not an SHN_LIVEPATCH symbol. The load fails with EINVAL (-22).",
+        (
+            likely(
+                "the relocation section has lost its flag SHF_ALLOC, so it is not kept in memory, and what is read there is chance."
+            ),
+        ),
+        kernels="4.7 to 6.18",
+    ),
+    Row(
         "NOT_MARKED_619",
         _CORE,
         "livepatch: symbol {name} at rela sec {sec} idx {idx} is not marked as a livepatch symbol",

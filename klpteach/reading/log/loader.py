@@ -39,7 +39,10 @@ _SYMBOL = {
 def _unknown_symbol(case: Case) -> Iterator[str]:
     err, name = int(case.fields.get("err") or 0), case["name"]
     yield _SYMBOL.get(err, f"err {err}: an error from looking it up.")
-    if err in (0, -2):
+    proprietary = case.before("PROPRIETARY", "PROPRIETARY_58")
+    if err == -2 and proprietary:
+        yield f"Here it is the mixture with a proprietary module, as line {proprietary.number} says."
+    elif err in (0, -2):
         yield (
             "What to do: insmod does not look for dependencies; modprobe does (after depmod). Look: `modinfo -F depends`, and "
             f"`grep ' {name}$' /proc/kallsyms`."
@@ -184,6 +187,20 @@ ROWS = (
         "{module}: module uses symbols {name} from proprietary module {owner}, inheriting taint.",
         "{module} counts as proprietary from now on, since it uses {name} of {owner}; GPL-only symbols are closed to it.",
         kernels="5.9 and later",
+    ),
+    Row(
+        "PROPRIETARY_58",
+        _MAIN,
+        "{module}: module using GPL-only symbols uses symbols from proprietary module {owner}.",
+        "{module} uses GPL-only symbols and some of the proprietary module {owner}; it may not use both. Unknown symbol (err -2) follows.",
+        kernels="5.9 and stable kernels",
+    ),
+    Row(
+        "INHERITING_58",
+        _MAIN,
+        "{module}: module uses symbols from proprietary module {owner}, inheriting taint.",
+        "{module} counts as proprietary from now on, since it uses symbols of {owner}; GPL-only symbols are closed to it.",
+        kernels="5.9 and stable kernels",
     ),
     Row(
         "GAVE_UP",

@@ -215,6 +215,14 @@ ROWS = (
         "KERNEL_BUG", "lib/bug.c", "kernel BUG at {file}:{source_line}!", "A BUG() at {file}:{source_line}. " + _KILLED
     ),
     Row("RIP", "arch/x86/kernel/dumpstack.c", "RIP: {segment}:{where}", "Where it happened: {where}.", by=_in_module),
+    Row(
+        "IP_OLD",
+        "arch/x86/kernel/dumpstack.c",
+        "IP: [<{address}>] {where}",
+        "Where it happened: {where}.",
+        by=_in_module,
+        kernels="up to about 4.9",
+    ),
     Row("NOT_SYNCING", _PANIC, "Kernel panic - not syncing: {text}", "The machine has stopped: {text}"),
     Row(
         "PPC_DATA",
