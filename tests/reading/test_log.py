@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from klpteach.files.elf import ModuleFile
 from klpteach.files.klp import livepatch_sections
+from klpteach.files.module_file import ModuleFile
 from klpteach.model import messages
 from klpteach.model.recording import Recording
 from klpteach.reading.log.case import Case, Modules

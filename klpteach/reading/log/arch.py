@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ...files.elf_h import EM_X86_64
-from ...model.arch.x86_64 import HOWTO
-from ...model.recording import hexa
+from ...files.relocation_types import HOWTO_X86_64, MASK64
+from ...model.step import hexa
 from .case import Case, call_before, named_relocations, of_type, relocation_at
 from .row import Found, Row, likely
 
 _X86, _PPC = "arch/x86/kernel/module.c", "arch/powerpc/kernel/module_64.c"
-_MASK = (1 << 64) - 1
 _RESTORE_R2 = "e8410018"  # ld r2,24(r1)
 _R_X86_64_64 = 1
 
@@ -72,7 +71,7 @@ def _whose(case: Case, livepatch: Found | None) -> Iterator[str]:
 
 
 def _type_says(case: Case) -> str:
-    howto = HOWTO.get(int(case["type"]))
+    howto = HOWTO_X86_64.get(int(case["type"]))
     if not howto:
         return f"type {case['type']} is a type the kernel does not know."
     relative = ", relative to its place" if howto.relative else ""
@@ -91,7 +90,7 @@ def _pointer(case: Case) -> str:
 
 
 def _value(case: Case) -> str:
-    howto, val, old = HOWTO.get(int(case["type"])), int(case["val"], 16), case.found.name == "NONZERO_SKIPPING"
+    howto, val, old = HOWTO_X86_64.get(int(case["type"])), int(case["val"], 16), case.found.name == "NONZERO_SKIPPING"
     relative = bool(howto and howto.relative)
     if not old:
         return f"val {case['val']} is the value to be written ({'S + A - P' if relative else 'S + A'}); not what was found there."
@@ -99,7 +98,7 @@ def _value(case: Case) -> str:
         return f"val {case['val']} is S + A, the value to be written; not what was found there."
     return (
         f"val {case['val']} is S + A, the new value before the place is subtracted; not what was found there. "
-        f"With the usual addend -4 the symbol is at {hexa((val + 4) & _MASK)}."
+        f"With the usual addend -4 the symbol is at {hexa((val + 4) & MASK64)}."
     )
 
 

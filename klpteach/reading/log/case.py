@@ -9,9 +9,9 @@ from functools import cached_property
 from pathlib import Path
 
 from ...errors import KlpteachError
-from ...files.elf import ModuleFile
 from ...files.elf_h import EM_PPC64
 from ...files.klp import Site, livepatch_sections, section_object, sites
+from ...files.module_file import ModuleFile
 from ...files.samples import data_dir
 from .row import Found
 

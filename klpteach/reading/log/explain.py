@@ -85,8 +85,7 @@ def as_text(log: Log) -> Iterator[str]:
     >>> print(*as_text(read("[ 1.0] Module nfsd is blacklisted")), sep="\\n")  # doctest: +ELLIPSIS
     Module nfsd is blacklisted
         [kernel/module/main.c]
-        The kernel was told not to load nfsd.
-        ...
+        The kernel was told not to load nfsd: ...
     """
     for one in log.found:
         yield one.line

@@ -86,13 +86,6 @@ def _vermagic(case: Case) -> Iterator[str]:
         yield f"Certain: the same release with another configuration; they differ in: {', '.join(differ) or 'the order'}."
 
 
-def _blacklisted(case: Case) -> Iterator[str]:
-    yield (
-        "Certain: module_blacklist= on the kernel's command line names it (cat /proc/cmdline). The load fails with EPERM (-1): "
-        '"Operation not permitted". `blacklist` in modprobe.d never prints this.'
-    )
-
-
 def _init_returned(case: Case) -> Iterator[str]:
     yield "A positive number is no error to the kernel: the module is loaded all the same."
 
@@ -366,8 +359,8 @@ ROWS = (
         "BLACKLISTED",
         _MAIN,
         "Module {module} is blacklisted",
-        "The kernel was told not to load {module}.",
-        by=_blacklisted,
+        "The kernel was told not to load {module}: module_blacklist= on its command line names it (cat /proc/cmdline).",
+        cure='The load fails with EPERM (-1), "Operation not permitted". `blacklist` in modprobe.d never prints this line.',
     ),
     Row(
         "FORCED",
