@@ -320,17 +320,17 @@ def replay(args: argparse.Namespace) -> int:
 
 
 def explain(args: argparse.Namespace) -> int:
-    from .reading.dmesg import explain as run
+    from .reading.log.explain import as_json, as_text, read
 
-    data = sys.stdin.buffer.read() if args.file == "-" else Path(args.file).read_bytes()
-    found = run(data.decode("utf-8", "replace"), args.ko)
+    if args.file == "-":
+        log = read(sys.stdin.buffer, args.ko)
+    else:
+        with Path(args.file).open("rb") as stream:
+            log = read(stream, args.ko)
     if args.json:
-        print(json.dumps([asdict(explanation) for explanation in found], indent=1))
-        return 0
-    for explanation in found:
-        say(explanation.line, f"    [{explanation.source}]", *(f"    {sentence}" for sentence in explanation.says), "")
-    if not found:
-        say("No line here comes from the module loader or livepatch, as far as klpteach knows.")
+        print(json.dumps(as_json(log), indent=1))
+    else:
+        say(*as_text(log))
     return 0
 
 

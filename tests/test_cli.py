@@ -174,7 +174,7 @@ def test_explain_reads_the_report_from_standard_input() -> None:
 
 
 def test_explain_knows_every_line_that_the_model_prints() -> None:
-    from klpteach.reading.dmesg import explain
+    from klpteach.reading.log.explain import explain
     from klpteach.scenarios.course import SCENARIOS
 
     for name in SCENARIOS:

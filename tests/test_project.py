@@ -29,7 +29,7 @@ def test_importing_klpteach_imports_nothing_third_party() -> None:
 
 def test_the_model_imports_no_pandas_no_matplotlib_and_no_widgets() -> None:
     code = (
-        "import sys; from klpteach import Kernel, simulate, replay, load_image; import klpteach.reading.dmesg, klpteach.scenarios.reload; "
+        "import sys; from klpteach import Kernel, simulate, replay, load_image; import klpteach.reading.log.explain, klpteach.scenarios.reload; "
         "simulate('reload'); print(sorted({m.partition('.')[0] for m in sys.modules} & {'pandas', 'matplotlib', 'ipywidgets', 'IPython'}))"
     )
     assert (

@@ -1,4 +1,4 @@
-"""What klpteach.reading.dmesg says of ppc64le lines: every line comes from a recording of a real kernel."""
+"""What klpteach.reading.log says of ppc64le lines: every line comes from a recording of a real kernel."""
 
 import re
 
@@ -6,7 +6,7 @@ from recordings import PPC64LE, RECORDINGS
 
 from klpteach.model import messages
 from klpteach.model.recording import Recording
-from klpteach.reading.dmesg import explain
+from klpteach.reading.log.explain import explain
 
 KNOWN = re.compile(r"^(module_64: |livepatch: |WARNING: .*stub_for_addr|BUG: )")
 

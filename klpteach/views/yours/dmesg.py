@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from html import escape
 from typing import Any
 
 from ...errors import KlpteachError
-from ...reading.dmesg import Explanation, explain
+from ...reading.log.explain import NOTHING, Explanation, Log, read
 from ..reply import Reply, framed
 from ..shown import Shown
 
 _LONGEST = 200_000  # characters
 _MOST = 100  # lines that are explained
-_NOTHING = (
-    "No line here is one that the module loader or livepatch prints. Paste whole lines, as dmesg shows them; "
-    "the other lines of the log may stay."
-)
+_NOTHING = f"{NOTHING} Paste whole lines, whatever stands before them; the other lines of the log may stay."
 
 
 def explain_dmesg(text: str) -> Explained:
-    """Explain every line of a log that the model knows; the others are passed over.
+    """Explain every message of livepatch, the module loader and their tools in a log; the other lines are passed over.
 
     Errors: KlpteachError for what is no text, or for more than 200,000 characters.
 
-    >>> explain_dmesg("[ 12.3] livepatch: symbol 'nfsd_open' not found in symbol table")
+    >>> explain_dmesg("[ 12.3] livepatch: symbol 'nfsd_open' not found in symbol table")  # doctest: +ELLIPSIS
     livepatch: symbol 'nfsd_open' not found in symbol table
         The object has no symbol nfsd_open: another build of the module, or a wrong name.
+        ...
     """
     if not isinstance(text, str):
         raise KlpteachError(f"a {type(text).__name__} is no text; paste the lines of dmesg in quotes.")
@@ -33,26 +32,31 @@ def explain_dmesg(text: str) -> Explained:
         raise KlpteachError(
             f"{len(text)} characters are more than {_LONGEST}. Try: dmesg | grep -E 'livepatch|module' | tail -100"
         )
-    return Explained(explain(text)[:_MOST])
+    return Explained(read(text, most=_MOST))
 
 
 class Explained(Shown):
     """The explanations, in the order of the lines."""
 
-    def __init__(self, found: list[Explanation]) -> None:
-        self.found = found
+    def __init__(self, log: Log) -> None:
+        self.found, self.notes = log.found, log.notes
 
     def to_text(self) -> str:
-        return "\n".join("\n    ".join([one.line, *one.says]) for one in self.found) or _NOTHING
+        return "\n".join(["\n    ".join([one.line, *_says(one)]) for one in self.found] + self.notes) or _NOTHING
 
     def to_html(self) -> str:
         if not self.found:
             return Reply("?", "Nothing known.", _NOTHING).to_html()
-        return "".join(_html(one) for one in self.found)
+        notes = "".join(f"<p>{escape(note)}</p>" for note in self.notes)
+        return "".join(_html(one) for one in self.found) + notes
+
+
+def _says(one: Explanation) -> Sequence[str]:
+    return [f"As line {one.again}."] if one.again else one.says
 
 
 def _html(one: Explanation) -> str:
-    items = "".join(f"<li>{escape(sentence)}</li>" for sentence in one.says)
+    items = "".join(f"<li>{escape(sentence)}</li>" for sentence in _says(one))
     return framed(
         f"<pre style='white-space:pre-wrap'>{escape(one.line)}</pre><ul>{items}</ul><small>{escape(one.source)}</small>"
     )

@@ -1,0 +1,127 @@
+"""From what people paste to lines: any encoding, colours, quotes and blanks become plain text; wrapped lines are joined later."""
+
+from __future__ import annotations
+
+import codecs
+import html
+import quopri
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import BinaryIO
+
+BLOCK = 1 << 20  # characters that are looked at together
+_BLANKS = "\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000\t\x00"
+_NOTHING = "\u200b\u200c\u200d\u200e\u200f\u2060\ufeff\u00ad\u202a\u202b\u202c\u202d\u202e"
+_PLAIN = str.maketrans(
+    {
+        **dict.fromkeys(_BLANKS, " "),
+        **dict.fromkeys(_NOTHING, None),
+        **dict.fromkeys("\u2018\u2019\u201a\u201b\u2032\u02bc", "'"),
+        **dict.fromkeys("\u201c\u201d\u201e\u2033\u00ab\u00bb", '"'),
+        **dict.fromkeys("\u2010\u2011\u2012\u2013\u2212", "-"),
+    }
+)
+_ESC = r"(?:\x1b|\^\[|#033|\\x1b|\\033|\\u001b|\\e)"  # as it is, or as cat -v, rsyslog and JSON write it
+_ESCAPES = ("\x1b", "^[", "33[", "1b[", "1B[", "\\e[")
+_COLOUR = re.compile(rf"{_ESC}\[[0-9;:?]{{0,40}}[A-Za-z]|\x1b\][^\x07\x1b]{{0,300}}(?:\x07|\x1b\\)?")
+_ESCAPED = re.compile(r"\\(?:[nrt]|x0[9ad]|u00(?:0[9ad]|a0)|$)|#01[125]|\^M$")  # JSON, kmsg, rsyslog
+_UNICODE = re.compile(r"\\u(00[2-7][0-9a-f])", re.IGNORECASE)
+_MARKDOWN = re.compile(r"\\([_*\[\]<>#`'\"-])")
+_SOFT_BREAK = re.compile(r"[^\n]{72,76}=\r?$", re.MULTILINE)
+_QUOTE = re.compile(r"^[\s>|]{0,60}")
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line as it stood, its number from 1; cut: its end is the end of a block, not of a line."""
+
+    number: int
+    raw: str
+    cut: bool = False
+
+
+def clean(raw: str) -> str:
+    """A line in plain characters, one blank between words.
+
+    >>> clean("> \\x1b[33mlivepatch: \\x1b[0msymbol \\u2018nfsd_open\\u2019\\u00a0not&nbsp;found")
+    "> livepatch: symbol 'nfsd_open' not found"
+    """
+    if "&" in raw:
+        raw = html.unescape(raw)
+    if not raw.isascii():
+        raw = raw.translate(_PLAIN)
+    if any(sign in raw for sign in _ESCAPES):
+        raw = _COLOUR.sub("", raw)
+    if "\\" in raw or "#01" in raw or "^M" in raw:
+        raw = _ESCAPED.sub(" ", raw)
+        raw = _UNICODE.sub(lambda code: chr(int(code[1], 16)), raw)
+        raw = _MARKDOWN.sub(r"\1", raw)
+    return " ".join(raw.replace("\x00", " ").split())
+
+
+def unquoted(text: str) -> str:
+    """A cleaned line without what mail programs put before a continuation."""
+    return _QUOTE.sub("", text)
+
+
+def without_soft_breaks(text: str) -> str:
+    """A mail's raw text (quoted-printable) with its lines whole; any other text as it is.
+
+    >>> without_soft_breaks("x" * 75 + "=\\nlivepatch: =3D")[75:]
+    'livepatch: ='
+    """
+    if not _SOFT_BREAK.search(text):
+        return text
+    return quopri.decodestring(text.encode("utf-8", "replace")).decode("utf-8", "replace")
+
+
+def blocks(source: str | bytes | BinaryIO) -> Iterator[str]:
+    """The text in blocks of about a million characters, cut behind a line's end where there is one."""
+    rest = ""
+    for text in _texts(source):
+        rest += text
+        while len(rest) > BLOCK:
+            end = max(rest.rfind("\n", 0, BLOCK), rest.rfind("\r", 0, BLOCK)) + 1 or BLOCK
+            yield rest[:end]
+            rest = rest[end:]
+    if rest:
+        yield rest
+
+
+def _texts(source: str | bytes | BinaryIO) -> Iterator[str]:
+    if isinstance(source, str):
+        yield from (source[at : at + BLOCK] for at in range(0, len(source), BLOCK))
+        return
+    parts = _parts(source)
+    first = next(parts, b"")
+    decoder = codecs.getincrementaldecoder(encoding_of(first))("replace")
+    yield decoder.decode(first)
+    for part in parts:
+        yield decoder.decode(part)
+    yield decoder.decode(b"", True)
+
+
+def _parts(source: bytes | BinaryIO) -> Iterator[bytes]:
+    if isinstance(source, bytes):
+        yield from (source[at : at + BLOCK] for at in range(0, len(source), BLOCK))
+    else:
+        while part := source.read(BLOCK):
+            yield part
+
+
+def encoding_of(data: bytes) -> str:
+    """The encoding of a text: UTF-16 by its mark or by its zeros, else UTF-8.
+
+    >>> encoding_of("livepatch".encode("utf-16")), encoding_of("livepatch".encode("utf-16-be")), encoding_of(b"livepatch")
+    ('utf-16', 'utf-16-be', 'utf-8')
+    """
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"
+    head = data[:1000]
+    even, odd = head[0::2], head[1::2]
+    if len(head) > 7 and odd.count(0) > len(odd) * 0.6:
+        return "utf-16-le"
+    if len(head) > 7 and even.count(0) > len(even) * 0.6:
+        return "utf-16-be"
+    return "utf-8"
