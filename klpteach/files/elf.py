@@ -130,7 +130,8 @@ class ElfFile:
 
     # -- the kernel's checks, in its order ----------------------------------------------------------------------------
 
-    def _bad(self, what: str, kernel: str = "", hint: str = "") -> ModuleFormatError:
+    def bad(self, what: str, kernel: str = "", hint: str = "") -> ModuleFormatError:
+        """The error for what is wrong with this file; kernel: the line that the kernel would print."""
         says = "The kernel would not check this."
         if kernel:
             says = f'The kernel would say "{kernel}" and refuse with ENOEXEC.'
@@ -139,24 +140,24 @@ class ElfFile:
     def _check_header(self) -> None:
         data = self.data
         if len(data) < 64:
-            raise self._bad(
+            raise self.bad(
                 f"{len(data)} bytes long, an ELF header alone has 64", f"Invalid ELF header len {len(data)}", CUT_OFF
             )
         if data[:4] != b"\x7fELF":
-            raise self._bad(
+            raise self.bad(
                 "not an ELF file", "Invalid ELF header magic: != \\x7fELF", "A module ends in .ko, .ko.xz or .ko.gz."
             )
         if data[4:6] != b"\x02\x01":
-            raise self._bad("not a 64-bit little-endian ELF file", hint="klpteach reads x86_64 and ppc64le modules.")
+            raise self.bad("not a 64-bit little-endian ELF file", hint="klpteach reads x86_64 and ppc64le modules.")
         kind, self.machine = (int.from_bytes(data[at : at + 2], "little") for at in (16, 18))
         if kind != ET_REL:
-            raise self._bad(
+            raise self.bad(
                 f"ELF type {kind}, a module is relocatable (ET_REL, 1)",
                 f"Invalid ELF header type: {kind} != 1",
                 "Is it a program or a shared library?",
             )
         if self.machine not in ARCH_OF_MACHINE:
-            raise self._bad(
+            raise self.bad(
                 f"made for machine {self.machine}",
                 f"Invalid architecture in ELF header: {self.machine}",
                 "klpteach reads x86_64 (62) and ppc64le (21) modules.",
@@ -164,33 +165,33 @@ class ElfFile:
         try:
             header = _structs(self.machine).Elf_Ehdr.parse(data[:64])
         except ConstructError as error:
-            raise self._bad(f"its ELF header cannot be parsed ({error})") from None
+            raise self.bad(f"its ELF header cannot be parsed ({error})") from None
         self._shoff, self._shnum = header["e_shoff"], header["e_shnum"]
         self._shstrndx, shentsize = header["e_shstrndx"], header["e_shentsize"]
         if shentsize != SHDR.itemsize:
-            raise self._bad(f"section headers of {shentsize} bytes, not 64", "Invalid ELF section header size")
+            raise self.bad(f"section headers of {shentsize} bytes, not 64", "Invalid ELF section header size")
         if self._shoff >= len(data) or self._shnum * 64 > len(data) - self._shoff:
             what = f"{self._shnum} section headers at {self._shoff:#x} do not fit into {len(data):#x} bytes"
-            raise self._bad(what, "Invalid ELF section header overflow", CUT_OFF)
+            raise self.bad(what, "Invalid ELF section header overflow", CUT_OFF)
 
     def _check_sections(self) -> None:
         shnum, strndx, length = self._shnum, self._shstrndx, len(self.data)
         self.shdrs = shdrs = np.frombuffer(self.data, SHDR, shnum, self._shoff)
         if not 0 < strndx < shnum:
             says = f"Invalid ELF section name index: {strndx} || e_shstrndx ({strndx}) >= e_shnum ({shnum})"
-            raise self._bad(f"section name table index {strndx} of {shnum} sections", says)
+            raise self.bad(f"section name table index {strndx} of {shnum} sections", says)
         start, size, kind = (int(shdrs[strndx][f]) for f in ("offset", "size", "type"))
         if start + size > length:
-            raise self._bad("the section name table lies outside the file", f"Invalid ELF section hdr(type {kind})")
+            raise self.bad("the section name table lies outside the file", f"Invalid ELF section hdr(type {kind})")
         if not size:
-            raise self._bad("the section name table is empty", "empty section name table")
+            raise self.bad("the section name table is empty", "empty section name table")
         self._shstrtab = self.data[start : start + size]
         if self._shstrtab[-1]:
             says = "ELF Spec violation: section name table isn't null terminated"
-            raise self._bad("the section name table has no end", says)
+            raise self.bad("the section name table has no end", says)
         if any(shdrs[0][field] for field in ("type", "size", "addr")):
             says = f"ELF Spec violation: section 0 type({shdrs[0]['type']})!=SH_NULL or non-zero len or addr"
-            raise self._bad("section 0 is not empty", says)
+            raise self.bad("section 0 is not empty", says)
         for index in range(1, shnum):
             self._check_section(index, length)
 
@@ -200,25 +201,25 @@ class ElfFile:
             return
         if kind == SHT_SYMTAB and not 0 < link < self._shnum:
             says = f"Invalid ELF sh_link!=SHN_UNDEF({link}) or (sh_link({link}) >= hdr->e_shnum({self._shnum})"
-            raise self._bad(f"section {index} (symbol table) names section {link} as its strings", says)
+            raise self.bad(f"section {index} (symbol table) names section {link} as its strings", says)
         if start + size > length:
             what = (
                 f"section {index} ({_string(self._shstrtab, name)}) ends at {start + size:#x}, the file at {length:#x}"
             )
-            raise self._bad(what, f"Invalid ELF section in module (section {index} type {kind})", CUT_OFF)
+            raise self.bad(what, f"Invalid ELF section in module (section {index} type {kind})", CUT_OFF)
         if flags & SHF_ALLOC and name >= len(self._shstrtab):
             says = f"Invalid ELF section name in module (section {index} type {kind})"
-            raise self._bad(f"section {index} has its name outside the name table", says)
+            raise self.bad(f"section {index} has its name outside the name table", says)
 
     def _index_sections(self) -> None:
         tables = [i for i in range(1, self._shnum) if self.shdrs["type"][i] == SHT_SYMTAB]
         name = self.modinfo.get("name", "(missing .modinfo section or name field)")
         if not tables:
-            raise self._bad(
+            raise self.bad(
                 "no symbol table", f"{name}: module has no symbols (stripped?)", "Strip debug sections only: strip -g."
             )
         if self.section_index(".gnu.linkonce.this_module") is None:
-            raise self._bad(
+            raise self.bad(
                 "no .gnu.linkonce.this_module section, so no struct module",
                 f"{name}: No module found in object",
                 "Is it an object file before modpost linked it (.ko, not .o)?",
@@ -227,7 +228,7 @@ class ElfFile:
         shdr = self.shdrs[self.symtab_index]
         self.strtab_index = int(shdr["link"])
         if int(shdr["size"]) % SYM.itemsize:
-            raise self._bad(f"the symbol table has {shdr['size']} bytes, not a multiple of 24")
+            raise self.bad(f"the symbol table has {shdr['size']} bytes, not a multiple of 24")
         self.symtab = np.frombuffer(self.data, SYM, int(shdr["size"]) // SYM.itemsize, int(shdr["offset"]))
         self._strtab = self.section_bytes(self.strtab_index)
 
@@ -235,9 +236,9 @@ class ElfFile:
 
     def _check_what_the_kernel_does_not(self) -> None:
         if not len(self.symtab):
-            raise self._bad("the symbol table has no entries")
+            raise self.bad("the symbol table has no entries")
         if not self._strtab or self._strtab[-1] or int(self.symtab["name"].max()) >= len(self._strtab):
-            raise self._bad("a symbol has its name outside the string table")
+            raise self.bad("a symbol has its name outside the string table")
         self._check_sizes()
         for index in self.rela_sections:
             self._check_rela(index)
@@ -245,31 +246,31 @@ class ElfFile:
     def _check_sizes(self) -> None:
         align = self.shdrs["addralign"]
         if (align & (align - np.uint64(1))).any() or int(align.max()) > 1 << 20:
-            raise self._bad("a section's alignment is no power of two up to 1 MiB")
+            raise self.bad("a section's alignment is no power of two up to 1 MiB")
         if sum(self.shdrs["size"][self.shdrs["type"] == SHT_RELA].tolist()) > len(self.data):
-            raise self._bad("its relocation sections overlap, together they are larger than the file")
+            raise self.bad("its relocation sections overlap, together they are larger than the file")
         kept = self.shdrs[(self.shdrs["flags"] & SHF_ALLOC) != 0]
         total = sum(kept["size"].tolist()) + sum(kept["addralign"].tolist())
         if total > MAX_BYTES:
             what = f"its sections want {total:#x} bytes of memory, more than {MAX_BYTES >> 20} MiB"
-            raise self._bad(what, hint="The kernel would run out of module space.")
+            raise self.bad(what, hint="The kernel would run out of module space.")
 
     def _check_rela(self, index: int) -> None:
         shdr = self.shdrs[index]
         where = f"section {index} ({_string(self._shstrtab, int(shdr['name']))})"
         if int(shdr["size"]) % RELA.itemsize:
-            raise self._bad(f"{where} has {shdr['size']} bytes, not a multiple of 24")
+            raise self.bad(f"{where} has {shdr['size']} bytes, not a multiple of 24")
         entries, target = self.rela(index), int(shdr["info"])
         if len(entries) and int(entries["sym"].max()) >= len(self.symtab):
-            raise self._bad(f"{where} refers to symbol {entries['sym'].max()} of {len(self.symtab)}")
+            raise self.bad(f"{where} refers to symbol {entries['sym'].max()} of {len(self.symtab)}")
         if target >= self._shnum and shdr["flags"] & SHF_RELA_LIVEPATCH:
-            raise self._bad(f"{where} is for section {target} of {self._shnum}")
+            raise self.bad(f"{where} is for section {target} of {self._shnum}")
         if not len(entries) or target >= self._shnum:
             return
         size = int(self.shdrs[target]["size"])
         if self.shdrs[target]["flags"] & SHF_ALLOC and not _fits(entries, size, type_widths(self.machine, 1)):
             what = f"{where} wants to write beyond the {size} bytes of section {target}"
-            raise self._bad(what, hint="It would write into whatever lies behind.")
+            raise self.bad(what, hint="It would write into whatever lies behind.")
 
 
 def _fits(entries: Array, size: int, widths: Array) -> bool:

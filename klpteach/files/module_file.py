@@ -9,7 +9,7 @@ from pathlib import Path
 from ..errors import ModuleFormatError
 from . import tables
 from .elf import ElfFile
-from .klp import read_klp_patch
+from .klp_patch import read_klp_patch
 
 MAX_FILE = 256 << 20  # with all its debug sections
 
@@ -19,7 +19,7 @@ class ModuleFile(ElfFile):
 
     Bad input raises ModuleFormatError and nothing else. `shdrs`, `symtab` and `rela(i)` are numpy arrays of the
     dtypes SHDR, SYM and RELA; `sections`, `symbols` and `relocations` are the same as pandas DataFrames; `klp` is what a
-    livepatch declares in its struct klp_patch, None where there is none.
+    livepatch says that it patches, whoever built it; None where it says nothing.
 
     >>> from klpteach.files.samples import sample
     >>> ko = ModuleFile.open(sample("livepatch_nfsd_demo.ko"))

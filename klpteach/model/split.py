@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from ..files.elf_h import SHF_RELA_LIVEPATCH, SHT_RELA
-from ..files.klp import KLP_OBJECT_SIZE, KLP_PATCH_OBJS, section_object
+from ..files.klp import section_object
+from ..files.klp_patch import KLP_OBJECT_SIZE, KLP_PATCH_OBJS, table_entries
 from ..files.module_file import ModuleFile
 from ..files.relocation_types import POINTER_TYPE
 from ..files.write import ElfImage, Rela
@@ -48,7 +49,10 @@ def split_per_object(file: ModuleFile) -> dict[str, ModuleFile]:
 
 def _part(file: ModuleFile, number: int, label: str) -> ModuleFile:
     image, name = ElfImage.parse(file.data), f"{file.name}__{label}"
-    _cut_objects(file, image, number)
+    if file.klp and file.klp.place:
+        _cut_objects(image, file.klp.place, number)
+    else:
+        _cut_tables(file, image, label)
     for section in image.sections:
         keep = section_object(section.name) in (label, "vmlinux")
         if section.type == SHT_RELA and section.flags & SHF_RELA_LIVEPATCH and not keep:
@@ -57,10 +61,9 @@ def _part(file: ModuleFile, number: int, label: str) -> ModuleFile:
     return ModuleFile(image.to_bytes(), f"{name}.ko")
 
 
-def _cut_objects(file: ModuleFile, image: ElfImage, number: int) -> None:
+def _cut_objects(image: ElfImage, place: tuple[int, int], number: int) -> None:
     """Let klp_patch.objs point to one element of the array, and end the array behind it."""
-    assert file.klp is not None
-    where, offset = file.klp.place
+    where, offset = place
     relas = [section for section in image.sections if section.type == SHT_RELA]
     pointers = [(rela, entry) for rela in relas if rela.info == where for entry in image.relocations(rela)]
     pointer = (offset + KLP_PATCH_OBJS, POINTER_TYPE[image.machine])
@@ -71,6 +74,21 @@ def _cut_objects(file: ModuleFile, image: ElfImage, number: int) -> None:
     end = symbol.value + here.addend + KLP_OBJECT_SIZE
     for rela in [rela for rela in relas if rela.info == symbol.shndx]:
         image.set_relocations(rela, [e for e in image.relocations(rela) if e.offset not in (end, end + 8)])
+
+
+def _cut_tables(file: ModuleFile, image: ElfImage, label: str) -> None:
+    """Leave only the entries for one object in the tables of kpatch-build or klp-build; those behind move up."""
+    for index, entries in table_entries(file).items():
+        section, body = image.sections[index], bytearray()
+        moved: dict[int, int] = {}  # offset before -> now
+        for entry in entries:
+            if entry.label in (label, ""):
+                moved |= {entry.offset + at: len(body) + at for at in range(entry.size)}
+                body += section.body[entry.offset : entry.offset + entry.size]
+        section.body = body
+        for rela in [s for s in image.sections if s.type == SHT_RELA and s.info == index]:
+            kept = [e for e in image.relocations(rela) if e.offset in moved]
+            image.set_relocations(rela, [Rela(moved[e.offset], e.symbol, e.type, e.addend) for e in kept])
 
 
 def _rename(image: ElfImage, old: str, new: str) -> None:

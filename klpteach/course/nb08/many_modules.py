@@ -11,7 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from ...files.elf_h import EM_X86_64
-from ...files.klp import KLP_FUNC_SIZE, KLP_OBJECT_SIZE, KLP_PATCH_OBJS, KLP_PATCH_REPLACE
+from ...files.klp_patch import KLP_FUNC_SIZE, KLP_OBJECT_SIZE, KLP_PATCH_OBJS, KLP_PATCH_REPLACE
 from ...files.module_file import ModuleFile
 from ...files.relocation_types import POINTER_TYPE
 from ...files.samples import open_ko
