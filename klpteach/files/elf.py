@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 from elftools.construct import ConstructError
@@ -28,11 +28,13 @@ from .elf_h import (
     SHT_RELA,
     SHT_SYMTAB,
     SYM,
+    machine_name,
 )
 from .relocation_types import type_names, type_widths
 
 Array = np.ndarray[Any, np.dtype[Any]]
 CUT_OFF = "Is the download complete?"
+READS = "klpteach reads modules of x86_64 (62) and ppc64le (21)."
 
 
 class ElfFile:
@@ -148,7 +150,9 @@ class ElfFile:
                 "not an ELF file", "Invalid ELF header magic: != \\x7fELF", "A module ends in .ko, .ko.xz or .ko.gz."
             )
         if data[4:6] != b"\x02\x01":
-            raise self.bad("not a 64-bit little-endian ELF file", hint="klpteach reads x86_64 and ppc64le modules.")
+            order: Literal["little", "big"] = "big" if data[5] == 2 else "little"
+            made_for = f": made for {machine_name(int.from_bytes(data[18:20], order))}" if data[5] in (1, 2) else ""
+            raise self.bad(f"not a 64-bit little-endian ELF file{made_for}", hint=READS)
         kind, self.machine = (int.from_bytes(data[at : at + 2], "little") for at in (16, 18))
         if kind != ET_REL:
             raise self.bad(
@@ -158,9 +162,7 @@ class ElfFile:
             )
         if self.machine not in ARCH_OF_MACHINE:
             raise self.bad(
-                f"made for machine {self.machine}",
-                f"Invalid architecture in ELF header: {self.machine}",
-                "klpteach reads x86_64 (62) and ppc64le (21) modules.",
+                f"made for {machine_name(self.machine)}", f"Invalid architecture in ELF header: {self.machine}", READS
             )
         try:
             header = _structs(self.machine).Elf_Ehdr.parse(data[:64])
