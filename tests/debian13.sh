@@ -30,7 +30,7 @@ if [ ! -x "$root/usr/bin/python3" ]; then
     echo "making Debian 13 in $root (a minute) …"
     part=$root.part
     rm -rf "$part" && mkdir -p "$(dirname "$root")"
-    "${make_root[@]}" trixie "$part" "${mirror:-http://deb.debian.org/debian}" >"$root.log" 2>&1 ||
+    "${make_root[@]}" trixie "$part" ${mirror:+"$mirror"} >"$root.log" 2>&1 ||
         skip "$(basename "${make_root[0]}") failed: $(tail -1 "$root.log")"
     mv "$part" "$root"
 fi
