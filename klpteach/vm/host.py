@@ -64,5 +64,5 @@ def run(*command: str | Path, cwd: Path | None = None, timeout: float = 300) -> 
         raise HostError(f"{words[0]} did not end within {timeout:.0f} s: {' '.join(words[:4])} …") from None
     if done.returncode:
         last = ([line for line in (done.stderr + done.stdout).splitlines() if line.strip()] or ["no words"])[-1]
-        raise HostError(f"{' '.join(words[:3])} failed: {last.strip()}")
+        raise HostError(f"{words[0]} failed: {last.strip()}")
     return done.stdout
