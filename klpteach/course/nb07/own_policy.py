@@ -29,14 +29,11 @@ def let_in(rng: random.Random) -> Problem:
         f"refused by the check for zeros and by nothing else. Which?\n\n{listed}",
         answer=right,
         form='a set of names, {"…", "…"}',
-        hints=(
-            "Only the check for zeros looks at the bytes at the place. Names, sections and symbols are judged by others.",
-            "`nb07.load_damaged(NAME, ['remove-check'])` loads one of them on a kernel without the check.",
-        ),
+        hints=("Only the check for zeros looks at the bytes at the place. Names, sections and symbols are judged by others.",
+               "`nb07.load_damaged(NAME, ['remove-check'])` loads one of them on a kernel without the check."),
         steps=tuple(f"{defect}: {_fate(defect)}" for defect in chosen),
         judge=lambda answer: _judge_let_in(answer, chosen, right),
-        because="Each of these writes to a wrong place, or twice. Nobody else looks at the place.",
-    )
+        because="Each of these writes to a wrong place, or twice. Nobody else looks at the place.")  # fmt: skip
 
 
 _PLAIN = {
@@ -83,17 +80,12 @@ def own_policy(rng: random.Random) -> Problem:
         answer=solution,
         shown=repr(list(solution)),
         form='switches, {"check_zero": False, "pin_targets": True}, or names, ["deny-removal"]',
-        hints=(
-            "Start with the story that the fewest ways out survive: notebook 07's picture, or `kt.consequences_grid()`, names them.",
-            f"`{keys[-1]}` is the hard one. Which columns have a W there, and in the other rows, too?",
-        ),
-        steps=(
-            "Go through the rows, and strike every column that does not end as wished.",
-            f"What is left, among others: {' with '.join(solution)}. You may have found another; the model's word counts.",
-        ),
+        hints=("Start with the story that the fewest ways out survive: notebook 07's picture, or `kt.consequences_grid()`, names them.",
+               f"`{keys[-1]}` is the hard one. Which columns have a W there, and in the other rows, too?"),
+        steps=("Go through the rows, and strike every column that does not end as wished.",
+               f"What is left, among others: {' with '.join(solution)}. You may have found another; the model's word counts."),
         judge=lambda policy: judge_policy(policy, keys, arch),
-        because="Every story ended as wished. What it would cost to write is another question.",
-    )
+        because="Every story ended as wished. What it would cost to write is another question.")  # fmt: skip
 
 
 MUST = {"x86_64": "corrupted", "ppc64le": "moved"}  # what the easy ways out do not survive
