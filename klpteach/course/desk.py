@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -79,7 +78,10 @@ def check(name: str, answer: Any = ..., seed: int = 1) -> Reply:
     book.keep(known)
     if reply.mark == "✓":
         return reply
-    return _with_hint(reply, problem.hints, len(attempt.wrong), _call("worked", name, found, seed))
+    tries, hints = len(attempt.wrong), problem.hints
+    hint = hints[min(tries, len(hints)) - 1] if hints else ""
+    more = f"`{_call('worked', name, found, seed)}` shows the way." if tries > 1 else ""
+    return Reply(reply.mark, reply.headline, " ".join(filter(None, (reply.text, hint, more))))
 
 
 def worked(name: str, seed: int = 1) -> Sheet:
@@ -140,9 +142,3 @@ def _title(found: Exercise, seed: int) -> str:
 def _call(verb: str, name: str, found: Exercise, seed: int, answer: str = "") -> str:
     arguments = [f'"{name}"', answer, f"seed={seed}" if found.seeded else ""]
     return f"kt.{verb}({', '.join(filter(None, arguments))})"
-
-
-def _with_hint(reply: Reply, hints: Sequence[str], tries: int, worked_call: str) -> Reply:
-    hint = hints[min(tries, len(hints)) - 1] if hints else ""
-    more = f"`{worked_call}` shows the way." if tries > 1 else ""
-    return Reply(reply.mark, reply.headline, " ".join(part for part in (reply.text, hint, more) if part))

@@ -99,10 +99,8 @@ def keep(progress: Progress) -> None:
         os.replace(draft, path)
     except OSError as error:
         _kept.merge(progress)
-        _tell_once(
-            f"Your answers are kept until this kernel stops: {path} cannot be written ({error.strerror}). "
-            "kt.progress() shows them as a text to copy out."
-        )
+        why = f"{path} cannot be written ({error.strerror}). kt.progress() shows them as a text to copy out."
+        _tell_once(f"Your answers are kept until this kernel stops: {why}")
 
 
 def forget() -> None:

@@ -14,7 +14,7 @@ from ...views.explorer.instructions import instruction
 from ..ds_form import DSForm
 from ..exercise import Exercise, Problem
 from ..question import questions
-from .val import BOOTS, first_site, place, reason, symbol_values, val_is
+from .val import BOOTS, MASK64, first_site, place, reason, symbol_values, val_is
 
 TITLE = "reading the report"
 
@@ -97,9 +97,6 @@ On ppc64le the kernel expected a nop behind a call, and got e8410018. What is e8
 })  # fmt: skip
 
 
-# -- a log, and the symbol behind it ----------------------------------------------------------------------------------------
-
-
 def _story(rng: random.Random) -> Recording:
     """A refused reload on a machine where other modules came first or in between; since 6.3 a stranger has to help."""
     release = rng.choice(("5.3", "6.1", "6.3", "6.12"))
@@ -113,44 +110,35 @@ def _story(rng: random.Random) -> Recording:
 
 def _symbol(rng: random.Random) -> Problem:
     story = _story(rng)
-    site, P, S = first_site(story), place(story), symbol_values(story)[-1]
-    val = int(reason(story[-1])["val"], 16)
+    P, S, A, val = place(story), symbol_values(story)[-1], first_site(story).addend, int(reason(story[-1])["val"], 16)
     assert S is not None
     old = story.release in ("5.3", "6.1")
     line = next(line for line in story[-1].lines if "nonzero" in line).replace(", loc", ",\n        loc")  # fits a page
-    sum_ = f"{hexa(val)} + {-site.addend}" + ("" if old else f" + {hexa(P)}")
+    sum_ = f"{hexa(val)} + {-A}" + ("" if old else f" + {hexa(P)}")
+    wrong = (
+        (val, "That is val as it stands. The addend is in it."),
+        (val + A & MASK64, "The addend went in with its sign; to take it out you subtract it: minus minus four."),
+        (val - A + P & MASK64, "You added P. This line is from before 6.3: P had not been subtracted yet."),
+        (val - A & MASK64, "Since 6.3 val is a distance: P has been subtracted, so it must come back."),
+    )
     return Problem(
         ask=f"A reload was refused, and its first line is\n\n    {line}\n\nThe livepatch's relocation for this place: type 2, "
-        f"addend A = {site.addend}. The place is P = `{hexa(P)}`. At which address was the symbol, S, to be found this time?",
+        f"addend A = {A}. The place is P = `{hexa(P)}`. At which address was the symbol, S, to be found this time?",
         answer=S,
         form="an address that begins with 0x",
         hints=("Does the line say Skipping? That tells whether P has been subtracted yet.",
-               "val = S + A up to 6.2, val = S + A − P since 6.3; solve for S, and keep 64 bits: `& 0xffffffffffffffff`."),
-        slips=_slips(val, site.addend, P, S, old),
+               "val = S + A up to 6.2, val = S + A − P since 6.3; "
+               "solve for S, and keep 64 bits: `& 0xffffffffffffffff`."),
+        slips=[(number, words) for number, words in wrong if number != S],
         steps=(f'The line {"says" if old else "does not say"} "Skipping": Linux {"6.2 or older" if old else "6.3 or newer"}.',
                f"So val is {'S + A' if old else 'S + A − P'}.",
                f"S = {'val − A' if old else 'val − A + P'} = {sum_}, in 64 bits."),
         because="A symbol at a round address is a good sign: functions and tables are aligned.")  # fmt: skip
 
 
-def _slips(val: int, A: int, P: int, S: int, old: bool) -> list[tuple[int, str]]:
-    mask = 0xFFFFFFFFFFFFFFFF
-    wrong = [
-        (val, "That is val as it stands. The addend is in it."),
-        (val + A & mask, "The addend went in with its sign; to take it out you subtract it: minus minus four."),
-        (val - A + P & mask, "You added P. This line is from before 6.3: P had not been subtracted yet."),
-        (val - A & mask, "Since 6.3 val is a distance: P has been subtracted, so it must come back."),
-    ]
-    return [(number, words) for number, words in wrong if number != S]
-
-
-# -- a word of ppc64le ------------------------------------------------------------------------------------------------------
-
-
 def _word(rng: random.Random) -> Problem:
-    found = DSForm(
-        rng.choice((58, 62)), rng.randrange(2, 32), rng.choice((1, 1, 12, 31)), rng.choice((-4, -2, 3, 4, 6, 14)), 0
-    )
+    opcode, RT, RA = rng.choice((58, 62)), rng.randrange(2, 32), rng.choice((1, 1, 12, 31))
+    found = DSForm(opcode, RT, RA, rng.choice((-4, -2, 3, 4, 6, 14)), 0)
     name, swapped = found.text.partition(" ")[0], found._replace(RT=found.RA, RA=found.RT)
     return Problem(
         ask=f"On a ppc64le machine the log says `Expected nop after call, got {found.word:08x}`. Which instruction is that? "

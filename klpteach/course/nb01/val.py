@@ -83,11 +83,7 @@ def candidates(recording: Recording) -> list[tuple[str, str, int]]:
 
 
 def val_is(recording: Recording) -> str:
-    """Which candidate the last step's val is: "found", "old", "new" or "distance"; the first that fits.
-
-    >>> val_is(simulate("moved", "6.1"))
-    'new'
-    """
+    """Which candidate the last step's val is: "found", "old", "new" or "distance"; the first that fits."""
     val = int(reason(recording[-1])["val"], 16)
     return next(key for key, _, number in candidates(recording) if number == val)
 
@@ -99,10 +95,7 @@ def what_val_is(recording: Recording) -> Table:
     ['', '', '← this one', '']
     """
     val = reason(recording[-1])["val"]
-    rows = [
-        (words, f"`{hexa(number)}`", "← this one" if f"{number:x}" == val else "")
-        for _, words, number in candidates(recording)
-    ]
+    rows = [(words, f"`{hexa(n)}`", "← this one" if f"{n:x}" == val else "") for _, words, n in candidates(recording)]
     marked = [number for number, row in enumerate(rows) if row[2]]
     return Table(("candidate", "its value", f"`val {val}`"), rows, marked=marked)
 
@@ -114,10 +107,10 @@ def wordings() -> Table:
     ('up to 6.2', 'S + A')
     """
     story = simulate("moved", "6.1")
-    P, site = place(story), first_site(story)
-    full = int(reason(story[-1])["val"], 16)
-    args = {"type": site.type, "loc": Pointer(P), "sec": 38, "idx": 0}
-    hashed, val = reason(story[-1])["loc"], full - P & MASK64
+    P, printed = place(story), reason(story[-1])
+    args = {"type": first_site(story).type, "loc": Pointer(P), "sec": 38, "idx": 0}
+    hashed, full = printed["loc"], int(printed["val"], 16)
+    val = full - P & MASK64
     lines = (
         ("up to 6.2", messages.NONZERO_SKIPPING(**args, val=full).render(lambda _: hashed), "S + A"),
         ("6.3 to 6.18", messages.NONZERO(**args, val=val).render(lambda _: hashed), "S + A − P"),

@@ -65,8 +65,7 @@ def _index(file: ModuleFile, section: str) -> int:
 
 def _hole(file: ModuleFile, index: int, offset: int, kind: int, symbol: int, addend: int) -> Hole:
     name = file.symbol_names[symbol] or file.section_names[int(file.symtab["shndx"][symbol])]
-    parsed = parse_symbol(name)
-    if parsed:
+    if parsed := parse_symbol(name):
         name = f"{parsed.name},{parsed.sympos}" if parsed.sympos else parsed.name
     short = file.type_name(kind).removeprefix("R_X86_64_").removeprefix("R_PPC64_")
     livepatch = bool(int(file.shdrs["flags"][index]) & SHF_RELA_LIVEPATCH)
@@ -124,9 +123,11 @@ class FileBytes(Shown):
         return "\n".join(rows)
 
     def to_html(self) -> str:
-        rows = [self._row_html(start) for start in range(0, len(self.body), ROW)]
-        table = Table(("offset", "bytes", "what will be written"), rows, css=ONE_LINE)
-        return f"<p><strong>{escape(self.title)}</strong></p>{table.to_html()}<p>{_legend_html()}</p>"
+        rows = list(map(self._row_html, range(0, len(self.body), ROW)))
+        table = Table(("offset", "bytes", "what will be written"), rows, css=ONE_LINE).to_html()
+        late, early = (_styled(" ".join(marks), Hole(0, 0, "", "", 0, kind)) for kind, marks in _MARKS.items())
+        legend = f"<code>{late}</code> waits for its target: livepatch writes it. <code>{early}</code> is written when"
+        return f"<p><strong>{escape(self.title)}</strong></p>{table}<p>{legend} this module itself loads.</p>"
 
     def _row_html(self, start: int) -> list[str | Cell]:
         dump = "".join(_styled(text, hole) for text, hole in self._row(start))
@@ -139,8 +140,3 @@ def _styled(text: str, hole: Hole | None) -> str:
         return escape(text)
     line, weight = (f"3px solid {VERMILION}", "700") if hole.livepatch else (f"1px dotted {BLUE}", "400")
     return f'<span style="border-bottom:{line};font-weight:{weight}">{escape(text)}</span>'  # text keeps the theme's colour
-
-
-def _legend_html() -> str:
-    late, early = (_styled(" ".join(marks), Hole(0, 0, "", "", 0, kind)) for kind, marks in _MARKS.items())
-    return f"<code>{late}</code> waits for its target: livepatch writes it. <code>{early}</code> is written when this module itself loads."

@@ -112,9 +112,6 @@ does Linux 6.1 do with the livepatch?
 })  # fmt: skip
 
 
-# -- count them -------------------------------------------------------------------------------------------------------------
-
-
 def _candidates() -> list[Path]:
     """Sample livepatches with more than one livepatch section, of every architecture and release."""
     paths = sorted((data_dir() / "ko").glob("*/livepatch_*.ko"))
@@ -122,11 +119,7 @@ def _candidates() -> list[Path]:
 
 
 def per_object(file: ModuleFile) -> dict[str, int]:
-    """Livepatch relocations by the object that their section waits for.
-
-    >>> per_object(ModuleFile.open(sample("livepatch_cumul1.ko")))
-    {'lockd_demo': 2, 'nfsd_demo': 2}
-    """
+    """Livepatch relocations by the object that their section waits for."""
     return dict(Counter(site.object for site in sites(file)))
 
 
@@ -138,12 +131,9 @@ def _count(rng: random.Random) -> Problem:
     names = [(file.section_names[i], len(file.rela(i))) for i in livepatch_sections(file)]
     by_section = dict(Counter(section_object(name) or "?" for name, _ in names))
     everything = sum(len(file.rela(i)) for i in file.rela_sections)
-    slips: list[tuple[Any, str]] = [
+    slips = [
         (by_section, "You counted sections. Each holds several relocations: 24 bytes an entry."),
-        (
-            {name: everything for name in right},
-            "Those are all relocations of the file; most are for the module loader.",
-        ),
+        (dict.fromkeys(right, everything), "Those are all relocations of the file; most are for the module loader."),
     ]
     return Problem(
         ask=f"Open `{path.name}`, built for {arch} and Linux {release}:\n\n    file = kt.ModuleFile.open({call})\n\n"
@@ -161,19 +151,19 @@ def _count(rng: random.Random) -> Problem:
         because="readelf -rW counts the same.")  # fmt: skip
 
 
-def _judge_count(answer: Any, right: dict[str, int], slips: list[tuple[Any, str]]) -> str | None:
+def _judge_count(answer: Any, right: dict[str, int], slips: list[tuple[dict[str, int], str]]) -> str | None:
     """A dictionary, a Counter or a pandas Series; numpy numbers are numbers."""
     given = answer.to_dict() if hasattr(answer, "to_dict") else answer
     if not isinstance(given, dict):
         return f"Give a dictionary, like {{{next(iter(right))!r}: 1}}."
     if same(given, right):
         return None
-    for wrong, words in slips:
-        if same(given, wrong):
-            return words
-    if given.keys() != right.keys():
-        return f"There {'is one object' if len(right) == 1 else f'are {len(right)} objects'} here; you name {', '.join(map(str, given)) or 'none'}."
-    return "The objects are right; the numbers are not all."
+    if slip := next((words for wrong, words in slips if same(given, wrong)), None):
+        return slip
+    if given.keys() == right.keys():
+        return "The objects are right; the numbers are not all."
+    there = "is one object" if len(right) == 1 else f"are {len(right)} objects"
+    return f"There {there} here; you name {', '.join(map(str, given)) or 'none'}."
 
 
 EXERCISES = {"count-by-object": Exercise("who waits for whom", _count)}

@@ -18,7 +18,7 @@ from ...scenarios.simulate import simulate
 from ..checks import function_on
 from ..exercise import Exercise, Problem
 from ..question import questions
-from .loading import DEFECT, LIVEPATCH, Move, Written, loaded_text, moved, some_calls
+from .loading import DEFECT, LIVEPATCH, Move, loaded_text, moved, some_calls
 
 TITLE = "loading on x86_64"
 CALL = f"{LIVEPATCH}:.text+0x1c"
@@ -50,8 +50,7 @@ def what_a_new_base_changes() -> str:
         "addresses": lambda move: not move.relative,
         "leaving": lambda move: move.own != move.relative,
     }
-    fitting = (name for name, rule in rules.items() if all(rule(move) == move.changed for move in moves))
-    return next(fitting, "none of these")
+    return next(name for name, rule in rules.items() if all(rule(move) == move.changed for move in moves))
 
 
 def where_a_kernel_address_fits(address: int = 0xFFFFFFFFC0203010) -> str:
@@ -129,18 +128,14 @@ The same livepatch on a kernel without the check. What does its load do?
 })  # fmt: skip
 
 
-def _case(one: Written) -> tuple[tuple[int, int, int], bytes]:
-    return (one.sum.S, one.sum.A, one.sum.P), one.stored
-
-
 def _pc32(rng: random.Random) -> Problem:
-    cases = [_case(one) for one in some_calls(rng, 5)]
+    cases = [((one.sum.S, one.sum.A, one.sum.P), one.stored) for one in some_calls(rng, 5)]
     (S, A, P), right = cases[0]
     table = "\n".join(f"    pc32({hexa(s)}, {a}, {hexa(p)})  ->  {stored.hex(' ')}" for (s, a, p), stored in cases[:2])
     return Problem(
         ask="Write `pc32(S, A, P)`: the four bytes that `R_X86_64_PC32` and `R_X86_64_PLT32` store. It is tried on sites whose "
         f"bytes were read from the memory of real kernels, among them:\n\n{table}",
-        answer=_pc32_itself,
+        answer=lambda S, A, P: HOWTO_X86_64[2].value(S, A, P).to_bytes(8, "little")[:4],
         shown='def pc32(S, A, P):\n    return ((S + A - P) & 0xffffffff).to_bytes(4, "little")',
         form="the function itself: pc32, without brackets",
         hints=("A distance may be negative: `& 0xffffffff` keeps its lower 32 bits.",
@@ -152,13 +147,14 @@ def _pc32(rng: random.Random) -> Problem:
         because="These are the bytes that the kernel wrote.")  # fmt: skip
 
 
-def _pc32_itself(S: int, A: int, P: int) -> bytes:
-    return HOWTO_X86_64[2].value(S, A, P).to_bytes(8, "little")[:4]
-
-
 def _backwards(rng: random.Random) -> Problem:
     one = some_calls(rng, 1)[0]
     S, A, P, distance = one.sum.S, one.sum.A, one.sum.P, int.from_bytes(one.stored, "little", signed=True)
+    wrong_ways = (
+        (P + distance, "That is S + A. The addend is there because the CPU counts from the next instruction."),
+        (P + distance + A, "A is on the other side: S = distance + P - A."),
+        (P - A + (distance & 0xFFFFFFFF), "The bytes are a signed number; the last byte says which sign."),
+    )
     return Problem(
         ask=f"These four bytes were found in a livepatch's code. Which address is meant?\n\n    P     = {hexa(P)}\n"
         f"    bytes = {one.stored.hex(' ')}\n    A     = {A}",
@@ -166,17 +162,9 @@ def _backwards(rng: random.Random) -> Problem:
         form="an address, 0x…",
         hints=("Read the bytes as a signed number, then solve S + A - P for S.",
                f'`int.from_bytes(bytes.fromhex("{one.stored.hex()}"), "little", signed=True)` is the distance.'),
-        slips=[(wrong, words) for wrong, words in _wrong_ways(P, A, distance) if wrong != S],
+        slips=[(wrong, words) for wrong, words in wrong_ways if wrong != S],
         steps=(f"the bytes as a signed number: {distance}", f"S = distance + P - A = {distance} + {hexa(P)} + {-A}"),
         shown=hexa(S))  # fmt: skip
-
-
-def _wrong_ways(P: int, A: int, distance: int) -> tuple[tuple[int, str], ...]:
-    return (
-        (P + distance, "That is S + A. The addend is there because the CPU counts from the next instruction."),
-        (P + distance + A, "A is on the other side: S = distance + P - A."),
-        (P - A + (distance & 0xFFFFFFFF), "The bytes are a signed number; the last byte says which sign."),
-    )
 
 
 EXERCISES = {

@@ -138,48 +138,49 @@ def _order(rng: random.Random) -> Problem:
         ask=f"nfsd_demo is {phase}, on {release}, and its livepatch is enabled. Put these in order:\n\n{lines}",
         answer=right,
         form=f'the letters in order, like "{"".join(sorted(right))}"',
-        hints=("Relocations first, then the callback that may say no, then the redirection."
-               if phase == "coming"
-               else "The module's own code ends first; its functions are redirected until then.",
+        hints=("Relocations first, then the callback that may say no, then the redirection." if phase == "coming" else
+               "The module's own code ends first; its functions are redirected until then.",
                f"It begins with “{chosen[0]}” and ends with “{chosen[-1]}”."),
         steps=[f"{right[number]}: {what}" for number, what in enumerate(chosen)],
         judge=in_order(right),
         because="That is the order of kernel/module/main.c and kernel/livepatch/core.c.")  # fmt: skip
 
 
-_ASKED = {
-    ("corrupt", False): "On a kernel without the check: which swap makes the CPU run bytes that nobody wrote?",
-    ("refused", True): "On a kernel with the check: which swap ends in a refused load?",
-    ("old", False): "Which swap lets the target's init() run a function that is not patched yet?",
-}
+# How a swap ends, whether the kernel has the check, what is asked, and what is said to a right answer.
+_SWAPS = (
+    ("corrupt", False, "On a kernel without the check: which swap makes the CPU run bytes that nobody wrote?",
+     "Both write the same bytes, and the replacement is meant to have the last word."),
+    ("refused", True, "On a kernel with the check: which swap ends in a refused load?",
+     "The relocation finds the replacement where it wants zeros."),
+    ("old", False, "Which swap lets the target's init() run a function that is not patched yet?",
+     "That is why livepatch is told while a module is COMING, not when it is LIVE."),
+)  # fmt: skip
 
 
 def _swap(rng: random.Random) -> Problem:
-    (wanted, check), question = rng.choice(list(_ASKED.items()))
-    pairs = [n for n in range(len(EVENTS) - 1) if ends(swapped(n), check) == wanted]
+    wanted, check, question, because = rng.choice(_SWAPS)
+    outcomes = [ends(swapped(n), check) for n in range(len(EVENTS) - 1)]
     letters, right = shuffled(rng, EVENTS)
     lines = "\n".join(f"    {letter}  {what}" for letter, what in letters.items())
-    answers = ["".join(sorted(right[n : n + 2])) for n in pairs]
+    neighbours = ["".join(sorted(right[n : n + 2])) for n in range(len(outcomes))]
 
     def judge(answer: object) -> str | None:
         given = "".join(sorted("".join(str(one) for one in answer).replace(",", "").replace(" ", "")))  # type: ignore[attr-defined]
-        if given in answers:
-            return None
-        number = next((n for n in range(len(EVENTS) - 1) if "".join(sorted(right[n : n + 2])) == given), None)
-        if number is None:
+        if given not in neighbours:
             return "These two are not neighbours in the right order."
-        return f"With these two swapped it ends like this: {_SAID[ends(swapped(number), check)]}."
+        found = outcomes[neighbours.index(given)]
+        return None if found == wanted else f"With these two swapped it ends like this: {_SAID[found]}."
 
     return Problem(
         ask=f"Five events in a shuffled list. In the right order two neighbours change places. {question}\n\n{lines}",
-        answer=answers[0],
+        answer=neighbours[outcomes.index(wanted)],
         form='two letters, like "ab"',
         hints=("First find the right order: what belongs to the livepatch's own load comes before what waits for the target.",
                "Ask of each pair whether the two touch the same bytes, or whether code runs between them."),
         steps=(f"The right order: {right}.",
-               *(f"{right[n]} and {right[n + 1]} swapped: {_SAID[ends(swapped(n), check)]}." for n in range(4))),
+               *(f"{right[n]} and {right[n + 1]} swapped: {_SAID[found]}." for n, found in enumerate(outcomes))),
         judge=judge,
-        because=_BECAUSE[wanted])  # fmt: skip
+        because=because)  # fmt: skip
 
 
 _SAID = {
@@ -187,12 +188,6 @@ _SAID = {
     "corrupt": "the CPU runs bytes that nobody wrote",
     "old": "init() runs a function that is not patched yet",
     "refused": "the load is refused",
-}
-
-_BECAUSE = {
-    "corrupt": "Both write the same bytes, and the replacement is meant to have the last word.",
-    "refused": "The relocation finds the replacement where it wants zeros.",
-    "old": "That is why livepatch is told while a module is COMING, not when it is LIVE.",
 }
 
 EXERCISES = {"order": Exercise("coming and going, in order", _order), "swap": Exercise("which swap corrupts", _swap)}

@@ -45,11 +45,8 @@ This time nobody runs rmmod. The module's own init() fails at its first load; th
 def bases(seed: int, release: str = "6.1") -> tuple[int, int, bool]:
     """busy(seed) in the model: nfsd_demo's first base, its base on the reload, and whether the reload is refused."""
     story = simulate(busy(seed), release)
-    before, after = (
-        next(iter((step.placement or {})["nfsd_demo"].values()))
-        for step in story
-        if step.command == "insmod nfsd_demo.ko"
-    )
+    loads = [(step.placement or {})["nfsd_demo"] for step in story if step.command == "insmod nfsd_demo.ko"]
+    before, after = (next(iter(place.values())) for place in loads)
     return before, after, story[-1].errno == -8
 
 
@@ -65,16 +62,16 @@ def judge_seed(answer: Any, release: str = "6.1") -> Reply:
     if matters is None:
         ask = f"Does it matter on {release}? Say matters=True or matters=False."
         return Reply("?", "The same place.", f"Seed {seed} puts it {places}. {ask}")
-    mark = "✓" if matters != refused else "✗"
+    mark, reload = "✓" if matters != refused else "✗", f"On {release} the reload at the same base is"
     if refused:
-        end = f"On {release} the reload at the same base is refused like every other."
-        return Reply(mark, "It does not matter.", end)
-    return Reply(mark, "It matters.", f"On {release} the reload at the same base is fine.")
+        return Reply(mark, "It does not matter.", f"{reload} refused like every other.")
+    return Reply(mark, "It matters.", f"{reload} fine.")
 
 
 def _seed(_: random.Random) -> Problem:
     seed = next(seed for seed in range(1000) if len(set(bases(seed)[:2])) == 1)
     refused = bases(seed)[2]
+    ends = "is refused like all the others" if refused else "works"
     return Problem(
         ask="busy(seed) is the reload on a busy machine. Find a seed with which nfsd_demo comes back to its old base, and say "
         "whether that matters.",
@@ -84,7 +81,7 @@ def _seed(_: random.Random) -> Problem:
         hints=("With most seeds another module takes the place first; go through 0, 1, 2, …",
                "`for seed in range(9): print(seed, kt.check_seed(seed))`"),
         steps=(f"`simulate(busy(seed))` for seed 0, 1, …: the first with one base for both loads is {seed}.",
-               f"Its last command {'is refused like all the others' if refused else 'works'}: the place decides nothing."),
+               f"Its last command {ends}: the place decides nothing."),
         judge=judge_seed)  # fmt: skip
 
 

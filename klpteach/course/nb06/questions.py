@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
 
 from ...files.relocation_types import NOP
 from ...model.recording import Recording
@@ -109,9 +108,6 @@ slots; 8 are used after the first load, 3 of them for nfsd_demo. How many of the
 })  # fmt: skip
 
 
-# -- encode and decode ------------------------------------------------------------------------------------------------------
-
-
 def _encoded(rng: random.Random) -> Problem:
     forms = [DSForm.of(0xE8410018), *some_loads(rng, 4)]
     tests = [((form.RT, 4 * form.DS, form.RA), form.word) for form in forms]
@@ -120,20 +116,17 @@ def _encoded(rng: random.Random) -> Problem:
         ask="Write `ld(rt, offset, ra)`: the word of the instruction `ld rt,offset(ra)`. From the left: 58 in 6 bits, RT in 5, "
         "RA in 5, the offset divided by four in 14, and 0 in 2. It is tried on words that a compiler put into the sample "
         f"modules, and on the one of this notebook:\n\n{shown}",
-        answer=_ld,
+        answer=lambda rt, offset, ra: DSForm(58, rt, ra, offset // 4, 0).word,
         shown="def ld(rt, offset, ra):\n    return 58 << 26 | rt << 21 | ra << 16 | offset & 0xfffc",
         form="the function itself: ld, without brackets",
         hints=("A field that begins n bits from the right is shifted by n: 58 << 26, RT << 21, RA << 16.",
                "The offset is a multiple of 4, so its last two bits are 0 already: `offset & 0xfffc` puts it in place, its sign too."),
         steps=("58 << 26 is the opcode, rt << 21 and ra << 16 are the registers.",
-               "The offset divided by four, moved up by two bits, is the offset itself; a negative one is cut to 16 bits.",
+               "The offset divided by four, moved up by two bits, is the offset itself; "
+               "a negative one is cut to 16 bits.",
                "For ld r2,24(r1): 0xe8000000 + 0x00400000 + 0x00010000 + 0x00000018 = 0xe8410018."),
         judge=function_on(tests, "ld"),
         because="These are the compiler's words, and the kernel's.")  # fmt: skip
-
-
-def _ld(rt: int, offset: int, ra: int) -> int:
-    return DSForm(58, rt, ra, offset // 4, 0).word
 
 
 def _decoded(rng: random.Random) -> Problem:
@@ -154,15 +147,12 @@ def _decoded(rng: random.Random) -> Problem:
         slips=[(answer, words) for answer, words in wrong if answer != right],
         steps=(f"turned round: {form.word:#010x}",
                f"RT = word >> 21 & 31 = {form.RT}, RA = word >> 16 & 31 = {form.RA}",
-               f"word & 0xfffc = {form.word & 0xFFFC:#x}, as a signed 16-bit number {4 * form.DS}: {form.text}"))  # fmt: skip
-
-
-# -- the restore --------------------------------------------------------------------------------------------------------------
+               f"word & 0xfffc = {form.word & 0xFFFC:#x}, as a signed 16-bit number {right[1]}: {form.text}"))  # fmt: skip
 
 
 def _restore(rng: random.Random) -> Problem:
     release = rng.choice(("6.1", "6.12"))
-    tests = list(cases(release))
+    known, tests = dict(cases(release)), list(cases(release))
     rng.shuffle(tests)
     restored = "Anything else is refused, 0xe8410018 too.", "6.1 knows nothing but nop, and refuses."
     if release != "6.1":
@@ -173,7 +163,7 @@ def _restore(rng: random.Random) -> Problem:
         ask=f"Write `restore_r2(call, after)` as Linux {release} does it: `call` is the word at the call, `after` the word behind "
         "it. Give back the word that stands behind the call in the end, or -8 where the kernel refuses. It is tried on what the "
         f"sample livepatches bring, at their first load and at a reload:\n\n    {_call(first)}\n    {_call(tests[0])}",
-        answer=_answer(release),
+        answer=lambda call, after: known[call, after],
         shown=_code(release),
         form="the function itself: restore_r2, without brackets",
         hints=("A plain branch (`b`, the last bit of the word is 0) never comes back: whatever is behind it stays as it is.",
@@ -193,15 +183,8 @@ def _call(case: Case) -> str:
 
 def _code(release: str) -> str:
     done = "" if release == "6.1" else "    if after == 0xe8410018:\n        return after\n"
-    return (
-        "def restore_r2(call, after):\n    if not call & 1:\n        return after\n"
-        f"{done}    return 0xe8410018 if after == 0x60000000 else -8"
-    )
-
-
-def _answer(release: str) -> Callable[[int, int], int]:
-    known = dict(cases(release))
-    return lambda call, after: known[call, after]
+    ends = "    return 0xe8410018 if after == 0x60000000 else -8"
+    return f"def restore_r2(call, after):\n    if not call & 1:\n        return after\n{done}{ends}"
 
 
 EXERCISES = {

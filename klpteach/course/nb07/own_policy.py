@@ -12,8 +12,6 @@ from ..choices import ASKS, committed
 from ..exercise import Problem
 from .ways import NINE, caught_by_the_check, damaged, outcomes, verdict_on
 
-# -- a corrupt module must be caught ------------------------------------------------------------------------------------------
-
 
 def let_in(rng: random.Random) -> Problem:
     """Five damaged files: which of them does the check for zeros catch, and nobody else?"""
@@ -56,16 +54,11 @@ def _fate(defect: str) -> str:
 
 def _judge_let_in(answer: Any, chosen: list[str], right: frozenset[str]) -> Reply | str | None:
     given = {answer} if isinstance(answer, str) else set(answer)
-    strange = sorted(str(name) for name in given if name not in chosen)
-    if strange:
+    if strange := sorted(str(name) for name in given if name not in chosen):
         return Reply("?", f"{strange[0]} is not in the list.", f"There are {', '.join(chosen)}.")
-    extra = next((name for name in chosen if name in given - right), None)
-    if extra:
+    if extra := next((name for name in chosen if name in given - right), None):
         return f"`{extra}` is {_fate(extra)}."
     return None if given == right else f"{len(right - given)} more."
-
-
-# -- a policy of one's own ----------------------------------------------------------------------------------------------------
 
 
 def own_policy(rng: random.Random) -> Problem:

@@ -19,14 +19,13 @@ from .own_policy import let_in, own_policy
 from .ways import columns_without_a_flaw, object_after_refusal
 
 TITLE = "three ways out"
+ARCHES = ("x86_64", "ppc64le")
 MOST = 12  # commands that a reader may give
 
 
 def where_it_helps() -> str:
     """On which machines the reload works without the check: "both", "x86_64", "ppc64le" or "neither"."""
-    good = [
-        arch for arch in ("x86_64", "ppc64le") if refused_or_loads("reload", "6.1", ["remove-check"], arch) == "loads"
-    ]
+    good = [arch for arch in ARCHES if refused_or_loads("reload", "6.1", ["remove-check"], arch) == "loads"]
     return "both" if len(good) == 2 else (good or ["neither"])[0]
 
 
@@ -121,9 +120,6 @@ would wish in all nine?
 })  # fmt: skip
 
 
-# -- a way round "deny removal" -----------------------------------------------------------------------------------------------
-
-
 def _way_round(livepatch: str) -> list[str]:
     return [f"insmod {livepatch}.ko", "insmod nfsd_demo_failinit.ko", TARGET]
 
@@ -132,7 +128,7 @@ def _way_round(livepatch: str) -> list[str]:
 def _defeatable() -> list[tuple[str, str]]:
     """(architecture, livepatch) where that way leads there; on ppc64le a livepatch that calls nothing has no such bytes."""
     livepatches = ("livepatch_nfsd_demo", "livepatch_stacked", "livepatch_cumul1")
-    pairs = [(arch, livepatch) for arch in ("x86_64", "ppc64le") for livepatch in livepatches]
+    pairs = [(arch, livepatch) for arch in ARCHES for livepatch in livepatches]
     return [(arch, patch) for arch, patch in pairs if judge_defeat(_way_round(patch), arch, patch) is None]
 
 
@@ -163,8 +159,9 @@ def judge_defeat(commands: Any, arch: str = "x86_64", livepatch: str = "livepatc
     if not lines or len(lines) > MOST:
         return Reply("?", "A few commands.", f"Give between 1 and {MOST}.")
     if any("+" in line or line.startswith("poke") for line in lines):
-        advice = "Any kernel may refuse it. Use whole files."
-        return Reply("?", "That is a damaged file, or a stranger's write.", advice)
+        return Reply(
+            "?", "That is a damaged file, or a stranger's write.", "Any kernel may refuse it. Use whole files."
+        )
     kernel = Kernel(arch, "6.1", ["deny-removal"])
     steps = [kernel.run(line) for line in lines]
     if kernel.find_module(livepatch) is None:
@@ -178,11 +175,8 @@ def _last(steps: list[Step]) -> str:
     bad = next((step for step in steps if step.errno), None)
     if bad is None:
         return "Every command worked: nothing was refused."
-    says = bad.lines[0] if bad.lines else "and no line in dmesg"
-    if bad.errno == EAGAIN:
-        says = "in use: that is how removal is denied"
-    elif bad.errno == EEXIST:
-        says = "it is loaded already"
+    known: dict[int | None, str] = {EAGAIN: "in use: that is how removal is denied", EEXIST: "it is loaded already"}
+    says = known.get(bad.errno, bad.lines[0] if bad.lines else "and no line in dmesg")
     return f"`{bad.command}` gives {bad.errno} ({says}). A good nfsd_demo.ko was not refused with −8."
 
 

@@ -22,19 +22,14 @@ WAYS: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "x86_64": ((), ("remove-check",), ("deny-removal",), ("clear-relocations",), ("clear-checked",)),
     "ppc64le": ((), ("remove-check",), ("deny-removal",), ("clear-relocations",), ("tolerate-r2",)),
 }
-# What a reader may switch, and to what; a plain switch is True or False.
+_PLAIN = (True, False)
+# What a reader may switch, and to what.
 CHOICES: Mapping[str, tuple[object, ...]] = {
-    "check_zero": (True, False),
-    "clear": ("no", "unchecked", "checked"),
-    "tolerate_r2": (True, False),
-    "stubs": ("search", "reuse", "count"),
-    "pin_targets": (True, False),
-    "depend_on_targets": (True, False),
-    "half_load": (True, False),
-    "split_per_object": (True, False),
-    "late_patching": (True, False),
-    "refuse_unpatched": (True, False),
-}
+    "check_zero": _PLAIN, "clear": ("no", "unchecked", "checked"),
+    "tolerate_r2": _PLAIN, "stubs": ("search", "reuse", "count"),
+    "pin_targets": _PLAIN, "depend_on_targets": _PLAIN, "half_load": _PLAIN,
+    "split_per_object": _PLAIN, "late_patching": _PLAIN, "refuse_unpatched": _PLAIN,
+}  # fmt: skip
 Policy = Mapping[str, object] | Iterable[str]
 
 
@@ -58,18 +53,12 @@ def object_after_refusal(release: str) -> tuple[str | None, bool]:
     """After the refused reload: the module that obj->mod of the livepatch names, and whether that module is loaded.
 
     Source: klp_module_coming(), kernel/livepatch/core.c; the error path clears obj->mod since 4ff96fb52c69.
-
-    >>> object_after_refusal("5.3"), object_after_refusal("6.1")
-    (('nfsd_demo', False), (None, False))
     """
     kernel = Kernel(release=release)
     for command in get("reload").commands:
         kernel.run(command)
     mod = kernel.klp.patches[0].objects[0].mod
     return mod.name if mod else None, kernel.find_module("nfsd_demo") is not None
-
-
-# -- a reader's own policy ----------------------------------------------------------------------------------------------------
 
 
 def rules_of(policy: Policy, arch: str, release: str) -> Behaviour:
@@ -119,9 +108,6 @@ def verdict_on(results: Iterable[tuple[Question, Outcome]]) -> str | None:
     return f"{len(results) - len(bad)} of {len(results)} stories come out as wished. The first that does not, {first}"
 
 
-# -- damaged files ------------------------------------------------------------------------------------------------------------
-
-
 def load_damaged(defect: str, proposals: Iterable[str] = (), release: str = "6.1") -> Step:
     """Load the sample livepatch with a defect of klpteach.files.corrupt, its target being there."""
     kernel = Kernel(release=release, proposals=proposals)
@@ -144,9 +130,5 @@ def damaged() -> Mapping[str, tuple[Step, Step]]:
 
 
 def caught_by_the_check() -> list[str]:
-    """The defects that 6.1 refuses and that a kernel without the check lets in.
-
-    >>> "offset-off-by-8" in caught_by_the_check()
-    True
-    """
+    """The defects that 6.1 refuses and that a kernel without the check lets in."""
     return [defect for defect, (one, other) in damaged().items() if one.errno and not other.errno]

@@ -56,9 +56,7 @@ def edition_after_the_race() -> str:
 def size_of_what_could_go() -> str:
     """How much of 6.1.192 could go without late patching, as a range."""
     lines = removable()[0]
-    if lines < 100:
-        return "tens"
-    return "hundreds" if lines < 1000 else "thousands"
+    return "tens" if lines < 100 else "hundreds" if lines < 1000 else "thousands"
 
 
 QUESTIONS = questions("""
@@ -127,9 +125,6 @@ the kernel. How many lines, roughly?
 })  # fmt: skip
 
 
-# -- modules that nobody asked for ------------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True)
 class Shop:
     """The customers of a seed: what each uses, and what the livepatch patches."""
@@ -186,7 +181,8 @@ def _pulled_in(rng: random.Random) -> Problem:
                f"`wanted = full(nb08.patched(seed))`: {len(wanted)} modules, for {len(there.targets)} targets",
                f"{first} uses {len(uses)} modules; with what they need {len(here)} are there; {len(wanted - here)} of those wanted are not",
                "`nb08.customers(seed).groupby('customer').uses.apply(lambda used: len(wanted - full(used)))`"),
-        because=f"For {len(there.targets)} targets modprobe wants {len(wanted)} modules, whoever the customer is.")  # fmt: skip
+        because=f"For {len(there.targets)} targets modprobe wants {len(wanted)} modules, "
+        "whoever the customer is.")  # fmt: skip
 
 
 def _slips(there: Shop, answer: Mapping[str, int]) -> list[tuple[dict[str, int], str]]:

@@ -41,9 +41,6 @@ def _real_kernels(arch: str, release: str) -> Iterator[tuple[str, Behaviour]]:
         yield f"{release}-{name}", replace(stock, **switches)  # type: ignore[arg-type]
 
 
-# -- customers --------------------------------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True)
 class Wishes:
     """A customer's kernel, and the stories that must come out as wished there."""

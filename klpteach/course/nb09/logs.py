@@ -93,9 +93,5 @@ def _damaged(rng: random.Random) -> Iterator[str]:
 
 
 _COMMANDS: Mapping[str, Callable[[random.Random], Iterator[str]]] = {
-    "a": _callback,
-    "b": _stranger,
-    "c": _full,
-    "d": _missing,
-    "e": _damaged,
-}
+    "a": _callback, "b": _stranger, "c": _full, "d": _missing, "e": _damaged,
+}  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable
+from functools import partial
 from textwrap import fill
 
 from ...discussion.thread import read_timeline
@@ -51,9 +52,7 @@ def stars_left() -> str:
     """In how many cells of the table clear-checked and reuse-stub together leave something to wish for: a range."""
     cells = [row for kernel in KERNELS for row in every_story(("clear-checked", "reuse-stub"), *kernel)]
     bad = sum(not row.as_wished for row in cells)
-    if not bad:
-        return "none"
-    return "few" if bad < 10 else "many"
+    return "none" if not bad else "few" if bad < 10 else "many"
 
 
 def who_runs_unpatched() -> str:
@@ -133,12 +132,11 @@ livepatches depend on their targets, or if modules that come late are left unpat
 })  # fmt: skip
 
 
-# -- a log of 6.12 ----------------------------------------------------------------------------------------------------------
-
-
 def _log(rng: random.Random) -> Problem:
     found = log(rng)
-    lines = "\n".join(_numbered(n, line) for n, line in enumerate(found.lines, 1))
+    # a long line goes on under itself, so that it fits the page
+    page = partial(fill, width=100, subsequent_indent=" " * 9, break_on_hyphens=False)
+    lines = "\n".join(page(line, initial_indent=f"    {n:>2} ") for n, line in enumerate(found.lines, 1))
     causes = "\n".join(f"    {letter}  {words}" for letter, words in CAUSES.items())
     sign = found.first_sign
     return Problem(
@@ -153,11 +151,6 @@ def _log(rng: random.Random) -> Problem:
                f"That is {found.cause}: {CAUSES[found.cause]}."),
         judge=lambda answer: _judge_log(answer, found),
         because=_AFTERWARDS[found.cause])  # fmt: skip
-
-
-def _numbered(number: int, line: str) -> str:
-    """A line of the log that fits the page: a long one goes on under itself."""
-    return fill(line, 100, initial_indent=f"    {number:>2} ", subsequent_indent=" " * 9, break_on_hyphens=False)
 
 
 _AFTERWARDS = {
@@ -182,9 +175,6 @@ def _judge_log(answer: object, found: Log) -> str | None:
     if letter == found.cause:
         return "The cause is right; another line shows it first."
     return "The line is right; it means something else." if line == found.first_sign else ""
-
-
-# -- a fix for somebody's wishes ----------------------------------------------------------------------------------------------
 
 
 def _design(rng: random.Random) -> Problem:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ...discussion.consequences import Consequence
 from ...discussion.thread import read_timeline
 from ...fleet import Tally
 from ...model.policy import PROPOSALS
@@ -26,11 +25,8 @@ def what_came(since: str = "2019-08-14", until: str = "2026") -> Table:
     >>> [row[3] for row in what_came("2023", "2024").rows]
     ['6.3', '6.3']
     """
-    rows = [
-        (event.date, event.person, event.what, event.version, f"`{event.commit}`" if event.commit else "")
-        for event in read_timeline()
-        if since <= event.date < until
-    ]
+    found = [event for event in read_timeline() if since <= event.date < until]
+    rows = [(e.date, e.person, e.what, e.version, f"`{e.commit}`" if e.commit else "") for e in found]
     return Table(("when", "who", "what", "release", "commit"), rows)
 
 
@@ -64,28 +60,16 @@ def in_every_story(*proposals: str) -> Table:
     """
     cells = {(kernel, row.question): row for kernel in KERNELS for row in every_story(proposals, *kernel)}
     real = {(kernel, key) for kernel, key in cells if recording_of(proposals, *kernel, key)}
-    rows = [
-        [question.asks, *(_cell(cells.get((kernel, key)), (kernel, key) in real) for kernel in KERNELS)]
-        for key, question in ASKS.items()
-        if any((kernel, key) in cells for kernel in KERNELS)
-    ]
+    letters = {at: row.letter + (" ●" if at in real else "") for at, row in cells.items()}
+    asked = [key for key in ASKS if any((kernel, key) in cells for kernel in KERNELS)]
+    rows = [[ASKS[key].asks, *(letters.get((kernel, key), "") for kernel in KERNELS)] for key in asked]
     starred = [number for number, row in enumerate(rows) if any("*" in cell for cell in row)]
     found = {row.kind for row in cells.values()}
-    letters = "; ".join(f"{ENDINGS[kind].letter} {ENDINGS[kind].meaning}" for kind in ENDINGS if kind in found)
-    title = " + ".join(map(_label, proposals)) or "as released"
-    caption = f"{title}. {letters}. *: not as wished. ●: a real kernel was recorded ({len(real)} of {len(cells)})."
+    meanings = "; ".join(f"{end.letter} {end.meaning}" for kind, end in ENDINGS.items() if kind in found)
+    chosen = [PROPOSALS[name] for name in proposals]
+    title = " + ".join(p.label + (f" ({p.arch} only)" if p.arch else "") for p in chosen) or "as released"
+    caption = f"{title}. {meanings}. *: not as wished. ●: a real kernel was recorded ({len(real)} of {len(cells)})."
     return Table(["", *(f"{arch} {release}" for arch, release in KERNELS)], rows, caption, starred)
-
-
-def _cell(row: Consequence | None, recorded: bool) -> str:
-    if row is None:
-        return ""
-    return f"{row.letter} ●" if recorded else row.letter
-
-
-def _label(name: str) -> str:
-    proposal = PROPOSALS[name]
-    return f"{proposal.label} ({proposal.arch} only)" if proposal.arch else proposal.label
 
 
 def year(tallies: Sequence[Tally], columns: Sequence[str] = YEAR, per: int = 100) -> Table:
