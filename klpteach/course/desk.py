@@ -123,11 +123,7 @@ def check_fix(proposal: Any = ..., release: str = "6.1") -> Reply:
 
 
 def check_seed(seed: Any = ..., matters: bool | None = None, release: str = "6.1") -> Reply:
-    """Exercise: find a seed of the busy machine where the reload lands at the same base, and say whether that matters.
-
-    >>> check_seed(...).mark
-    '?'
-    """
+    """Exercise: find a seed of the busy machine where the reload lands at the same base, and say whether that matters."""
     if not isinstance(seed, int):
         turn = "Try numbers for seed until the module comes back to its old place, then say matters=True or False."
         return Reply("?", "Your turn.", turn)

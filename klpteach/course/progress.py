@@ -111,11 +111,7 @@ def forget() -> None:
 
 
 def to_text(progress: Progress) -> str:
-    """Progress as one short line of letters that survives copying, with a checksum.
-
-    >>> from_text(to_text(Progress({"reload": ["loads"]}))).predictions
-    {'reload': ['loads']}
-    """
+    """Progress as one short line of letters that survives copying, with a checksum."""
     packed = zlib.compress(json.dumps(progress.to_json(), separators=(",", ":")).encode(), 9)
     body = base64.urlsafe_b64encode(packed).decode().rstrip("=")
     return f"{_PREFIX}.{body}.{_checksum(body)}"

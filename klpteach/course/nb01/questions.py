@@ -169,7 +169,5 @@ def _judge_word(answer: Any, found: DSForm, swapped: str) -> str | None:
     return ""
 
 
-EXERCISES = {
-    "symbol-behind-a-log": Exercise("the symbol behind a log", _symbol),
-    "decode-a-word": Exercise("decode what stood behind the call", _word),
-}
+EXERCISES = {"symbol-behind-a-log": Exercise("the symbol behind a log", _symbol),
+             "decode-a-word": Exercise("decode what stood behind the call", _word)}  # fmt: skip

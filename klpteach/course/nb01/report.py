@@ -54,9 +54,6 @@ def climb(lines: Iterable[str] = REPORT, module: str = "nfsd", errno: int = -8) 
     The error begins at the bottom and climbs: read from below, the lines stand in the order of dmesg.
     Source: Linux 6.1, load_module() to apply_relocate_add(). Simplified: prepare_coming_module() and
     klp_apply_object_relocs(), which stand in between and print nothing, are left out.
-
-    >>> climb().rows[-1][:2], climb().rows[0][2]
-    (('     `apply_relocate_add()`', '1'), "modprobe: ERROR: could not insert 'nfsd': Exec format error")
     """
     lines = list(lines)
     known = [(message_of(line)[0], line) for line in lines]
@@ -95,10 +92,8 @@ def _beginning(line: str, name: str) -> Iterable[tuple[str, str]]:
     if name == "NONZERO_SKIPPING":
         yield "`Skipping`", "not so: the whole load is refused. The word says Linux 6.2 or older."
     if name.startswith("NONZERO"):
-        yield (
-            "`existing value is nonzero`",
-            "the place was not zero, as it is in a good file. What it held is not printed.",
-        )
+        held = "What it held is not printed."
+        yield "`existing value is nonzero`", f"the place was not zero, as it is in a good file. {held}"
 
 
 def _part(key: str, fields: Mapping[str, str], name: str) -> tuple[str, str]:

@@ -21,21 +21,13 @@ MASK64 = 0xFFFFFFFFFFFFFFFF
 
 
 def reason(step: Step) -> dict[str, str]:
-    """The fields of the step's "nonzero" line; empty where it printed none.
-
-    >>> reason(simulate("moved")[4])["val"]
-    'ffffffffc020d00c'
-    """
+    """The fields of the step's "nonzero" line; empty where it printed none."""
     line = next((line for line in step.lines if "existing value is nonzero" in line), None)
     return message_of(line)[1] if line else {}
 
 
 def locs(names: Iterable[str] = BOOTS) -> Table:
-    """Every loc that these recordings hold, and the address that it stands for.
-
-    >>> len({row[3] for row in locs().rows}), len({row[2] for row in locs().rows})
-    (1, 3)
-    """
+    """Every loc that these recordings hold, and the address that it stands for."""
     rows = [
         (f"{boot}", f"{name}, step {number}", f"`{reason(step)['loc']}`", f"`{hexa(place(evidence(name)))}`")
         for boot, name in enumerate(names, start=1)
@@ -101,11 +93,7 @@ def what_val_is(recording: Recording) -> Table:
 
 
 def wordings() -> Table:
-    """The first line as each kernel words it, for one and the same refusal (that of the story "moved").
-
-    >>> wordings().rows[0][0], wordings().rows[0][2]
-    ('up to 6.2', 'S + A')
-    """
+    """The first line as each kernel words it, for one and the same refusal (that of the story "moved")."""
     story = simulate("moved", "6.1")
     P, printed = place(story), reason(story[-1])
     args = {"type": first_site(story).type, "loc": Pointer(P), "sec": 38, "idx": 0}

@@ -47,12 +47,16 @@ def holes(file: ModuleFile, section: str) -> list[Hole]:
     '[0x17] PC32 demo_counter − 4'
     """
     target = _index(file, section)
-    found = (
-        _hole(file, index, *entry)
-        for index in file.rela_sections
-        if int(file.shdrs["info"][index]) == target
-        for entry in file.rela(index).tolist()
-    )
+    found = []
+    for index in file.rela_sections:
+        livepatch = bool(int(file.shdrs["flags"][index]) & SHF_RELA_LIVEPATCH)
+        entries = file.rela(index).tolist() if int(file.shdrs["info"][index]) == target else ()
+        for offset, kind, symbol, addend in entries:
+            name = file.symbol_names[symbol] or file.section_names[int(file.symtab["shndx"][symbol])]
+            if parsed := parse_symbol(name):
+                name = f"{parsed.name},{parsed.sympos}" if parsed.sympos else parsed.name
+            short = file.type_name(kind).removeprefix("R_X86_64_").removeprefix("R_PPC64_")
+            found.append(Hole(offset, width_of(file.machine, kind), short, name, addend, livepatch))
     return sorted(found, key=lambda hole: hole.offset)
 
 
@@ -61,15 +65,6 @@ def _index(file: ModuleFile, section: str) -> int:
         known = ", ".join(name for name in file.section_names if name and not name.startswith("."))
         raise KlpteachError(f"{file.filename} has no section {section}. Try .text, .data or one of: {known}")
     return file.section_names.index(section)
-
-
-def _hole(file: ModuleFile, index: int, offset: int, kind: int, symbol: int, addend: int) -> Hole:
-    name = file.symbol_names[symbol] or file.section_names[int(file.symtab["shndx"][symbol])]
-    if parsed := parse_symbol(name):
-        name = f"{parsed.name},{parsed.sympos}" if parsed.sympos else parsed.name
-    short = file.type_name(kind).removeprefix("R_X86_64_").removeprefix("R_PPC64_")
-    livepatch = bool(int(file.shdrs["flags"][index]) & SHF_RELA_LIVEPATCH)
-    return Hole(offset, width_of(file.machine, kind), short, name, addend, livepatch)
 
 
 class FileBytes(Shown):

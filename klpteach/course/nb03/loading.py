@@ -35,13 +35,7 @@ class Written:
 
 
 def written(recording: Recording, step: int) -> list[Written]:
-    """Every x86_64 livepatch site that holds something after a step (1 is the first), in the order of the file.
-
-    >>> from klpteach.scenarios.simulate import simulate
-    >>> first = written(simulate("reload"), step=2)[0]
-    >>> first.key, first.stored == first.sum.stored
-    ('livepatch_nfsd_demo:.text+0x17', True)
-    """
+    """Every x86_64 livepatch site that holds something after a step (1 is the first), in the order of the file."""
     history, index = History(recording), step - 1
     sums = ((key, sum_at(history, key, index), value) for key, value in (recording[index].sites or {}).items())
     return [Written(key, found, value) for key, found, value in sums if found and any(value)]
@@ -51,8 +45,7 @@ def written(recording: Recording, step: int) -> list[Written]:
 def recorded_calls() -> tuple[Written, ...]:
     """Every 32-bit distance that real kernels wrote into a livepatch, once each."""
     found: dict[tuple[int, int, int], Written] = {}
-    for name in RECORDED:
-        recording = evidence(name)
+    for recording in map(evidence, RECORDED):
         for number, step in enumerate(recording, start=1):
             for one in written(recording, number) if step.sites and not step.refused else ():
                 if one.sum.relative and len(one.stored) == 4:

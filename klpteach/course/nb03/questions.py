@@ -167,7 +167,5 @@ def _backwards(rng: random.Random) -> Problem:
         shown=hexa(S))  # fmt: skip
 
 
-EXERCISES = {
-    "pc32": Exercise("the four bytes of a call", _pc32),
-    "backwards": Exercise("from four bytes back to a symbol", _backwards),
-}
+EXERCISES = {"pc32": Exercise("the four bytes of a call", _pc32),
+             "backwards": Exercise("from four bytes back to a symbol", _backwards)}  # fmt: skip

@@ -21,9 +21,6 @@ def order(release: str = "6.1") -> Drawing:
     """The order in which nfsd_demo comes and goes, with the address that makes its relocations possible.
 
     Errors: PolicyError for an unknown release.
-
-    >>> order("6.1").rows[0]["what"]
-    'state COMING, at 0xffffffffc0206000'
     """
     first, *others = coming_and_going(release)
     placed = (simulate("late", release)[1].placement or {})["nfsd_demo"]

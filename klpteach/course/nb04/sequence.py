@@ -87,9 +87,6 @@ def coming_and_going(
 
     Source of the order: prepare_coming_module(), klp_module_coming(), do_init_module(), delete_module(),
     klp_module_going(), as the model runs them. Errors: ModuleFormatError for a name without a file.
-
-    >>> [event.what for event in coming_and_going() if event.phase == "coming"][1:4]
-    ['10 relocations written', 'prints “applying patch … to loading module”', 'pre_patch callback']
     """
     kernel = _Watched(release, livepatch, target)
     commands = {"": f"insmod {livepatch}.ko", "coming": f"insmod {target}.ko", "going": f"rmmod {target}"}

@@ -187,8 +187,6 @@ def _code(release: str) -> str:
     return f"def restore_r2(call, after):\n    if not call & 1:\n        return after\n{done}{ends}"
 
 
-EXERCISES = {
-    "encode-ld": Exercise("the word of a load", _encoded),
-    "decode-ld": Exercise("a load out of four bytes", _decoded),
-    "restore-r2": Exercise("write the restore", _restore),
-}
+EXERCISES = {"encode-ld": Exercise("the word of a load", _encoded),
+             "decode-ld": Exercise("a load out of four bytes", _decoded),
+             "restore-r2": Exercise("write the restore", _restore)}  # fmt: skip

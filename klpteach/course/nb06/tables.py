@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from ...errors import KlpteachError
 from ...files.klp import parse_symbol, sites
 from ...files.relocation_types import REL24
@@ -28,21 +26,14 @@ def words_of_a_call(recording: Recording, site: str) -> Table:
     >>> table.rows[0][2], table.rows[1][2]
     ('`0x60000000` nop', '`0xe8410018` ld r2,24(r1)')
     """
-    rows = list(_rows_of_a_call(History(recording), site))
-    return Table(("after", "the call", "the word behind it", "the call leads to"), rows, f"The call at `{site}`")
-
-
-def _rows_of_a_call(history: History, site: str) -> Iterator[tuple[str, str, str, str]]:
+    history, rows = History(recording), []
     if plain := history.file_bytes(site, 8):
-        yield ("(in the file)", *_two_words(*words_of(plain)), "nowhere: to itself")
-    for index, step in enumerate(history.recording):
+        rows.append(("(in the file)", *_two_words(*words_of(plain)), "nowhere: to itself"))
+    for index, step in enumerate(recording):
         if call := call_at(history, site, index):
-            errno = f" → {step.errno}" if step.errno else ""
-            yield (
-                f"{index + 1} `{step.command}`{errno}",
-                *_two_words(*call.words),
-                _leads_to(history, site, call, index),
-            )
+            errno, leads = f" → {step.errno}" if step.errno else "", _leads_to(history, site, call, index)
+            rows.append((f"{index + 1} `{step.command}`{errno}", *_two_words(*call.words), leads))
+    return Table(("after", "the call", "the word behind it", "the call leads to"), rows, f"The call at `{site}`")
 
 
 def _two_words(call: int, after: int) -> tuple[str, str]:

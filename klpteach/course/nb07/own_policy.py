@@ -21,7 +21,8 @@ def let_in(rng: random.Random) -> Problem:
     chosen += rng.sample(others, 5 - len(chosen))
     rng.shuffle(chosen)
     right = frozenset(defect for defect in chosen if defect in caught)
-    listed = "\n".join(f"    {defect:<22} {_plain(defect)}" for defect in chosen)
+    plain = {defect: what.partition(":")[0].partition(", the bug")[0] for defect, (what, *_) in CORRUPTIONS.items()}
+    listed = "\n".join(f"    {defect:<22} {(plain | _PLAIN)[defect]}" for defect in chosen)
     return Problem(
         ask="Five damaged files, livepatch_nfsd_demo+NAME.ko, are loaded on 6.1 (x86_64) while nfsd_demo is there. Some are "
         f"refused by the check for zeros and by nothing else. Which?\n\n{listed}",
@@ -39,10 +40,6 @@ _PLAIN = {
     "overflow": "a type that no kernel address fits",
     "overflow-nonzero": "such a type, at a place that is not zero",
 }
-
-
-def _plain(defect: str) -> str:
-    return _PLAIN.get(defect) or CORRUPTIONS[defect][0].partition(":")[0].partition(", the bug")[0]
 
 
 def _fate(defect: str) -> str:

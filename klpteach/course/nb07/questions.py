@@ -159,9 +159,8 @@ def judge_defeat(commands: Any, arch: str = "x86_64", livepatch: str = "livepatc
     if not lines or len(lines) > MOST:
         return Reply("?", "A few commands.", f"Give between 1 and {MOST}.")
     if any("+" in line or line.startswith("poke") for line in lines):
-        return Reply(
-            "?", "That is a damaged file, or a stranger's write.", "Any kernel may refuse it. Use whole files."
-        )
+        what = "That is a damaged file, or a stranger's write."
+        return Reply("?", what, "Any kernel may refuse it. Use whole files.")
     kernel = Kernel(arch, "6.1", ["deny-removal"])
     steps = [kernel.run(line) for line in lines]
     if kernel.find_module(livepatch) is None:
@@ -180,8 +179,6 @@ def _last(steps: list[Step]) -> str:
     return f"`{bad.command}` gives {bad.errno} ({says}). A good nfsd_demo.ko was not refused with −8."
 
 
-EXERCISES = {
-    "defeat-denial": Exercise("a way round denied removal", _defeat),
-    "let-in": Exercise("what only the check catches", let_in),
-    "own-policy": Exercise("your own policy", own_policy),
-}
+EXERCISES = {"defeat-denial": Exercise("a way round denied removal", _defeat),
+             "let-in": Exercise("what only the check catches", let_in),
+             "own-policy": Exercise("your own policy", own_policy)}  # fmt: skip

@@ -38,9 +38,6 @@ def both_camps(*proposals: str) -> Table:
     """For and against each way out, as data/thread.csv has them: a row a proposal, each voice with its month.
 
     Errors: KlpteachError for a name that is no proposal.
-
-    >>> both_camps("deny-removal").rows[0][0]
-    'deny removal'
     """
     if strange := next((name for name in proposals if name not in PROPOSALS), None):
         raise KlpteachError(f"unknown proposal {strange!r}; there are {', '.join(PROPOSALS)}.")

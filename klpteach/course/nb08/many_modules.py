@@ -50,12 +50,7 @@ POINTER = POINTER_TYPE[EM_X86_64]
 
 
 def many_modules(targets: Sequence[str] = FORTY, proposals: Iterable[str] = (), records_state: bool = True) -> Kernel:
-    """A 6.1 on which the modules above and a cumulative livepatch for some of them are installed.
-
-    >>> kernel = many_modules(("nfsd", "tun"), ["hard-dependencies"])
-    >>> kernel.modprobe("livepatch_all").errno, [mod.name for mod in kernel.modules][:3]
-    (0, ['sunrpc', 'grace', 'lockd'])
-    """
+    """A 6.1 on which the modules above and a cumulative livepatch for some of them are installed."""
 
     def open_file(folder: Path, file: str) -> ModuleFile:
         name = file.removesuffix(".ko")
@@ -94,11 +89,7 @@ def target(name: str) -> ModuleFile:
 
 @lru_cache(maxsize=64)
 def cumulative(targets: tuple[str, ...]) -> ModuleFile:
-    """A livepatch that replaces one function in each target, and takes the place of all older ones.
-
-    >>> [obj.name for obj in cumulative(("nfsd", "tun")).klp.objects]
-    ['nfsd', 'tun']
-    """
+    """A livepatch that replaces one function in each target, and takes the place of all older ones."""
     objs, funcs, strings = PATCH_SIZE, PATCH_SIZE + (len(targets) + 1) * KLP_OBJECT_SIZE, bytearray()
     pointers = [(0, "__this_module", 0), (KLP_PATCH_OBJS, "__data", objs)]
     for number, name in enumerate(targets):  # each array of functions ends in an empty one

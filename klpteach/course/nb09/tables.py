@@ -31,23 +31,16 @@ def what_came(since: str = "2019-08-14", until: str = "2026") -> Table:
 
 
 def forty_moves(kernels: Sequence[str] = FORTY) -> Table:
-    """Forty reloads at other addresses on real ppc64le kernels: how many worked, and the table of stubs at the end.
-
-    >>> forty_moves(["6.12-stock", "6.12-reuse"]).rows
-    [['6.12 unmodified', '1 of 40', '11 of 11', '1'], ['6.12 with reuse', '40 of 40', '8 of 11', '0']]
-    """
-    heads = ("ppc64le kernel", "reloads that worked", "slots in use", "stubs behind the end")
-    return Table(heads, [_forty(name) for name in kernels])
-
-
-def _forty(name: str) -> list[str]:
-    story = evidence(f"moved-40--{name}--{'LOADS' if 'reuse' in name else 'STUBS'}", "ppc64le")
-    loads = [step for step in story if step.command.lstrip("~") == TARGET][1:]
-    release, _, variant = name.partition("-")
-    last = [table for step in story for table in (step.stubs or {}).values()][-1]
-    worked = f"{sum(step.errno == 0 for step in loads)} of {len(loads)}"
-    words = "unmodified" if variant == "stock" else f"with {variant}"
-    return [f"{release} {words}", worked, f"{last['used']} of {last['num_stubs']}", str(last["past_end_used"])]
+    """Forty reloads at other addresses on real ppc64le kernels: how many worked, and the table of stubs at the end."""
+    rows = []
+    for name in kernels:
+        story = evidence(f"moved-40--{name}--{'LOADS' if 'reuse' in name else 'STUBS'}", "ppc64le")
+        loads = [step for step in story if step.command.lstrip("~") == TARGET][1:]
+        worked = f"{sum(step.errno == 0 for step in loads)} of {len(loads)}"
+        kernel = name.replace("-stock", " unmodified").replace("-", " with ")
+        last = [table for step in story for table in (step.stubs or {}).values()][-1]
+        rows.append([kernel, worked, f"{last['used']} of {last['num_stubs']}", str(last["past_end_used"])])
+    return Table(("ppc64le kernel", "reloads that worked", "slots in use", "stubs behind the end"), rows)
 
 
 def in_every_story(*proposals: str) -> Table:
@@ -73,12 +66,7 @@ def in_every_story(*proposals: str) -> Table:
 
 
 def year(tallies: Sequence[Tally], columns: Sequence[str] = YEAR, per: int = 100) -> Table:
-    """What a year did to so many machines, a row a choice. Striped bars: something is forbidden, forced or left open.
-
-    >>> from klpteach.fleet import Fleet, run_fleet
-    >>> year(run_fleet(Fleet(machines=50, days=9, mixes=((),))), ["refused removals"]).rows[0][1].value
-    0.0
-    """
+    """What a year did to so many machines, a row a choice. Striped bars: something is forbidden, forced or left open."""
     heads = [(name, "striped" if name in FLEXIBILITY else "solid") for name in columns]
     rows = [(tally.name, [per * tally.per_machine(COLUMNS[name][0]) for name in columns]) for tally in tallies]
     days = tallies[0].days if tallies else 0
