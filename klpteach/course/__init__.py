@@ -38,7 +38,7 @@ text, paragraphs are parted by an empty line, and lines that begin with four bla
 compared by checks.same() (a number may come as 0x text, bytes as hex text, a list as a tuple). For anything else give
 `judge`, a function of the answer that returns None for right, a sentence for wrong, or a Reply; checks.function_on(cases)
 tries a reader's function; for an order, checks.shuffled(rng, items) puts letters to them and checks.in_order(letters) is the
-judge. A first wrong answer gets hints[0], later ones hints[-1] and where the worked answer is; nothing raises. Import pandas
-inside functions, never at the top. `pytest tests/course` asks every question, solves every exercise with its own answer, and
-tries wrong ones.
+judge. A first wrong answer gets hints[0], later ones hints[-1] and where the worked answer is; nothing raises. No pandas at
+the top of questions.py; a file of tables may have it there, since it is read when a cell first uses it. `pytest tests/course`
+asks every question, solves every exercise with its own answer, and tries wrong ones.
 """

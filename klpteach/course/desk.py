@@ -111,11 +111,7 @@ def progress(text: str | None = None, *, forget: bool = False) -> Sheet:
 
 
 def check_fix(proposal: Any = ..., release: str = "6.1") -> Reply:
-    """Exercise: name a proposal that makes the reload work, or a list of them. The model tries it.
-
-    >>> check_fix("clear-checked").mark, check_fix("deny-removal").mark
-    ('✓', '✗')
-    """
+    """Exercise: name a proposal that makes the reload work, or a list of them. The model tries it."""
     if proposal is ... or release == "6.1":
         return check("fix", proposal)
     on_release = replace(find_exercise("fix").problem(), judge=lambda answer: judge_fix(answer, release))
@@ -123,7 +119,7 @@ def check_fix(proposal: Any = ..., release: str = "6.1") -> Reply:
 
 
 def check_seed(seed: Any = ..., matters: bool | None = None, release: str = "6.1") -> Reply:
-    """Exercise: find a seed of the busy machine where the reload lands at the same base, and say whether that matters."""
+    """Exercise: find a seed with which the busy machine's reload lands at the same base, and say whether it matters."""
     if not isinstance(seed, int):
         turn = "Try numbers for seed until the module comes back to its old place, then say matters=True or False."
         return Reply("?", "Your turn.", turn)

@@ -39,9 +39,8 @@ def worked_sheet(headline: str, problem: Problem) -> Sheet:
     """The way to the answer, step by step."""
     answer = problem.shown or shown(problem.answer)
     items = "".join(f"<li>{inline(step)}</li>" for step in problem.steps)
-    lines = [f"{number}. {step}" for number, step in enumerate(problem.steps, 1)]
     block = f"<pre>{escape(answer)}</pre>" if "\n" in answer else f" <code>{escape(answer)}</code>"
-    text = "\n".join([*lines, f"Answer: {answer}"])
+    text = "\n".join([*(f"{n}. {step}" for n, step in enumerate(problem.steps, 1)), f"Answer: {answer}"])
     return Sheet(headline, f"<ol>{items}</ol><div>Answer:{block}</div>", text, COLOURS["✓"])
 
 

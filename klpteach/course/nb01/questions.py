@@ -160,13 +160,13 @@ def _judge_word(answer: Any, found: DSForm, swapped: str) -> str | None:
     given = tidy(str(answer))
     if given == tidy(found.text):
         return None
-    if given == tidy(swapped) and found.RT != found.RA:
-        return "The two registers are the other way round: RT comes first in the word, RA stands in the brackets."
-    if given == tidy(found.text.replace(f"{4 * found.DS}(", f"{found.DS}(")):
-        return "DS counts words of four bytes."
-    if given == tidy(found.text.replace(f"{4 * found.DS}(", f"{4 * (found.DS & 0x3FFF)}(")):
-        return "DS has a sign: with its highest of 14 bits set it is negative."
-    return ""
+    offset, unsigned = f"{4 * found.DS}(", f"{4 * (found.DS & 0x3FFF)}("
+    slips = (
+        (swapped, "The two registers are the other way round: RT comes first in the word, RA stands in the brackets."),
+        (found.text.replace(offset, f"{found.DS}("), "DS counts words of four bytes."),
+        (found.text.replace(offset, unsigned), "DS has a sign: with its highest of 14 bits set it is negative."),
+    )
+    return next((words for wrong, words in slips if given == tidy(wrong)), "")
 
 
 EXERCISES = {"symbol-behind-a-log": Exercise("the symbol behind a log", _symbol),

@@ -36,10 +36,9 @@ def bytes_on_disk() -> str:
 
 def position_of_dup() -> str:
     """Which demo_dup the name …demo_dup,2 was resolved to: "second" in symbol table order, or another."""
-    step = simulate("reload", "6.1")[1]
-    rows = (step.symbols or {})["nfsd_demo"]
-    dups = [row[0] for row in rows if row[2] == "demo_dup"]
-    found = next(row[0] for row in (step.symbols or {})["livepatch_nfsd_demo"] if "demo_dup," in row[2])
+    symbols = simulate("reload", "6.1")[1].symbols or {}
+    dups = [row[0] for row in symbols["nfsd_demo"] if row[2] == "demo_dup"]
+    found = next(row[0] for row in symbols["livepatch_nfsd_demo"] if "demo_dup," in row[2])
     return "second" if len(dups) == 2 and found == dups[1] else "argument"
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
 
 from ...files.module_file import ModuleFile
 from ...files.relocation_types import HOWTO_X86_64, fits_signed32, fits_unsigned32
@@ -10,9 +12,6 @@ from ...model.recording import Recording
 from ...model.step import hexa
 from ...views.table import Table, byte_table
 from .loading import damage, moved, written
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 _EXTENDED: dict[Any, str] = {fits_unsigned32: "zero", fits_signed32: "sign"}
 
@@ -24,8 +23,6 @@ def sums(recording: Recording, step: int, types: tuple[str, ...] = ()) -> pd.Dat
     >>> sums(simulate("reload"), step=2).iloc[1]["bytes in memory"]
     'f0 af ff ff'
     """
-    import pandas as pd
-
     rows = []
     for one in written(recording, step):
         S, A, P, howto = one.sum.S, one.sum.A, one.sum.P, HOWTO_X86_64[one.sum.site.type]
@@ -41,8 +38,6 @@ def types(file: ModuleFile | None = None) -> pd.DataFrame:
     >>> types().loc[2, "written"]
     'S + A − P'
     """
-    import pandas as pd
-
     used = [kind for index in file.rela_sections for kind in file.rela(index)["type"].tolist()] if file else []
     rows = {
         number: {
@@ -64,8 +59,6 @@ def moves(file: ModuleFile, by: int = 0x5000) -> pd.DataFrame:
     >>> int(moves(ModuleFile.open(sample("nfsd_demo.ko"))).loc[("S + A − P", "in the module"), "changed"])
     0
     """
-    import pandas as pd
-
     where = {True: "in the module", False: "in the kernel"}
     rows = [(_formula(move.relative), where[move.own], move.changed, not move.changed) for move in moved(file, by)]
     table = pd.DataFrame(rows, columns=["written", "S is", "changed", "the same"])

@@ -147,7 +147,8 @@ def _decoded(rng: random.Random) -> Problem:
         slips=[(answer, words) for answer, words in wrong if answer != right],
         steps=(f"turned round: {form.word:#010x}",
                f"RT = word >> 21 & 31 = {form.RT}, RA = word >> 16 & 31 = {form.RA}",
-               f"word & 0xfffc = {form.word & 0xFFFC:#x}, as a signed 16-bit number {right[1]}: {form.text}"))  # fmt: skip
+               f"word & 0xfffc = {form.word & 0xFFFC:#x}, "
+               f"as a signed 16-bit number {right[1]}: {form.text}"))  # fmt: skip
 
 
 def _restore(rng: random.Random) -> Problem:

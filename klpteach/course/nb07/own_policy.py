@@ -12,6 +12,12 @@ from ..choices import ASKS, committed
 from ..exercise import Problem
 from .ways import NINE, caught_by_the_check, damaged, outcomes, verdict_on
 
+_PLAIN = {
+    "nonzero-last-site": "bytes under the last livepatch relocation are not zero",
+    "overflow": "a type that no kernel address fits",
+    "overflow-nonzero": "such a type, at a place that is not zero",
+}
+
 
 def let_in(rng: random.Random) -> Problem:
     """Five damaged files: which of them does the check for zeros catch, and nobody else?"""
@@ -21,8 +27,9 @@ def let_in(rng: random.Random) -> Problem:
     chosen += rng.sample(others, 5 - len(chosen))
     rng.shuffle(chosen)
     right = frozenset(defect for defect in chosen if defect in caught)
-    plain = {defect: what.partition(":")[0].partition(", the bug")[0] for defect, (what, *_) in CORRUPTIONS.items()}
-    listed = "\n".join(f"    {defect:<22} {(plain | _PLAIN)[defect]}" for defect in chosen)
+    said = {defect: what.partition(":")[0].partition(", the bug")[0] for defect, (what, _) in CORRUPTIONS.items()}
+    said |= _PLAIN
+    listed = "\n".join(f"    {defect:<22} {said[defect]}" for defect in chosen)
     return Problem(
         ask="Five damaged files, livepatch_nfsd_demo+NAME.ko, are loaded on 6.1 (x86_64) while nfsd_demo is there. Some are "
         f"refused by the check for zeros and by nothing else. Which?\n\n{listed}",
@@ -33,13 +40,6 @@ def let_in(rng: random.Random) -> Problem:
         steps=tuple(f"{defect}: {_fate(defect)}" for defect in chosen),
         judge=lambda answer: _judge_let_in(answer, chosen, right),
         because="Each of these writes to a wrong place, or twice. Nobody else looks at the place.")  # fmt: skip
-
-
-_PLAIN = {
-    "nonzero-last-site": "bytes under the last livepatch relocation are not zero",
-    "overflow": "a type that no kernel address fits",
-    "overflow-nonzero": "such a type, at a place that is not zero",
-}
 
 
 def _fate(defect: str) -> str:

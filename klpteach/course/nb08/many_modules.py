@@ -64,11 +64,7 @@ def many_modules(targets: Sequence[str] = FORTY, proposals: Iterable[str] = (), 
 def loaded(
     in_use: Iterable[str], targets: Sequence[str] = FORTY, proposals: Iterable[str] = (), patch: bool = True
 ) -> list[str]:
-    """The modules that are loaded after modprobe of those in use, and then of the livepatch; oldest first.
-
-    >>> loaded(["tun"], ["fuse"]), loaded(["tun"], ["fuse"], ["hard-dependencies"])
-    (['tun', 'livepatch_all'], ['tun', 'fuse', 'livepatch_all'])
-    """
+    """The modules that are loaded after modprobe of those in use, and then of the livepatch; oldest first."""
     kernel = many_modules(targets, proposals, records_state=False)
     for name in in_use:
         kernel.modprobe(name)

@@ -49,7 +49,7 @@ class ModuleGrid(Shown):
 def pulled_in(
     in_use: Sequence[str] = IN_USE, targets: Sequence[str] = FORTY, proposals: Iterable[str] = ("hard-dependencies",)
 ) -> ModuleGrid:
-    """What is loaded after the livepatch for `targets` was loaded on a machine that uses `in_use`, and for whose sake."""
+    """What is loaded once the livepatch for `targets` is loaded on a machine that uses `in_use`, and for whose sake."""
     there = loaded(in_use, targets, proposals)
     asked = needed_by(in_use)
     wanted = [name for name in there if name in targets and name not in asked]

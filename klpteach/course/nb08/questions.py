@@ -149,11 +149,7 @@ def _shop(rng: random.Random) -> Shop:
 
 
 def new_modules(uses: Sequence[str], targets: Sequence[str]) -> int:
-    """How many modules modprobe of the livepatch adds, the livepatch not counted: asked of the model.
-
-    >>> new_modules(["tun"], ["tun", "lockd"])
-    3
-    """
+    """How many modules modprobe of the livepatch adds, the livepatch not counted: asked of the model."""
     before = loaded(uses, targets, DEPEND, patch=False)
     return len(set(loaded(uses, targets, DEPEND)) - set(before) - {LIVEPATCH})
 

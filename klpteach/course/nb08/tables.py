@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+
+import pandas as pd
 
 from ...discussion.costs import Cost, read_costs
 from ...model.policy import PROPOSALS
@@ -13,9 +14,6 @@ from ...scenarios.simulate import simulate, stories
 from ...views.table import Table
 from .many_modules import NEEDS, needed_by
 from .questions import shop
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 HINDRANCES = ("no-hardware", "not-installed", "blacklisted")
 CHOICES = ((), ("hard-dependencies",), ("half-loaded",), ("split-per-object",))
@@ -79,22 +77,16 @@ def modules_dep() -> pd.DataFrame:
     >>> modules_dep().query("module == 'lockd'").needs.tolist()
     ['grace', 'sunrpc']
     """
-    import pandas as pd
-
     rows = [(name, other) for name in sorted(NEEDS) for other in sorted(needed_by([name]) - {name})]
     return pd.DataFrame(rows, columns=["module", "needs"])
 
 
 def customers(seed: int = 1) -> pd.DataFrame:
     """The customers of a seed: one row a customer and a module in use there."""
-    import pandas as pd
-
     rows = [(name, module) for name, uses in shop(seed).uses.items() for module in uses]
     return pd.DataFrame(rows, columns=["customer", "uses"])
 
 
 def patched(seed: int = 1) -> pd.Series[str]:
     """The targets of the livepatch of a seed."""
-    import pandas as pd
-
     return pd.Series(shop(seed).targets, name="target")

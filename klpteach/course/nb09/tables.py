@@ -66,7 +66,7 @@ def in_every_story(*proposals: str) -> Table:
 
 
 def year(tallies: Sequence[Tally], columns: Sequence[str] = YEAR, per: int = 100) -> Table:
-    """What a year did to so many machines, a row a choice. Striped bars: something is forbidden, forced or left open."""
+    """What a year did to so many machines, a row a choice. Striped bars: something forbidden, forced or left open."""
     heads = [(name, "striped" if name in FLEXIBILITY else "solid") for name in columns]
     rows = [(tally.name, [per * tally.per_machine(COLUMNS[name][0]) for name in columns]) for tally in tallies]
     days = tallies[0].days if tallies else 0
