@@ -26,7 +26,7 @@ Case = tuple[tuple[int, int], int]  # (the call, the word behind it) -> the word
 
 
 def calls_of(livepatch: str, release: str = "6.1") -> dict[str, tuple[int, int]]:
-    """The livepatch calls of a sample file: site -> (the call's word, the word behind it), as they stand in the file."""
+    """The livepatch calls of a sample file: site -> (the call's word, the word behind it), as the file has them."""
     file = ModuleFile.open(sample(f"{livepatch}.ko", PPC, release))
     found = {}
     for site in klp.sites(file):

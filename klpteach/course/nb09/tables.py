@@ -37,7 +37,7 @@ def forty_moves(kernels: Sequence[str] = FORTY) -> Table:
         story = evidence(f"moved-40--{name}--{'LOADS' if 'reuse' in name else 'STUBS'}", "ppc64le")
         loads = [step for step in story if step.command.lstrip("~") == TARGET][1:]
         worked = f"{sum(step.errno == 0 for step in loads)} of {len(loads)}"
-        kernel = name.replace("-stock", " unmodified").replace("-", " with ")
+        kernel = name.replace("-stock", " unmodified").replace("-", " with ", 1)
         last = [table for step in story for table in (step.stubs or {}).values()][-1]
         rows.append([kernel, worked, f"{last['used']} of {last['num_stubs']}", str(last["past_end_used"])])
     return Table(("ppc64le kernel", "reloads that worked", "slots in use", "stubs behind the end"), rows)
