@@ -54,8 +54,7 @@ def _on_symbol(pattern: str, by: str = "", **fields: int) -> Callable[[ElfImage]
 def _on_section(old: str = "", new: str = "", drop: int = 0) -> Callable[[ElfImage], None]:
     def damage(image: ElfImage) -> None:
         section = _klp_sections(image)[0]
-        section.name = re.sub(old, new, section.name)
-        section.flags &= ~drop
+        section.name, section.flags = re.sub(old, new, section.name), section.flags & ~drop
 
     return damage
 
@@ -124,10 +123,8 @@ CORRUPTIONS: dict[str, tuple[str, Callable[[ElfImage], None]]] = {
                      _on_relocation(lambda r: [replace(r, type=42)])),
     "type-none": ("relocation type 0: accepted, writes nothing", _on_relocation(lambda r: [replace(r, type=0)])),
     "overflow": ("R_X86_64_32: no kernel address fits", _on_relocation(lambda r: [replace(r, type=10)])),
-    "overflow-nonzero": (
-        "R_X86_64_32 at a place that is not zero: which of the two is told depends on the release",
-        _both(_at_site(0), _on_relocation(lambda r: [replace(r, type=10)])),
-    ),
+    "overflow-nonzero": ("R_X86_64_32 at a place that is not zero: which of the two is told depends on the release",
+                         _both(_at_site(0), _on_relocation(lambda r: [replace(r, type=10)]))),
     "marked": ("modinfo says livepatch, and nothing else does", _mark),
     "offset-off-by-8": ("relocation 8 bytes too far, the bug that the zero check was made for",
                         _on_relocation(lambda r: [replace(r, offset=r.offset + 8)])),

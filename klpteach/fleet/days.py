@@ -52,10 +52,9 @@ def calendar(fleet: Fleet) -> Year:
     events = {}
     for number, kind in enumerate(kind for kind in kinds(fleet) if kind.what != "stop"):
         rng = np.random.default_rng((fleet.seed, number))
-        parts = [
-            _draw(rng, _rate(fleet, customer, kind) / MONTH, fleet.days, int(start), int(end))
-            for customer, start, end in zip(fleet.customers, starts, ends, strict=True)
-        ]
+        chances = [_rate(fleet, customer, kind) / MONTH for customer in fleet.customers]
+        ranges = zip(chances, starts.tolist(), ends.tolist(), strict=True)
+        parts = [_draw(rng, chance, fleet.days, start, end) for chance, start, end in ranges]
         events[kind] = _by_day(np.concatenate(parts), fleet)
         if kind.what == "start":
             lengths = [customer.visit_days for customer in fleet.customers]
@@ -93,8 +92,7 @@ def _draw(rng: np.random.Generator, chance: float, days: int, start: int, end: i
     cells, width = days * (end - start), end - start
     if chance <= 0 or not cells:
         return np.zeros((0, 2), np.int64)
-    hits = np.zeros(0, np.int64)
-    last = -1
+    hits, last = np.zeros(0, np.int64), -1
     while last < cells:
         steps = rng.geometric(min(chance, 1.0), size=int(cells * chance * 1.05) + 50)
         more = last + np.cumsum(steps)

@@ -51,13 +51,9 @@ def kallsyms_types(file: ModuleFile, arch: Arch) -> list[tuple[int, str, str]]:
 
     Source: kernel/module/kallsyms.c, elf_type() and module_get_kallsym().
     """
-    rows = []
-    for index in core_symbols(file, arch):
-        name = file.symbol_names[index]
-        if name:
-            letter = _symbol_type(file, index)
-            rows.append((index, letter if exported_names(file).get(name, True) else letter.upper(), name))
-    return rows
+    capital = {name for name, for_gpl in exported_names(file).items() if not for_gpl}
+    named = ((index, _symbol_type(file, index), file.symbol_names[index]) for index in core_symbols(file, arch))
+    return [(index, kind.upper() if name in capital else kind, name) for index, kind, name in named if name]
 
 
 def _symbol_type(file: ModuleFile, index: int) -> str:

@@ -62,20 +62,13 @@ def not_found(kernel: State, name: str) -> str | None:
 # -- words ----------------------------------------------------------------------------------------------------------------
 
 INSMOD = {
-    ENOEXEC: "Invalid module format",
-    ENOENT: "Unknown symbol in module",
-    EINVAL: "Invalid parameters",
-    EEXIST: "File exists",
-    ENODEV: "No such device",
-    EBUSY: "Device or resource busy",
-    EPERM: "Operation not permitted",
-}
+    ENOEXEC: "Invalid module format", ENOENT: "Unknown symbol in module", EINVAL: "Invalid parameters",
+    EEXIST: "File exists", ENODEV: "No such device", EBUSY: "Device or resource busy", EPERM: "Operation not permitted",
+}  # fmt: skip
 MODPROBE = {
-    **INSMOD,
-    ENOEXEC: "Exec format error",
-    EINVAL: "Invalid argument",
+    **INSMOD, ENOEXEC: "Exec format error", EINVAL: "Invalid argument",
     ENOENT: "Unknown symbol in module, or unknown parameter (see dmesg)",
-}
+}  # fmt: skip
 RMMOD = {EAGAIN: "Resource temporarily unavailable", EBUSY: "Device or resource busy"}
 
 

@@ -19,9 +19,8 @@ def look(kernel: State, step: Step, file_of: Callable[[Module], ModuleFile] = la
     step.livepatch = {patch.name: sysfs(kernel, patch) for patch in kernel.klp.patches}
     step.sections = {m.name: {name: at for name, (at, _) in m.image.sections.items()} for m in kernel.modules}
     step.symbols = {mod.name: mod.kallsyms() for mod in kernel.modules}
-    step.sites = {}
-    for mod in kernel.modules:
-        step.sites |= {f"{mod.name}:{key}": value for key, value in site_bytes(kernel, mod, file_of(mod)).items()}
+    found = ((mod.name, site_bytes(kernel, mod, file_of(mod))) for mod in kernel.modules)
+    step.sites = {f"{name}:{key}": value for name, sites in found for key, value in sites.items()}
     if kernel.arch.has_stubs:
         step.stubs = stub_tables(kernel, step, file_of)
 
@@ -51,8 +50,8 @@ def sysfs(kernel: State, patch: KlpPatch) -> dict[str, Any]:
     """/sys/kernel/livepatch/PATCH."""
     objects: dict[str, dict[str, Any]] = {}
     for obj in patch.objects:
-        objects[obj.label] = {"patched": int(obj.patched)} if kernel.rules.patched_in_sysfs else {}
-        objects[obj.label]["functions"] = [func.sysfs_name for func in obj.funcs]
+        patched = {"patched": int(obj.patched)} if kernel.rules.patched_in_sysfs else {}
+        objects[obj.label] = {**patched, "functions": [func.sysfs_name for func in obj.funcs]}
     return {"enabled": int(patch.enabled), "transition": int(patch is kernel.klp.transition), "objects": objects}
 
 

@@ -38,9 +38,8 @@ class LoaderCopy(ModuleFile):
         self._on_disk, self._double_pop = file, double_pop
         self._sorted: dict[int, Array] = {}
         self.shdrs = file.shdrs.copy()
-        for index, name in enumerate(file.section_names):
-            if name == ".toc":
-                self.shdrs["addralign"][index] = max(int(self.shdrs["addralign"][index]), 8)
+        toc = [index for index, name in enumerate(file.section_names) if name == ".toc"]
+        self.shdrs["addralign"][toc] = np.maximum(self.shdrs["addralign"][toc], 8)
         self.shdrs["size"][last_section(file, ".stubs")] = get_stubs_size(self, terminator)
         self._dedotify()
 
@@ -110,17 +109,15 @@ def count_relocs(rela: Array) -> int:
     calls = rela[rela["type"] == REL24]
     if not len(calls):
         return 0
-    symbol = np.concatenate([[np.uint64(0)], calls["sym"].astype("u8")])
-    addend = np.concatenate([[np.int64(0)], calls["addend"]])
     # r_addend is an unsigned int there: a negative addend never compares equal to the last one
-    kept = np.concatenate([[np.int64(0)], calls["addend"] & np.int64(0xFFFFFFFF)])
-    return int(((symbol[1:] != symbol[:-1]) | (addend[1:] != kept[:-1])).sum())
+    last_symbol = np.concatenate([[0], calls["sym"][:-1]])
+    last_addend = np.concatenate([[0], calls["addend"][:-1] & 0xFFFFFFFF])
+    return int(((calls["sym"] != last_symbol) | (calls["addend"] != last_addend)).sum())
 
 
 def sort_relocations(rela: Array) -> Array:
     """Descending by r_info (symbol, then type), then by addend; equal entries in file order."""
-    order = np.lexsort((-rela["addend"], -rela["type"].astype("i8"), -rela["sym"].astype("i8")))
-    return rela[order]
+    return rela[np.lexsort((-rela["addend"], -rela["type"].astype("i8"), -rela["sym"].astype("i8")))]
 
 
 # -- lib/sort.c: a heapsort, so equal entries change places --------------------------------------------------------------------

@@ -36,15 +36,13 @@ def klp_enable_patch(kernel: State, pmod: Module) -> None:
     if info is None or not info.objects or not all(obj.has_funcs for obj in info.objects):
         raise Refused(EINVAL)
     if not pmod.file.is_livepatch:
-        kernel.log(messages.NOT_A_LIVEPATCH(module=pmod.name))
-        raise Refused(EINVAL)
+        raise kernel.refuse(messages.NOT_A_LIVEPATCH(module=pmod.name), EINVAL)
     replace = info.replace or kernel.parameter(pmod.name, "replace") in TRUE  # as in the kernel's own test modules
     patch = KlpPatch(pmod, [], replace)
     for obj in info.objects:
         patch.objects.append(KlpObject(obj.name, [KlpFunc(func.old_name, func.old_sympos) for func in obj.funcs]))
     if not klp_is_patch_compatible(kernel, patch):
-        kernel.log(messages.INCOMPATIBLE(patch=patch.name))
-        raise Refused(EINVAL)
+        raise kernel.refuse(messages.INCOMPATIBLE(patch=patch.name), EINVAL)
     pmod.references += 1
     try:
         klp_init_patch(kernel, patch)
@@ -176,8 +174,7 @@ def klp_module_coming(kernel: State, mod: Module) -> None:
     """A module is about to run its init: patch it first (late module patching). Errors: Refused; the load is undone."""
     assert mod.state == COMING
     if mod.name == "vmlinux" and kernel.rules.early_vmlinux:
-        kernel.log(messages.VMLINUX_KO())
-        raise Refused(EINVAL)
+        raise kernel.refuse(messages.VMLINUX_KO(), EINVAL)
     if kernel.rules.refuse_unpatched:
         refuse_unpatched(kernel, mod)
     mod.klp_alive = True
@@ -261,12 +258,10 @@ def check_targets(kernel: State, mod: Module) -> None:
     """Proposal hard-dependencies: without its targets a livepatch is not loaded. Errors: Refused(-ENOENT)."""
     for name in klp_target_names(mod.file):
         if kernel.find_module(name) is None:
-            kernel.log(messages.TARGET_ABSENT(module=mod.name, target=name, err=ENOENT))
-            raise Refused(ENOENT)
+            raise kernel.refuse(messages.TARGET_ABSENT(module=mod.name, target=name, err=ENOENT), ENOENT)
 
 
 def refuse_unpatched(kernel: State, mod: Module) -> None:
     """Proposal refuse-unpatched: a module that comes too late to be patched does not come. Errors: Refused(-EPERM)."""
     for patch, _ in objects_of(kernel, mod):
-        kernel.log(messages.TOO_LATE(module=mod.name, patch=patch.name, err=EPERM))
-        raise Refused(EPERM)
+        raise kernel.refuse(messages.TOO_LATE(module=mod.name, patch=patch.name, err=EPERM), EPERM)

@@ -57,8 +57,7 @@ def run_callback(kernel: State, patch: KlpPatch, obj: KlpObject, kind: str) -> i
     Code does not run here, so a parameter named pre_patch_ret is taken to be what pre_patch returns, as in the
     kernel's own test modules.
     """
-    function = kernel.callbacks.get((patch.name, obj.label, kind))
-    if function is not None:
+    if function := kernel.callbacks.get((patch.name, obj.label, kind)):
         return function(kernel) or 0
     # parse_args() has seen that it is a number
     return int(kernel.parameter(patch.name, "pre_patch_ret")) if kind == "pre_patch" else 0
@@ -68,8 +67,7 @@ def klp_pre_patch_callback(kernel: State, patch: KlpPatch, obj: KlpObject) -> No
     error = run_callback(kernel, patch, obj, "pre_patch")
     obj.pre_patch_succeeded = error == 0
     if error:
-        kernel.log(messages.PRE_PATCH_FAILED(object=obj.label))
-        raise Refused(error)
+        raise kernel.refuse(messages.PRE_PATCH_FAILED(object=obj.label), error)
 
 
 def klp_post_unpatch_callback(kernel: State, patch: KlpPatch, obj: KlpObject) -> None:
