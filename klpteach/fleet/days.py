@@ -57,9 +57,11 @@ def calendar(fleet: Fleet) -> Year:
         parts = [_draw(rng, chance, fleet.days, start, end) for chance, start, end in ranges]
         events[kind] = _by_day(np.concatenate(parts), fleet)
         if kind.what == "start":
-            lengths = [customer.visit_days for customer in fleet.customers]
-            ends_of = [_ends(rng, part, length) for part, length in zip(parts, lengths, strict=True)]
-            events[Kind("stop", kind.module)] = _by_day(np.concatenate(ends_of), fleet)
+            # A visit ends after a day or more, after visit_days on average.
+            each = zip(parts, fleet.customers, strict=True)
+            lengths = [rng.geometric(1 / customer.visit_days, len(part)) for part, customer in each]
+            visits, length = np.concatenate(parts), np.concatenate(lengths)
+            events[Kind("stop", kind.module)] = _by_day(visits + np.outer(length, (1, 0)), fleet)
     return Year(events, _editions(fleet, starts, ends), np.repeat(np.arange(len(ends)), ends - starts))
 
 
@@ -99,11 +101,6 @@ def _draw(rng: np.random.Generator, chance: float, days: int, start: int, end: i
         hits, last = np.concatenate((hits, more)), int(more[-1])
     hits = hits[hits < cells]
     return np.stack((hits // width, hits % width + start), axis=1)
-
-
-def _ends(rng: np.random.Generator, visits: Array, length: float) -> Array:
-    """When the visits end: after a day or more, `length` days on average."""
-    return visits + np.stack((rng.geometric(1 / length, len(visits)), np.zeros(len(visits), np.int64)), axis=1)
 
 
 def _by_day(pairs: Array, fleet: Fleet) -> tuple[Array, Array]:

@@ -39,8 +39,8 @@ def fingerprint(kernel: Kernel) -> Hashable:
     """
     if kernel.wrecked:
         return "hangs"
-    modules = sorted((_module(mod) for mod in kernel.modules), key=repr)
-    patches = tuple(_patch(patch) for patch in kernel.klp.patches)
+    modules = sorted(map(_module, kernel.modules), key=repr)
+    patches = tuple(map(_patch, kernel.klp.patches))
     on_disk = kernel.split.installed if kernel.split else ()
     parts = [tuple((label, part.filename) for label, part in one.parts.items()) for one in on_disk]
     installed = tuple((one.name, one.enabled, own) for one, own in zip(on_disk, parts, strict=True))

@@ -45,10 +45,9 @@ def compare_steps(ours: Step, theirs: Step, exact_pointers: bool = False) -> Ite
         elif _before_the_wreck(ours) != _before_the_wreck(theirs):
             yield "dmesg up to the oops", _before_the_wreck(ours), _before_the_wreck(theirs)
         return
-    if ours.errno != theirs.errno:
-        yield "errno", ours.errno, theirs.errno
-    if ours.exit != theirs.exit:
-        yield "exit", ours.exit, theirs.exit
+    for key in ("errno", "exit"):
+        if getattr(ours, key) != getattr(theirs, key):
+            yield key, getattr(ours, key), getattr(theirs, key)
     if None not in (ours.exit, theirs.exit) and ours.out is not None and ours.out != theirs.out:
         yield "out", ours.out, theirs.out
     yield from _compare_dmesg(ours, theirs, exact_pointers)

@@ -193,10 +193,8 @@ class Kernel(State):
                 return self.poke(site, value)
             case ("fill", count, "") if re.fullmatch("[0-9]{1,4}", count):
                 return self.fill(int(count))
-        raise ScenarioError(
-            f"unknown command {line!r}; there are insmod FILE.ko, rmmod NAME, modprobe NAME, "
-            "echo 0 > /sys/kernel/livepatch/NAME/enabled, cat PATH, poke MODULE:SECTION+0xOFF HEX, fill N."
-        )
+        there_are = "insmod FILE.ko, rmmod NAME, modprobe NAME, echo 0 > /sys/kernel/livepatch/NAME/enabled, cat PATH"
+        raise ScenarioError(f"unknown command {line!r}; there are {there_are}, poke MODULE:SECTION+0xOFF HEX, fill N.")
 
     # -- steps --------------------------------------------------------------------------------------------------------
 

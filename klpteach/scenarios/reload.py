@@ -73,10 +73,9 @@ def survives(livepatch: ModuleFile, targets: dict[str, ModuleFile] | None = None
     targets: module name -> file, where it is at hand. Errors: KlpteachError for a file that is no livepatch.
     """
     if not livepatch.is_livepatch or not livepatch.klp:
-        raise KlpteachError(
-            f"{livepatch.filename} is not a livepatch: its modinfo does not say livepatch, or it has no struct klp_patch. "
-            "Try: give it as the target of a livepatch."
-        )
+        why = "its modinfo does not say livepatch, or it has no struct klp_patch"
+        hint = "Try: give it as the target of a livepatch."
+        raise KlpteachError(f"{livepatch.filename} is not a livepatch: {why}. {hint}")
     names, files = klp_target_names(livepatch), targets or {}
     return [_reload(livepatch, name, files.get(name), release) for name in names for release in RELEASES]
 

@@ -10,24 +10,9 @@ from ..errno import EBUSY, EINVAL, ENOENT, EPERM, Refused
 from ..klp_structs import PATCHED, UNPATCHED, KlpFunc, KlpObject, KlpPatch
 from ..module import COMING, TRUE, Module
 from ..state import State
-from .patch import (
-    klp_patch_object,
-    klp_post_unpatch_callback,
-    klp_pre_patch_callback,
-    klp_unpatch_object,
-    klp_unpin,
-    run_callback,
-)  # fmt: skip
+from . import transition
+from .patch import klp_patch_object, klp_post_unpatch_callback, klp_pre_patch_callback, klp_unpatch_object, run_callback
 from .relocs import klp_clear_object_relocs, klp_init_object_loaded
-from .transition import (
-    klp_complete_transition,
-    klp_force_transition,
-    klp_free_patch,
-    klp_init_transition,
-    klp_reverse_transition,
-    klp_start_transition,
-    klp_try_complete_transition,
-)  # fmt: skip
 
 
 def klp_enable_patch(kernel: State, pmod: Module) -> None:
@@ -48,7 +33,7 @@ def klp_enable_patch(kernel: State, pmod: Module) -> None:
         klp_init_patch(kernel, patch)
         __klp_enable_patch(kernel, patch)
     except Refused:
-        klp_free_patch(kernel, patch)
+        transition.klp_free_patch(kernel, patch)
         raise
 
 
@@ -100,7 +85,7 @@ def __klp_enable_patch(kernel: State, patch: KlpPatch) -> None:
     if klp.transition:
         raise Refused(EBUSY)
     kernel.log(messages.ENABLING(patch=patch.name))
-    klp_init_transition(kernel, patch, PATCHED)
+    transition.klp_init_transition(kernel, patch, PATCHED)
     try:
         for obj in patch.objects:
             if obj.loaded:
@@ -114,24 +99,24 @@ def __klp_enable_patch(kernel: State, patch: KlpPatch) -> None:
         kernel.log(messages.ENABLE_FAILED(patch=patch.name))
         kernel.log(messages.CANCELING(patch=patch.name))
         klp.target = UNPATCHED
-        klp_complete_transition(kernel)
+        transition.klp_complete_transition(kernel)
         raise
-    klp_start_transition(kernel)
+    transition.klp_start_transition(kernel)
     patch.enabled = True
-    klp_try_complete_transition(kernel)
+    transition.klp_try_complete_transition(kernel)
 
 
 def klp_disable_patch(kernel: State, patch: KlpPatch) -> None:
     """`echo 0 > enabled`. Errors: Refused(-EBUSY) while another transition runs."""
     if kernel.klp.transition:
         raise Refused(EBUSY)
-    klp_init_transition(kernel, patch, UNPATCHED)
+    transition.klp_init_transition(kernel, patch, UNPATCHED)
     for obj in patch.objects:
         if obj.patched:
             run_callback(kernel, patch, obj, "pre_unpatch")
-    klp_start_transition(kernel)
+    transition.klp_start_transition(kernel)
     patch.enabled = False
-    klp_try_complete_transition(kernel)
+    transition.klp_try_complete_transition(kernel)
 
 
 def enabled_store(kernel: State, name: str, value: bool) -> None:
@@ -142,7 +127,7 @@ def enabled_store(kernel: State, name: str, value: bool) -> None:
     if patch.enabled == value:
         raise Refused(EINVAL)
     if patch is kernel.klp.transition:
-        klp_reverse_transition(kernel)
+        transition.klp_reverse_transition(kernel)
     elif not value:
         klp_disable_patch(kernel, patch)
     else:
@@ -156,7 +141,7 @@ def force_store(kernel: State, name: str) -> None:
         raise Refused(ENOENT)
     if patch is not kernel.klp.transition:
         raise Refused(EINVAL)
-    klp_force_transition(kernel)
+    transition.klp_force_transition(kernel)
 
 
 # -- a target comes and goes ----------------------------------------------------------------------------------------------
@@ -240,7 +225,7 @@ def klp_cleanup_module_patches_limited(kernel: State, mod: Module, limit: KlpPat
         # module is away the bytes point into freed memory. Nobody follows them: with the redirection gone, nobody runs the
         # new functions.
         klp_clear_object_relocs(kernel, patch, obj)
-        klp_unpin(obj)
+        obj.unpin()
         obj.mod = None
         for func in obj.funcs:
             func.old_func = 0

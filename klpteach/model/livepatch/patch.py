@@ -44,13 +44,6 @@ def klp_unpatch_object(kernel: State, obj: KlpObject, nops_only: bool = False) -
         obj.patched = False
 
 
-def klp_unpin(obj: KlpObject) -> None:
-    """Proposal deny-removal: give the reference back."""
-    if obj.pinned and obj.mod is not None:
-        obj.mod.references -= 1
-    obj.pinned = False
-
-
 def run_callback(kernel: State, patch: KlpPatch, obj: KlpObject, kind: str) -> int:
     """A livepatch's callback, if the story declared one. Its errno matters for pre_patch only.
 
