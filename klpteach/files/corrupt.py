@@ -141,7 +141,8 @@ CORRUPTIONS: dict[str, tuple[Any, ...]] = {
                               _drop_flag, SHF_RELA_LIVEPATCH),
     "section-not-alloc": ("SHF_ALLOC missing: not kept in memory, the kernel oopses", _drop_flag, SHF_ALLOC),
     "function-missing": ("patches a function that its object does not have", _rename_function, "demo_missing"),
-    "function-ambiguous": ("patches a function of which there are two, no position given", _rename_function, "demo_dup"),
+    "function-ambiguous": ("patches a function of which there are two, no position given",
+                           _rename_function, "demo_dup"),
     "undefined-symbol": ("needs a kernel symbol that nobody exports", _rename_undefined),
     "not-marked": ("modinfo does not say livepatch", _unmark),
 }  # fmt: skip

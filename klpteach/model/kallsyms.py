@@ -38,11 +38,9 @@ def kept_symbols(file: ModuleFile, arch: Arch) -> frozenset[int]:
 def exported_names(file: ModuleFile) -> dict[str, bool]:
     """Exported name -> whether for GPL modules only, from the __ksymtab entries."""
     labels = zip(file.symbol_names, file.symtab["shndx"].tolist(), strict=True)
-    return {
-        name.removeprefix("__ksymtab_"): file.section_names[section] == "__ksymtab_gpl"
-        for name, section in labels
-        if name.startswith("__ksymtab_") and 0 < section < len(file.shdrs)
-    }
+    entries = [(name.removeprefix("__ksymtab_"), section) for name, section in labels if name.startswith("__ksymtab_")]
+    names = file.section_names
+    return {name: names[section] == "__ksymtab_gpl" for name, section in entries if 0 < section < len(names)}
 
 
 @lru_cache(maxsize=64)

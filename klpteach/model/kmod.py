@@ -111,12 +111,11 @@ def rmmod_objection(kernel: State, name: str) -> str | None:
 
 def lsmod(kernel: State) -> str:
     """The table of lsmod, newest module first."""
-    lines = ["Module                  Size  Used by"]
+    lines = ["Module                  Size  Used by\n"]
     for mod in reversed(kernel.modules):
-        users = ",".join(holder.name for holder in reversed(mod.holders))
-        used_by = f"{mod.refcount} {users}" if users else f"{mod.refcount}"
-        lines.append(f"{mod.name:<19} {mod.image.layout.core_size:>8}  {used_by}")
-    return "\n".join(lines) + "\n"
+        used_by = f"{mod.refcount} {','.join(holder.name for holder in reversed(mod.holders))}".rstrip()
+        lines.append(f"{mod.name:<19} {mod.image.layout.core_size:>8}  {used_by}\n")
+    return "".join(lines)
 
 
 def modinfo(file: ModuleFile, path: str) -> str:

@@ -90,10 +90,8 @@ def core_symbols(file: ModuleFile, arch: Arch) -> tuple[int, ...]:
     """
     if file.is_livepatch:
         return tuple(range(len(file.symtab)))
-    kept = [
-        name == ".data..percpu" or (bool(flags & SHF_ALLOC) and not is_init(file, arch, index))
-        for index, (name, flags) in enumerate(zip(file.section_names, section_flags(file), strict=True))
-    ]
-    kept[SHN_UNDEF] = False
+    flags = section_flags(file)
+    kept = {index for index, name in enumerate(file.section_names)
+            if name == ".data..percpu" or (flags[index] & SHF_ALLOC and not is_init(file, arch, index))}  # fmt: skip
     symbols = enumerate(zip(file.symbol_names, file.symtab["shndx"].tolist(), strict=True))
-    return (0, *(i for i, (name, section) in symbols if i and name and section < len(kept) and kept[section]))
+    return (0, *(i for i, (name, section) in symbols if i and name and section in kept and section != SHN_UNDEF))

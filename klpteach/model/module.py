@@ -115,10 +115,9 @@ class Module:
 
         Source: kernel/trace/ftrace.c, save_ftrace_mod_rec() and ftrace_free_mem().
         """
-        sections = range(len(self.file.shdrs))
-        freed = [is_init(self.file, self.image.arch, section) for section in sections]
-        calls = [address for section, address in self.ftrace_locations if section in sections and freed[section]]
-        return [self._function_at(address) for address in calls]
+        file, arch = self.file, self.image.arch
+        freed = {section for section in range(len(file.shdrs)) if is_init(file, arch, section)}
+        return [self._function_at(address) for section, address in self.ftrace_locations if section in freed]
 
     def _function_at(self, address: int) -> KallsymsRow:
         best = KallsymsRow(0, "T", "?")

@@ -33,17 +33,11 @@ def site_bytes(kernel: State, mod: Module, file: ModuleFile) -> dict[str, bytes]
 
 
 def proc_modules_row(mod: Module) -> dict[str, Any]:
-    loading = mod.state == COMING  # a load holds a reference until it is done
-    used_by = [holder.name for holder in reversed(mod.holders)]
-    return {
-        "name": mod.name,
-        "size": mod.image.layout.loading_size if loading else mod.image.layout.core_size,
-        "refcount": mod.refcount + loading,
-        "used_by": [*used_by, "[permanent]"] if mod.permanent else used_by,
-        "state": mod.state,
-        "base": mod.base,
-        "taint": f"{mod.taint}+" if loading else mod.taint,
-    }
+    loading, layout = mod.state == COMING, mod.image.layout  # a load holds a reference until it is done
+    size, taint = (layout.loading_size, f"{mod.taint}+") if loading else (layout.core_size, mod.taint)
+    used_by = [holder.name for holder in reversed(mod.holders)] + (["[permanent]"] if mod.permanent else [])
+    return {"name": mod.name, "size": size, "refcount": mod.refcount + loading, "used_by": used_by,
+            "state": mod.state, "base": mod.base, "taint": taint}  # fmt: skip
 
 
 def sysfs(kernel: State, patch: KlpPatch) -> dict[str, Any]:

@@ -128,9 +128,8 @@ class State:
 
     def init_errno_of(self, file: ModuleFile) -> int:
         """What the module's own init() returns: the story says so, or the machine lacks the hardware."""
-        if file.name in self.machine.without_hardware:
-            return ENODEV
-        return self.init_errno.get(file.filename, 0)
+        absent = file.name in self.machine.without_hardware
+        return ENODEV if absent else self.init_errno.get(file.filename, 0)
 
     def free_regions(self, regions: Iterable[Region]) -> None:
         for region in regions:

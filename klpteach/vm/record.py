@@ -25,7 +25,7 @@ from ..model.kallsyms import exported_names
 from ..model.layout import layout_sections
 from ..model.policy import RELEASES
 from ..model.recording import Recording
-from ..model.step import Step, hexa
+from ..model.step import Command, Step, hexa
 from ..scenarios.scenario import Scenario
 from ..scenarios.simulate import commands_for, get
 from .host import HostError
@@ -34,7 +34,6 @@ from .kernels import RECORDED
 from .qemu import Guest, GuestError, GuestKernel, Watch, boot
 
 Files = Mapping[str, ModuleFile]
-LOADS = ("insmod", "modprobe")
 _KMSG = re.compile(r"(\d+),\d+,\d+,[^;]*;(.*)")
 _NOISE = re.compile(r"clocksource|hrtimer|tsc:|random: crng")
 _DEBIAN = re.compile(r"#\d.* Debian (\d+\.\d+\.\d+)")  # before the # stands the compiler's version
@@ -54,20 +53,15 @@ def record(scenario: Scenario, release: str, variant: str = "stock", arch: str =
 
 def files_of(commands: Iterable[str], folder: Path) -> list[ModuleFile]:
     """The module files that a story loads, and those whose sites are looked at. Errors: ModuleFormatError."""
-    words = [line.lstrip("~").split() for line in commands]
-    names = [loaded_file(w) for w in words if w[0] in LOADS]
-    names += ["poke_demo.ko" for w in words if w[0] == "poke"]
+    did = [Command.parse(line) for line in commands]
+    names = [command.file for command in did if command.loads]
+    names += ["poke_demo.ko" for command in did if command.verb == "poke"]
     files = {name: open_ko(folder, name) for name in dict.fromkeys(names)}
     for file in list(files.values()):
         plain = f"{file.name}.ko"
         if (folder / plain).exists():
             files.setdefault(plain, open_ko(folder, plain))
     return list(files.values())
-
-
-def loaded_file(words: Sequence[str]) -> str:
-    """The file that insmod FILE.ko or modprobe NAME loads."""
-    return words[1] if words[0] == "insmod" else f"{words[1]}.ko"
 
 
 # -- what the agent shall look at -----------------------------------------------------------------------------------------
@@ -260,8 +254,7 @@ def is_placement(level: int, text: str) -> bool:
 
 def _placement(raw: Mapping[str, Any], kernel: GuestKernel, files: Files) -> dict[str, dict[str, int]] | None:
     """Module -> region -> address for the load that this command has tried, whether or not it was refused."""
-    words = raw["command"].split()
-    file = files.get(loaded_file(words)) if words[0] in LOADS else None
+    file = files.get(Command.parse(raw["command"]).file)
     found = [SECTION_LINE.match(text) for level, text in records(raw["kmsg"]) if is_placement(level, text)]
     addresses = {match[2]: int(match[1], 16) for match in found if match}
     if file is None or not addresses:
@@ -295,7 +288,7 @@ def outcome(recording: Recording) -> str:
         return "OOPS"
     if any("stub_for_addr" in line for step in recording for line in step.lines):
         return "STUBS"
-    loads = [step for step in recording if step.command.startswith(LOADS) and step.errno is not None]
+    loads = [step for step in recording if step.did.verb in ("insmod", "modprobe") and step.errno is not None]
     return "REFUSED" if loads and loads[-1].refused else "LOADS"
 
 

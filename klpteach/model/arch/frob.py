@@ -67,19 +67,17 @@ class LoaderCopy(ModuleFile):
         return on_disk[heapsort(ascending, self._double_pop)]
 
     def section_bytes(self, index: int) -> bytes:
-        if self.extents[index][0] == SHT_RELA:
-            return self.rela_in_order(index).tobytes()
-        return super().section_bytes(index)
+        is_rela = self.extents[index][0] == SHT_RELA
+        return self.rela_in_order(index).tobytes() if is_rela else super().section_bytes(index)
 
     def _dedotify(self) -> None:
         """Undefined .name means name; .TOC. is not undefined, its value is set later."""
-        self.symtab = self._on_disk.symtab.copy()
-        names = self._on_disk.symbol_names
-        for index in np.flatnonzero(self.symtab["shndx"] == SHN_UNDEF).tolist()[1:]:
-            if names[index].startswith("."):
-                self.symtab["name"][index] += 1
-                if names[index] == ".TOC.":
-                    self.symtab["shndx"][index] = SHN_ABS
+        self.symtab, names = self._on_disk.symtab.copy(), self._on_disk.symbol_names
+        undefined = np.flatnonzero(self.symtab["shndx"] == SHN_UNDEF).tolist()[1:]
+        for index in [index for index in undefined if names[index].startswith(".")]:
+            self.symtab["name"][index] += 1
+            if names[index] == ".TOC.":
+                self.symtab["shndx"][index] = SHN_ABS
 
 
 @lru_cache(maxsize=64)
@@ -100,12 +98,7 @@ def get_stubs_size(file: ModuleFile, terminator: int = 1) -> int:
 
 
 def count_relocs(rela: Array) -> int:
-    """Distinct (symbol, addend) of the calls of a sorted section; the kernel compares with the last one, which begins as 0, 0.
-
-    >>> from klpteach.files.elf_h import RELA
-    >>> count_relocs(np.array([(0, 10, 7, 0), (8, 10, 7, 0), (4, 10, 5, 0), (2, 38, 5, 0)], RELA))
-    2
-    """
+    """Distinct (symbol, addend) of the calls of a sorted section; compared with the last one, which begins as 0, 0."""
     calls = rela[rela["type"] == REL24]
     if not len(calls):
         return 0
@@ -127,9 +120,6 @@ def heapsort(keys: Sequence[Any], double_pop: bool) -> list[int]:
     """Indices of `keys` in the order in which sort() leaves them, ascending by key.
 
     double_pop: the variant of later kernels (6.12; not 6.1), which takes two elements at a time from the heap.
-
-    >>> heapsort([3, 1, 2], double_pop=False), heapsort([7, 7, 7], double_pop=False), heapsort([7, 7, 7], double_pop=True)
-    ([1, 2, 0], [1, 2, 0], [2, 1, 0])
     """
     heap = list(range(len(keys)))
     n, a, shift = len(heap), len(heap) // 2, 0

@@ -83,10 +83,8 @@ class Ppc64le(Arch):
         magic = np.ndarray((count,), "<u4", memory, 28, (STUB_SIZE,))
         past = np.flatnonzero(magic[slots:] == MAGIC)
         last = slots + (int(past[-1]) + 1 if len(past) else 0)
-        rows = [
-            {"index": i, "funcdata": f"{address:#x}", "symbol": label(address) if address else None}
-            for i, address in enumerate(funcdata[:last].tolist())
-        ]
+        found = enumerate(funcdata[:last].tolist())
+        rows = [{"index": i, "funcdata": f"{at:#x}", "symbol": label(at) if at else None} for i, at in found]
         used = int(np.count_nonzero(funcdata[:slots]))
         return {"num_stubs": slots, "used": used, "past_end_used": len(past), "entries": rows}
 

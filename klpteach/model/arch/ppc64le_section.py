@@ -55,11 +55,7 @@ def stub_table(image: Image) -> StubTable:
 
 
 def signed(value: int) -> int:
-    """A 64-bit number as %li prints it.
-
-    >>> signed(0xffffffffffffffff)
-    -1
-    """
+    """A 64-bit number as %li prints it."""
     return value - (1 << 64) if value >> 63 else value
 
 
