@@ -48,23 +48,22 @@ def stand_in(livepatch: ModuleFile, target: str) -> ModuleFile:
     >>> stand_in(ModuleFile.open(sample("livepatch_nfsd_demo.ko")), "nfsd_demo").name
     'nfsd_demo'
     """
+    symbols = (parse_symbol(site.symbol) for site in sites(livepatch))
+    asked = [(symbol.name, symbol.sympos) for symbol in symbols if symbol and symbol.object == target]
+    objects = [obj for obj in livepatch.klp.objects if obj.name == target] if livepatch.klp else []
+    asked += [(func.old_name, func.old_sympos) for obj in objects for func in obj.funcs]
     wanted: dict[str, int] = {}
-    for site in sites(livepatch):
-        symbol = parse_symbol(site.symbol)
-        if symbol and symbol.object == target:
-            wanted[symbol.name] = max(wanted.get(symbol.name, 1), symbol.sympos)
-    for obj in livepatch.klp.objects if livepatch.klp else ():
-        for func in obj.funcs if obj.name == target else ():
-            wanted[func.old_name] = max(wanted.get(func.old_name, 1), func.old_sympos)
+    for name, position in asked:
+        wanted[name] = max(wanted.get(name, 1), position)
     names = [name for name, count in wanted.items() for _ in range(count)]
-    symbols = [("__stand_in_text", ".text", 0), *((name, ".text", 32 * n) for n, name in enumerate(names))]
+    rows = [("__stand_in_text", ".text", 0), *((name, ".text", 32 * n) for n, name in enumerate(names))]
     pointer = POINTER_TYPE[livepatch.machine]
     calls = [("__mcount_loc", 8 * n, pointer, "__stand_in_text", 32 * n) for n in range(len(names))]
     room = max(len(names), 1)
     sections: dict[str, bytes | int] = {".text": bytes(32 * room), "__mcount_loc": bytes(8 * room)}
     if livepatch.machine == EM_PPC64:
         sections[".stubs"] = 0  # the loader makes it as long as it needs
-    return ModuleFile(tiny_module(target, sections, symbols, calls, machine=livepatch.machine), f"{target}.ko")
+    return ModuleFile(tiny_module(target, sections, rows, calls, machine=livepatch.machine), f"{target}.ko")
 
 
 def survives(livepatch: ModuleFile, targets: dict[str, ModuleFile] | None = None) -> list[Outcome]:
@@ -73,10 +72,9 @@ def survives(livepatch: ModuleFile, targets: dict[str, ModuleFile] | None = None
     targets: module name -> file, where it is at hand. Errors: KlpteachError for a file that is no livepatch.
     """
     if not livepatch.is_livepatch or not livepatch.klp:
-        raise KlpteachError(
-            f"{livepatch.filename} is not a livepatch: its modinfo does not say livepatch, or it has no struct klp_patch. "
-            "Try: give it as the target of a livepatch."
-        )
+        why = "its modinfo does not say livepatch, or it has no struct klp_patch"
+        hint = "Try: give it as the target of a livepatch."
+        raise KlpteachError(f"{livepatch.filename} is not a livepatch: {why}. {hint}")
     names, files = klp_target_names(livepatch), targets or {}
     return [_reload(livepatch, name, files.get(name), release) for name in names for release in RELEASES]
 
