@@ -13,15 +13,13 @@ skip() { echo "SKIPPED, nothing was run on Debian 13: $*"; exit 0; }
 command -v unshare >/dev/null || skip "unshare is missing. Try: apt-get install util-linux"
 
 # What the host's apt is told about proxies and mirrors holds in there, too.
-apt_settings=$(mktemp)
-trap 'rm -f "$apt_settings"' EXIT
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+apt_settings=$scratch/apt.conf
 apt-config dump 2>/dev/null | grep -iE '^Acquire::(https?|Retries|Check)' >"$apt_settings" || true
 mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Label: Debian' 2>/dev/null | head -1 || true)
 
 if [ ! -x "$root/usr/bin/python3" ]; then
-    part=$root.part
-    rm -rf "$part" && mkdir -p "$(dirname "$root")"
-    echo "making Debian 13 in $root (a minute) …"
     if command -v mmdebstrap >/dev/null; then
         make_root=(mmdebstrap --quiet --variant=minbase "--include=$packages" "--aptopt=$apt_settings")
     elif command -v debootstrap >/dev/null; then
@@ -29,7 +27,10 @@ if [ ! -x "$root/usr/bin/python3" ]; then
     else
         skip "no mmdebstrap and no debootstrap. Try: apt-get install mmdebstrap"
     fi
-    "${make_root[@]}" trixie "$part" "${mirror:-http://deb.debian.org/debian}" >"$root.log" 2>&1 ||
+    echo "making Debian 13 in $root (a minute) …"
+    part=$root.part
+    rm -rf "$part" && mkdir -p "$(dirname "$root")"
+    "${make_root[@]}" trixie "$part" ${mirror:+"$mirror"} >"$root.log" 2>&1 ||
         skip "$(basename "${make_root[0]}") failed: $(tail -1 "$root.log")"
     mv "$part" "$root"
 fi
@@ -47,7 +48,8 @@ folders=$(grep -oE "(file://)?/[^' ,]+" <<<"$settings" | sed -E 's,^file://(.*)/
 
 clone=$root/root/klpteach
 rm -rf "$clone"
-git clone -q --no-hardlinks "$repository" "$clone"
+printf '[safe]\n\tdirectory = *\n' >"$scratch/gitconfig"  # the repository may be another user's than root's
+GIT_CONFIG_GLOBAL=$scratch/gitconfig git clone -q --no-hardlinks "$repository" "$clone"
 
 # The mounts are this process's own and end with it.
 export root folders

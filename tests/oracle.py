@@ -27,7 +27,7 @@ from elftools.elf.sections import SymbolTableSection
 
 from klpteach.files.elf_h import RELA, SHDR, SYM
 from klpteach.vm.build import locked
-from klpteach.vm.host import cache_dir, need, need_room
+from klpteach.vm.host import HostError, cache_dir, need, need_room
 from klpteach.vm.host import run as run_in_host
 
 KO = Path(__file__).resolve().parents[1] / "data" / "ko"
@@ -319,7 +319,10 @@ def kernel_source() -> Path:
         if not folder.exists():
             part = Path(scratch) / "part"
             part.mkdir()
-            run_in_host("apt-get", "-qq", "-o", "APT::Sandbox::User=root", "download", name, cwd=part, timeout=300)
+            try:
+                run_in_host("apt-get", "-qq", "-o", "APT::Sandbox::User=root", "download", name, cwd=part, timeout=300)
+            except HostError as error:
+                raise HostError(f"apt gives no linux-source-6.1, which is Debian 12's ({error})") from None
             run_in_host("sh", "-c", unpack, "sh", *(f"*/{pattern}" for pattern in PARTS), cwd=part, timeout=300)
             next(part.glob("*.deb")).unlink()
             part.rename(folder)

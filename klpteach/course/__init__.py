@@ -7,17 +7,14 @@ notebook is a new folder, and its name in NOTEBOOKS of notebooks.py. Its questio
 
     TITLE = "loading on x86_64"
 
-    QUESTIONS = questions(
-        '''
-        other-base
-        nfsd_demo is loaded at another base. Which bytes of the livepatch change?
-        - all: All of them
-          You may have thought … (the misconception)
-        - sites: Those at its sites => only the bytes at the sites change
-          Code is the file's; …
-        ''',
-        {"other-base": which_bytes_change},          # computed by the model: simulate(...), or from a Recording
-    )
+    QUESTIONS = questions('''
+    other-base
+    nfsd_demo is loaded at another base. Which bytes of the livepatch change?
+    - all: All of them
+      You may have thought … (the misconception)
+    - sites: Those at its sites => only the bytes at the sites change
+      Code is the file's; …
+    ''', {"other-base": which_bytes_change})           # computed by the model: simulate(...), or from a Recording
 
     def _sum(rng):                                   # the same seed gives the same numbers
         S, P = 0xFFFFFFFFC0200000 + rng.randrange(0, 0x8000, 16), 0xFFFFFFFFC0300000 + rng.randrange(0x1000)
@@ -38,7 +35,7 @@ text, paragraphs are parted by an empty line, and lines that begin with four bla
 compared by checks.same() (a number may come as 0x text, bytes as hex text, a list as a tuple). For anything else give
 `judge`, a function of the answer that returns None for right, a sentence for wrong, or a Reply; checks.function_on(cases)
 tries a reader's function; for an order, checks.shuffled(rng, items) puts letters to them and checks.in_order(letters) is the
-judge. A first wrong answer gets hints[0], later ones hints[-1] and where the worked answer is; nothing raises. Import pandas
-inside functions, never at the top. `pytest tests/course` asks every question, solves every exercise with its own answer, and
-tries wrong ones.
+judge. A first wrong answer gets hints[0], later ones hints[-1] and where the worked answer is; nothing raises. No
+pandas at the top of questions.py; a file of tables may have it there, since it is read when a cell first uses it.
+`pytest tests/course` asks every question, solves every exercise with its own answer, and tries wrong ones.
 """

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -79,7 +78,10 @@ def check(name: str, answer: Any = ..., seed: int = 1) -> Reply:
     book.keep(known)
     if reply.mark == "✓":
         return reply
-    return _with_hint(reply, problem.hints, len(attempt.wrong), _call("worked", name, found, seed))
+    tries, hints = len(attempt.wrong), problem.hints
+    hint = hints[min(tries, len(hints)) - 1] if hints else ""
+    more = f"`{_call('worked', name, found, seed)}` shows the way." if tries > 1 else ""
+    return Reply(reply.mark, reply.headline, " ".join(filter(None, (reply.text, hint, more))))
 
 
 def worked(name: str, seed: int = 1) -> Sheet:
@@ -109,11 +111,7 @@ def progress(text: str | None = None, *, forget: bool = False) -> Sheet:
 
 
 def check_fix(proposal: Any = ..., release: str = "6.1") -> Reply:
-    """Exercise: name a proposal that makes the reload work, or a list of them. The model tries it.
-
-    >>> check_fix("clear-checked").mark, check_fix("deny-removal").mark
-    ('✓', '✗')
-    """
+    """Exercise: name a proposal that makes the reload work, or a list of them. The model tries it."""
     if proposal is ... or release == "6.1":
         return check("fix", proposal)
     on_release = replace(find_exercise("fix").problem(), judge=lambda answer: judge_fix(answer, release))
@@ -121,11 +119,7 @@ def check_fix(proposal: Any = ..., release: str = "6.1") -> Reply:
 
 
 def check_seed(seed: Any = ..., matters: bool | None = None, release: str = "6.1") -> Reply:
-    """Exercise: find a seed of the busy machine where the reload lands at the same base, and say whether that matters.
-
-    >>> check_seed(...).mark
-    '?'
-    """
+    """Exercise: find a seed with which the busy machine's reload lands at the same base, and say whether it matters."""
     if not isinstance(seed, int):
         turn = "Try numbers for seed until the module comes back to its old place, then say matters=True or False."
         return Reply("?", "Your turn.", turn)
@@ -140,9 +134,3 @@ def _title(found: Exercise, seed: int) -> str:
 def _call(verb: str, name: str, found: Exercise, seed: int, answer: str = "") -> str:
     arguments = [f'"{name}"', answer, f"seed={seed}" if found.seeded else ""]
     return f"kt.{verb}({', '.join(filter(None, arguments))})"
-
-
-def _with_hint(reply: Reply, hints: Sequence[str], tries: int, worked_call: str) -> Reply:
-    hint = hints[min(tries, len(hints)) - 1] if hints else ""
-    more = f"`{worked_call}` shows the way." if tries > 1 else ""
-    return Reply(reply.mark, reply.headline, " ".join(part for part in (reply.text, hint, more) if part))

@@ -32,20 +32,12 @@ class DSForm(NamedTuple):
 
     @property
     def word(self) -> int:
-        """The fields put together again.
-
-        >>> f"{DSForm(58, 2, 1, 6, 0).word:08x}"
-        'e8410018'
-        """
+        """The fields put together again."""
         return self.opcode << 26 | self.RT << 21 | self.RA << 16 | (self.DS & 0x3FFF) << 2 | self.XO
 
     @property
     def text(self) -> str:
-        """The instruction as objdump writes it; "" where opcode and XO are none of MNEMONICS.
-
-        >>> DSForm.of(0xe8410018).text
-        'ld r2,24(r1)'
-        """
+        """The instruction as objdump writes it; "" where opcode and XO are none of MNEMONICS."""
         name = MNEMONICS.get((self.opcode, self.XO))
         return f"{name} r{self.RT},{4 * self.DS}(r{self.RA})" if name else ""
 

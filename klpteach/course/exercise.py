@@ -38,10 +38,9 @@ class Problem:
         """What the model says to an answer, without hints. A reader's mistake comes back as words, never as an error."""
         try:
             verdict = self.judge(answer) if self.judge else self._compared(answer)
-        except KlpteachError as error:
-            return Reply("?", "This cannot be checked.", str(error))
         except Exception as error:
-            return Reply("?", "This cannot be checked.", f"{type(error).__name__}: {error}")
+            says = str(error) if isinstance(error, KlpteachError) else f"{type(error).__name__}: {error}"
+            return Reply("?", "This cannot be checked.", says)
         if isinstance(verdict, Reply):
             return verdict
         return Reply("✓", "Right.", self.because) if verdict is None else Reply("✗", "Not yet.", verdict)

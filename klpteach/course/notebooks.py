@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from difflib import get_close_matches
 from importlib import import_module
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from ..errors import KlpteachError
 from .exercise import Exercise
 from .question import Question
 
 NOTEBOOKS = ("nb00", "nb01", "nb02", "nb03", "nb04", "nb05", "nb06", "nb07", "nb08", "nb09")
+Asked = TypeVar("Asked", Question, Exercise)
 
 
 class Notebook(NamedTuple):
@@ -36,12 +37,7 @@ def notebooks() -> Iterator[Notebook]:
 
 def find_question(name: str) -> Question:
     """A question by its name. Errors: KlpteachError with the nearest names."""
-    known: list[str] = []
-    for notebook in notebooks():
-        if name in notebook.questions:
-            return notebook.questions[name]
-        known += notebook.questions
-    raise _unknown("question", name, known)
+    return _find("question", name, lambda notebook: notebook.questions)
 
 
 def find_exercise(name: str) -> Exercise:
@@ -51,14 +47,14 @@ def find_exercise(name: str) -> Exercise:
     Traceback (most recent call last):
     klpteach.errors.KlpteachError: no exercise 'fixx'; do you mean fix?
     """
+    return _find("exercise", name, lambda notebook: notebook.exercises)
+
+
+def _find(kind: str, name: str, offered: Callable[[Notebook], Mapping[str, Asked]]) -> Asked:
     known: list[str] = []
-    for notebook in notebooks():
-        if name in notebook.exercises:
-            return notebook.exercises[name]
-        known += notebook.exercises
-    raise _unknown("exercise", name, known)
-
-
-def _unknown(kind: str, name: str, known: list[str]) -> KlpteachError:
+    for there in map(offered, notebooks()):
+        if name in there:
+            return there[name]
+        known += there
     near = get_close_matches(str(name), known, 3) or known
-    return KlpteachError(f"no {kind} {name!r}; do you mean {' or '.join(near)}?")
+    raise KlpteachError(f"no {kind} {name!r}; do you mean {' or '.join(near)}?")

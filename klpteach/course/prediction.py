@@ -57,11 +57,10 @@ class Prediction(Shown):
 
     def to_html(self) -> str:
         """The question, its options, and a fold with the reply to each."""
-        options = "".join(f"<li>{inline(label)}</li>" for label in self.question.options.values())
-        replies = "".join(
-            f"<p><em>{inline(label)}:</em></p>{self.question.reply(key).to_html()}"
-            for key, label in self.question.options.items()
-        )
+        labels = {key: inline(label) for key, label in self.question.options.items()}
+        options = "".join(f"<li>{label}</li>" for label in labels.values())
+        said = {key: self.question.reply(key).to_html() for key in labels}
+        replies = "".join(f"<p><em>{label}:</em></p>{said[key]}" for key, label in labels.items())
         return (
             f"<p><strong>Predict.</strong> {inline(self.question.ask)}</p><ul>{options}</ul>"
             f"<details><summary>Chosen? Then open this.</summary>{replies}</details>"

@@ -99,10 +99,8 @@ def keep(progress: Progress) -> None:
         os.replace(draft, path)
     except OSError as error:
         _kept.merge(progress)
-        _tell_once(
-            f"Your answers are kept until this kernel stops: {path} cannot be written ({error.strerror}). "
-            "kt.progress() shows them as a text to copy out."
-        )
+        why = f"{path} cannot be written ({error.strerror}). kt.progress() shows them as a text to copy out."
+        _tell_once(f"Your answers are kept until this kernel stops: {why}")
 
 
 def forget() -> None:
@@ -113,11 +111,7 @@ def forget() -> None:
 
 
 def to_text(progress: Progress) -> str:
-    """Progress as one short line of letters that survives copying, with a checksum.
-
-    >>> from_text(to_text(Progress({"reload": ["loads"]}))).predictions
-    {'reload': ['loads']}
-    """
+    """Progress as one short line of letters that survives copying, with a checksum."""
     packed = zlib.compress(json.dumps(progress.to_json(), separators=(",", ":")).encode(), 9)
     body = base64.urlsafe_b64encode(packed).decode().rstrip("=")
     return f"{_PREFIX}.{body}.{_checksum(body)}"

@@ -39,10 +39,9 @@ def worked_sheet(headline: str, problem: Problem) -> Sheet:
     """The way to the answer, step by step."""
     answer = problem.shown or shown(problem.answer)
     items = "".join(f"<li>{inline(step)}</li>" for step in problem.steps)
-    lines = [f"{number}. {step}" for number, step in enumerate(problem.steps, 1)]
     block = f"<pre>{escape(answer)}</pre>" if "\n" in answer else f" <code>{escape(answer)}</code>"
-    html, text = f"<ol>{items}</ol><div>Answer:{block}</div>", "\n".join([*lines, f"Answer: {answer}"])
-    return Sheet(headline, html, text, COLOURS["✓"])
+    text = "\n".join([*(f"{n}. {step}" for n, step in enumerate(problem.steps, 1)), f"Answer: {answer}"])
+    return Sheet(headline, f"<ol>{items}</ol><div>Answer:{block}</div>", text, COLOURS["✓"])
 
 
 class Row(NamedTuple):
@@ -69,13 +68,12 @@ def progress_rows(notebooks: Iterable[Notebook], progress: Progress) -> Iterator
 
 def progress_sheet(notebooks: Iterable[Notebook], progress: Progress) -> Sheet:
     """The table of what is answered, and the text to copy out."""
-    rows, text = list(progress_rows(notebooks, progress)), to_text(progress)
-    heads = ("notebook", "predicted", "right at first", "exercises solved")
-    cells = [
+    rows = [
         (f"{r.notebook} {r.title}", f"{r.predicted} of {r.questions}", str(r.right), f"{r.solved} of {r.exercises}")
-        for r in rows
+        for r in progress_rows(notebooks, progress)
     ]
-    table = Table(heads, cells, css=LEFT)
+    table = Table(("notebook", "predicted", "right at first", "exercises solved"), rows, css=LEFT)
+    text = to_text(progress)
     how = 'To go on elsewhere, copy this line; there, run `kt.progress("…")` with the line in the quotes.'
     line = f'<pre style="white-space:pre-wrap;word-break:break-all">{text}</pre>'
     html = f"{table.to_html()}<p>{inline(how)}</p>{line}"

@@ -15,21 +15,9 @@ from elftools.construct import ConstructError
 from elftools.elf.structs import ELFStructs
 
 from ..errors import ModuleFormatError
+from . import elf_h
 from .compressed import MAX_BYTES, unpack
-from .elf_h import (
-    ARCH_OF_MACHINE,
-    ET_REL,
-    RELA,
-    SHDR,
-    SHF_ALLOC,
-    SHF_RELA_LIVEPATCH,
-    SHT_NOBITS,
-    SHT_NULL,
-    SHT_RELA,
-    SHT_SYMTAB,
-    SYM,
-    machine_name,
-)
+from .elf_h import ARCH_OF_MACHINE, ET_REL, RELA, SHDR, SHF_ALLOC, SHT_NOBITS, SHT_NULL, SHT_RELA, SHT_SYMTAB, SYM
 from .relocation_types import type_names, type_widths
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -79,9 +67,7 @@ class ElfFile:
     @cached_property
     def modinfo_pairs(self) -> list[tuple[str, str]]:
         index = self.section_index(".modinfo")
-        if index is None:
-            return []
-        entries = self.section_bytes(index).split(b"\0")
+        entries = self.section_bytes(index).split(b"\0") if index is not None else []
         pairs = (entry.decode("utf-8", "replace").partition("=") for entry in entries if entry)
         return [(key, value) for key, _, value in pairs]
 
@@ -134,36 +120,30 @@ class ElfFile:
 
     def bad(self, what: str, kernel: str = "", hint: str = "") -> ModuleFormatError:
         """The error for what is wrong with this file; kernel: the line that the kernel would print."""
-        says = "The kernel would not check this."
-        if kernel:
-            says = f'The kernel would say "{kernel}" and refuse with ENOEXEC.'
-        return ModuleFormatError(f"{self.filename}: {what}. {says} {hint}".rstrip())
+        says = f'say "{kernel}" and refuse with ENOEXEC' if kernel else "not check this"
+        return ModuleFormatError(f"{self.filename}: {what}. The kernel would {says}. {hint}".rstrip())
 
     def _check_header(self) -> None:
         data = self.data
         if len(data) < 64:
-            raise self.bad(
-                f"{len(data)} bytes long, an ELF header alone has 64", f"Invalid ELF header len {len(data)}", CUT_OFF
-            )
+            what = f"{len(data)} bytes long, an ELF header alone has 64"
+            raise self.bad(what, f"Invalid ELF header len {len(data)}", CUT_OFF)
         if data[:4] != b"\x7fELF":
-            raise self.bad(
-                "not an ELF file", "Invalid ELF header magic: != \\x7fELF", "A module ends in .ko, .ko.xz or .ko.gz."
-            )
+            hint = "A module ends in .ko, .ko.xz or .ko.gz."
+            raise self.bad("not an ELF file", "Invalid ELF header magic: != \\x7fELF", hint)
         if data[4:6] != b"\x02\x01":
             order: Literal["little", "big"] = "big" if data[5] == 2 else "little"
-            made_for = f": made for {machine_name(int.from_bytes(data[18:20], order))}" if data[5] in (1, 2) else ""
+            made_for = (
+                f": made for {elf_h.machine_name(int.from_bytes(data[18:20], order))}" if data[5] in (1, 2) else ""
+            )
             raise self.bad(f"not a 64-bit little-endian ELF file{made_for}", hint=READS)
         kind, self.machine = (int.from_bytes(data[at : at + 2], "little") for at in (16, 18))
         if kind != ET_REL:
-            raise self.bad(
-                f"ELF type {kind}, a module is relocatable (ET_REL, 1)",
-                f"Invalid ELF header type: {kind} != 1",
-                "Is it a program or a shared library?",
-            )
+            what, hint = f"ELF type {kind}, a module is relocatable (ET_REL, 1)", "Is it a program or a shared library?"
+            raise self.bad(what, f"Invalid ELF header type: {kind} != 1", hint)
         if self.machine not in ARCH_OF_MACHINE:
-            raise self.bad(
-                f"made for {machine_name(self.machine)}", f"Invalid architecture in ELF header: {self.machine}", READS
-            )
+            what = f"made for {elf_h.machine_name(self.machine)}"
+            raise self.bad(what, f"Invalid architecture in ELF header: {self.machine}", READS)
         try:
             header = _structs(self.machine).Elf_Ehdr.parse(data[:64])
         except ConstructError as error:
@@ -205,9 +185,8 @@ class ElfFile:
             says = f"Invalid ELF sh_link!=SHN_UNDEF({link}) or (sh_link({link}) >= hdr->e_shnum({self._shnum})"
             raise self.bad(f"section {index} (symbol table) names section {link} as its strings", says)
         if start + size > length:
-            what = (
-                f"section {index} ({_string(self._shstrtab, name)}) ends at {start + size:#x}, the file at {length:#x}"
-            )
+            called = _string(self._shstrtab, name)
+            what = f"section {index} ({called}) ends at {start + size:#x}, the file at {length:#x}"
             raise self.bad(what, f"Invalid ELF section in module (section {index} type {kind})", CUT_OFF)
         if flags & SHF_ALLOC and name >= len(self._shstrtab):
             says = f"Invalid ELF section name in module (section {index} type {kind})"
@@ -217,15 +196,12 @@ class ElfFile:
         tables = [i for i in range(1, self._shnum) if self.shdrs["type"][i] == SHT_SYMTAB]
         name = self.modinfo.get("name", "(missing .modinfo section or name field)")
         if not tables:
-            raise self.bad(
-                "no symbol table", f"{name}: module has no symbols (stripped?)", "Strip debug sections only: strip -g."
-            )
+            says, hint = f"{name}: module has no symbols (stripped?)", "Strip debug sections only: strip -g."
+            raise self.bad("no symbol table", says, hint)
         if self.section_index(".gnu.linkonce.this_module") is None:
-            raise self.bad(
-                "no .gnu.linkonce.this_module section, so no struct module",
-                f"{name}: No module found in object",
-                "Is it an object file before modpost linked it (.ko, not .o)?",
-            )
+            what = "no .gnu.linkonce.this_module section, so no struct module"
+            hint = "Is it an object file before modpost linked it (.ko, not .o)?"
+            raise self.bad(what, f"{name}: No module found in object", hint)
         self.symtab_index = tables[0]
         shdr = self.shdrs[self.symtab_index]
         self.strtab_index = int(shdr["link"])
@@ -265,7 +241,7 @@ class ElfFile:
         entries, target = self.rela(index), int(shdr["info"])
         if len(entries) and int(entries["sym"].max()) >= len(self.symtab):
             raise self.bad(f"{where} refers to symbol {entries['sym'].max()} of {len(self.symtab)}")
-        if target >= self._shnum and shdr["flags"] & SHF_RELA_LIVEPATCH:
+        if target >= self._shnum and shdr["flags"] & elf_h.SHF_RELA_LIVEPATCH:
             raise self.bad(f"{where} is for section {target} of {self._shnum}")
         if not len(entries) or target >= self._shnum:
             return

@@ -93,9 +93,8 @@ fits_signed16, fits_signed26, fits_signed32 = fits_signed(16), fits_signed(26), 
 HOWTO_X86_64 = {
     0: Howto("R_X86_64_NONE", 0),
     1: Howto("R_X86_64_64", 8),
-    2: Howto(
-        "R_X86_64_PC32", 4, "S + A - P"
-    ),  # no overflow test: compiled out up to 6.2, gone since bbb93362a445 (6.3)
+    # no overflow test: compiled out up to 6.2, gone since bbb93362a445 (6.3)
+    2: Howto("R_X86_64_PC32", 4, "S + A - P"),
     4: Howto("R_X86_64_PLT32", 4, "S + A - P"),  # a module is linked without a PLT, so this is PC32
     10: Howto("R_X86_64_32", 4, fits=fits_unsigned32),
     11: Howto("R_X86_64_32S", 4, fits=fits_signed32),

@@ -24,24 +24,16 @@ def sections(file: ElfFile) -> pd.DataFrame:
     import pandas as pd
 
     shdrs = file.shdrs
-    return pd.DataFrame(
-        {
-            "name": file.section_names,
-            "type": [_SECTION_TYPES.get(t, hex(t)) for t in shdrs["type"].tolist()],
-            "flags": ["".join(letter for bit, letter in _FLAGS if flags & bit) for flags in shdrs["flags"].tolist()],
-            "size": shdrs["size"],
-            "align": shdrs["addralign"],
-            "offset": shdrs["offset"],
-            "link": shdrs["link"],
-            "info": shdrs["info"],
-        }
-    )
+    kinds = [_SECTION_TYPES.get(kind, hex(kind)) for kind in shdrs["type"].tolist()]
+    flags = ["".join(letter for bit, letter in _FLAGS if word & bit) for word in shdrs["flags"].tolist()]
+    numbers = {
+        "align" if key == "addralign" else key: shdrs[key] for key in ("size", "addralign", "offset", "link", "info")
+    }
+    return pd.DataFrame({"name": file.section_names, "type": kinds, "flags": flags, **numbers})
 
 
 def _section_label(file: ElfFile, number: int) -> str:
-    if number in _SPECIAL:
-        return _SPECIAL[number]
-    return file.section_names[number] if number < len(file.shdrs) else hex(number)
+    return _SPECIAL.get(number) or (file.section_names[number] if number < len(file.shdrs) else hex(number))
 
 
 def _unique(labels: list[str]) -> list[str]:
@@ -61,18 +53,15 @@ def symbols(file: ElfFile) -> pd.DataFrame:
     info = file.symtab["info"]
     numbers, codes = np.unique(file.symtab["shndx"], return_inverse=True)
     labels = _unique([_section_label(file, n) for n in numbers.tolist()])
-    return pd.DataFrame(
-        {
-            "name": np.array(file.symbol_names, dtype=object),
-            "section": pd.Categorical.from_codes(codes.reshape(-1), labels),
-            "value": file.symtab["value"],
-            "size": file.symtab["size"],
-            "bind": pd.Categorical.from_codes(np.minimum(info >> 4, 3), ["LOCAL", "GLOBAL", "WEAK", "other"]),
-            "type": pd.Categorical.from_codes(
-                np.minimum(info & 15, 5), ["NOTYPE", "OBJECT", "FUNC", "SECTION", "FILE", "other"]
-            ),
-        }
-    )
+    kinds = ["NOTYPE", "OBJECT", "FUNC", "SECTION", "FILE", "other"]
+    return pd.DataFrame({
+        "name": np.array(file.symbol_names, dtype=object),
+        "section": pd.Categorical.from_codes(codes.reshape(-1), labels),
+        "value": file.symtab["value"],
+        "size": file.symtab["size"],
+        "bind": pd.Categorical.from_codes(np.minimum(info >> 4, 3), ["LOCAL", "GLOBAL", "WEAK", "other"]),
+        "type": pd.Categorical.from_codes(np.minimum(info & 15, 5), kinds),
+    })  # fmt: skip
 
 
 def relocations(file: ElfFile) -> pd.DataFrame:
@@ -85,20 +74,16 @@ def relocations(file: ElfFile) -> pd.DataFrame:
     names = [file.section_names[i] for i in file.rela_sections]
     infos = [int(file.shdrs["info"][i]) for i in file.rela_sections]
     targets = [file.section_names[i] if i < len(file.shdrs) else str(i) for i in infos]
-    kinds, kind_codes = np.unique(rela["type"], return_inverse=True)
-    return pd.DataFrame(
-        {
-            "section": pd.Categorical.from_codes(codes, _unique(names)),
-            "target": pd.Categorical.from_codes(codes, _unique(targets)),
-            "offset": rela["offset"],
-            "type": pd.Categorical.from_codes(
-                kind_codes.reshape(-1), _unique([file.type_name(k) for k in kinds.tolist()])
-            ),
-            "symbol": np.array(file.symbol_names, dtype=object)[rela["sym"]],
-            "symbol_index": rela["sym"],
-            "addend": rela["addend"],
-        }
-    )
+    numbers, kinds = np.unique(rela["type"], return_inverse=True)
+    return pd.DataFrame({
+        "section": pd.Categorical.from_codes(codes, _unique(names)),
+        "target": pd.Categorical.from_codes(codes, _unique(targets)),
+        "offset": rela["offset"],
+        "type": pd.Categorical.from_codes(kinds.reshape(-1), _unique([file.type_name(n) for n in numbers.tolist()])),
+        "symbol": np.array(file.symbol_names, dtype=object)[rela["sym"]],
+        "symbol_index": rela["sym"],
+        "addend": rela["addend"],
+    })  # fmt: skip
 
 
 def livepatch_sites(file: ElfFile) -> pd.DataFrame:
@@ -108,15 +93,6 @@ def livepatch_sites(file: ElfFile) -> pd.DataFrame:
     rows = []
     for site in klp.sites(file):
         symbol = klp.parse_symbol(site.symbol)
-        rows.append(
-            {
-                "object": site.object,
-                "site": site.key,
-                "type": file.type_name(site.type),
-                "bytes": site.width,
-                "symbol": symbol.name if symbol else site.symbol,
-                "sympos": symbol.sympos if symbol else None,
-                "addend": site.addend,
-            }
-        )
+        name, position = (symbol.name, symbol.sympos) if symbol else (site.symbol, None)
+        rows.append((site.object, site.key, file.type_name(site.type), site.width, name, position, site.addend))
     return pd.DataFrame(rows, columns=["object", "site", "type", "bytes", "symbol", "sympos", "addend"])

@@ -12,22 +12,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from ..errors import ModuleFormatError
-from .elf_h import (
-    EM_PPC64,
-    EM_X86_64,
-    SHF_ALLOC,
-    SHF_EXECINSTR,
-    SHF_INFO_LINK,
-    SHF_RELA_LIVEPATCH,
-    SHF_WRITE,
-    SHN_LIVEPATCH,
-    SHN_UNDEF,
-    SHT_NOBITS,
-    SHT_PROGBITS,
-    SHT_RELA,
-    SHT_STRTAB,
-    SHT_SYMTAB,
-)
+from . import elf_h
+from .elf_h import EM_PPC64, EM_X86_64, SHF_ALLOC, SHF_RELA_LIVEPATCH, SHN_LIVEPATCH, SHN_UNDEF, SHT_RELA
 
 STB_GLOBAL_NOTYPE = 1 << 4
 EHDR, SHDR, SYM, RELA = "HHIQQQIHHHHHH", "IIQQQQIIQQ", "IBBHQQ", "QQq"  # Elf64_*, the header without e_ident
@@ -39,7 +25,7 @@ class Section:
     """One section: the fields of Elf64_Shdr without "sh_", and its body. nobits is the size where there is no body."""
 
     name: str
-    type: int = SHT_PROGBITS
+    type: int = elf_h.SHT_PROGBITS
     flags: int = 0
     addr: int = 0
     link: int = 0
@@ -98,7 +84,7 @@ class ElfImage:
 
     @property
     def symtab(self) -> Section:
-        return next(section for section in self.sections if section.type == SHT_SYMTAB)
+        return next(section for section in self.sections if section.type == elf_h.SHT_SYMTAB)
 
     @classmethod
     def parse(cls, data: bytes) -> ElfImage:
@@ -117,13 +103,13 @@ class ElfImage:
         bodies = [_body(data, number, *header[1:6]) for number, header in enumerate(headers)]
         sections = [
             Section(_string(bodies[shstrndx], name), kind, shflags, addr, link, info, align, entsize, body,
-                    size if kind == SHT_NOBITS else 0)
+                    size if kind == elf_h.SHT_NOBITS else 0)
             for (name, kind, shflags, addr, _, size, link, info, align, entsize), body in zip(headers, bodies, strict=True)
         ]  # fmt: skip
-        symtabs = [section for section in sections if section.type == SHT_SYMTAB]
+        symtabs = [section for section in sections if section.type == elf_h.SHT_SYMTAB]
         if len(symtabs) != 1 or symtabs[0].link >= shnum or len(symtabs[0].body) % 24:
             raise ModuleFormatError("a module has exactly one symbol table, with a string table")
-        if {sections[shstrndx].type, sections[symtabs[0].link].type} != {SHT_STRTAB}:
+        if {sections[shstrndx].type, sections[symtabs[0].link].type} != {elf_h.SHT_STRTAB}:
             raise ModuleFormatError("the section that should hold the names is not a string table")
         strings = bodies[symtabs[0].link]
         entries = struct.iter_unpack(order + SYM, symtabs[0].body)
@@ -132,8 +118,8 @@ class ElfImage:
             if section.addralign > 1 << 16:  # the largest page of any architecture here
                 raise ModuleFormatError(f"{section.name} wants to be aligned to {section.addralign:#x} bytes")
             if section.type == SHT_RELA and (section.info >= shnum or len(section.body) % 24):
-                what = "is not a relocation section: no target section, or half an entry"
-                raise ModuleFormatError(f"{section.name} {what}")
+                why = "no target section, or half an entry"
+                raise ModuleFormatError(f"{section.name} is not a relocation section: {why}")
         return cls(data[:16], machine, flags, shstrndx, sections, symbols)
 
     def to_bytes(self) -> bytes:
@@ -171,7 +157,7 @@ class ElfImage:
 
 
 def _body(data: bytes, number: int, kind: int, _flags: int, _addr: int, offset: int, size: int) -> bytearray:
-    if kind in (0, SHT_NOBITS):
+    if kind in (0, elf_h.SHT_NOBITS):
         return bytearray()
     if offset + size > len(data):
         what = f"section {number} (type {kind}) ends at {offset + size:#x}, the file at {len(data):#x}"
@@ -203,18 +189,10 @@ def klp_convert(data: bytes) -> bytes:
     Strip debug sections before: afterwards binutils no longer know what to do with the symbols.
     Raises ModuleFormatError for a malformed symbol name, or a relocation of a section that is not loaded.
     Source: Documentation/livepatch/module-elf-format.rst; the name scheme is that of the klp-convert proposal.
-
-    >>> raw = tiny_module("livepatch", {".text": bytes(8)}, [(".klp.sym.rela.nfsd.nfsd.e_show,0", None, 0)],
-    ...                   [(".text", 1, 4, ".klp.sym.rela.nfsd.nfsd.e_show,0", -4)])
-    >>> image = ElfImage.parse(klp_convert(raw))
-    >>> image.sections[-1].name, image.symbols[-1].name, hex(image.symbols[-1].shndx)
-    ('.klp.rela.nfsd..text', '.klp.sym.nfsd.e_show,0', '0xff20')
     """
     image = ElfImage.parse(data)
     lp_objects: dict[int, str] = {}
-    for index, symbol in enumerate(image.symbols):
-        if not symbol.name.startswith(".klp.sym.rela."):
-            continue
+    for index, symbol in [(i, s) for i, s in enumerate(image.symbols) if s.name.startswith(".klp.sym.rela.")]:
         match = RAW_SYMBOL.fullmatch(symbol.name)
         if match is None or symbol.shndx != SHN_UNDEF:
             what = "an undefined .klp.sym.rela.LPOBJ.SYMOBJ.NAME,POS was expected, see klp_demo.h"
@@ -235,23 +213,20 @@ def _move_relocations(image: ElfImage, section: Section, lp_objects: Mapping[int
         groups.setdefault(lp_objects.get(entry.symbol), []).append(entry)
     image.set_relocations(section, groups.pop(None))
     if groups and not target.flags & SHF_ALLOC:
-        what = "is not loaded and cannot be relocated later. Try strip --strip-debug first."
-        raise ModuleFormatError(f"{target.name} {what}")
+        hint = "Try strip --strip-debug first."
+        raise ModuleFormatError(f"{target.name} is not loaded and cannot be relocated later. {hint}")
+    flags = SHF_ALLOC | elf_h.SHF_INFO_LINK | SHF_RELA_LIVEPATCH
     for lp_object, entries in groups.items():
-        flags = SHF_ALLOC | SHF_INFO_LINK | SHF_RELA_LIVEPATCH
         new = Section(f".klp.rela.{lp_object}.{target.name}", SHT_RELA, flags, 0, section.link, section.info, 8, 24)
         image.set_relocations(new, entries)
         image.sections.append(new)
 
 
 def tiny_module(
-    name: str,
-    sections: Mapping[str, bytes | int],
-    symbols: Iterable[tuple[str, str | None, int]] = (),
-    relocations: Iterable[tuple[str, int, int, str, int]] = (),
-    modinfo: Mapping[str, str] | None = None,
+    name: str, sections: Mapping[str, bytes | int], symbols: Iterable[tuple[str, str | None, int]] = (),
+    relocations: Iterable[tuple[str, int, int, str, int]] = (), modinfo: Mapping[str, str] | None = None,
     machine: int = EM_X86_64,
-) -> bytes:
+) -> bytes:  # fmt: skip
     """A minimal module file, little endian, for exercises and tests.
 
     sections: name -> bytes, or a size for NOBITS; flags follow from the name (.text* code, .data* and .bss* writable).
@@ -284,26 +259,23 @@ def tiny_module(
             image.symbols.append(_tiny_symbol(label, numbers[where] if where else None, value))
         indexes = {row.name: index for index, row in enumerate(image.symbols)}
         for target, entries in by_target.items():
-            section = Section(".rela" + target, SHT_RELA, SHF_INFO_LINK, 0, symtab, numbers[target], 8, 24)
+            section = Section(".rela" + target, SHT_RELA, elf_h.SHF_INFO_LINK, 0, symtab, numbers[target], 8, 24)
             rows = [Rela(at, indexes[label], kind, addend) for at, kind, label, addend in entries]
             image.set_relocations(section, rows)
             image.sections.append(section)
     except KeyError as missing:
         raise ModuleFormatError(f"the tiny module has no section or symbol {missing}") from None
-    image.sections += [
-        Section(".symtab", SHT_SYMTAB, link=symtab + 1, info=1, addralign=8, entsize=24),
-        Section(".strtab", SHT_STRTAB),
-        Section(".shstrtab", SHT_STRTAB),
-    ]
+    names = [Section(name, elf_h.SHT_STRTAB) for name in (".strtab", ".shstrtab")]
+    image.sections += [Section(".symtab", elf_h.SHT_SYMTAB, link=symtab + 1, info=1, addralign=8, entsize=24), *names]
     return image.to_bytes()
 
 
 def _tiny_section(name: str, body: bytes | int) -> Section:
-    flags = SHF_ALLOC | (SHF_EXECINSTR if name.startswith((".text", ".init.text", ".exit.text")) else 0)
-    flags |= SHF_WRITE if name.startswith((".data", ".bss", ".gnu.linkonce")) else 0
+    flags = SHF_ALLOC | (elf_h.SHF_EXECINSTR if name.startswith((".text", ".init.text", ".exit.text")) else 0)
+    flags |= elf_h.SHF_WRITE if name.startswith((".data", ".bss", ".gnu.linkonce")) else 0
     if isinstance(body, int):
-        return Section(name, SHT_NOBITS, flags, addralign=16, nobits=body)
-    return Section(name, SHT_PROGBITS, flags, addralign=16, body=bytearray(body))
+        return Section(name, elf_h.SHT_NOBITS, flags, addralign=16, nobits=body)
+    return Section(name, elf_h.SHT_PROGBITS, flags, addralign=16, body=bytearray(body))
 
 
 def _tiny_symbol(name: str, shndx: int | None, value: int) -> Symbol:

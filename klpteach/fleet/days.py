@@ -52,15 +52,16 @@ def calendar(fleet: Fleet) -> Year:
     events = {}
     for number, kind in enumerate(kind for kind in kinds(fleet) if kind.what != "stop"):
         rng = np.random.default_rng((fleet.seed, number))
-        parts = [
-            _draw(rng, _rate(fleet, customer, kind) / MONTH, fleet.days, int(start), int(end))
-            for customer, start, end in zip(fleet.customers, starts, ends, strict=True)
-        ]
+        chances = [_rate(fleet, customer, kind) / MONTH for customer in fleet.customers]
+        ranges = zip(chances, starts.tolist(), ends.tolist(), strict=True)
+        parts = [_draw(rng, chance, fleet.days, start, end) for chance, start, end in ranges]
         events[kind] = _by_day(np.concatenate(parts), fleet)
         if kind.what == "start":
-            lengths = [customer.visit_days for customer in fleet.customers]
-            ends_of = [_ends(rng, part, length) for part, length in zip(parts, lengths, strict=True)]
-            events[Kind("stop", kind.module)] = _by_day(np.concatenate(ends_of), fleet)
+            # A visit ends after a day or more, after visit_days on average.
+            each = zip(parts, fleet.customers, strict=True)
+            lengths = [rng.geometric(1 / customer.visit_days, len(part)) for part, customer in each]
+            visits, length = np.concatenate(parts), np.concatenate(lengths)
+            events[Kind("stop", kind.module)] = _by_day(visits + np.outer(length, (1, 0)), fleet)
     return Year(events, _editions(fleet, starts, ends), np.repeat(np.arange(len(ends)), ends - starts))
 
 
@@ -93,19 +94,13 @@ def _draw(rng: np.random.Generator, chance: float, days: int, start: int, end: i
     cells, width = days * (end - start), end - start
     if chance <= 0 or not cells:
         return np.zeros((0, 2), np.int64)
-    hits = np.zeros(0, np.int64)
-    last = -1
+    hits, last = np.zeros(0, np.int64), -1
     while last < cells:
         steps = rng.geometric(min(chance, 1.0), size=int(cells * chance * 1.05) + 50)
         more = last + np.cumsum(steps)
         hits, last = np.concatenate((hits, more)), int(more[-1])
     hits = hits[hits < cells]
     return np.stack((hits // width, hits % width + start), axis=1)
-
-
-def _ends(rng: np.random.Generator, visits: Array, length: float) -> Array:
-    """When the visits end: after a day or more, `length` days on average."""
-    return visits + np.stack((rng.geometric(1 / length, len(visits)), np.zeros(len(visits), np.int64)), axis=1)
 
 
 def _by_day(pairs: Array, fleet: Fleet) -> tuple[Array, Array]:

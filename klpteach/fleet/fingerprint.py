@@ -39,12 +39,11 @@ def fingerprint(kernel: Kernel) -> Hashable:
     """
     if kernel.wrecked:
         return "hangs"
-    modules = sorted((_module(mod) for mod in kernel.modules), key=repr)
-    patches = tuple(_patch(patch) for patch in kernel.klp.patches)
-    installed = tuple(
-        (one.name, one.enabled, tuple((label, part.filename) for label, part in one.parts.items()))
-        for one in (kernel.split.installed if kernel.split else ())
-    )
+    modules = sorted(map(_module, kernel.modules), key=repr)
+    patches = tuple(map(_patch, kernel.klp.patches))
+    on_disk = kernel.split.installed if kernel.split else ()
+    parts = [tuple((label, part.filename) for label, part in one.parts.items()) for one in on_disk]
+    installed = tuple((one.name, one.enabled, own) for one, own in zip(on_disk, parts, strict=True))
     where = _addresses(kernel) if kernel.arch.has_stubs else ()
     return (tuple(modules), patches, kernel.klp.transition is not None, installed, where)
 
@@ -60,7 +59,6 @@ def written(mod: Module) -> tuple[str, ...]:
 
 
 def _written(mod: Module) -> Iterator[Site]:
-    """The livepatch sites whose bytes are not the file's."""
     for section, found in _site_bytes(mod.file).items():
         body = mod.image.bytes_of(section).tobytes()
         for site, kept in found:
@@ -69,11 +67,8 @@ def _written(mod: Module) -> Iterator[Site]:
 
 
 def _patch(patch: KlpPatch) -> Hashable:
-    return (patch.name, *_switches(patch), tuple(_object(obj) for obj in patch.objects))
-
-
-def _object(obj: KlpObject) -> Hashable:
-    return (*_switches(obj), obj.loaded, tuple(_switches(func) for func in obj.funcs))
+    objects = ((*_switches(obj), obj.loaded, *map(_switches, obj.funcs)) for obj in patch.objects)
+    return (patch.name, *_switches(patch), *objects)
 
 
 def _switches(struct: KlpPatch | KlpObject | KlpFunc) -> tuple[Hashable, ...]:
@@ -111,12 +106,12 @@ def condition(kernel: Kernel, cast: Cast) -> Condition:
     enabled = [patch for patch in kernel.klp.patches if patch.enabled]
     in_force = [(patch, obj.name) for patch in enabled for obj in patch.objects if obj.patched]
     known = livepatches(kernel)
+    stale = _mask(cast, (name for mod in kernel.modules for name in written_for(mod)))
     return Condition(
         loaded=live,
         patched=live & _mask(cast, (name for _, name in in_force if name)),
         pinned=_mask(cast, (mod.name for mod in here if mod.refcount)),
-        stale=_mask(cast, (name for mod in kernel.modules for name in written_for(mod)))
-        & ~_mask(cast, (mod.name for mod in here)),
+        stale=stale & ~_mask(cast, (mod.name for mod in here)),
         edition=next((number for number, name in enumerate(cast.editions) if known.get(name)), -1),
         damaged=any("+" in patch.mod.file.filename for patch, _ in in_force),
     )

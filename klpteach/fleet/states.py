@@ -56,10 +56,9 @@ class StateTable:
 
     def follow(self, state: int, event: Event) -> Edge:
         """Where the event leads: from memory, or by asking the model."""
-        key = (state, event)
-        if key not in self.edges:
-            self.edges[key] = self._explore(state, event)
-        return self.edges[key]
+        if (state, event) not in self.edges:
+            self.edges[state, event] = self._explore(state, event)
+        return self.edges[state, event]
 
     def _explore(self, state: int, event: Event) -> Edge:
         if self.conditions[state].hangs:

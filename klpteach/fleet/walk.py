@@ -9,6 +9,7 @@ import numpy as np
 
 from .days import Kind, Year, kinds
 from .events import Effects, Event
+from .fingerprint import Condition
 from .fleet import Fleet, Mix, Tally
 from .states import StateTable
 
@@ -27,10 +28,9 @@ class Transitions:
 
     def after(self, states: Array) -> Array:
         """The next state of each machine, by its state now. Where an entry is missing, the model is asked."""
-        while len(self.next) < len(self.table.conditions):
-            self.next = np.concatenate((self.next, np.full_like(self.next, UNKNOWN)))
-            self.count = np.concatenate((self.count, np.zeros_like(self.count)))
-            self.refuses = np.concatenate((self.refuses, np.zeros_like(self.refuses)))
+        while (size := len(self.next)) < len(self.table.conditions):
+            self.next = np.pad(self.next, (0, size), constant_values=UNKNOWN)
+            self.count, self.refuses = (np.pad(array, (0, size)) for array in (self.count, self.refuses))
         after = self.next[states]
         if len(after) and after.min() == UNKNOWN:
             for state in np.unique(states[after == UNKNOWN]).tolist():
@@ -42,9 +42,9 @@ class Transitions:
 
     def effects(self) -> Array:
         """The sum of what it did: one number a field of Effects."""
-        total = np.zeros(len(Effects._fields), np.int64)
-        for state in np.flatnonzero(self.count).tolist():
-            total += self.count[state] * np.array(self.table.follow(state, self.event).effects, np.int64)
+        seen = np.flatnonzero(self.count)
+        each = [self.table.follow(state, self.event).effects for state in seen.tolist()]
+        total: Array = self.count[seen] @ np.array(each, np.int64).reshape(-1, len(Effects._fields))
         return total
 
 
@@ -52,15 +52,12 @@ class Meaning:
     """What the states mean, as arrays over them; down[state, wanted]: something that somebody needs is not there."""
 
     def __init__(self, table: StateTable) -> None:
-        loaded, wanted = self._over(table, "loaded"), np.arange(1 << len(table.cast.targets))
+        columns = [np.array(column) for column in zip(*table.conditions, strict=True)]
+        over = dict(zip(Condition._fields, columns, strict=True))
+        loaded, patched, wanted = over["loaded"], over["patched"], np.arange(1 << len(table.cast.targets))
+        self.damaged, self.hangs = over["damaged"], over["hangs"]
         self.down: Array = wanted[None, :] & ~loaded[:, None] != 0
-        self.unpatched: Array = loaded & ~self._over(table, "patched") != 0
-        self.damaged: Array = self._over(table, "damaged")
-        self.hangs: Array = self._over(table, "hangs")
-
-    @staticmethod
-    def _over(table: StateTable, name: str) -> Array:
-        return np.array([getattr(state, name) for state in table.conditions])
+        self.unpatched: Array = loaded & ~patched != 0
 
 
 class Walk:
@@ -105,8 +102,7 @@ class Walk:
             self.edition[machines] = number % 2
             self.take_edition(machines)
         for kind in self._kinds:
-            machines = self.year.on(kind, day)
-            if len(machines):
+            if len(machines := self.year.on(kind, day)):
                 self.happens(kind, machines)
         self.settle()
         self.crash(day)
@@ -217,7 +213,10 @@ class Walk:
         # would be the whole cost of a year. The arrays grow first, since the model may have found new states today.
         if not self.touched:
             return
-        machines = self._once(self.touched)
+        for group in self.touched:  # each machine once, in order: marks in an array are quicker here than sorting
+            self._marks[group] = True
+        machines = np.flatnonzero(self._marks)
+        self._marks[machines] = False
         self.touched.clear()
         size = 3 * len(self.table.conditions) << len(self.cast.targets)
         self.present, self.days_in = (np.pad(a, (0, size - len(a))) for a in (self.present, self.days_in))
@@ -226,14 +225,6 @@ class Walk:
         self.present += np.bincount(self.place[machines], minlength=size)
         if self.meaning().unpatched.any():
             self.saw_unpatched[machines] |= self.meaning().unpatched[self.state[machines]]
-
-    def _once(self, groups: list[Array]) -> Array:
-        """Each machine of the groups once, in order: marks in an array are quicker here than sorting."""
-        for group in groups:
-            self._marks[group] = True
-        machines = np.flatnonzero(self._marks)
-        self._marks[machines] = False
-        return machines
 
     def _somebody(self, which: Array) -> bool:
         """Whether any machine is in one of these states: which[state], or which[state, wanted]."""
@@ -245,19 +236,12 @@ class Walk:
         effects = sum((one.effects() for one in self.transitions.values()), np.zeros(len(Effects._fields), np.int64))
         answers = dict(zip(Effects._fields, effects.tolist(), strict=True))
         return Tally(
-            proposals=self.table.proposals,
-            machines=self.fleet.machines,
-            days=self.fleet.days,
-            **answers,
-            crashes=self.crashes + answers["oopses"],
-            repairs=self.repairs,
-            machines_refused=int(self.saw_refusal.sum()),
-            machines_unpatched=int(self.saw_unpatched.sum()),
+            self.table.proposals, self.fleet.machines, self.fleet.days, **answers, **self._machine_days(),
+            crashes=self.crashes + answers["oopses"], repairs=self.repairs,
+            machines_refused=int(self.saw_refusal.sum()), machines_unpatched=int(self.saw_unpatched.sum()),
             unpatched_at_end=int(self.meaning().unpatched[self.state].sum()),
-            **self._machine_days(),
-            states=len(self.table.conditions),
-            commands=self.table.commands,
-        )
+            states=len(self.table.conditions), commands=self.table.commands,
+        )  # fmt: skip
 
     def _machine_days(self) -> dict[str, int]:
         """The machine-days of each state, times what the state means."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any
 
 from .step import Step
@@ -63,12 +64,8 @@ def compare_steps(ours: Step, theirs: Step, exact_pointers: bool = False) -> Ite
 
 def _before_the_wreck(step: Step) -> list[str]:
     """The lines up to the first of the oops, without the address, which lies in memory that is long gone."""
-    lines = []
-    for line in step.lines:
-        lines.append(re.sub(r"[0-9a-f]{16}", "(address)", line))
-        if line.startswith("BUG:"):
-            break
-    return lines
+    end = next((number for number, line in enumerate(step.lines, 1) if line.startswith("BUG:")), None)
+    return [re.sub(r"[0-9a-f]{16}", "(address)", line) for line in step.lines[:end]]
 
 
 def _compare_dmesg(ours: Step, theirs: Step, exact_pointers: bool) -> Iterator[tuple[str, Any, Any]]:
@@ -76,13 +73,12 @@ def _compare_dmesg(ours: Step, theirs: Step, exact_pointers: bool) -> Iterator[t
         lines = _warnings_folded(step.dmesg)
         return lines if exact_pointers else [(level, _HASHED.sub("(hashed)", line)) for level, line in lines]
 
-    a, b = comparable(ours), comparable(theirs)
-    for number in range(max(len(a), len(b))):
-        left, right = (lines[number] if number < len(lines) else (None, None) for lines in (a, b))
-        if left[1] != right[1]:
-            yield f"dmesg line {number}", left[1], right[1]
-        elif None not in (left[0], right[0]) and left[0] != right[0]:
-            yield f"level of dmesg line {number}", left[0], right[0]
+    pairs = zip_longest(comparable(ours), comparable(theirs), fillvalue=(None, None))
+    for number, ((level, line), (their_level, their_line)) in enumerate(pairs):
+        if line != their_line:
+            yield f"dmesg line {number}", line, their_line
+        elif None not in (level, their_level) and level != their_level:
+            yield f"level of dmesg line {number}", level, their_level
 
 
 def _warnings_folded(dmesg: Sequence[tuple[int | None, str]]) -> list[tuple[int | None, str]]:
@@ -90,10 +86,8 @@ def _warnings_folded(dmesg: Sequence[tuple[int | None, str]]) -> list[tuple[int 
     folded: list[tuple[int | None, str]] = []
     inside = False
     for level, line in dmesg:
-        if line.startswith("------------[ cut here"):
-            inside = True
-        elif line.startswith("---[ end trace"):
-            inside = False
+        if line.startswith(("------------[ cut here", "---[ end trace")):
+            inside = line.startswith("------------")
         elif not inside:
             folded.append((level, line))
         elif found := _WARNING.match(line):
@@ -103,9 +97,8 @@ def _warnings_folded(dmesg: Sequence[tuple[int | None, str]]) -> list[tuple[int 
 
 def _in_the_copy(row: tuple[int, str, str]) -> bool:
     """A symbol of a section that is not laid out (.modinfo) points into the temporary copy of the file, anywhere in vmalloc."""
-    if row[1] != "?" or row[2].startswith(".klp.sym."):
-        return False
-    return any(start <= row[0] < end for start, end in _VMALLOC)
+    named = row[1] == "?" and not row[2].startswith(".klp.sym.")
+    return named and any(start <= row[0] < end for start, end in _VMALLOC)
 
 
 def _listed(rows: Sequence[Any], theirs: Sequence[Any]) -> Sequence[Any]:
@@ -118,9 +111,8 @@ def _listed(rows: Sequence[Any], theirs: Sequence[Any]) -> Sequence[Any]:
 
 def _not_looked_at(key: str, a: Any, b: Any) -> bool:
     """What one recorder leaves out: a label made for readers; functions; the tables that are freed after a load."""
-    if key.startswith("stubs ") and key.endswith(" symbol"):
-        return True
-    return None in (a, b) and key.endswith((" functions", " .symtab", " .strtab", "symbols vmlinux"))
+    label = key.startswith("stubs ") and key.endswith(" symbol")
+    return label or (None in (a, b) and key.endswith((" functions", " .symtab", " .strtab", "symbols vmlinux")))
 
 
 def _compare_values(key: str, a: Any, b: Any) -> Iterator[tuple[str, Any, Any]]:

@@ -13,18 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..files.elf_h import (
-    SHF_ALLOC,
-    SHF_RELA_LIVEPATCH,
-    SHF_RO_AFTER_INIT,
-    SHF_WRITE,
-    SHN_ABS,
-    SHN_COMMON,
-    SHN_LIVEPATCH,
-    SHN_UNDEF,
-    SHT_RELA,
-    STB_WEAK,
-)
+from ..files import elf_h
 from ..files.module_file import ModuleFile
 from ..files.relocation_types import Howto
 from . import messages
@@ -33,6 +22,7 @@ from .memory import page_align
 from .policy import Behaviour
 
 Array = np.ndarray[Any, np.dtype[Any]]
+Bases = Mapping[str, int]  # region -> address
 Log = Callable[[messages.Line], None]
 Label = Callable[[int], str]
 Resolve = Callable[[str], int | None]
@@ -70,9 +60,9 @@ def section_flags(file: ModuleFile) -> list[int]:
     flags: list[int] = file.shdrs["flags"].tolist()
     for index, name in enumerate(file.section_names):
         if name in NOT_KEPT:
-            flags[index] &= ~SHF_ALLOC
+            flags[index] &= ~elf_h.SHF_ALLOC
         elif name in RO_AFTER_INIT:
-            flags[index] |= SHF_RO_AFTER_INIT
+            flags[index] |= elf_h.SHF_RO_AFTER_INIT
     return flags
 
 
@@ -84,13 +74,7 @@ class Image:
     """
 
     def __init__(
-        self,
-        file: ModuleFile,
-        arch: Arch,
-        layout: Layout,
-        bases: Mapping[str, int],
-        memory: Mapping[str, Array],
-        percpu: int = 0,
+        self, file: ModuleFile, arch: Arch, layout: Layout, bases: Bases, memory: Mapping[str, Array], percpu: int = 0
     ) -> None:
         self.file, self.arch, self.layout, self.bases, self.percpu = file, arch, layout, dict(bases), percpu
         self.stub_table: Any = None  # ppc64le: arch.stubs.StubTable, made at the first use
@@ -119,8 +103,8 @@ class Image:
 
     def is_read_only(self, index: int) -> bool:
         """Whether a plain store into section `index` faults now (CONFIG_STRICT_MODULE_RWX)."""
-        flags = section_flags(self.file)[index]
-        return self.formed and (not flags & SHF_WRITE or (self.initialised and bool(flags & SHF_RO_AFTER_INIT)))
+        flags, initialised = section_flags(self.file)[index], self.initialised
+        return self.formed and (not flags & elf_h.SHF_WRITE or bool(initialised and flags & elf_h.SHF_RO_AFTER_INIT))
 
 
 @dataclass(frozen=True)
@@ -150,7 +134,7 @@ class Loading:
         """
         file, image = self.file, self.image
         section = file.symtab["shndx"]
-        inside = (section != SHN_UNDEF) & (section < len(file.shdrs))
+        inside = (section != elf_h.SHN_UNDEF) & (section < len(file.shdrs))
         addresses = np.array(image.address, "u8")
         # A section that was not laid out keeps the sh_addr that it had in the copy of the file.
         addresses = np.where(addresses == 0, file.shdrs["offset"] + np.uint64(image.arch.temporary_image), addresses)
@@ -159,20 +143,19 @@ class Loading:
         image.symbols[inside] += addresses[section[inside]]
         errors = [self._special_symbol(index, resolve) for index in np.flatnonzero(~inside).tolist()[1:]]
         if any(errors):
-            raise Refused([error for error in errors if error][-1])
+            raise Refused(next(filter(None, reversed(errors))))
 
     def _special_symbol(self, index: int, resolve: Resolve) -> int:
         file, name, section = self.file, self.file.symbol_names[index], int(self.file.symtab["shndx"][index])
-        if section in (SHN_ABS, SHN_LIVEPATCH):  # livepatch fills in its own, later
+        if section in (elf_h.SHN_ABS, elf_h.SHN_LIVEPATCH):  # livepatch fills in its own, later
             return 0
-        if section == SHN_UNDEF:
-            address = resolve(name)
-            if address is not None:
+        if section == elf_h.SHN_UNDEF:
+            if (address := resolve(name)) is not None:
                 self.image.symbols[index] = address
-            elif file.symtab["info"][index] >> 4 != STB_WEAK and name != "_GLOBAL_OFFSET_TABLE_":
+            elif file.symtab["info"][index] >> 4 != elf_h.STB_WEAK and name != "_GLOBAL_OFFSET_TABLE_":
                 return self.refuse(messages.UNKNOWN_SYMBOL, ENOENT, name=name, err=ENOENT).errno
             return 0
-        if section == SHN_COMMON:
+        if section == elf_h.SHN_COMMON:
             return 0 if name.startswith("__gnu_lto") else self.refuse(messages.COMMON).errno
         return self.refuse(messages.BAD_SECTION_INDEX, name=name, index=section, max=len(file.shdrs) - 1).errno
 
@@ -183,11 +166,11 @@ class Loading:
         """
         flags = section_flags(self.file)
         for index, (kind, target) in enumerate(self.file.shdrs[["type", "info"]].tolist()):
-            if not index or target >= len(flags) or not flags[target] & SHF_ALLOC:
+            if not index or target >= len(flags) or not flags[target] & elf_h.SHF_ALLOC:
                 continue
-            if flags[index] & SHF_RELA_LIVEPATCH:
+            if flags[index] & elf_h.SHF_RELA_LIVEPATCH:
                 write_klp(index)
-            elif kind == SHT_RELA:
+            elif kind == elf_h.SHT_RELA:
                 self.image.arch.apply_relocate_add(self, index)
 
     @property

@@ -38,11 +38,9 @@ def kept_symbols(file: ModuleFile, arch: Arch) -> frozenset[int]:
 def exported_names(file: ModuleFile) -> dict[str, bool]:
     """Exported name -> whether for GPL modules only, from the __ksymtab entries."""
     labels = zip(file.symbol_names, file.symtab["shndx"].tolist(), strict=True)
-    return {
-        name.removeprefix("__ksymtab_"): file.section_names[section] == "__ksymtab_gpl"
-        for name, section in labels
-        if name.startswith("__ksymtab_") and 0 < section < len(file.shdrs)
-    }
+    entries = [(name.removeprefix("__ksymtab_"), section) for name, section in labels if name.startswith("__ksymtab_")]
+    names = file.section_names
+    return {name: names[section] == "__ksymtab_gpl" for name, section in entries if 0 < section < len(names)}
 
 
 @lru_cache(maxsize=64)
@@ -51,13 +49,9 @@ def kallsyms_types(file: ModuleFile, arch: Arch) -> list[tuple[int, str, str]]:
 
     Source: kernel/module/kallsyms.c, elf_type() and module_get_kallsym().
     """
-    rows = []
-    for index in core_symbols(file, arch):
-        name = file.symbol_names[index]
-        if name:
-            letter = _symbol_type(file, index)
-            rows.append((index, letter if exported_names(file).get(name, True) else letter.upper(), name))
-    return rows
+    capital = {name for name, for_gpl in exported_names(file).items() if not for_gpl}
+    named = ((index, _symbol_type(file, index), file.symbol_names[index]) for index in core_symbols(file, arch))
+    return [(index, kind.upper() if name in capital else kind, name) for index, kind, name in named if name]
 
 
 def _symbol_type(file: ModuleFile, index: int) -> str:

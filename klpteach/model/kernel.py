@@ -54,22 +54,13 @@ class Kernel(State):
     """
 
     def __init__(
-        self,
-        arch: str = "x86_64",
-        release: str = "6.1",
-        proposals: Iterable[str] = (),
-        *,
-        ko: str | os.PathLike[str] | None = None,
-        title: str = "",
-        scenario: str = "interactive",
+        self, arch: str = "x86_64", release: str = "6.1", proposals: Iterable[str] = (), *,
+        ko: str | os.PathLike[str] | None = None, title: str = "", scenario: str = "interactive",
         machine: Machine = Machine(),  # noqa: B008 (frozen)
-        rules: Behaviour | None = None,
-        exports: Mapping[str, int] | None = None,
-        vmlinux: Mapping[str, int] | None = None,
-        init_errno: Mapping[str, int] | None = None,
-        open_file: Open | None = None,
-        records_state: bool = True,
-    ) -> None:
+        rules: Behaviour | None = None, exports: Mapping[str, int] | None = None,
+        vmlinux: Mapping[str, int] | None = None, init_errno: Mapping[str, int] | None = None,
+        open_file: Open | None = None, records_state: bool = True,
+    ) -> None:  # fmt: skip
         proposals, cpu = list(proposals), architectures.of(arch)
         memory = AddressSpace(cpu.modules_start, cpu.modules_end, cpu.page)
         folder = Path(ko) if ko else ko_dir(arch, release)
@@ -85,8 +76,8 @@ class Kernel(State):
         self.recording = Recording(scenario, title, "model", about, list(cpu.config), proposals=proposals)
         self.commands = Commands(
             insmod=partial(load_module, self),
-            insmod_in_background=partial(load_module, self),  # the kernel lets nobody wait: it is an ordinary load
-            wait=_nobody_waits,
+            insmod_in_background=partial(load_module, self),  # an ordinary load, so there is nothing to wait for
+            wait=lambda name: None,
             rmmod=partial(delete_module, self),
             enabled=partial(enabled_store, self),
             parameter=partial(set_parameter, self),
@@ -202,10 +193,8 @@ class Kernel(State):
                 return self.poke(site, value)
             case ("fill", count, "") if re.fullmatch("[0-9]{1,4}", count):
                 return self.fill(int(count))
-        raise ScenarioError(
-            f"unknown command {line!r}; there are insmod FILE.ko, rmmod NAME, modprobe NAME, "
-            "echo 0 > /sys/kernel/livepatch/NAME/enabled, cat PATH, poke MODULE:SECTION+0xOFF HEX, fill N."
-        )
+        there_are = "insmod FILE.ko, rmmod NAME, modprobe NAME, echo 0 > /sys/kernel/livepatch/NAME/enabled, cat PATH"
+        raise ScenarioError(f"unknown command {line!r}; there are {there_are}, poke MODULE:SECTION+0xOFF HEX, fill N.")
 
     # -- steps --------------------------------------------------------------------------------------------------------
 
@@ -238,7 +227,3 @@ class Kernel(State):
         opened = self._open(self.ko, str(file)) if self._open else super().open_file(file)
         self.recording.files[opened.filename] = hashlib.sha256(opened.data).hexdigest()
         return opened
-
-
-def _nobody_waits(name: str) -> None:
-    """Where a load in the background is an ordinary one, there is nothing to wait for."""

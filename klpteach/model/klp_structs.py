@@ -51,6 +51,12 @@ class KlpObject:
         """klp_is_object_loaded()."""
         return self.name is None or self.mod is not None
 
+    def unpin(self) -> None:
+        """Proposal deny-removal: give the reference back."""
+        if self.pinned and self.mod is not None:
+            self.mod.references -= 1
+        self.pinned = False
+
 
 @dataclass(eq=False)
 class KlpPatch:

@@ -62,20 +62,13 @@ def not_found(kernel: State, name: str) -> str | None:
 # -- words ----------------------------------------------------------------------------------------------------------------
 
 INSMOD = {
-    ENOEXEC: "Invalid module format",
-    ENOENT: "Unknown symbol in module",
-    EINVAL: "Invalid parameters",
-    EEXIST: "File exists",
-    ENODEV: "No such device",
-    EBUSY: "Device or resource busy",
-    EPERM: "Operation not permitted",
-}
+    ENOEXEC: "Invalid module format", ENOENT: "Unknown symbol in module", EINVAL: "Invalid parameters",
+    EEXIST: "File exists", ENODEV: "No such device", EBUSY: "Device or resource busy", EPERM: "Operation not permitted",
+}  # fmt: skip
 MODPROBE = {
-    **INSMOD,
-    ENOEXEC: "Exec format error",
-    EINVAL: "Invalid argument",
+    **INSMOD, ENOEXEC: "Exec format error", EINVAL: "Invalid argument",
     ENOENT: "Unknown symbol in module, or unknown parameter (see dmesg)",
-}
+}  # fmt: skip
 RMMOD = {EAGAIN: "Resource temporarily unavailable", EBUSY: "Device or resource busy"}
 
 
@@ -118,12 +111,11 @@ def rmmod_objection(kernel: State, name: str) -> str | None:
 
 def lsmod(kernel: State) -> str:
     """The table of lsmod, newest module first."""
-    lines = ["Module                  Size  Used by"]
+    lines = ["Module                  Size  Used by\n"]
     for mod in reversed(kernel.modules):
-        users = ",".join(holder.name for holder in reversed(mod.holders))
-        used_by = f"{mod.refcount} {users}" if users else f"{mod.refcount}"
-        lines.append(f"{mod.name:<19} {mod.image.layout.core_size:>8}  {used_by}")
-    return "\n".join(lines) + "\n"
+        used_by = f"{mod.refcount} {','.join(holder.name for holder in reversed(mod.holders))}".rstrip()
+        lines.append(f"{mod.name:<19} {mod.image.layout.core_size:>8}  {used_by}\n")
+    return "".join(lines)
 
 
 def modinfo(file: ModuleFile, path: str) -> str:

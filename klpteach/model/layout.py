@@ -12,13 +12,12 @@ from ..files.module_file import ModuleFile
 from .image import Arch, Layout, section_flags
 from .memory import page_align
 
+Places = dict[int, tuple[str, int]]  # section -> region, offset
 # the passes of layout_sections(): flags a section must have, must not have
 PASSES = (
-    (SHF_EXECINSTR | SHF_ALLOC, 0),
-    (SHF_ALLOC, SHF_WRITE),
-    (SHF_RO_AFTER_INIT | SHF_ALLOC, 0),
-    (SHF_WRITE | SHF_ALLOC, 0),
-)
+    (SHF_EXECINSTR | SHF_ALLOC, 0), (SHF_ALLOC, SHF_WRITE),
+    (SHF_RO_AFTER_INIT | SHF_ALLOC, 0), (SHF_WRITE | SHF_ALLOC, 0),
+)  # fmt: skip
 CORE_MEMORY = ("text", "rodata", "ro_after_init", "data")
 INIT_MEMORY = ("init_text", "init_rodata", "init_data", "init_data")
 ONE_BLOCK = ("core", "init")
@@ -40,7 +39,7 @@ def layout_sections(file: ModuleFile, arch: Arch, separate_memory: bool) -> Layo
     '0x14000'
     """
     sizes, text_size = dict.fromkeys(SEPARATE if separate_memory else ONE_BLOCK, 0), 0
-    places: dict[int, tuple[str, int]] = {}
+    places: Places = {}
     flags = section_flags(file)
     init = [is_init(file, arch, index) for index in range(len(flags))]
     for memory, block, of_init in ((CORE_MEMORY, "core", False), (INIT_MEMORY, "init", True)):
@@ -72,17 +71,13 @@ def _append(file: ModuleFile, index: int, sizes: dict[str, int], region: str) ->
     return offset
 
 
-def _layout_symtab(
-    file: ModuleFile, arch: Arch, sizes: dict[str, int], places: dict[int, tuple[str, int]], core: str, init: str
-) -> None:
+def _layout_symtab(file: ModuleFile, arch: Arch, sizes: dict[str, int], places: Places, core: str, init: str) -> None:
     """The whole symbol table goes to the init memory, the part that kallsyms keeps to the core."""
     places[file.symtab_index] = (init, _append(file, file.symtab_index, sizes, init))
     kept = core_symbols(file, arch)
     align = int(file.shdrs["addralign"][file.symtab_index]) or 1
-    sizes[core] = ((sizes[core] + align - 1) & -align) + len(kept) * SYM.itemsize
-    sizes[core] += sum(len(file.symbol_names[i].encode()) + 1 for i in kept) + len(
-        kept
-    )  # names, and a type byte a symbol
+    names = sum(len(file.symbol_names[i].encode()) + 1 for i in kept)
+    sizes[core] = ((sizes[core] + align - 1) & -align) + len(kept) * (SYM.itemsize + 1) + names  # 1: a type byte
     places[file.strtab_index] = (init, _append(file, file.strtab_index, sizes, init))
     sizes[init] = ((sizes[init] + 7) & -8) + 40 + len(file.symtab)  # struct mod_kallsyms, and a type byte a symbol
 
@@ -95,10 +90,8 @@ def core_symbols(file: ModuleFile, arch: Arch) -> tuple[int, ...]:
     """
     if file.is_livepatch:
         return tuple(range(len(file.symtab)))
-    kept = [
-        name == ".data..percpu" or (bool(flags & SHF_ALLOC) and not is_init(file, arch, index))
-        for index, (name, flags) in enumerate(zip(file.section_names, section_flags(file), strict=True))
-    ]
-    kept[SHN_UNDEF] = False
+    flags = section_flags(file)
+    kept = {index for index, name in enumerate(file.section_names)
+            if name == ".data..percpu" or (flags[index] & SHF_ALLOC and not is_init(file, arch, index))}  # fmt: skip
     symbols = enumerate(zip(file.symbol_names, file.symtab["shndx"].tolist(), strict=True))
-    return (0, *(i for i, (name, section) in symbols if i and name and section < len(kept) and kept[section]))
+    return (0, *(i for i, (name, section) in symbols if i and name and section in kept and section != SHN_UNDEF))

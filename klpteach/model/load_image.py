@@ -11,20 +11,16 @@ from ..files.klp import parse_symbol, section_object
 from ..files.module_file import ModuleFile
 from . import arch
 from .errno import Oops, Refused
-from .image import Image, Layout, Loading, Log, Resolve
+from .image import Bases, Image, Layout, Loading, Log, Resolve
 from .layout import layout_sections
 from .memory import page_align
 from .policy import Behaviour, behaviour
 
 
 def load_image(
-    module_file: ModuleFile,
-    base: int | Mapping[str, int],
-    resolve: Resolve,
-    release: str = "6.1",
-    init_base: int | None = None,
-    percpu_base: int | None = None,
-) -> Image:
+    module_file: ModuleFile, base: int | Bases, resolve: Resolve, release: str = "6.1",
+    init_base: int | None = None, percpu_base: int | None = None,
+) -> Image:  # fmt: skip
     """The module as the kernel would have it in memory before its init runs: laid out, symbols resolved, relocated.
 
     base: address of the core block; for releases with separate allocations (6.4 and later) a dict {"text": address,
@@ -53,13 +49,9 @@ def load_image(
 
 
 def laid_out(
-    module_file: ModuleFile,
-    base: int | Mapping[str, int],
-    rules: Behaviour,
-    log: Log,
-    init_base: int | None = None,
-    percpu_base: int | None = None,
-) -> Loading:
+    module_file: ModuleFile, base: int | Bases, rules: Behaviour, log: Log,
+    init_base: int | None = None, percpu_base: int | None = None,
+) -> Loading:  # fmt: skip
     """The module in memory with the file's bytes: no symbol has an address yet, no relocation is written. Errors: Refused."""
     cpu = arch.of(module_file.arch)
     file = cpu.module_frob_arch_sections(module_file, rules, log)
@@ -75,13 +67,12 @@ def _write_vmlinux(me: Loading, relsec: int, resolve: Resolve) -> None:
         return
     for symbol in me.file.rela(relsec)["sym"].tolist():
         parsed = parse_symbol(me.file.symbol_names[symbol])
-        address = resolve(parsed.name) if parsed else None
-        if address is not None:
+        if parsed and (address := resolve(parsed.name)) is not None:
             me.image.symbols[symbol] = address
     me.image.arch.apply_relocate_add(me, relsec)
 
 
-def _bases(layout: Layout, base: int | Mapping[str, int], init_base: int | None) -> dict[str, int]:
+def _bases(layout: Layout, base: int | Bases, init_base: int | None) -> dict[str, int]:
     """An address for every region: the given ones, the rest behind them with a guard page between."""
     given = dict(base) if isinstance(base, Mapping) else {next(iter(layout.sizes)): base}
     if init_base is not None:

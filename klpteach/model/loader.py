@@ -53,11 +53,9 @@ def form_module(kernel: State, file: ModuleFile) -> Module:
 def early_checks(kernel: State, file: ModuleFile) -> None:
     """What is said about a module before it has memory; 6.12 looks for a module of the same name first."""
     if file.arch != kernel.arch.name:
-        kernel.log(messages.BAD_ARCH(machine=file.machine))
-        raise Refused(ENOEXEC)
+        raise kernel.refuse(messages.BAD_ARCH(machine=file.machine), ENOEXEC)
     if file.name in kernel.machine.blacklist:
-        kernel.log(messages.BLACKLISTED(module=file.name))
-        raise Refused(EPERM)
+        raise kernel.refuse(messages.BLACKLISTED(module=file.name), EPERM)
     if kernel.rules.exists_first:
         check_exists(kernel, file.name)
     else:
@@ -65,8 +63,7 @@ def early_checks(kernel: State, file: ModuleFile) -> None:
 
 
 def check_exists(kernel: State, name: str) -> None:
-    old = kernel.find_module(name)
-    if old is not None:
+    if old := kernel.find_module(name):
         raise Refused(EEXIST if old.state == LIVE else EBUSY)
 
 
@@ -135,12 +132,9 @@ def relocate(kernel: State, mod: Module) -> None:
 def complete_formation(kernel: State, mod: Module) -> None:
     """verify_exported_symbols(), then COMING."""
     for name in mod.exports:
-        owner = kernel.find_export(name)
-        if owner is not None:
-            kernel.log(messages.DUPLICATE_EXPORT(module=mod.name, name=name, owner=owner.name))
-            raise Refused(ENOEXEC)
-    mod.image.formed = True
-    mod.state = COMING
+        if owner := kernel.find_export(name):
+            raise kernel.refuse(messages.DUPLICATE_EXPORT(module=mod.name, name=name, owner=owner.name), ENOEXEC)
+    mod.image.formed, mod.state = True, COMING
 
 
 def prepare_coming_module(kernel: State, mod: Module) -> None:
@@ -178,8 +172,7 @@ def do_init_module(kernel: State, mod: Module, params: str) -> None:
 
 def run_code(kernel: State, mod: Module, function: str) -> None:
     """A module's init or exit, if the story declared what it does; module code itself is not run."""
-    code = kernel.module_code.get((mod.name, function))
-    if code is not None:
+    if code := kernel.module_code.get((mod.name, function)):
         code(kernel)
 
 

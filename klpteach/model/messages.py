@@ -46,11 +46,9 @@ class Message:
     @cached_property
     def _regex(self) -> re.Pattern[str]:
         pieces = re.split(r"\{(\w+)[^}]*\}", self.format)
-        body = "".join(
-            re.escape(piece) if i % 2 == 0 else f"(?P<{piece}>{_FIELDS.get(piece, '.+?')})"
-            for i, piece in enumerate(pieces)
-        )
-        return re.compile(body + r"\s*$")
+        pieces[::2] = map(re.escape, pieces[::2])
+        pieces[1::2] = [f"(?P<{name}>{_FIELDS.get(name, '.+?')})" for name in pieces[1::2]]
+        return re.compile("".join(pieces) + r"\s*$")
 
     def match(self, line: str) -> dict[str, str] | None:
         """The fields of a line that this format has printed, None for any other line."""
@@ -94,20 +92,16 @@ _TRANSITION, _PATCH = "kernel/livepatch/transition.c", "kernel/livepatch/patch.c
 
 # -- relocation, x86_64 ---------------------------------------------------------------------------------------------------
 # 4.15 to 6.2: S + A
-NONZERO_SKIPPING = Message(ERR, _X86,
-    "module: x86/modules: Skipping invalid relocation target, existing value is nonzero "
-    "for type {type}, loc {loc}, val {val:x}")
+NONZERO_SKIPPING = Message(ERR, _X86, "module: x86/modules: Skipping invalid relocation target, "
+    "existing value is nonzero for type {type}, loc {loc}, val {val:x}")
 # 6.3 and later: S + A - P
-NONZERO = Message(ERR, _X86,
-    "module: x86/modules: Invalid relocation target, existing value is nonzero "
+NONZERO = Message(ERR, _X86, "module: x86/modules: Invalid relocation target, existing value is nonzero "
     "for type {type}, loc {loc}, val {val:x}")
 # 6.19 and later
-NONZERO_619 = Message(ERR, _X86,
-    "module: x86/modules: Invalid relocation target, existing value is nonzero "
+NONZERO_619 = Message(ERR, _X86, "module: x86/modules: Invalid relocation target, existing value is nonzero "
     "for sec {sec}, idx {idx}, type {type}, loc {loc}, val {val:x}")
-MISMATCH = Message(WARNING, _X86,
-    "module: x86/modules: Invalid relocation target, existing value does not match expected value "
-    "for type {type}, loc {loc}, val {val:x}")
+MISMATCH = Message(WARNING, _X86, "module: x86/modules: Invalid relocation target, "
+    "existing value does not match expected value for type {type}, loc {loc}, val {val:x}")
 OVERFLOW = Message(ERR, _X86, "module: overflow in relocation type {type} val {val:x}")
 NOT_MCMODEL = Message(ERR, _X86, "module: `{module}' likely not compiled with -mcmodel=kernel")
 UNKNOWN_RELA = Message(ERR, _X86, "module: {module}: Unknown rela relocation: {type}")

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..files.elf_h import SHN_ABS, SHN_UNDEF
 from ..files.module_file import ModuleFile
+from ..files.relocation_types import MASK64
 from .errno import EINVAL, Refused
 from .image import Image
 from .kallsyms import KallsymsRow, exported_names, kallsyms_types, kept_symbols, symbols_by_name
@@ -103,24 +104,20 @@ class Module:
     @cached_property
     def ftrace_locations(self) -> list[tuple[int, int]]:
         """(section, address) of each call that ftrace can take over: the entries of __mcount_loc."""
-        file, found = self.file, []
-        targets = file.shdrs["info"].tolist()
-        for index in file.rela_sections:
-            if targets[index] < len(file.shdrs) and file.section_names[targets[index]] == "__mcount_loc":
-                for _, _, symbol, addend in file.rela(index).tolist():
-                    address = (int(self.image.symbols[symbol]) + addend) & 0xFFFFFFFFFFFFFFFF
-                    found.append((int(file.symtab["shndx"][symbol]), address))
-        return found
+        file, values = self.file, self.image.symbols
+        targets = dict(enumerate(file.section_names))
+        relas = [i for i in file.rela_sections if targets.get(int(file.shdrs["info"][i])) == "__mcount_loc"]
+        entries = [(symbol, addend) for i in relas for _, _, symbol, addend in file.rela(i).tolist()]
+        return [(int(file.symtab["shndx"][s]), (int(values[s]) + addend) & MASK64) for s, addend in entries]
 
     def init_functions(self) -> list[KallsymsRow]:
         """The traced functions of .init.text: ftrace remembers them while any function is being traced.
 
         Source: kernel/trace/ftrace.c, save_ftrace_mod_rec() and ftrace_free_mem().
         """
-        sections = range(len(self.file.shdrs))
-        freed = [is_init(self.file, self.image.arch, section) for section in sections]
-        calls = [address for section, address in self.ftrace_locations if section in sections and freed[section]]
-        return [self._function_at(address) for address in calls]
+        file, arch = self.file, self.image.arch
+        freed = {section for section in range(len(file.shdrs)) if is_init(file, arch, section)}
+        return [self._function_at(address) for section, address in self.ftrace_locations if section in freed]
 
     def _function_at(self, address: int) -> KallsymsRow:
         best = KallsymsRow(0, "T", "?")
@@ -138,7 +135,10 @@ class Module:
         region = next((r for r in self.regions if r.start <= address < r.end), None)
         if region is None:
             return None
-        best, best_value, next_value = "", -1 if region.kind == "core" else region.start - 1, self._end(region)
+        # Where its symbols end at the latest: of one block only the text counts, else the laid out size.
+        layout, one_block = self.image.layout, region.kind in ("core", "init")
+        next_value = region.start + (layout.text_size if one_block else layout.sizes[region.kind])
+        best, best_value = "", -1 if region.kind == "core" else region.start - 1
         whole_table, kept = range(len(self.file.symtab)), core_symbols(self.file, self.image.arch)
         for index in (whole_table if self.state == COMING else kept)[1:]:
             value, name = int(self.image.symbols[index]), self.file.symbol_names[index]
@@ -148,13 +148,8 @@ class Module:
                 best, best_value = name, value
             elif address < value < next_value:
                 next_value = value
-        size = (next_value - best_value) & 0xFFFFFFFFFFFFFFFF
+        size = (next_value - best_value) & MASK64
         return f"{best}+{address - best_value:#x}/{size:#x} [{self.name}]" if best else None
-
-    def _end(self, region: Region) -> int:
-        """Where a region's symbols end at the latest: of one block only the text counts, else the laid out size."""
-        layout = self.image.layout
-        return region.start + (layout.text_size if region.kind in ("core", "init") else layout.sizes[region.kind])
 
     # -- what user space sees -----------------------------------------------------------------------------------------
 

@@ -10,7 +10,6 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from ..errors import RecordingError
 from .compare import Difference, compare_steps
@@ -79,10 +78,6 @@ class Recording:
         if not isinstance(raw, dict) or raw.get("schema") != SCHEMA:
             found = raw.get("schema") if isinstance(raw, dict) else type(raw).__name__
             raise RecordingError(f"{name}: schema {found!r}, klpteach reads {SCHEMA!r}.")
-        return cls._from_json(raw, name)
-
-    @classmethod
-    def _from_json(cls, raw: dict[str, Any], name: str) -> Recording:
         for key, kind in (("scenario", str), ("kernel", dict), ("steps", list)):
             if not isinstance(raw.get(key), kind):
                 raise RecordingError(f"{name}: key {key!r} is missing or no {kind.__name__}.")

@@ -19,9 +19,8 @@ def look(kernel: State, step: Step, file_of: Callable[[Module], ModuleFile] = la
     step.livepatch = {patch.name: sysfs(kernel, patch) for patch in kernel.klp.patches}
     step.sections = {m.name: {name: at for name, (at, _) in m.image.sections.items()} for m in kernel.modules}
     step.symbols = {mod.name: mod.kallsyms() for mod in kernel.modules}
-    step.sites = {}
-    for mod in kernel.modules:
-        step.sites |= {f"{mod.name}:{key}": value for key, value in site_bytes(kernel, mod, file_of(mod)).items()}
+    found = ((mod.name, site_bytes(kernel, mod, file_of(mod))) for mod in kernel.modules)
+    step.sites = {f"{name}:{key}": value for name, sites in found for key, value in sites.items()}
     if kernel.arch.has_stubs:
         step.stubs = stub_tables(kernel, step, file_of)
 
@@ -34,25 +33,19 @@ def site_bytes(kernel: State, mod: Module, file: ModuleFile) -> dict[str, bytes]
 
 
 def proc_modules_row(mod: Module) -> dict[str, Any]:
-    loading = mod.state == COMING  # a load holds a reference until it is done
-    used_by = [holder.name for holder in reversed(mod.holders)]
-    return {
-        "name": mod.name,
-        "size": mod.image.layout.loading_size if loading else mod.image.layout.core_size,
-        "refcount": mod.refcount + loading,
-        "used_by": [*used_by, "[permanent]"] if mod.permanent else used_by,
-        "state": mod.state,
-        "base": mod.base,
-        "taint": f"{mod.taint}+" if loading else mod.taint,
-    }
+    loading, layout = mod.state == COMING, mod.image.layout  # a load holds a reference until it is done
+    size, taint = (layout.loading_size, f"{mod.taint}+") if loading else (layout.core_size, mod.taint)
+    used_by = [holder.name for holder in reversed(mod.holders)] + (["[permanent]"] if mod.permanent else [])
+    return {"name": mod.name, "size": size, "refcount": mod.refcount + loading, "used_by": used_by,
+            "state": mod.state, "base": mod.base, "taint": taint}  # fmt: skip
 
 
 def sysfs(kernel: State, patch: KlpPatch) -> dict[str, Any]:
     """/sys/kernel/livepatch/PATCH."""
     objects: dict[str, dict[str, Any]] = {}
     for obj in patch.objects:
-        objects[obj.label] = {"patched": int(obj.patched)} if kernel.rules.patched_in_sysfs else {}
-        objects[obj.label]["functions"] = [func.sysfs_name for func in obj.funcs]
+        patched = {"patched": int(obj.patched)} if kernel.rules.patched_in_sysfs else {}
+        objects[obj.label] = {**patched, "functions": [func.sysfs_name for func in obj.funcs]}
     return {"enabled": int(patch.enabled), "transition": int(patch is kernel.klp.transition), "objects": objects}
 
 

@@ -9,15 +9,16 @@ to user space are function calls; what can come between them is told as events: 
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import NamedTuple
 
 from ..files.elf_h import SHF_RELA_LIVEPATCH, SHT_RELA
 from ..files.klp import section_object
 from ..files.klp_patch import KLP_OBJECT_SIZE, KLP_PATCH_OBJS, table_entries
 from ..files.module_file import ModuleFile
 from ..files.relocation_types import POINTER_TYPE
-from ..files.write import ElfImage, Rela
+from ..files.write import ElfImage
 from . import messages
 from .errno import EAGAIN, EEXIST, Refused
 from .klp_structs import KlpPatch
@@ -42,9 +43,8 @@ def split_per_object(file: ModuleFile) -> dict[str, ModuleFile]:
     {'nfsd_demo': 'livepatch_cumul1__nfsd_demo', 'lockd_demo': 'livepatch_cumul1__lockd_demo'}
     """
     labels = [obj.name or "vmlinux" for obj in file.klp.objects] if file.klp else []
-    if len(labels) < 2:
-        return dict.fromkeys(labels, file)
-    return {label: _part(file, number, label) for number, label in enumerate(labels)}
+    several = len(labels) > 1
+    return {label: _part(file, number, label) if several else file for number, label in enumerate(labels)}
 
 
 def _part(file: ModuleFile, number: int, label: str) -> ModuleFile:
@@ -54,10 +54,13 @@ def _part(file: ModuleFile, number: int, label: str) -> ModuleFile:
     else:
         _cut_tables(file, image, label)
     for section in image.sections:
-        keep = section_object(section.name) in (label, "vmlinux")
-        if section.type == SHT_RELA and section.flags & SHF_RELA_LIVEPATCH and not keep:
+        ours = section_object(section.name) in (label, "vmlinux")
+        if section.type == SHT_RELA and section.flags & SHF_RELA_LIVEPATCH and not ours:
             section.body = bytearray()
-    _rename(image, file.name, name)
+        elif section.name == ".modinfo":
+            section.body = section.body.replace(f"\0name={file.name}\0".encode(), f"\0name={name}\0".encode())
+        elif section.name == ".gnu.linkonce.this_module":
+            section.body[THIS_MODULE_NAME : THIS_MODULE_NAME + 56] = name.encode().ljust(56, b"\0")
     return ModuleFile(image.to_bytes(), f"{name}.ko")
 
 
@@ -65,10 +68,10 @@ def _cut_objects(image: ElfImage, place: tuple[int, int], number: int) -> None:
     """Let klp_patch.objs point to one element of the array, and end the array behind it."""
     where, offset = place
     relas = [section for section in image.sections if section.type == SHT_RELA]
-    pointers = [(rela, entry) for rela in relas if rela.info == where for entry in image.relocations(rela)]
-    pointer = (offset + KLP_PATCH_OBJS, POINTER_TYPE[image.machine])
-    rela, objs = next((rela, entry) for rela, entry in pointers if (entry.offset, entry.type) == pointer)
-    here = Rela(objs.offset, objs.symbol, objs.type, objs.addend + number * KLP_OBJECT_SIZE)
+    pointers = ((rela, entry) for rela in relas if rela.info == where for entry in image.relocations(rela))
+    wanted = (offset + KLP_PATCH_OBJS, POINTER_TYPE[image.machine])
+    rela, objs = next((rela, entry) for rela, entry in pointers if (entry.offset, entry.type) == wanted)
+    here = replace(objs, addend=objs.addend + number * KLP_OBJECT_SIZE)
     image.set_relocations(rela, [here if entry == objs else entry for entry in image.relocations(rela)])
     symbol = image.symbols[objs.symbol]
     end = symbol.value + here.addend + KLP_OBJECT_SIZE
@@ -88,15 +91,7 @@ def _cut_tables(file: ModuleFile, image: ElfImage, label: str) -> None:
         section.body = body
         for rela in [s for s in image.sections if s.type == SHT_RELA and s.info == index]:
             kept = [e for e in image.relocations(rela) if e.offset in moved]
-            image.set_relocations(rela, [Rela(moved[e.offset], e.symbol, e.type, e.addend) for e in kept])
-
-
-def _rename(image: ElfImage, old: str, new: str) -> None:
-    for section in image.sections:
-        if section.name == ".modinfo":
-            section.body = section.body.replace(f"\0name={old}\0".encode(), f"\0name={new}\0".encode())
-        elif section.name == ".gnu.linkonce.this_module":
-            section.body[THIS_MODULE_NAME : THIS_MODULE_NAME + 56] = new.encode().ljust(56, b"\0")
+            image.set_relocations(rela, [replace(e, offset=moved[e.offset]) for e in kept])
 
 
 # -- user space, and who tells it -------------------------------------------------------------------------------------------
@@ -112,8 +107,7 @@ class Installed:
     enabled: bool = True
 
 
-@dataclass(eq=False)
-class Waiting:
+class Waiting(NamedTuple):
     """A target in state Coming whose parts are being fetched: which ones, with their parameters, was decided when it came."""
 
     mod: Module
@@ -143,8 +137,7 @@ class Parts:
         Errors: Refused as for any load; then no part stays.
         """
         if not (file.is_livepatch and file.klp):
-            load_module(self.kernel, file, params)
-            return
+            return load_module(self.kernel, file, params)
         if self.find(file.name):
             raise Refused(EEXIST)
         new = Installed(file.name, dict(split_per_object(file)), params)
@@ -175,8 +168,7 @@ class Parts:
         """Of a livepatch all its parts. Errors: Refused(-EAGAIN) while it is enabled."""
         found = self.find(name)
         if found is None:
-            delete_module(self.kernel, name)
-            return
+            return delete_module(self.kernel, name)
         if found.enabled and found.parts:
             raise Refused(EAGAIN)
         for mod in self._loaded(found):
@@ -187,8 +179,7 @@ class Parts:
         """A write to a livepatch's `enabled` goes to all its parts."""
         found = self.find(name)
         if found is None:
-            enabled_store(self.kernel, name, value)
-            return
+            return enabled_store(self.kernel, name, value)
         for mod in self._loaded(found):
             enabled_store(self.kernel, mod.name, value)
         found.enabled = value
@@ -252,17 +243,17 @@ class Parts:
 
     def wait(self, name: str) -> None:
         """The parts that were chosen arrive, and the target's init runs. Nothing where nobody waits. Errors: Refused."""
-        waiting = self.waiting.pop(name, None)
-        if waiting is None:
+        if name not in self.waiting:
             return
+        waiting = self.waiting.pop(name)
+        mod = waiting.mod
         try:
             self._load(waiting)
         except Refused:
-            waiting.mod.klp_alive = False
-            waiting.mod.state = GOING
-            unlink(self.kernel, waiting.mod)
+            mod.klp_alive, mod.state = False, GOING
+            unlink(self.kernel, mod)
             raise
-        do_init_module(self.kernel, waiting.mod, "")
+        do_init_module(self.kernel, mod, "")
 
 
 def shares_an_object(patch: KlpPatch, old: KlpPatch) -> bool:
@@ -277,7 +268,6 @@ def attach(kernel: State) -> Parts:
     kernel.coming.append(parts.load_for)
     kernel.going.append(parts.unload_for)
     kernel.klp.replaces = shares_an_object
-    kernel.commands = Commands(
-        parts.insmod, parts.insmod_in_background, parts.wait, parts.rmmod, parts.write_enabled, parts.set_parameter
-    )
+    kernel.commands = Commands(parts.insmod, parts.insmod_in_background, parts.wait, parts.rmmod,
+                               parts.write_enabled, parts.set_parameter)  # fmt: skip
     return parts

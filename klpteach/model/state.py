@@ -14,7 +14,7 @@ from pathlib import Path
 from ..files.module_file import ModuleFile
 from ..files.samples import INIT_ERRNO, open_ko, plain_name
 from . import messages
-from .errno import ENODEV
+from .errno import ENODEV, Refused
 from .image import Arch
 from .klp_structs import LivepatchState
 from .memory import AddressSpace, Region
@@ -95,6 +95,11 @@ class State:
         if line.level < messages.DEBUG or self.dynamic_debug:
             self.dmesg.append((line.level, line.render(self._pointer, self._symbol)))
 
+    def refuse(self, line: messages.Line, errno: int) -> Refused:
+        """Print why; what is to be raised then."""
+        self.log(line)
+        return Refused(errno)
+
     def log_once(self, line: messages.Line) -> None:
         """pr_notice_once() and the like: once a boot, also if that load failed later."""
         if line.message not in self.printed_once:
@@ -103,9 +108,8 @@ class State:
 
     def _pointer(self, address: int) -> str:
         """%p: the address itself only with no_hash_pointers, else 32 bits of a hash. Simplified: not the kernel's siphash."""
-        if not self.hash_pointers:
-            return f"{address:016x}"
-        return f"{int.from_bytes(hashlib.sha256(address.to_bytes(8, 'little')).digest()[:4], 'little'):016x}"
+        hashed = int.from_bytes(hashlib.sha256(address.to_bytes(8, "little")).digest()[:4], "little")
+        return f"{hashed if self.hash_pointers else address:016x}"
 
     def _symbol(self, address: int) -> str:
         """%pS: symbol+0xOFFSET/0xSIZE [module]; the bare address while the module is not formed."""
@@ -124,9 +128,8 @@ class State:
 
     def init_errno_of(self, file: ModuleFile) -> int:
         """What the module's own init() returns: the story says so, or the machine lacks the hardware."""
-        if file.name in self.machine.without_hardware:
-            return ENODEV
-        return self.init_errno.get(file.filename, 0)
+        absent = file.name in self.machine.without_hardware
+        return ENODEV if absent else self.init_errno.get(file.filename, 0)
 
     def free_regions(self, regions: Iterable[Region]) -> None:
         for region in regions:
@@ -147,8 +150,7 @@ class State:
         What the kernel exports is known for the modules of the ko folder. For a module from elsewhere a name that no
         loaded module exports is taken to be the kernel's.
         """
-        owner = self.find_export(name)
-        if owner:
+        if owner := self.find_export(name):
             mod.use(owner)
             return owner.exports[name]
         if name in self.exports:

@@ -101,13 +101,9 @@ class Step:
         return next((row for row in self.modules or () if row["name"] == name), None)
 
     def to_json(self) -> dict[str, Any]:
-        dmesg = [list(line) for line in self.dmesg]
-        raw: dict[str, Any] = {"command": self.command, "errno": self.errno, "dmesg": dmesg}
-        for key in _OPTIONAL:
-            value = getattr(self, key)
-            if value not in (None, False):
-                raw[key] = _IN_JSON[key][0](value) if key in _IN_JSON else value
-        return raw
+        values = {key: getattr(self, key) for key in _OPTIONAL if getattr(self, key) not in (None, False)}
+        values |= {key: _IN_JSON[key][0](value) for key, value in values.items() if key in _IN_JSON}
+        return {"command": self.command, "errno": self.errno, "dmesg": [list(line) for line in self.dmesg], **values}
 
     @classmethod
     def from_json(cls, raw: Mapping[str, Any]) -> Step:

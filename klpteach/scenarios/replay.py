@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from ..errors import RecordingError
 from ..files.klp import parse_symbol
@@ -24,7 +25,7 @@ from ..model.kallsyms import symbols_by_name
 from ..model.kernel import Kernel
 from ..model.layout import layout_sections
 from ..model.module import Module
-from ..model.policy import VARIANTS, Behaviour, behaviour
+from ..model.policy import VARIANTS, behaviour
 from ..model.recording import Recording
 from ..model.step import Step
 
@@ -56,29 +57,24 @@ def replay(recording: Recording, ko: str | os.PathLike[str] | None = None) -> tu
 def _check_files(recording: Recording, folder: Path) -> None:
     for file, digest in recording.files.items():
         if digest is None or not (folder / plain_name(file)).exists():
-            raise RecordingError(
-                f"{recording.scenario}: module file {file} is not in {folder.name}; without it there is nothing to replay."
-            )
+            where = f"{recording.scenario}: module file {file} is not in {folder.name}"
+            raise RecordingError(f"{where}; without it there is nothing to replay.")
         if hashlib.sha256(open_ko(folder, file).data).hexdigest() != digest:
-            raise RecordingError(
-                f"{recording.scenario}: {file} in {folder.name} is another build than the recorded one (sha256). Try: --ko DIR"
-            )
+            where = f"{recording.scenario}: {file} in {folder.name}"
+            raise RecordingError(f"{where} is another build than the recorded one (sha256). Try: --ko DIR")
 
 
 def _kernel_for(recording: Recording, folder: Path) -> Kernel:
+    rules = behaviour(recording.release, recording.proposals, recording.arch)
+    variant: Mapping[str, Any] = VARIANTS.get(recording.kernel.get("variant", ""), {})
     kernel = Kernel(
         recording.arch, recording.release, recording.proposals, ko=folder, scenario=recording.scenario, title=recording.title,
-        rules=_rules(recording), exports=_kernel_exports(recording), vmlinux=recording.vmlinux,
+        rules=replace(rules, **variant), exports=_kernel_exports(recording), vmlinux=recording.vmlinux,
         init_errno=recording.init_errno, records_state=False,
     )  # fmt: skip
     kernel.module_sig = not recording.config or "MODULE_SIG" in recording.config
     kernel.hash_pointers = "no_hash_pointers" not in recording.kernel.get("cmdline", "")
     return kernel
-
-
-def _rules(recording: Recording) -> Behaviour:
-    rules = behaviour(recording.release, recording.proposals, recording.arch)
-    return replace(rules, **VARIANTS.get(recording.kernel.get("variant", ""), {}))  # type: ignore[arg-type]
 
 
 def _kernel_exports(recording: Recording) -> dict[str, int]:

@@ -54,15 +54,9 @@ def get(name: str, arch: str = "x86_64") -> Scenario:
 
 
 def simulate(
-    scenario: str | Scenario,
-    release: str = "6.1",
-    proposals: Iterable[str] = (),
-    arch: str = "x86_64",
-    *,
-    ko: str | os.PathLike[str] | None = None,
-    quietly: bool = False,
-    rules: Behaviour | None = None,
-) -> Recording:
+    scenario: str | Scenario, release: str = "6.1", proposals: Iterable[str] = (), arch: str = "x86_64", *,
+    ko: str | os.PathLike[str] | None = None, quietly: bool = False, rules: Behaviour | None = None,
+) -> Recording:  # fmt: skip
     """Run a story in the model, to its end or to an oops, and return the recording.
 
     quietly: do not look after commands with a leading ~, as a recorder does; the model is quick enough to look always.

@@ -38,7 +38,7 @@ def build_kernel(release: str, variant: str = "stock", say: Callable[[str], None
     Errors: HostError for an unknown variant, without compiler, apt or network, on a full disk, or when make fails.
     """
     if (release, variant) not in VARIANTS:
-        known = ", ".join(f"{r}-{v}" for r, v in VARIANTS)
+        known = ", ".join(map("-".join, VARIANTS))
         raise HostError(f"no ppc64le kernel {release}-{variant}; there are {known}.")
     folder = cache_dir() / "kernels" / f"ppc64le-{release}-{variant}"
     kernel = GuestKernel("ppc64le", release, variant, folder / "vmlinux", folder / "config")
@@ -91,9 +91,8 @@ def _unpacked(release: str, say: Callable[[str], None]) -> Path:
             name = f"^linux-source-{re.escape(release)}$"  # without ^ and $ apt takes linux-source-6.12 for 6.1
             host.run("apt-get", "-qq", "-o", "APT::Sandbox::User=root", "download", name, cwd=part, timeout=900)
             deb = next(part.glob("*.deb"))
-            host.run(
-                "sh", "-c", 'dpkg-deb --fsys-tarfile "$1" | tar -x -C "$2" ./usr/src', "sh", deb, part, timeout=900
-            )
+            unpack = 'dpkg-deb --fsys-tarfile "$1" | tar -x -C "$2" ./usr/src'
+            host.run("sh", "-c", unpack, "sh", deb, part, timeout=900)
             host.run("tar", "-xf", next(part.glob("usr/src/*.tar.*")), "-C", part, timeout=900)
             (part / tree.name).rename(tree)
     wanted = tree / "klpteach.config"
@@ -108,8 +107,7 @@ def _unpacked(release: str, say: Callable[[str], None]) -> Path:
 
 
 def _make(tree: Path, *targets: str) -> None:
-    jobs = f"-j{(os.cpu_count() or 1) + 1}"
-    host.run("make", "-C", tree, jobs, *_MAKE, *targets, timeout=7200)
+    host.run("make", "-C", tree, f"-j{(os.cpu_count() or 1) + 1}", *_MAKE, *targets, timeout=7200)
 
 
 @contextmanager

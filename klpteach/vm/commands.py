@@ -22,9 +22,8 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     verb.add_argument("--kernel", action="append", choices=list(PACKAGE), help="default: all")
     verb.set_defaults(run=vm_fetch)
 
-    verb = inner.add_parser(
-        "build", help="compile the guest's first program; for ppc64le also the kernels (20 minutes)"
-    )
+    what = "compile the guest's first program; for ppc64le also the kernels (20 minutes)"
+    verb = inner.add_parser("build", help=what)
     verb.add_argument("--arch", default="x86_64", choices=["x86_64", "ppc64le"])
     verb.set_defaults(run=vm_build)
 

@@ -9,16 +9,11 @@ from pathlib import Path
 
 from ..errors import KlpteachError
 
-PACKAGES = {
-    "qemu-system-x86_64": "qemu-system-x86",
-    "qemu-system-ppc64": "qemu-system-ppc",
-    "gcc": "gcc libc6-dev",
+PACKAGES = {  # program -> what to install, where it is not of the same name
+    "qemu-system-x86_64": "qemu-system-x86", "qemu-system-ppc64": "qemu-system-ppc", "gcc": "gcc libc6-dev",
     "powerpc64le-linux-gnu-gcc": "gcc-powerpc64le-linux-gnu libc6-dev-ppc64el-cross",
-    "apt-get": "apt",
-    "dpkg-deb": "dpkg",
-    "tar": "tar",
-    "xz": "xz-utils",
-}
+    "apt-get": "apt", "dpkg-deb": "dpkg", "xz": "xz-utils",
+}  # fmt: skip
 
 
 class HostError(KlpteachError):
@@ -40,9 +35,8 @@ def cache_dir() -> Path:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise HostError(
-            f"the cache folder {path} cannot be made ({error.strerror}). Try: KLPTEACH_CACHE=some/folder"
-        ) from None
+        what = f"the cache folder {path} cannot be made ({error.strerror})"
+        raise HostError(f"{what}. Try: KLPTEACH_CACHE=some/folder") from None
     return path
 
 
@@ -55,14 +49,12 @@ def need_room(folder: Path, mebibytes: int) -> None:
 
 def run(*command: str | Path, cwd: Path | None = None, timeout: float = 300) -> str:
     """Output of a command. Errors: HostError with its last line."""
-    words = [str(word) for word in command]
+    words, env = [str(word) for word in command], {**os.environ, "LC_ALL": "C"}
     try:
-        done = subprocess.run(
-            words, cwd=cwd, capture_output=True, text=True, timeout=timeout, env={**os.environ, "LC_ALL": "C"}
-        )
+        done = subprocess.run(words, cwd=cwd, capture_output=True, text=True, timeout=timeout, env=env)
     except subprocess.TimeoutExpired:
         raise HostError(f"{words[0]} did not end within {timeout:.0f} s: {' '.join(words[:4])} …") from None
     if done.returncode:
         last = ([line for line in (done.stderr + done.stdout).splitlines() if line.strip()] or ["no words"])[-1]
-        raise HostError(f"{' '.join(words[:3])} failed: {last.strip()}")
+        raise HostError(f"{words[0]} failed: {last.strip()}")
     return done.stdout

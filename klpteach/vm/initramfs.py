@@ -26,15 +26,9 @@ def build_agent(arch: str) -> Path:
 
 def initramfs(arch: str, story: Iterable[str], modules: Iterable[ModuleFile], lists: Mapping[str, str]) -> bytes:
     """A cpio archive (newc) that the kernel unpacks and starts /init from. lists: what the agent looks at, by file name."""
-    files: dict[str, bytes | None] = {
-        "dev": None,
-        "ko": None,
-        "init": build_agent(arch).read_bytes(),
-        "story": "\n".join(story).encode() + b"\n",
-        **{name: text.encode() for name, text in lists.items()},
-        **{f"ko/{file.filename}": file.data for file in modules},
-    }
-    return cpio(files)
+    files: dict[str, bytes | None] = {"dev": None, "ko": None, "init": build_agent(arch).read_bytes()}
+    files |= {name: text.encode() for name, text in {"story": "\n".join(story) + "\n", **lists}.items()}
+    return cpio({**files, **{f"ko/{file.filename}": file.data for file in modules}})
 
 
 def cpio(files: Mapping[str, bytes | None]) -> bytes:

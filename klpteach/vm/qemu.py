@@ -79,8 +79,7 @@ def boot(machine: Machine, image: Path, archive: bytes, timeout: float, watch: W
         finally:
             process.kill()
             _, stderr = process.communicate()
-        console = _read(folder / "console")
-        agent = _read(folder / "agent").splitlines()
+        console, agent = _read(folder / "console"), _read(folder / "agent").splitlines()
         words = stderr.decode("utf-8", "replace").strip()
     if agent and '"end":true' in agent[-1]:
         return Guest(agent[:-1], console)
@@ -96,10 +95,9 @@ def boot(machine: Machine, image: Path, archive: bytes, timeout: float, watch: W
 
 def _wait(process: subprocess.Popen[bytes], folder: Path, timeout: float, watch: Watch) -> bool:
     """Until the process ends (True) or the time is over (False)."""
-    seen, start = 0, time.monotonic()
-    while time.monotonic() - start < timeout:
-        ended = process.poll() is not None
-        text = _read(folder / "console")
+    seen, end = 0, time.monotonic() + timeout
+    while time.monotonic() < end:
+        ended, text = process.poll() is not None, _read(folder / "console")
         if watch and len(text) > seen:
             watch(text[seen:])
             seen = len(text)

@@ -25,7 +25,7 @@ from ..model.kallsyms import exported_names
 from ..model.layout import layout_sections
 from ..model.policy import RELEASES
 from ..model.recording import Recording
-from ..model.step import Step, hexa
+from ..model.step import Command, Step, hexa
 from ..scenarios.scenario import Scenario
 from ..scenarios.simulate import commands_for, get
 from .host import HostError
@@ -33,15 +33,14 @@ from .initramfs import initramfs
 from .kernels import RECORDED
 from .qemu import Guest, GuestError, GuestKernel, Watch, boot
 
-LOADS = ("insmod", "modprobe")
+Files = Mapping[str, ModuleFile]
 _KMSG = re.compile(r"(\d+),\d+,\d+,[^;]*;(.*)")
 _NOISE = re.compile(r"clocksource|hrtimer|tsc:|random: crng")
 _DEBIAN = re.compile(r"#\d.* Debian (\d+\.\d+\.\d+)")  # before the # stands the compiler's version
 
 
-def record(
-    scenario: Scenario, release: str, variant: str = "stock", arch: str = "x86_64", watch: Watch = None
-) -> Recording:
+def record(scenario: Scenario, release: str, variant: str = "stock", arch: str = "x86_64",
+           watch: Watch = None) -> Recording:  # fmt: skip
     """Run a story on a real kernel and record it. Errors: HostError, GuestError."""
     how, folder = RECORDED[arch], ko_dir(arch, release)
     kernel = how.kernel(release, variant)
@@ -54,21 +53,15 @@ def record(
 
 def files_of(commands: Iterable[str], folder: Path) -> list[ModuleFile]:
     """The module files that a story loads, and those whose sites are looked at. Errors: ModuleFormatError."""
-    words = [line.lstrip("~").split() for line in commands]
-    names = [loaded_file(w) for w in words if w[0] in LOADS]
-    if any(w[0] == "poke" for w in words):
-        names.append("poke_demo.ko")
+    did = [Command.parse(line) for line in commands]
+    names = [command.file for command in did if command.loads]
+    names += ["poke_demo.ko" for command in did if command.verb == "poke"]
     files = {name: open_ko(folder, name) for name in dict.fromkeys(names)}
     for file in list(files.values()):
         plain = f"{file.name}.ko"
         if (folder / plain).exists():
             files.setdefault(plain, open_ko(folder, plain))
     return list(files.values())
-
-
-def loaded_file(words: Sequence[str]) -> str:
-    """The file that insmod FILE.ko or modprobe NAME loads."""
-    return words[1] if words[0] == "insmod" else f"{words[1]}.ko"
 
 
 # -- what the agent shall look at -----------------------------------------------------------------------------------------
@@ -118,12 +111,8 @@ def loader_copy(file: ModuleFile, kernel: GuestKernel) -> ModuleFile:
 
 def undefined_names(files: Iterable[ModuleFile]) -> set[str]:
     """The symbols that modules leave to others; .TOC. is the module's own."""
-    return {
-        name
-        for file in files
-        for name, section in zip(file.symbol_names, file.symtab["shndx"].tolist(), strict=True)
-        if section == SHN_UNDEF and name and not name.startswith(".")
-    }
+    symbols = (row for file in files for row in zip(file.symbol_names, file.symtab["shndx"].tolist(), strict=True))
+    return {name for name, section in symbols if section == SHN_UNDEF and name and not name.startswith(".")}
 
 
 # -- the recording --------------------------------------------------------------------------------------------------------
@@ -174,7 +163,7 @@ def _vmlinux(recording: Recording) -> dict[str, int]:
 # -- a step ---------------------------------------------------------------------------------------------------------------
 
 
-def step_of(raw: Mapping[str, Any], kernel: GuestKernel, files: Mapping[str, ModuleFile]) -> Step:
+def step_of(raw: Mapping[str, Any], kernel: GuestKernel, files: Files) -> Step:
     """One line of the agent as a step. files: the story's modules by file name."""
     step = Step(raw["command"], raw["errno"], _dmesg(raw["kmsg"]), raw.get("quiet", False), raw.get("oops", False))
     if step.oops:
@@ -201,8 +190,7 @@ def step_of(raw: Mapping[str, Any], kernel: GuestKernel, files: Mapping[str, Mod
 def records(kmsg: Iterable[str]) -> Iterator[tuple[int, str]]:
     """Level and text of each record of /dev/kmsg, where control characters stand as \\x09."""
     for line in kmsg:
-        match = _KMSG.match(line)
-        if match:
+        if match := _KMSG.match(line):
             yield int(match[1]) & 7, re.sub(r"\\x([0-9a-f]{2})", lambda m: chr(int(m[1], 16)), match[2])
 
 
@@ -223,17 +211,15 @@ def _livepatch(files: Mapping[str, str | None]) -> dict[str, Any]:
     """The tree below /sys/kernel/livepatch: PATCH/enabled, PATCH/OBJECT/patched, PATCH/OBJECT/FUNCTION,POSITION."""
     patches: dict[str, Any] = {path: {"objects": {}} for path in files if "/" not in path}
     for path, text in files.items():
-        parts = path.split("/")
-        patch = patches[parts[0]]
-        match parts[1:]:
-            case [("enabled" | "transition") as key]:
-                patch[key] = int(text or "0")
-            case [obj] if text is None:
-                patch["objects"].setdefault(obj, {"functions": []})
-            case [obj, "patched"]:
-                patch["objects"].setdefault(obj, {"functions": []})["patched"] = int(text or "0")
-            case [obj, function] if text is None:
-                patch["objects"].setdefault(obj, {"functions": []})["functions"].append(function)
+        match path.split("/"):
+            case [patch, ("enabled" | "transition") as key]:
+                patches[patch][key] = int(text or "0")
+            case [patch, obj] if text is None:
+                patches[patch]["objects"].setdefault(obj, {"functions": []})
+            case [patch, obj, "patched"]:
+                patches[patch]["objects"].setdefault(obj, {"functions": []})["patched"] = int(text or "0")
+            case [patch, obj, function] if text is None:
+                patches[patch]["objects"].setdefault(obj, {"functions": []})["functions"].append(function)
     return patches
 
 
@@ -250,10 +236,9 @@ def _symbols(rows: Iterable[str]) -> dict[str, list[tuple[int, str, str]]]:
 def _labels(symbols: Mapping[str, Iterable[tuple[int, str, str]]]) -> Callable[[int], str]:
     """What stands at an address; a livepatch's own notes of what it once resolved do not count."""
     table: dict[int, str] = {}
-    for module, rows in symbols.items():
-        for address, _, name in rows:
-            if not name.startswith(".klp.sym."):
-                table.setdefault(address, name if module == "vmlinux" else f"{name} [{module}]")
+    for module, address, name in ((module, at, name) for module, rows in symbols.items() for at, _, name in rows):
+        if not name.startswith(".klp.sym."):
+            table.setdefault(address, name if module == "vmlinux" else f"{name} [{module}]")
     return lambda address: table.get(address, "(no symbol there now)")
 
 
@@ -267,26 +252,19 @@ def is_placement(level: int, text: str) -> bool:
     return level == 7 and (text.lower().startswith("final section addresses") or bool(SECTION_LINE.match(text)))
 
 
-def _placement(
-    raw: Mapping[str, Any], kernel: GuestKernel, files: Mapping[str, ModuleFile]
-) -> dict[str, dict[str, int]] | None:
+def _placement(raw: Mapping[str, Any], kernel: GuestKernel, files: Files) -> dict[str, dict[str, int]] | None:
     """Module -> region -> address for the load that this command has tried, whether or not it was refused."""
-    words = raw["command"].split()
-    file = files.get(loaded_file(words)) if words[0] in LOADS else None
+    file = files.get(Command.parse(raw["command"]).file)
     found = [SECTION_LINE.match(text) for level, text in records(raw["kmsg"]) if is_placement(level, text)]
     addresses = {match[2]: int(match[1], 16) for match in found if match}
     if file is None or not addresses:
         return None
-    layout = layout_sections(
-        loader_copy(file, kernel), arches.of(kernel.arch), RELEASES[kernel.release].separate_memory
-    )
-    bases = {
-        region: addresses[file.section_names[index]] - offset
-        for index, (region, offset) in layout.places.items()
-        if file.section_names[index] in addresses
-        and file.shdrs["flags"][index] & SHF_ALLOC
-        and file.shdrs["size"][index]
-    }
+    copy, separate = loader_copy(file, kernel), RELEASES[kernel.release].separate_memory
+    kept = [bool(flags & SHF_ALLOC) and size > 0 for flags, size in file.shdrs[["flags", "size"]].tolist()]
+    bases = {}
+    for index, (region, offset) in layout_sections(copy, arches.of(kernel.arch), separate).places.items():
+        if kept[index] and file.section_names[index] in addresses:
+            bases[region] = addresses[file.section_names[index]] - offset
     return {file.name: bases | _percpu_base(file, raw.get("kallsyms", ()))}
 
 
@@ -310,7 +288,7 @@ def outcome(recording: Recording) -> str:
         return "OOPS"
     if any("stub_for_addr" in line for step in recording for line in step.lines):
         return "STUBS"
-    loads = [step for step in recording if step.command.startswith(LOADS) and step.errno is not None]
+    loads = [step for step in recording if step.did.verb in ("insmod", "modprobe") and step.errno is not None]
     return "REFUSED" if loads and loads[-1].refused else "LOADS"
 
 

@@ -30,30 +30,22 @@ class Edit:
         >>> Edit("a.c", "return 0;", "puts(name); ").applied("{ return 0; }")
         '{ puts(name); return 0; }'
         """
-        if source.count(self.anchor) != 1:
-            raise HostError(
-                f"{self.path}: {self.anchor.strip()!r} stands there {source.count(self.anchor)} times, not once."
-            )
+        if (times := source.count(self.anchor)) != 1:
+            raise HostError(f"{self.path}: {self.anchor.strip()!r} stands there {times} times, not once.")
         return source.replace(self.anchor, self.text + ("" if self.instead else self.anchor))
 
 
+# fmt: off
 # 37251c7114e1 (6.3) in other words: the instruction may be there from an earlier load of the target.
-TOLERATE = Edit(
-    MODULE_64,
-    "\tif (*instruction != PPC_RAW_NOP()) {\n",
-    """\
+TOLERATE = Edit(MODULE_64, "\tif (*instruction != PPC_RAW_NOP()) {\n", """\
 	/* klpteach, tolerate: an earlier load of the target has left it */
 	if (*instruction == PPC_INST_LD_TOC)
 		return 1;
 
-""",
-)
+""")
 
 # What the RFC of 2019 wanted, done for whole instructions: give the file's bytes back. Stubs stay.
-_CLEAR_ARCH = Edit(
-    MODULE_64,
-    "int apply_relocate_add(Elf64_Shdr *sechdrs,\n",
-    """\
+_CLEAR_ARCH = Edit(MODULE_64, "int apply_relocate_add(Elf64_Shdr *sechdrs,\n", """\
 /* klpteach, clear: the target goes, so put back what stood in the file */
 void klpteach_clear(Elf64_Shdr *sechdrs, unsigned int relsec, struct module *me);
 void klpteach_clear(Elf64_Shdr *sechdrs, unsigned int relsec, struct module *me)
@@ -83,12 +75,8 @@ void klpteach_clear(Elf64_Shdr *sechdrs, unsigned int relsec, struct module *me)
 	}
 }
 
-""",
-)
-_CLEAR_OBJECT = Edit(
-    LIVEPATCH_CORE,
-    "static void klp_cleanup_module_patches_limited(struct module *mod,\n",
-    """\
+""")
+_CLEAR_OBJECT = Edit(LIVEPATCH_CORE, "static void klp_cleanup_module_patches_limited(struct module *mod,\n", """\
 /* klpteach, clear: every section .klp.rela.OBJECT.* of a livepatch */
 extern void klpteach_clear(Elf64_Shdr *sechdrs, unsigned int relsec, struct module *me);
 static void klpteach_clear_object(struct klp_patch *patch, struct klp_object *obj)
@@ -106,17 +94,12 @@ static void klpteach_clear_object(struct klp_patch *patch, struct klp_object *ob
 	}
 }
 
-""",
-)
-_CLEAR_CALL = Edit(
-    LIVEPATCH_CORE, "\t\t\tklp_free_object_loaded(obj);\n\t\t\tbreak;\n", "\t\t\tklpteach_clear_object(patch, obj);\n"
-)
+""")
+_CLEAR_CALL = Edit(LIVEPATCH_CORE, "\t\t\tklp_free_object_loaded(obj);\n\t\t\tbreak;\n",
+                   "\t\t\tklpteach_clear_object(patch, obj);\n")
 
 # A call site keeps its own stub, and the stub is pointed at the new address: the table cannot run out.
-_REUSE_SEARCH = Edit(
-    MODULE_64,
-    "int apply_relocate_add(Elf64_Shdr *sechdrs,\n",
-    """\
+_REUSE_SEARCH = Edit(MODULE_64, "int apply_relocate_add(Elf64_Shdr *sechdrs,\n", """\
 /* klpteach, reuse: a stub with this address, else the call's own stub with a new address, else a new stub */
 static unsigned long klpteach_stub(u32 *call, const Elf64_Shdr *sechdrs, unsigned long addr,
 					struct module *me, const char *name)
@@ -136,17 +119,12 @@ static unsigned long klpteach_stub(u32 *call, const Elf64_Shdr *sechdrs, unsigne
 	return stub_for_addr(sechdrs, addr, me, name);
 }
 
-""",
-)
-_REUSE_CALL = Edit(
-    MODULE_64,
-    "\t\t\t\tvalue = stub_for_addr(sechdrs, value, me,\n",
-    """\
+""")
+_REUSE_CALL = Edit(MODULE_64, "\t\t\t\tvalue = stub_for_addr(sechdrs, value, me,\n", """\
 				value = klpteach_stub(sym->st_shndx == SHN_LIVEPATCH ? (u32 *)location : NULL,
 						sechdrs, value, me,
-""",
-    instead=True,
-)
+""", instead=True)
+# fmt: on
 
 VARIANTS: Mapping[tuple[str, str], tuple[Edit, ...]] = {
     ("6.1", "stock"): (),

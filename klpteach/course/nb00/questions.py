@@ -14,19 +14,16 @@ from ..question import questions, refused_or_loads
 TITLE = "start here"
 
 
-QUESTIONS = questions(
-    """
-    reload
-    nfsd_demo is loaded, livepatched, removed. Now you load the same file again. What does Linux 6.1 do?
-    - loads: It loads, and is patched again
-      You expected what most people do, since the file has not changed. But the livepatch has, in memory.
-    - refused: It refuses the module => it is refused
-      The module is fine; what refuses it is something left behind in the livepatch.
-    - panics: It crashes
-      No: the kernel notices, and refuses. A refusal is the kinder failure; later you meet kernels that do not notice.
-    """,
-    {"reload": lambda: refused_or_loads("reload")},
-)
+QUESTIONS = questions("""
+reload
+nfsd_demo is loaded, livepatched, removed. Now you load the same file again. What does Linux 6.1 do?
+- loads: It loads, and is patched again
+  You expected what most people do, since the file has not changed. But the livepatch has, in memory.
+- refused: It refuses the module => it is refused
+  The module is fine; what refuses it is something left behind in the livepatch.
+- panics: It crashes
+  No: the kernel notices, and refuses. A refusal is the kinder failure; later you meet kernels that do not notice.
+""", {"reload": lambda: refused_or_loads("reload")})  # fmt: skip
 
 
 def judge_fix(proposal: Any, release: str = "6.1") -> Reply:
@@ -50,17 +47,12 @@ def _fix(_: random.Random) -> Problem:
         answer=works,
         shown=" or ".join(works),
         form=f"a name in quotes, one of {', '.join(available())}",
-        hints=(
-            "The bytes must be zero when the module comes back, or nobody may look at them.",
-            f"{len(works)} of the {len(available())} do it. Tick them one by one in the explorer, and look at the last command.",
-        ),
-        steps=(
-            "The reload is refused because the check finds bytes that are not zero.",
-            "So a fix must stop looking, put zeros back when the target goes, or not write late; one that keeps the target from going has no reload.",
-            "The model tries every proposal on the four commands; these end without an error:",
-        ),
-        judge=judge_fix,
-    )
+        hints=("The bytes must be zero when the module comes back, or nobody may look at them.",
+               f"{len(works)} of the {len(available())} do it. Tick them one by one in the explorer, and look at the last command."),
+        steps=("The reload is refused because the check finds bytes that are not zero.",
+               "So a fix must stop looking, put zeros back when the target goes, or not write late; one that keeps the target from going has no reload.",
+               "The model tries every proposal on the four commands; these end without an error:"),
+        judge=judge_fix)  # fmt: skip
 
 
 EXERCISES = {"fix": Exercise("a fix that lets the reload work", _fix, seeded=False)}

@@ -2,12 +2,5 @@
 
 from ..lazy import offer
 
-__getattr__, __dir__ = offer(
-    __name__,
-    {
-        ".report": "REPORT anatomy climb",
-        ".val": "locs what_val_is wordings",
-        "..ds_form": "word_fields",
-        "...scenarios.recorded": "evidence",
-    },
-)
+_HERE = {".report": "REPORT anatomy climb", ".val": "locs what_val_is wordings"}
+__getattr__, __dir__ = offer(__name__, _HERE | {"..ds_form": "word_fields", "...scenarios.recorded": "evidence"})

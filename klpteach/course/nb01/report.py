@@ -54,9 +54,6 @@ def climb(lines: Iterable[str] = REPORT, module: str = "nfsd", errno: int = -8) 
     The error begins at the bottom and climbs: read from below, the lines stand in the order of dmesg.
     Source: Linux 6.1, load_module() to apply_relocate_add(). Simplified: prepare_coming_module() and
     klp_apply_object_relocs(), which stand in between and print nothing, are left out.
-
-    >>> climb().rows[-1][:2], climb().rows[0][2]
-    (('     `apply_relocate_add()`', '1'), "modprobe: ERROR: could not insert 'nfsd': Exec format error")
     """
     lines = list(lines)
     known = [(message_of(line)[0], line) for line in lines]
@@ -65,9 +62,8 @@ def climb(lines: Iterable[str] = REPORT, module: str = "nfsd", errno: int = -8) 
         printed = [line for name, line in known if name in messages_of_it]
         if not depth:
             printed = [kmod.modprobe(Step("modprobe", errno=errno), module)[1].strip()]
-        nothing = f"(nothing; hands {errno} up)"
         file = next((messages.ALL[name].source for name, line in known if line in printed), file)  # ppc64le has another
-        for line in reversed(printed or [nothing]):
+        for line in reversed(printed or [f"(nothing; hands {errno} up)"]):
             order = str(lines.index(line) + 1) if line in lines else ""
             rows.append((f"{' ' * depth}`{function}`", order, line, file))
     spoken = [number for number, row in enumerate(rows) if row[1]]
@@ -96,8 +92,8 @@ def _beginning(line: str, name: str) -> Iterable[tuple[str, str]]:
     if name == "NONZERO_SKIPPING":
         yield "`Skipping`", "not so: the whole load is refused. The word says Linux 6.2 or older."
     if name.startswith("NONZERO"):
-        what = "the place was not zero, as it is in a good file. What it held is not printed."
-        yield "`existing value is nonzero`", what
+        held = "What it held is not printed."
+        yield "`existing value is nonzero`", f"the place was not zero, as it is in a good file. {held}"
 
 
 def _part(key: str, fields: Mapping[str, str], name: str) -> tuple[str, str]:
@@ -106,10 +102,9 @@ def _part(key: str, fields: Mapping[str, str], name: str) -> tuple[str, str]:
     match key:
         case "type":
             howto = HOWTO_X86_64.get(int(value))
-            known = (
-                f"`{howto.name}`: {howto.width} bytes, {_formula(value)}" if howto else "no type that the kernel knows"
-            )
-            return f"`type {value}`", known
+            if howto is None:
+                return f"`type {value}`", "no type that the kernel knows"
+            return f"`type {value}`", f"`{howto.name}`: {howto.width} bytes, {_formula(value)}"
         case "loc":
             hashed = value.startswith("00000000")
             return f"`loc {value}`", "the place, as a hash" if hashed else "the place itself, not hashed"

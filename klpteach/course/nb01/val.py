@@ -21,21 +21,13 @@ MASK64 = 0xFFFFFFFFFFFFFFFF
 
 
 def reason(step: Step) -> dict[str, str]:
-    """The fields of the step's "nonzero" line; empty where it printed none.
-
-    >>> reason(simulate("moved")[4])["val"]
-    'ffffffffc020d00c'
-    """
+    """The fields of the step's "nonzero" line; empty where it printed none."""
     line = next((line for line in step.lines if "existing value is nonzero" in line), None)
     return message_of(line)[1] if line else {}
 
 
 def locs(names: Iterable[str] = BOOTS) -> Table:
-    """Every loc that these recordings hold, and the address that it stands for.
-
-    >>> len({row[3] for row in locs().rows}), len({row[2] for row in locs().rows})
-    (1, 3)
-    """
+    """Every loc that these recordings hold, and the address that it stands for."""
     rows = [
         (f"{boot}", f"{name}, step {number}", f"`{reason(step)['loc']}`", f"`{hexa(place(evidence(name)))}`")
         for boot, name in enumerate(names, start=1)
@@ -83,11 +75,7 @@ def candidates(recording: Recording) -> list[tuple[str, str, int]]:
 
 
 def val_is(recording: Recording) -> str:
-    """Which candidate the last step's val is: "found", "old", "new" or "distance"; the first that fits.
-
-    >>> val_is(simulate("moved", "6.1"))
-    'new'
-    """
+    """Which candidate the last step's val is: "found", "old", "new" or "distance"; the first that fits."""
     val = int(reason(recording[-1])["val"], 16)
     return next(key for key, _, number in candidates(recording) if number == val)
 
@@ -99,25 +87,18 @@ def what_val_is(recording: Recording) -> Table:
     ['', '', '← this one', '']
     """
     val = reason(recording[-1])["val"]
-    rows = [
-        (words, f"`{hexa(number)}`", "← this one" if f"{number:x}" == val else "")
-        for _, words, number in candidates(recording)
-    ]
+    rows = [(words, f"`{hexa(n)}`", "← this one" if f"{n:x}" == val else "") for _, words, n in candidates(recording)]
     marked = [number for number, row in enumerate(rows) if row[2]]
     return Table(("candidate", "its value", f"`val {val}`"), rows, marked=marked)
 
 
 def wordings() -> Table:
-    """The first line as each kernel words it, for one and the same refusal (that of the story "moved").
-
-    >>> wordings().rows[0][0], wordings().rows[0][2]
-    ('up to 6.2', 'S + A')
-    """
+    """The first line as each kernel words it, for one and the same refusal (that of the story "moved")."""
     story = simulate("moved", "6.1")
-    P, site = place(story), first_site(story)
-    full = int(reason(story[-1])["val"], 16)
-    args = {"type": site.type, "loc": Pointer(P), "sec": 38, "idx": 0}
-    hashed, val = reason(story[-1])["loc"], full - P & MASK64
+    P, printed = place(story), reason(story[-1])
+    args = {"type": first_site(story).type, "loc": Pointer(P), "sec": 38, "idx": 0}
+    hashed, full = printed["loc"], int(printed["val"], 16)
+    val = full - P & MASK64
     lines = (
         ("up to 6.2", messages.NONZERO_SKIPPING(**args, val=full).render(lambda _: hashed), "S + A"),
         ("6.3 to 6.18", messages.NONZERO(**args, val=val).render(lambda _: hashed), "S + A − P"),

@@ -2,11 +2,5 @@
 
 from ..lazy import offer
 
-__getattr__, __dir__ = offer(
-    __name__,
-    {
-        ".file_bytes": "FileBytes",
-        ".rela_entry": "entry_fields foreign_symbols who_writes",
-        "...scenarios.recorded": "evidence",
-    },
-)
+_HERE = {".file_bytes": "FileBytes", ".rela_entry": "entry_fields foreign_symbols who_writes"}
+__getattr__, __dir__ = offer(__name__, _HERE | {"...scenarios.recorded": "evidence"})

@@ -47,12 +47,16 @@ def holes(file: ModuleFile, section: str) -> list[Hole]:
     '[0x17] PC32 demo_counter − 4'
     """
     target = _index(file, section)
-    found = (
-        _hole(file, index, *entry)
-        for index in file.rela_sections
-        if int(file.shdrs["info"][index]) == target
-        for entry in file.rela(index).tolist()
-    )
+    found = []
+    for index in file.rela_sections:
+        livepatch = bool(int(file.shdrs["flags"][index]) & SHF_RELA_LIVEPATCH)
+        entries = file.rela(index).tolist() if int(file.shdrs["info"][index]) == target else ()
+        for offset, kind, symbol, addend in entries:
+            name = file.symbol_names[symbol] or file.section_names[int(file.symtab["shndx"][symbol])]
+            if parsed := parse_symbol(name):
+                name = f"{parsed.name},{parsed.sympos}" if parsed.sympos else parsed.name
+            short = file.type_name(kind).removeprefix("R_X86_64_").removeprefix("R_PPC64_")
+            found.append(Hole(offset, width_of(file.machine, kind), short, name, addend, livepatch))
     return sorted(found, key=lambda hole: hole.offset)
 
 
@@ -61,16 +65,6 @@ def _index(file: ModuleFile, section: str) -> int:
         known = ", ".join(name for name in file.section_names if name and not name.startswith("."))
         raise KlpteachError(f"{file.filename} has no section {section}. Try .text, .data or one of: {known}")
     return file.section_names.index(section)
-
-
-def _hole(file: ModuleFile, index: int, offset: int, kind: int, symbol: int, addend: int) -> Hole:
-    name = file.symbol_names[symbol] or file.section_names[int(file.symtab["shndx"][symbol])]
-    parsed = parse_symbol(name)
-    if parsed:
-        name = f"{parsed.name},{parsed.sympos}" if parsed.sympos else parsed.name
-    short = file.type_name(kind).removeprefix("R_X86_64_").removeprefix("R_PPC64_")
-    livepatch = bool(int(file.shdrs["flags"][index]) & SHF_RELA_LIVEPATCH)
-    return Hole(offset, width_of(file.machine, kind), short, name, addend, livepatch)
 
 
 class FileBytes(Shown):
@@ -124,9 +118,11 @@ class FileBytes(Shown):
         return "\n".join(rows)
 
     def to_html(self) -> str:
-        rows = [self._row_html(start) for start in range(0, len(self.body), ROW)]
-        table = Table(("offset", "bytes", "what will be written"), rows, css=ONE_LINE)
-        return f"<p><strong>{escape(self.title)}</strong></p>{table.to_html()}<p>{_legend_html()}</p>"
+        rows = list(map(self._row_html, range(0, len(self.body), ROW)))
+        table = Table(("offset", "bytes", "what will be written"), rows, css=ONE_LINE).to_html()
+        late, early = (_styled(" ".join(marks), Hole(0, 0, "", "", 0, kind)) for kind, marks in _MARKS.items())
+        legend = f"<code>{late}</code> waits for its target: livepatch writes it. <code>{early}</code> is written when"
+        return f"<p><strong>{escape(self.title)}</strong></p>{table}<p>{legend} this module itself loads.</p>"
 
     def _row_html(self, start: int) -> list[str | Cell]:
         dump = "".join(_styled(text, hole) for text, hole in self._row(start))
@@ -139,8 +135,3 @@ def _styled(text: str, hole: Hole | None) -> str:
         return escape(text)
     line, weight = (f"3px solid {VERMILION}", "700") if hole.livepatch else (f"1px dotted {BLUE}", "400")
     return f'<span style="border-bottom:{line};font-weight:{weight}">{escape(text)}</span>'  # text keeps the theme's colour
-
-
-def _legend_html() -> str:
-    late, early = (_styled(" ".join(marks), Hole(0, 0, "", "", 0, kind)) for kind, marks in _MARKS.items())
-    return f"<code>{late}</code> waits for its target: livepatch writes it. <code>{early}</code> is written when this module itself loads."

@@ -27,13 +27,12 @@ def entry_fields(file: ModuleFile, section: str, number: int = 0) -> Table:
     offset, kind, symbol, addend = file.rela(index)[number].tolist()
     target = file.section_names[int(file.shdrs["info"][index])]
     rows = [
-        ("r_offset", raw[:8], f"{offset:#x}: the place is `{target}+{offset:#x}`"),
-        ("r_info, type", raw[8:12], f"{kind}: `{file.type_name(kind)}`"),
-        ("r_info, symbol", raw[12:16], f"{symbol}: `{file.symbol_names[symbol]}`"),
-        ("r_addend", raw[16:], f"{addend}"),
+        ("r_offset", f"`{raw[:8].hex(' ')}`", f"{offset:#x}: the place is `{target}+{offset:#x}`"),
+        ("r_info, type", f"`{raw[8:12].hex(' ')}`", f"{kind}: `{file.type_name(kind)}`"),
+        ("r_info, symbol", f"`{raw[12:16].hex(' ')}`", f"{symbol}: `{file.symbol_names[symbol]}`"),
+        ("r_addend", f"`{raw[16:].hex(' ')}`", f"{addend}"),
     ]
-    cells = [(name, f"`{part.hex(' ')}`", says) for name, part, says in rows]
-    return Table(("field", "bytes in the file", "says"), cells)
+    return Table(("field", "bytes in the file", "says"), rows)
 
 
 def rela_sections_of(file: ModuleFile, section: str) -> list[int]:
@@ -53,9 +52,8 @@ def who_writes(file: ModuleFile, section: str = ".text") -> Table:
     for index in rela_sections_of(file, section):
         flags = int(file.shdrs["flags"][index])
         names = " + ".join(name for bit, name in FLAGS if flags & bit)
-        who = "the module loader, when this module is loaded"
-        if flags & SHF_RELA_LIVEPATCH:
-            who = "livepatch, when its target is there"
+        late = flags & SHF_RELA_LIVEPATCH
+        who = "livepatch, when its target is there" if late else "the module loader, when this module is loaded"
         entries = str(len(file.rela(index)))
         rows.append((f"`{file.section_names[index]}`", f"`{flags:#x}` = {names}", entries, who))
     return Table(("section", "flags", "entries", "who writes them, and when"), rows)

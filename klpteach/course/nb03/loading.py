@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -11,7 +10,6 @@ from ...files.elf_h import SHN_UNDEF
 from ...files.module_file import ModuleFile
 from ...files.relocation_types import HOWTO_X86_64
 from ...files.samples import sample
-from ...model.image import Image
 from ...model.kernel import Kernel
 from ...model.load_image import load_image
 from ...model.recording import Recording
@@ -37,13 +35,7 @@ class Written:
 
 
 def written(recording: Recording, step: int) -> list[Written]:
-    """Every x86_64 livepatch site that holds something after a step (1 is the first), in the order of the file.
-
-    >>> from klpteach.scenarios.simulate import simulate
-    >>> first = written(simulate("reload"), step=2)[0]
-    >>> first.key, first.stored == first.sum.stored
-    ('livepatch_nfsd_demo:.text+0x17', True)
-    """
+    """Every x86_64 livepatch site that holds something after a step (1 is the first), in the order of the file."""
     history, index = History(recording), step - 1
     sums = ((key, sum_at(history, key, index), value) for key, value in (recording[index].sites or {}).items())
     return [Written(key, found, value) for key, found, value in sums if found and any(value)]
@@ -53,8 +45,7 @@ def written(recording: Recording, step: int) -> list[Written]:
 def recorded_calls() -> tuple[Written, ...]:
     """Every 32-bit distance that real kernels wrote into a livepatch, once each."""
     found: dict[tuple[int, int, int], Written] = {}
-    for name in RECORDED:
-        recording = evidence(name)
+    for recording in map(evidence, RECORDED):
         for number, step in enumerate(recording, start=1):
             for one in written(recording, number) if step.sites and not step.refused else ():
                 if one.sum.relative and len(one.stored) == 4:
@@ -63,11 +54,8 @@ def recorded_calls() -> tuple[Written, ...]:
 
 
 def some_calls(rng: random.Random, count: int) -> list[Written]:
-    """A few of them, different ones for another seed."""
+    """Some of recorded_calls(), different ones for another seed."""
     return rng.sample(recorded_calls(), count)
-
-
-# -- another base ---------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -88,32 +76,24 @@ def moved(file: ModuleFile, by: int = 0x5000, base: int = BASE) -> list[Move]:
     >>> sum(move.changed for move in moved(ModuleFile.open(sample("nfsd_demo.ko")), by=0))
     0
     """
-    here, there = (load_image(file, place, lambda name: PRINTK) for place in (base, base + by))
-    return list(_moves(file, here, there))
-
-
-def _moves(file: ModuleFile, here: Image, there: Image) -> Iterator[Move]:
+    images = [load_image(file, place, lambda name: PRINTK) for place in (base, base + by)]
+    found = []
     for index in file.rela_sections:
         target = int(file.shdrs["info"][index])
-        before, after = (bytes(image.bytes_of(target)) for image in (here, there))
+        before, after = (bytes(image.bytes_of(target)) for image in images)
         for offset, kind, symbol, _ in file.rela(index).tolist() if before else ():
             howto, span = HOWTO_X86_64[kind], slice(offset, offset + HOWTO_X86_64[kind].width)
             own = int(file.symtab["shndx"][symbol]) != SHN_UNDEF
-            yield Move(howto.name, howto.relative, own, before[span] != after[span])
+            found.append(Move(howto.name, howto.relative, own, before[span] != after[span]))
+    return found
 
-
-# -- a relocation that is off by 8 ------------------------------------------------------------------------------------------
 
 # What the compiler made of `demo_scale(demo_counter)` in livepatch_nfsd_demo.ko for 6.1: offsets in .text.
 INSTRUCTIONS = (("mov demo_counter,%edi", 0x15, 0x1B), ("call demo_scale", 0x1B, 0x20), ("mov …,%rdx", 0x20, 0x27))
 
 
 def loaded_text(defect: str = "", proposals: tuple[str, ...] = ()) -> tuple[int | None, list[str], bytes]:
-    """Load a livepatch, with a defect of klpteach.files.corrupt, beside its target on 6.1: errno, lines, its .text if it stays.
-
-    >>> loaded_text(DEFECT)[0], loaded_text(DEFECT, ("remove-check",))[0]
-    (-8, 0)
-    """
+    """Load a livepatch, with a defect of klpteach.files.corrupt, beside its target on 6.1: errno, lines, its .text if it stays."""
     kernel = Kernel(release="6.1", proposals=proposals)
     kernel.insmod("nfsd_demo.ko")
     step = kernel.insmod(f"{LIVEPATCH}{'+' if defect else ''}{defect}.ko")

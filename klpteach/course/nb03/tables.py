@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
 
 from ...files.module_file import ModuleFile
 from ...files.relocation_types import HOWTO_X86_64, fits_signed32, fits_unsigned32
 from ...model.recording import Recording
 from ...model.step import hexa
 from ...views.table import Table, byte_table
-from .loading import Written, damage, moved, written
+from .loading import damage, moved, written
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-_RULE: dict[Any, str] = {
-    fits_unsigned32: "zero-extended, it must be the same",
-    fits_signed32: "sign-extended, it must be the same",
-}
+_EXTENDED: dict[Any, str] = {fits_unsigned32: "zero", fits_signed32: "sign"}
 
 
 def sums(recording: Recording, step: int, types: tuple[str, ...] = ()) -> pd.DataFrame:
@@ -27,17 +23,13 @@ def sums(recording: Recording, step: int, types: tuple[str, ...] = ()) -> pd.Dat
     >>> sums(simulate("reload"), step=2).iloc[1]["bytes in memory"]
     'f0 af ff ff'
     """
-    import pandas as pd
-
-    rows = [_sum(one) for one in written(recording, step)]
+    rows = []
+    for one in written(recording, step):
+        S, A, P, howto = one.sum.S, one.sum.A, one.sum.P, HOWTO_X86_64[one.sum.site.type]
+        total = hexa(howto.value(S, A, P))
+        rows.append([one.sum.site.key, howto.name, hexa(S), A, hexa(P), total, one.stored.hex(" ")])
     table = pd.DataFrame(rows, columns=["site", "type", "S", "A", "P", "sum", "bytes in memory"])
     return table[table["type"].isin(types)].reset_index(drop=True) if types else table
-
-
-def _sum(one: Written) -> list[object]:
-    S, A, P, howto = one.sum.S, one.sum.A, one.sum.P, HOWTO_X86_64[one.sum.site.type]
-    total = hexa(howto.value(S, A, P))
-    return [one.sum.site.key, howto.name, hexa(S), A, hexa(P), total, one.stored.hex(" ")]
 
 
 def types(file: ModuleFile | None = None) -> pd.DataFrame:
@@ -46,15 +38,13 @@ def types(file: ModuleFile | None = None) -> pd.DataFrame:
     >>> types().loc[2, "written"]
     'S + A − P'
     """
-    import pandas as pd
-
     used = [kind for index in file.rela_sections for kind in file.rela(index)["type"].tolist()] if file else []
     rows = {
         number: {
             "name": howto.name,
             "bytes": howto.width,
             "written": _formula(howto.relative) if howto.width else "nothing",
-            "must fit": _RULE.get(howto.fits, "") if howto.fits else "",
+            "must fit": f"{_EXTENDED[howto.fits]}-extended, it must be the same" if howto.fits else "",
             **({"in this file": used.count(number)} if file else {}),
         }
         for number, howto in HOWTO_X86_64.items()
@@ -69,8 +59,6 @@ def moves(file: ModuleFile, by: int = 0x5000) -> pd.DataFrame:
     >>> int(moves(ModuleFile.open(sample("nfsd_demo.ko"))).loc[("S + A − P", "in the module"), "changed"])
     0
     """
-    import pandas as pd
-
     where = {True: "in the module", False: "in the kernel"}
     rows = [(_formula(move.relative), where[move.own], move.changed, not move.changed) for move in moved(file, by)]
     table = pd.DataFrame(rows, columns=["written", "S is", "changed", "the same"])
@@ -88,9 +76,5 @@ def off_by_8() -> Table:
     cf* ff* ff* 11 24 00 00
     """
     in_file, good, bad = damage().values()
-    rows = [
-        ("in the file", [(in_file[name], in_file[name]) for name in good]),
-        ("relocated", [(good[name], good[name]) for name in good]),
-        ("8 bytes too far, no check", [(bad[name], good[name]) for name in good]),
-    ]
-    return byte_table(("", *good), rows)
+    shown = (("in the file", in_file, in_file), ("relocated", good, good), ("8 bytes too far, no check", bad, good))
+    return byte_table(("", *good), [(label, [(now[n], right[n]) for n in good]) for label, now, right in shown])

@@ -2,12 +2,6 @@
 
 from ..lazy import offer
 
-__getattr__, __dir__ = offer(
-    __name__,
-    {
-        ".order_figure": "order",
-        ".tables": "positions two_writers",
-        "...views.figures.life": "life",
-        "...scenarios.recorded": "evidence",
-    },
-)
+_HERE = {".order_figure": "order", ".tables": "positions two_writers"}
+_ELSEWHERE = {"...views.figures.life": "life", "...scenarios.recorded": "evidence"}
+__getattr__, __dir__ = offer(__name__, _HERE | _ELSEWHERE)

@@ -14,7 +14,6 @@ import numpy as np
 from ...files.module_file import ModuleFile
 from ...files.write import tiny_module
 from ...model.errno import Refused
-from ...model.image import Loading
 from ...model.load_image import laid_out
 from ...model.policy import behaviour
 
@@ -57,7 +56,10 @@ def play(order: Sequence[str] = EVENTS, check: bool = False) -> list[Stage]:
     for event in order:
         ends = ""
         if event == RELOCATE:
-            ends = _relocate(me)
+            try:
+                me.image.arch.apply_relocate_add(me, me.file.section_names.index(".rela.text"))
+            except Refused:
+                ends = "refused"
         elif event == REPLACE:
             code[:] = np.frombuffer(NATIVE, "u1")  # apply_paravirt() writes the whole site, whatever is there
         elif event == REDIRECT:
@@ -72,25 +74,11 @@ def play(order: Sequence[str] = EVENTS, check: bool = False) -> list[Stage]:
     return stages
 
 
-def _relocate(me: Loading) -> str:
-    try:
-        me.image.arch.apply_relocate_add(me, me.file.section_names.index(".rela.text"))
-    except Refused:
-        return "refused"
-    return ""
-
-
 def swapped(first: int, events: Sequence[str] = EVENTS) -> list[str]:
     """The events with number `first` (from 0) and the next one changed about."""
-    order = list(events)
-    order[first], order[first + 1] = order[first + 1], order[first]
-    return order
+    return [*events[:first], events[first + 1], events[first], *events[first + 2 :]]
 
 
 def ends(order: Sequence[str], check: bool = False) -> str:
-    """How an order ends: "right", "corrupt", "old" (the unpatched function runs) or "refused".
-
-    >>> [ends(swapped(number)) for number in range(4)], ends(swapped(0), check=True)
-    (['corrupt', 'right', 'right', 'old'], 'refused')
-    """
+    """How an order ends: "right", "corrupt", "old" (the unpatched function runs) or "refused"."""
     return next((stage.ends for stage in play(order, check) if stage.ends), "right")

@@ -21,9 +21,6 @@ def order(release: str = "6.1") -> Drawing:
     """The order in which nfsd_demo comes and goes, with the address that makes its relocations possible.
 
     Errors: PolicyError for an unknown release.
-
-    >>> order("6.1").rows[0]["what"]
-    'state COMING, at 0xffffffffc0206000'
     """
     first, *others = coming_and_going(release)
     placed = (simulate("late", release)[1].placement or {})["nfsd_demo"]
@@ -43,7 +40,9 @@ def order_of(events: Sequence[Event], release: str = "6.1") -> Drawing:
     for number, row in enumerate(rows):
         if row["phase"] != before:
             shift, before = shift + (0.9 if before else 0.0), row["phase"]
-            _phase(axes, number + shift, row["phase"])
+            y = number + shift - 0.62
+            axes.text(-0.06, y, row["phase"], size=SIZE - 1, style="italic", color=SOFT, va="center")
+            axes.plot([-0.01, 1.02], [y, y], color=PALE, linewidth=1, zorder=0)
         places.append((lanes[row["who"]], number + shift))
     for x in lanes.values():
         axes.plot([x, x], [-0.5, len(rows) - 0.3 + shift], color=PALE, linewidth=1.5, zorder=0)
@@ -61,11 +60,6 @@ def order_alt(rows: Sequence[dict[str, Any]], release: str) -> str:
         mine = [f"{row['number']} {row['who']}: {row['what']}" for row in rows if row["phase"] == phase]
         said.append(f"{phase.capitalize()}: {'; '.join(mine)}.")
     return " ".join(said)
-
-
-def _phase(axes: Axes, y: float, phase: str) -> None:
-    axes.text(-0.06, y - 0.62, phase, size=SIZE - 1, style="italic", color=SOFT, va="center")
-    axes.plot([-0.01, 1.02], [y - 0.62] * 2, color=PALE, linewidth=1, zorder=0)
 
 
 def _event(axes: Axes, row: dict[str, Any], x: float, y: float) -> None:

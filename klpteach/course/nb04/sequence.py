@@ -53,12 +53,6 @@ class _Watched(Kernel):
         state = found.state if found else ""
         if state and state != self._state:
             self._note(LOADER, f"state {_STATES.get(state, state)}")
-        self._look_at_livepatch()
-        if self._state and not state:
-            self._note(LOADER, "memory freed")
-        self._state = state
-
-    def _look_at_livepatch(self) -> None:
         patch = self.find_module(self.livepatch)
         sites = site_bytes(self, patch, patch.file.on_disk) if patch else {}
         written = sum(any(value) for value in sites.values())
@@ -71,7 +65,9 @@ class _Watched(Kernel):
             self._note(LIVEPATCH, f"{self._written} relocations put back to zero")
         if redirected and not self._redirected:
             self._note(LIVEPATCH, "functions redirected")
-        self._written, self._redirected = written, redirected
+        if self._state and not state:
+            self._note(LOADER, "memory freed")
+        self._state, self._written, self._redirected = state, written, redirected
 
     def _note(self, who: str, what: str) -> None:
         if self.phase:
@@ -91,17 +87,11 @@ def coming_and_going(
 
     Source of the order: prepare_coming_module(), klp_module_coming(), do_init_module(), delete_module(),
     klp_module_going(), as the model runs them. Errors: ModuleFormatError for a name without a file.
-
-    >>> [event.what for event in coming_and_going() if event.phase == "coming"][1:4]
-    ['10 relocations written', 'prints “applying patch … to loading module”', 'pre_patch callback']
     """
     kernel = _Watched(release, livepatch, target)
-    kernel.insmod(f"{livepatch}.ko")
-    kernel.look()
-    kernel.phase = "coming"
-    kernel.insmod(f"{target}.ko")
-    kernel.look()
-    kernel.phase = "going"
-    kernel.rmmod(target)
-    kernel.look()
+    commands = {"": f"insmod {livepatch}.ko", "coming": f"insmod {target}.ko", "going": f"rmmod {target}"}
+    for phase, command in commands.items():
+        kernel.phase = phase
+        kernel.run(command)
+        kernel.look()
     return kernel.events

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+
+import pandas as pd
 
 from ...files.elf_h import SHN_UNDEF
 from ...files.module_file import ModuleFile
 from ...views.table import Table, byte_table
 from .klp_arch import NATIVE, RELOCATE, REPLACE, play
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 def positions(file: ModuleFile, name: str) -> pd.DataFrame:
@@ -21,8 +19,6 @@ def positions(file: ModuleFile, name: str) -> pd.DataFrame:
     >>> positions(ModuleFile.open(sample("nfsd_demo.ko")), "demo_dup").index.tolist()
     [1, 2]
     """
-    import pandas as pd
-
     symbols = zip(file.symbol_names, file.symtab["shndx"].tolist(), file.symtab["value"].tolist(), strict=True)
     rows = [
         {"name": name, "section": file.section_names[section], "offset": hex(value)}

@@ -2,6 +2,5 @@
 
 from ..lazy import offer
 
-__getattr__, __dir__ = offer(
-    __name__, {"...files.tables": "livepatch_sites", "...views.frames": "story", "...views.figures.reuse": "reuse"}
-)
+_ELSEWHERE = {"...files.tables": "livepatch_sites", "...views.frames": "story", "...views.figures.reuse": "reuse"}
+__getattr__, __dir__ = offer(__name__, _ELSEWHERE)

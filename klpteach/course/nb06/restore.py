@@ -26,12 +26,7 @@ Case = tuple[tuple[int, int], int]  # (the call, the word behind it) -> the word
 
 
 def calls_of(livepatch: str, release: str = "6.1") -> dict[str, tuple[int, int]]:
-    """The livepatch calls of a sample file: site -> (the call's word, the word behind it), as they stand in the file.
-
-    >>> call, after = calls_of("livepatch_nfsd_demo")["livepatch_nfsd_demo:.text+0x7c"]
-    >>> f"{call:08x} {after:08x}"
-    '48000001 60000000'
-    """
+    """The livepatch calls of a sample file: site -> (the call's word, the word behind it), as the file has them."""
     file = ModuleFile.open(sample(f"{livepatch}.ko", PPC, release))
     found = {}
     for site in klp.sites(file):
@@ -87,23 +82,17 @@ def poked(word: int, release: str = "6.1") -> Recording:
     """
     value = f"{word << 32 | BRANCH:x}"
     pokes = (f"poke {key} {value}" for key in calls_of(LIVEPATCH, release))
-    story = Scenario(
-        "put-back", "a word put behind every call", "", (TARGET, f"insmod {LIVEPATCH}.ko", GONE, *pokes, TARGET)
-    )
-    return simulate(story, release, arch=PPC)
+    commands = (TARGET, f"insmod {LIVEPATCH}.ko", GONE, *pokes, TARGET)
+    return simulate(Scenario("put-back", "a word put behind every call", "", commands), release, arch=PPC)
 
 
 @lru_cache(maxsize=1)
 def loads_of_doublewords() -> tuple[int, ...]:
     """Every different `ld` in the code of the sample modules, as the compiler wrote it."""
-    return tuple(dict.fromkeys(_all_loads()))
-
-
-def _all_loads() -> Iterator[int]:
-    for name in ("nfsd_demo", LIVEPATCH, "livepatch_cumul1", "kvm_demo", "sunrpc_demo"):
-        file = ModuleFile.open(sample(f"{name}.ko", PPC))
-        code = file.section_bytes(file.section_names.index(".text"))
-        yield from (word for word in words_of(code) if word >> 26 == 58 and word & 3 == 0)
+    names = ("nfsd_demo", LIVEPATCH, "livepatch_cumul1", "kvm_demo", "sunrpc_demo")
+    files = [ModuleFile.open(sample(f"{name}.ko", PPC)) for name in names]
+    words = (word for file in files for word in words_of(file.section_bytes(file.section_names.index(".text"))))
+    return tuple(dict.fromkeys(word for word in words if word >> 26 == 58 and word & 3 == 0))
 
 
 def some_loads(rng: random.Random, count: int) -> list[DSForm]:

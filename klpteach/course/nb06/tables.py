@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from ...errors import KlpteachError
 from ...files.klp import parse_symbol, sites
 from ...files.relocation_types import REL24
@@ -28,20 +26,14 @@ def words_of_a_call(recording: Recording, site: str) -> Table:
     >>> table.rows[0][2], table.rows[1][2]
     ('`0x60000000` nop', '`0xe8410018` ld r2,24(r1)')
     """
-    rows = list(_rows_of_a_call(History(recording), site))
+    history, rows = History(recording), []
+    if plain := history.file_bytes(site, 8):
+        rows.append(("(in the file)", *_two_words(*words_of(plain)), "nowhere: to itself"))
+    for index, step in enumerate(recording):
+        if call := call_at(history, site, index):
+            errno, leads = f" → {step.errno}" if step.errno else "", _leads_to(history, site, call, index)
+            rows.append((f"{index + 1} `{step.command}`{errno}", *_two_words(*call.words), leads))
     return Table(("after", "the call", "the word behind it", "the call leads to"), rows, f"The call at `{site}`")
-
-
-def _rows_of_a_call(history: History, site: str) -> Iterator[tuple[str, str, str, str]]:
-    plain = history.file_bytes(site, 8)
-    if plain:
-        yield ("(in the file)", *_two_words(*words_of(plain)), "nowhere: to itself")
-    for index, step in enumerate(history.recording):
-        call = call_at(history, site, index)
-        if call:
-            leads = _leads_to(history, site, call, index)
-            errno = f" → {step.errno}" if step.errno else ""
-            yield (f"{index + 1} `{step.command}`{errno}", *_two_words(*call.words), leads)
 
 
 def _two_words(call: int, after: int) -> tuple[str, str]:
@@ -55,8 +47,6 @@ def _leads_to(history: History, site: str, call: Call, index: int) -> str:
     stale = any(slot.index == call.slot and slot.state == "stale" for slot in table.slots)
     return f"{goes_to(history, site, index)}{', which is gone' if stale else ''}"
 
-
-# -- one stub -----------------------------------------------------------------------------------------------------------------
 
 _SAYS = (
     "r11 = r2 and the upper half of the way to this stub",
@@ -73,9 +63,6 @@ def a_stub(slot: int, release: str = "6.1") -> Table:
     """The 40 bytes of a slot in the sample livepatch's .stubs, after the livepatch was loaded for nfsd_demo.
 
     Source: arch/powerpc/kernel/module_64.c, struct ppc64_stub_entry. Errors: KlpteachError for a slot that is not there.
-
-    >>> a_stub(6).rows[2][1:3]
-    ('`0xf8410018`', '`std r2,24(r1)`')
     """
     kernel = Kernel("ppc64le", release)
     kernel.insmod("nfsd_demo.ko")
@@ -106,17 +93,10 @@ def _stub_instruction(word: int) -> str:
     return fixed.get(word) or forms.get(word >> 16, f".long 0x{word:08x}")
 
 
-# -- the order of the calls ---------------------------------------------------------------------------------------------------
-
-
 def order_of_calls(recording: Recording) -> Table:
     """The livepatch's calls in the order in which the kernel comes to them: falling symbol numbers, not rising places.
 
     Source: arch/powerpc/kernel/module_64.c, relacmp(): r_info, then r_addend, descending.
-
-    >>> from klpteach.scenarios.simulate import simulate
-    >>> [row[1] for row in order_of_calls(simulate("reload", arch="ppc64le")).rows]
-    ['`.text+0xb0`', '`.text+0x7c`', '`.text+0x9c`']
     """
     history = History(recording)
     file = history.files[f"{LIVEPATCH}.ko"]
@@ -125,20 +105,15 @@ def order_of_calls(recording: Recording) -> Table:
         for index in file.rela_sections
         for offset, kind, symbol, _ in file.rela(index).tolist()
     }
-    calls = [site for site in sites(file) if site.type == REL24]
-    calls.sort(key=lambda site: -numbers[site.key])
+    calls = sorted((site for site in sites(file) if site.type == REL24), key=lambda site: -numbers[site.key])
     failing, rows = history.failing(len(recording) - 1), []
     for position, site in enumerate(calls, 1):
         symbol = parse_symbol(site.symbol)
-        says = "not reached" if failing else ""
-        if f"{LIVEPATCH}:{site.key}" == failing:
-            says = "no nop here: refused"
         name = symbol.name if symbol else site.symbol
+        refused = f"{LIVEPATCH}:{site.key}" == failing
+        says = "no nop here: refused" if refused else "not reached" if failing else ""
         rows.append((str(position), f"`{site.key}`", f"`{name}`", str(numbers[site.key]), says))
     return Table(("looked at", "the call at", "calls", "symbol number", "at the reload"), rows)
-
-
-# -- the slots ----------------------------------------------------------------------------------------------------------------
 
 
 def slots(recording: Recording, livepatch: str = LIVEPATCH) -> Table:
@@ -154,13 +129,9 @@ def slots(recording: Recording, livepatch: str = LIVEPATCH) -> Table:
     history, rows = History(recording), []
     for index, step in enumerate(recording):
         table = history.stubs(livepatch, index)
-        if table is None or not step.command.startswith("insmod") or not _concerns(step.command, livepatch):
+        if table is None or not step.command.startswith(("insmod nfsd_demo", f"insmod {livepatch}")):
             continue
         letters = "".join(("|" if slot.index == table.num else "") + STUB_LETTERS[slot.state] for slot in table.slots)
         letters += "" if table.past_end else "|"
         rows.append((f"{index + 1} `{step.command}`", str(step.errno), f"{table.used} of {table.num}", f"`{letters}`"))
     return Table(("step", "errno", "slots used", "the table, slot by slot"), rows)
-
-
-def _concerns(command: str, livepatch: str) -> bool:
-    return command.split()[1].startswith(("nfsd_demo", livepatch))

@@ -12,7 +12,11 @@ from ..choices import ASKS, committed
 from ..exercise import Problem
 from .ways import NINE, caught_by_the_check, damaged, outcomes, verdict_on
 
-# -- a corrupt module must be caught ------------------------------------------------------------------------------------------
+_PLAIN = {
+    "nonzero-last-site": "bytes under the last livepatch relocation are not zero",
+    "overflow": "a type that no kernel address fits",
+    "overflow-nonzero": "such a type, at a place that is not zero",
+}
 
 
 def let_in(rng: random.Random) -> Problem:
@@ -23,31 +27,19 @@ def let_in(rng: random.Random) -> Problem:
     chosen += rng.sample(others, 5 - len(chosen))
     rng.shuffle(chosen)
     right = frozenset(defect for defect in chosen if defect in caught)
-    listed = "\n".join(f"    {defect:<22} {_plain(defect)}" for defect in chosen)
+    said = {defect: what.partition(":")[0].partition(", the bug")[0] for defect, (what, _) in CORRUPTIONS.items()}
+    said |= _PLAIN
+    listed = "\n".join(f"    {defect:<22} {said[defect]}" for defect in chosen)
     return Problem(
         ask="Five damaged files, livepatch_nfsd_demo+NAME.ko, are loaded on 6.1 (x86_64) while nfsd_demo is there. Some are "
         f"refused by the check for zeros and by nothing else. Which?\n\n{listed}",
         answer=right,
         form='a set of names, {"…", "…"}',
-        hints=(
-            "Only the check for zeros looks at the bytes at the place. Names, sections and symbols are judged by others.",
-            "`nb07.load_damaged(NAME, ['remove-check'])` loads one of them on a kernel without the check.",
-        ),
+        hints=("Only the check for zeros looks at the bytes at the place. Names, sections and symbols are judged by others.",
+               "`nb07.load_damaged(NAME, ['remove-check'])` loads one of them on a kernel without the check."),
         steps=tuple(f"{defect}: {_fate(defect)}" for defect in chosen),
         judge=lambda answer: _judge_let_in(answer, chosen, right),
-        because="Each of these writes to a wrong place, or twice. Nobody else looks at the place.",
-    )
-
-
-_PLAIN = {
-    "nonzero-last-site": "bytes under the last livepatch relocation are not zero",
-    "overflow": "a type that no kernel address fits",
-    "overflow-nonzero": "such a type, at a place that is not zero",
-}
-
-
-def _plain(defect: str) -> str:
-    return _PLAIN.get(defect) or CORRUPTIONS[defect][0].partition(":")[0].partition(", the bug")[0]
+        because="Each of these writes to a wrong place, or twice. Nobody else looks at the place.")  # fmt: skip
 
 
 def _fate(defect: str) -> str:
@@ -59,16 +51,11 @@ def _fate(defect: str) -> str:
 
 def _judge_let_in(answer: Any, chosen: list[str], right: frozenset[str]) -> Reply | str | None:
     given = {answer} if isinstance(answer, str) else set(answer)
-    strange = sorted(str(name) for name in given if name not in chosen)
-    if strange:
+    if strange := sorted(str(name) for name in given if name not in chosen):
         return Reply("?", f"{strange[0]} is not in the list.", f"There are {', '.join(chosen)}.")
-    extra = next((name for name in chosen if name in given - right), None)
-    if extra:
+    if extra := next((name for name in chosen if name in given - right), None):
         return f"`{extra}` is {_fate(extra)}."
     return None if given == right else f"{len(right - given)} more."
-
-
-# -- a policy of one's own ----------------------------------------------------------------------------------------------------
 
 
 def own_policy(rng: random.Random) -> Problem:
@@ -83,17 +70,12 @@ def own_policy(rng: random.Random) -> Problem:
         answer=solution,
         shown=repr(list(solution)),
         form='switches, {"check_zero": False, "pin_targets": True}, or names, ["deny-removal"]',
-        hints=(
-            "Start with the story that the fewest ways out survive: notebook 07's picture, or `kt.consequences_grid()`, names them.",
-            f"`{keys[-1]}` is the hard one. Which columns have a W there, and in the other rows, too?",
-        ),
-        steps=(
-            "Go through the rows, and strike every column that does not end as wished.",
-            f"What is left, among others: {' with '.join(solution)}. You may have found another; the model's word counts.",
-        ),
+        hints=("Start with the story that the fewest ways out survive: notebook 07's picture, or `kt.consequences_grid()`, names them.",
+               f"`{keys[-1]}` is the hard one. Which columns have a W there, and in the other rows, too?"),
+        steps=("Go through the rows, and strike every column that does not end as wished.",
+               f"What is left, among others: {' with '.join(solution)}. You may have found another; the model's word counts."),
         judge=lambda policy: judge_policy(policy, keys, arch),
-        because="Every story ended as wished. What it would cost to write is another question.",
-    )
+        because="Every story ended as wished. What it would cost to write is another question.")  # fmt: skip
 
 
 MUST = {"x86_64": "corrupted", "ppc64le": "moved"}  # what the easy ways out do not survive

@@ -22,8 +22,7 @@ def positions_on(*proposals: str, people: Collection[str] = (), since: str = "",
     '“revert for now?”'
     """
     found = [s for s in read_thread() if s.proposal in proposals and since <= s.date <= until]
-    found = [s for s in found if not people or s.person in people]
-    rows = [_row(s) for s in found]
+    rows = [_row(s) for s in found if not people or s.person in people]
     kept = [n for n in range(len(HEADS)) if any(row[n] for row in rows) and (n != 2 or len(proposals) > 1)]
     return Table([HEADS[n] for n in kept], [[row[n] for n in kept] for row in rows])
 
@@ -39,24 +38,16 @@ def both_camps(*proposals: str) -> Table:
     """For and against each way out, as data/thread.csv has them: a row a proposal, each voice with its month.
 
     Errors: KlpteachError for a name that is no proposal.
-
-    >>> both_camps("deny-removal").rows[0][0]
-    'deny removal'
     """
-    strange = next((name for name in proposals if name not in PROPOSALS), None)
-    if strange:
+    if strange := next((name for name in proposals if name not in PROPOSALS), None):
         raise KlpteachError(f"unknown proposal {strange!r}; there are {', '.join(PROPOSALS)}.")
     rows = [(PROPOSALS[name].label, _voices(name, "for"), _voices(name, "against")) for name in proposals]
     return Table(("way out", "for", "against"), rows)
 
 
 def _voices(proposal: str, position: str) -> str:
-    said = [_voice(statement) for statement in positions(proposal, position)]
+    said = [f"{mail.person} ({mail.date[:7]}): {mail.says}" for mail in positions(proposal, position)]
     return "; ".join(said) or "no mail was found"
-
-
-def _voice(statement: Statement) -> str:
-    return f"{statement.person} ({statement.date[:7]}): {statement.says}"
 
 
 def after_refusal(*releases: str) -> Table:
@@ -65,8 +56,6 @@ def after_refusal(*releases: str) -> Table:
     >>> [row[1] for row in after_refusal("5.3", "6.1").rows]
     ['nfsd_demo', 'NULL']
     """
-    rows = []
-    for release in releases:
-        name, there = object_after_refusal(release)
-        rows.append((release, name or "NULL", "yes" if there else "no"))
+    held = zip(releases, map(object_after_refusal, releases), strict=True)
+    rows = [(release, name or "NULL", "yes" if there else "no") for release, (name, there) in held]
     return Table(("kernel", "obj->mod names", "is nfsd_demo loaded?"), rows)

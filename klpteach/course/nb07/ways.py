@@ -22,28 +22,19 @@ WAYS: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "x86_64": ((), ("remove-check",), ("deny-removal",), ("clear-relocations",), ("clear-checked",)),
     "ppc64le": ((), ("remove-check",), ("deny-removal",), ("clear-relocations",), ("tolerate-r2",)),
 }
-# What a reader may switch, and to what; a plain switch is True or False.
+_PLAIN = (True, False)
+# What a reader may switch, and to what.
 CHOICES: Mapping[str, tuple[object, ...]] = {
-    "check_zero": (True, False),
-    "clear": ("no", "unchecked", "checked"),
-    "tolerate_r2": (True, False),
-    "stubs": ("search", "reuse", "count"),
-    "pin_targets": (True, False),
-    "depend_on_targets": (True, False),
-    "half_load": (True, False),
-    "split_per_object": (True, False),
-    "late_patching": (True, False),
-    "refuse_unpatched": (True, False),
-}
+    "check_zero": _PLAIN, "clear": ("no", "unchecked", "checked"),
+    "tolerate_r2": _PLAIN, "stubs": ("search", "reuse", "count"),
+    "pin_targets": _PLAIN, "depend_on_targets": _PLAIN, "half_load": _PLAIN,
+    "split_per_object": _PLAIN, "late_patching": _PLAIN, "refuse_unpatched": _PLAIN,
+}  # fmt: skip
 Policy = Mapping[str, object] | Iterable[str]
 
 
 def nine_stories(arch: str = "x86_64") -> list[Consequence]:
-    """Nine stories on 6.1, each way out: run in the model (about a second). In the order of data/consequences.csv.
-
-    >>> {row.proposals: row.as_wished for row in nine_stories() if row.question == "corrupted"}["remove-check"]
-    False
-    """
+    """Nine stories on 6.1, each way out: run in the model (about a second). In the order of data/consequences.csv."""
     keys = (key for key in ASKS if key in NINE)
     return [computed(key, arch, "6.1", chosen) for key in keys for chosen in WAYS[arch]]
 
@@ -58,9 +49,6 @@ def object_after_refusal(release: str) -> tuple[str | None, bool]:
     """After the refused reload: the module that obj->mod of the livepatch names, and whether that module is loaded.
 
     Source: klp_module_coming(), kernel/livepatch/core.c; the error path clears obj->mod since 4ff96fb52c69.
-
-    >>> object_after_refusal("5.3"), object_after_refusal("6.1")
-    (('nfsd_demo', False), (None, False))
     """
     kernel = Kernel(release=release)
     for command in get("reload").commands:
@@ -69,16 +57,10 @@ def object_after_refusal(release: str) -> tuple[str | None, bool]:
     return mod.name if mod else None, kernel.find_module("nfsd_demo") is not None
 
 
-# -- a reader's own policy ----------------------------------------------------------------------------------------------------
-
-
 def rules_of(policy: Policy, arch: str, release: str) -> Behaviour:
     """What a policy makes of a kernel: names of proposals, or switches of klpteach.model.policy.Behaviour with their values.
 
     Errors: PolicyError, which says what there is to choose from.
-
-    >>> rules_of({"clear": "checked"}, "x86_64", "6.1") == rules_of(["clear-checked"], "x86_64", "6.1")
-    True
     """
     if not isinstance(policy, Mapping):
         return behaviour(release, tuple(policy), arch)
@@ -119,9 +101,6 @@ def verdict_on(results: Iterable[tuple[Question, Outcome]]) -> str | None:
     return f"{len(results) - len(bad)} of {len(results)} stories come out as wished. The first that does not, {first}"
 
 
-# -- damaged files ------------------------------------------------------------------------------------------------------------
-
-
 def load_damaged(defect: str, proposals: Iterable[str] = (), release: str = "6.1") -> Step:
     """Load the sample livepatch with a defect of klpteach.files.corrupt, its target being there."""
     kernel = Kernel(release=release, proposals=proposals)
@@ -144,9 +123,5 @@ def damaged() -> Mapping[str, tuple[Step, Step]]:
 
 
 def caught_by_the_check() -> list[str]:
-    """The defects that 6.1 refuses and that a kernel without the check lets in.
-
-    >>> "offset-off-by-8" in caught_by_the_check()
-    True
-    """
+    """The defects that 6.1 refuses and that a kernel without the check lets in."""
     return [defect for defect, (one, other) in damaged().items() if one.errno and not other.errno]

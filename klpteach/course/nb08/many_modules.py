@@ -35,10 +35,8 @@ snd:soundcore snd_pcm:snd,snd_timer snd_timer:snd soundcore stp:llc sunrpc tap t
 ttm:drm tun udf:cdrom,crc_itu_t udp_tunnel usb_common usbcore:usb_common usbnet:usbcore,mii vhost:vhost_iotlb
 vhost_iotlb vhost_net:vhost,tap,tun video:wmi wmi xfs:libcrc32c xor zstd_compress
 """
-NEEDS: Mapping[str, tuple[str, ...]] = {
-    name: tuple(filter(None, needed.split(",")))
-    for name, _, needed in (word.partition(":") for word in _STATED.split())
-}
+_parted = (word.partition(":") for word in _STATED.split())
+NEEDS: Mapping[str, tuple[str, ...]] = {name: tuple(filter(None, needed.split(","))) for name, _, needed in _parted}
 FORTY: tuple[str, ...] = (
     "nfsd", "nfs", "nfsv4", "lockd", "sunrpc", "cifs", "ksmbd", "fuse", "overlay", "ext4", "xfs", "btrfs", "f2fs", "ceph",
     "udf", "isofs", "kvm", "vhost", "vhost_net", "tun", "bridge", "nf_tables", "nf_conntrack", "ip_set", "sch_qfq",
@@ -52,12 +50,7 @@ POINTER = POINTER_TYPE[EM_X86_64]
 
 
 def many_modules(targets: Sequence[str] = FORTY, proposals: Iterable[str] = (), records_state: bool = True) -> Kernel:
-    """A 6.1 on which the modules above and a cumulative livepatch for some of them are installed.
-
-    >>> kernel = many_modules(("nfsd", "tun"), ["hard-dependencies"])
-    >>> kernel.modprobe("livepatch_all").errno, [mod.name for mod in kernel.modules][:3]
-    (0, ['sunrpc', 'grace', 'lockd'])
-    """
+    """A 6.1 on which the modules above and a cumulative livepatch for some of them are installed."""
 
     def open_file(folder: Path, file: str) -> ModuleFile:
         name = file.removesuffix(".ko")
@@ -71,11 +64,7 @@ def many_modules(targets: Sequence[str] = FORTY, proposals: Iterable[str] = (), 
 def loaded(
     in_use: Iterable[str], targets: Sequence[str] = FORTY, proposals: Iterable[str] = (), patch: bool = True
 ) -> list[str]:
-    """The modules that are loaded after modprobe of those in use, and then of the livepatch; oldest first.
-
-    >>> loaded(["tun"], ["fuse"]), loaded(["tun"], ["fuse"], ["hard-dependencies"])
-    (['tun', 'livepatch_all'], ['tun', 'fuse', 'livepatch_all'])
-    """
+    """The modules that are loaded after modprobe of those in use, and then of the livepatch; oldest first."""
     kernel = many_modules(targets, proposals, records_state=False)
     for name in in_use:
         kernel.modprobe(name)
@@ -96,18 +85,11 @@ def target(name: str) -> ModuleFile:
 
 @lru_cache(maxsize=64)
 def cumulative(targets: tuple[str, ...]) -> ModuleFile:
-    """A livepatch that replaces one function in each target, and takes the place of all older ones.
-
-    >>> [obj.name for obj in cumulative(("nfsd", "tun")).klp.objects]
-    ['nfsd', 'tun']
-    """
+    """A livepatch that replaces one function in each target, and takes the place of all older ones."""
     objs, funcs, strings = PATCH_SIZE, PATCH_SIZE + (len(targets) + 1) * KLP_OBJECT_SIZE, bytearray()
     pointers = [(0, "__this_module", 0), (KLP_PATCH_OBJS, "__data", objs)]
-    for number, name in enumerate(targets):
-        obj, func = (
-            objs + number * KLP_OBJECT_SIZE,
-            funcs + 2 * number * KLP_FUNC_SIZE,
-        )  # each array ends in an empty one
+    for number, name in enumerate(targets):  # each array of functions ends in an empty one
+        obj, func = objs + number * KLP_OBJECT_SIZE, funcs + 2 * number * KLP_FUNC_SIZE
         pointers += [(obj, "__strings", len(strings)), (obj + 8, "__data", func)]
         strings += name.encode() + b"\0"
         pointers += [(func, "__strings", len(strings)), (func + 8, "__text", 32 * number)]
@@ -130,8 +112,7 @@ def needed_by(names: Iterable[str]) -> set[str]:
     >>> sorted(needed_by(["lockd"]))
     ['grace', 'lockd', 'sunrpc']
     """
-    found: set[str] = set()
-    waiting = list(names)
+    found, waiting = set(), list(names)
     while waiting:
         name = waiting.pop()
         if name not in found:

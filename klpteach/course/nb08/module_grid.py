@@ -37,25 +37,19 @@ class ModuleGrid(Shown):
         return "\n".join(lines)
 
     def to_html(self) -> str:
-        caption = f"<p><strong>{escape(self.caption)}</strong></p>" if self.caption else ""
-        return caption + "".join(map(_group, self.groups))
-
-
-def _group(group: tuple[str, str, Sequence[str]]) -> str:
-    mark, words, names = group
-    style = f"{_BOX};border:{_EDGE.get(mark, '1px solid')} currentColor"
-    boxes = "".join(f'<span style="{style}">{escape(mark)} {escape(name)}</span> ' for name in names)
-    return f"<p style='margin:6px 0 2px'><strong>{escape(mark)} {len(names)}</strong> {escape(words)}</p><div>{boxes}</div>"
+        html = f"<p><strong>{escape(self.caption)}</strong></p>" if self.caption else ""
+        for mark, words, names in self.groups:
+            style = f"{_BOX};border:{_EDGE.get(mark, '1px solid')} currentColor"
+            boxes = "".join(f'<span style="{style}">{escape(mark)} {escape(name)}</span> ' for name in names)
+            head = f"<strong>{escape(mark)} {len(names)}</strong> {escape(words)}"
+            html += f"<p style='margin:6px 0 2px'>{head}</p><div>{boxes}</div>"
+        return html
 
 
 def pulled_in(
     in_use: Sequence[str] = IN_USE, targets: Sequence[str] = FORTY, proposals: Iterable[str] = ("hard-dependencies",)
 ) -> ModuleGrid:
-    """What is loaded after the livepatch for `targets` was loaded on a machine that uses `in_use`, and for whose sake.
-
-    >>> pulled_in(["tun"], ["tun", "udf"]).counts
-    {'●': 1, '+': 1, '·': 2, 'L': 1}
-    """
+    """What is loaded once the livepatch for `targets` is loaded on a machine that uses `in_use`, and for whose sake."""
     there = loaded(in_use, targets, proposals)
     asked = needed_by(in_use)
     wanted = [name for name in there if name in targets and name not in asked]

@@ -56,85 +56,73 @@ def edition_after_the_race() -> str:
 def size_of_what_could_go() -> str:
     """How much of 6.1.192 could go without late patching, as a range."""
     lines = removable()[0]
-    if lines < 100:
-        return "tens"
-    return "hundreds" if lines < 1000 else "thousands"
+    return "tens" if lines < 100 else "hundreds" if lines < 1000 else "thousands"
 
 
-QUESTIONS = questions(
-    """
-    three-of-forty
-    A livepatch patches forty modules. Your machine uses three of them, and six modules are loaded in all. The livepatch
-    depends on its targets. You say `modprobe livepatch_all`. How many modules are loaded then?
-    - same: 7: the six, and the livepatch
-      So it is today. A dependency is no wish: modprobe loads what is named, used or not.
-    - forty: Between 40 and 45: the targets, and a few
-      A target has dependencies of its own, and those have theirs. modprobe loads them all.
-    - more: More than 80 => more than 80, for three in use
-      The targets pull in what they need, and that again what it needs.
+QUESTIONS = questions("""
+three-of-forty
+A livepatch patches forty modules. Your machine uses three of them, and six modules are loaded in all. The livepatch
+depends on its targets. You say `modprobe livepatch_all`. How many modules are loaded then?
+- same: 7: the six, and the livepatch
+  So it is today. A dependency is no wish: modprobe loads what is named, used or not.
+- forty: Between 40 and 45: the targets, and a few
+  A target has dependencies of its own, and those have theirs. modprobe loads them all.
+- more: More than 80 => more than 80, for three in use
+  The targets pull in what they need, and that again what it needs.
 
-    hardware-absent
-    The livepatch depends on five targets. The init() of one says −19, no such device: there is none in this machine.
-    You say `modprobe livepatch_five`. What happens?
-    - skips: The livepatch loads and leaves that one out
-      A dependency that can be left out is not a dependency. modprobe gives up at the first that fails.
-    - clean: It is refused, and the machine is as before
-      modprobe loads one after the other, and takes nothing back.
-    - dirty: It is refused, and modules that were pulled in stay => refused, and what was pulled in stays
-      What came before the failing one is loaded, initialised and stays.
+hardware-absent
+The livepatch depends on five targets. The init() of one says −19, no such device: there is none in this machine. You
+say `modprobe livepatch_five`. What happens?
+- skips: The livepatch loads and leaves that one out
+  A dependency that can be left out is not a dependency. modprobe gives up at the first that fails.
+- clean: It is refused, and the machine is as before
+  modprobe loads one after the other, and takes nothing back.
+- dirty: It is refused, and modules that were pulled in stay => refused, and what was pulled in stays
+  What came before the failing one is loaded, initialised and stays.
 
-    half-helps
-    Half-load the targets that nobody uses: relocate them, and do not run their init(). Which of the two troubles does
-    that end?
-    - both: Both: nothing of the target has to run
-      A module that is not on the disk cannot be loaded by half either.
-    - no-hardware: Absent hardware only => absent hardware, and no more
-      No init(), so nothing that could miss its device. But a file there must be.
-    - not-installed: A missing package only
-      Where would the half of it come from?
-    - neither: Neither
-      It is init() that looks for the hardware, and init() does not run.
+half-helps
+Half-load the targets that nobody uses: relocate them, and do not run their init(). Which of the two troubles does that
+end?
+- both: Both: nothing of the target has to run
+  A module that is not on the disk cannot be loaded by half either.
+- no-hardware: Absent hardware only => absent hardware, and no more
+  No init(), so nothing that could miss its device. But a file there must be.
+- not-installed: A missing package only
+  Where would the half of it come from?
+- neither: Neither
+  It is init() that looks for the hardware, and init() does not run.
 
-    two-parts
-    nfsd_demo and lockd_demo are loaded, and one fix changes both. The livepatch is split: one module for each. When do
-    the two parts come into force?
-    - together: Together: the kernel waits until both parts are loaded
-      Within one livepatch it does: that is what the transition is for. Two livepatches have two transitions.
-    - apart: One after the other => one after the other
-      Each part is a livepatch of its own, with a transition of its own. In between there is a mixture.
+two-parts
+nfsd_demo and lockd_demo are loaded, and one fix changes both. The livepatch is split: one module for each. When do the
+two parts come into force?
+- together: Together: the kernel waits until both parts are loaded
+  Within one livepatch it does: that is what the transition is for. Two livepatches have two transitions.
+- apart: One after the other => one after the other
+  Each part is a livepatch of its own, with a transition of its own. In between there is a mixture.
 
-    race-edition
-    Split again. nfsd_demo is coming, and waits for its part of edition 1. Now edition 2 is loaded. Then the wait ends.
-    Which edition is in force in nfsd_demo?
-    - 1: Edition 1 => edition 1, and nobody says so
-      Which part to fetch was decided when the module came. Nobody asks again.
-    - 2: Edition 2: the newest wins
-      It would have to be asked for. The request was made before edition 2 was there.
-    - none: None: edition 1 was replaced
-      Edition 2 could not replace what was not loaded yet.
+race-edition
+Split again. nfsd_demo is coming, and waits for its part of edition 1. Now edition 2 is loaded. Then the wait ends.
+Which edition is in force in nfsd_demo?
+- 1: Edition 1 => edition 1, and nobody says so
+  Which part to fetch was decided when the module came. Nobody asks again.
+- 2: Edition 2: the newest wins
+  It would have to be asked for. The request was made before edition 2 was there.
+- none: None: edition 1 was replaced
+  Edition 2 could not replace what was not loaded yet.
 
-    quantify
-    Suppose that every target is there before the livepatch, and stays. Code that waits for targets could be deleted
-    from the kernel. How many lines, roughly?
-    - tens: Less than 100
-      It is more: two hooks, their error paths, and a copy of the module's ELF tables for later.
-    - hundreds: A few hundred => a few hundred
-      The volume is modest. The argument was about order: what has to happen before what.
-    - thousands: Thousands
-      It was felt to be large. What stays is larger: symbols, ftrace, transitions, callbacks, replace.
-    """,
-    {
-        "three-of-forty": how_many_of_forty,
-        "hardware-absent": absent_hardware,
-        "half-helps": what_half_loading_helps,
-        "two-parts": together_or_apart,
-        "race-edition": edition_after_the_race,
-        "quantify": size_of_what_could_go,
-    },
-)
-
-
-# -- modules that nobody asked for ------------------------------------------------------------------------------------------
+quantify
+Suppose that every target is there before the livepatch, and stays. Code that waits for targets could be deleted from
+the kernel. How many lines, roughly?
+- tens: Less than 100
+  It is more: two hooks, their error paths, and a copy of the module's ELF tables for later.
+- hundreds: A few hundred => a few hundred
+  The volume is modest. The argument was about order: what has to happen before what.
+- thousands: Thousands
+  It was felt to be large. What stays is larger: symbols, ftrace, transitions, callbacks, replace.
+""", {
+    "three-of-forty": how_many_of_forty, "hardware-absent": absent_hardware, "half-helps": what_half_loading_helps,
+    "two-parts": together_or_apart, "race-edition": edition_after_the_race, "quantify": size_of_what_could_go,
+})  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -150,11 +138,7 @@ NAMES = ("bank", "bakery", "hospital", "lighthouse", "newspaper", "observatory",
 
 
 def shop(seed: int) -> Shop:
-    """Four customers and a livepatch for 12 to 18 modules: those of the exercise with this seed.
-
-    >>> shop(1) == shop(1), len(shop(1).uses)
-    (True, 4)
-    """
+    """Four customers and a livepatch for 12 to 18 modules: those of the exercise with this seed."""
     return _shop(random.Random(f"{ASKED}:{seed}"))
 
 
@@ -165,11 +149,7 @@ def _shop(rng: random.Random) -> Shop:
 
 
 def new_modules(uses: Sequence[str], targets: Sequence[str]) -> int:
-    """How many modules modprobe of the livepatch adds, the livepatch not counted: asked of the model.
-
-    >>> new_modules(["tun"], ["tun", "lockd"])
-    3
-    """
+    """How many modules modprobe of the livepatch adds, the livepatch not counted: asked of the model."""
     before = loaded(uses, targets, DEPEND, patch=False)
     return len(set(loaded(uses, targets, DEPEND)) - set(before) - {LIVEPATCH})
 
@@ -186,19 +166,15 @@ def _pulled_in(rng: random.Random) -> Problem:
         "`nb08.modules_dep()` what each module needs, directly or not.",
         answer=answer,
         form="a number for each customer: a dict, or a Series with the customers as index",
-        hints=(
-            "Two sets for each customer: what modprobe wants there, and what is there already. Both grow by what they need.",
-            "`needs[needs.module.isin(names)].needs` is all that the names need. Take set differences, not differences of counts.",
-        ),
+        hints=("Two sets for each customer: what modprobe wants there, and what is there already. Both grow by what they need.",
+               "`needs[needs.module.isin(names)].needs` is all that the names need. Take set differences, not differences of counts."),
         judge=lambda given: _judge(given, there, answer),
-        steps=(
-            "`needs = nb08.modules_dep(); full = lambda names: set(names) | set(needs[needs.module.isin(names)].needs)`",
-            f"`wanted = full(nb08.patched(seed))`: {len(wanted)} modules, for {len(there.targets)} targets",
-            f"{first} uses {len(uses)} modules; with what they need {len(here)} are there; {len(wanted - here)} of those wanted are not",
-            "`nb08.customers(seed).groupby('customer').uses.apply(lambda used: len(wanted - full(used)))`",
-        ),
-        because=f"For {len(there.targets)} targets modprobe wants {len(wanted)} modules, whoever the customer is.",
-    )
+        steps=("`needs = nb08.modules_dep(); full = lambda names: set(names) | set(needs[needs.module.isin(names)].needs)`",
+               f"`wanted = full(nb08.patched(seed))`: {len(wanted)} modules, for {len(there.targets)} targets",
+               f"{first} uses {len(uses)} modules; with what they need {len(here)} are there; {len(wanted - here)} of those wanted are not",
+               "`nb08.customers(seed).groupby('customer').uses.apply(lambda used: len(wanted - full(used)))`"),
+        because=f"For {len(there.targets)} targets modprobe wants {len(wanted)} modules, "
+        "whoever the customer is.")  # fmt: skip
 
 
 def _slips(there: Shop, answer: Mapping[str, int]) -> list[tuple[dict[str, int], str]]:

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+
+import pandas as pd
 
 from ...discussion.costs import Cost, read_costs
 from ...model.policy import PROPOSALS
 from ...model.recording import Recording
-from ...model.step import Step
 from ...reading.outcome import ENDINGS, outcome_of
 from ...scenarios.simulate import simulate, stories
 from ...views.table import Table
 from .many_modules import NEEDS, needed_by
 from .questions import shop
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 HINDRANCES = ("no-hardware", "not-installed", "blacklisted")
 CHOICES = ((), ("hard-dependencies",), ("half-loaded",), ("split-per-object",))
@@ -44,33 +41,24 @@ def in_force(story: Recording) -> Table:
     >>> in_force(simulate("race", "6.1", ["split-per-object"])).rows[-1][2:]
     ['livepatch_cumul1__nfsd_demo nfsd_demo', 'livepatch_cumul1__nfsd_demo']
     """
-    rows = [[f"`{step.command}`", str(step.errno), _names(step), _enabled(step)] for step in story]
+    coming, rows = {"Loading": " (Coming)"}, []
+    for step in story:
+        names = [row["name"] + coming.get(row["state"], "") for row in step.modules or ()]
+        enabled = [name for name, shown in (step.livepatch or {}).items() if str(shown.get("enabled")) == "1"]
+        found = (" ".join(each) or "nothing" for each in (names, enabled))
+        rows.append([f"`{step.command}`", str(step.errno), *found])
     return Table(("command", "errno", "loaded", "in force"), rows)
 
 
-def _names(step: Step) -> str:
-    coming = {"Loading": " (Coming)"}
-    return " ".join(row["name"] + coming.get(row["state"], "") for row in step.modules or ()) or "nothing"
-
-
-def _enabled(step: Step) -> str:
-    found = [name for name, shown in (step.livepatch or {}).items() if str(shown.get("enabled")) == "1"]
-    return " ".join(found) or "nothing"
-
-
 def could_go() -> Table:
-    """What late patching costs on 6.1.192: what could go without it, and for comparison what two series added.
-
-    >>> [row[1] for row in could_go().rows][:3]
-    ['194', '175', '369']
-    """
+    """What late patching costs on 6.1.192: what could go without it, and for comparison what two series added."""
     costs = read_costs()
     tiers = {tier: [cost for cost in costs if cost.tier == tier] for tier in "AB"}
-    sums = {tier: (_sum(c.removed for c in rows), _sum(c.code_removed for c in rows)) for tier, rows in tiers.items()}
+    sums = [(sum(c.removed or 0 for c in rows), sum(c.code_removed or 0 for c in rows)) for rows in tiers.values()]
     rows = [
-        ["A: every target is loaded first and stays", *map(str, sums["A"]), _first_items(tiers["A"])],
-        ["B: then every relocation is written at load", *map(str, sums["B"]), _first_items(tiers["B"])],
-        ["A and B", *(str(a + b) for a, b in zip(*sums.values(), strict=True)), ""],
+        ["A: every target is loaded first and stays", *map(str, sums[0]), _first_items(tiers["A"])],
+        ["B: then every relocation is written at load", *map(str, sums[1]), _first_items(tiers["B"])],
+        ["A and B", *(str(a + b) for a, b in zip(*sums, strict=True)), ""],
     ]
     for proposal in ("clear-checked", "split-per-object"):
         cost = next(cost for cost in costs if proposal in cost.proposals)
@@ -78,16 +66,9 @@ def could_go() -> Table:
     return Table(("", "lines", "of them code", "for instance"), rows)
 
 
-def _sum(numbers: Iterable[int | None]) -> int:
-    return sum(number or 0 for number in numbers)
-
-
 def _first_items(costs: Sequence[Cost]) -> str:
     largest = sorted(costs, key=lambda cost: -(cost.removed or 0))
     return ", ".join(f"`{cost.item}`" for cost in largest[:3]) + ", …"
-
-
-# -- the exercise's data ---------------------------------------------------------------------------------------------------
 
 
 def modules_dep() -> pd.DataFrame:
@@ -96,30 +77,16 @@ def modules_dep() -> pd.DataFrame:
     >>> modules_dep().query("module == 'lockd'").needs.tolist()
     ['grace', 'sunrpc']
     """
-    import pandas as pd
-
     rows = [(name, other) for name in sorted(NEEDS) for other in sorted(needed_by([name]) - {name})]
     return pd.DataFrame(rows, columns=["module", "needs"])
 
 
 def customers(seed: int = 1) -> pd.DataFrame:
-    """The customers of a seed: one row a customer and a module in use there.
-
-    >>> customers(1).customer.nunique()
-    4
-    """
-    import pandas as pd
-
+    """The customers of a seed: one row a customer and a module in use there."""
     rows = [(name, module) for name, uses in shop(seed).uses.items() for module in uses]
     return pd.DataFrame(rows, columns=["customer", "uses"])
 
 
 def patched(seed: int = 1) -> pd.Series[str]:
-    """The targets of the livepatch of a seed.
-
-    >>> set(patched(1)) <= set(NEEDS)
-    True
-    """
-    import pandas as pd
-
+    """The targets of the livepatch of a seed."""
     return pd.Series(shop(seed).targets, name="target")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ...discussion.consequences import ARCHES, RELEASES, Consequence
 from ...files.samples import data_dir
-from ...model.policy import VARIANTS, Behaviour, behaviour
+from ...model.policy import VARIANTS, behaviour
 from ...reading.outcome import ENDINGS
 from ..choices import ASKS, Chosen, committed, every_story, known_on
 
@@ -20,28 +20,16 @@ def recording_of(choice: Chosen, arch: str, release: str, question: str) -> Path
     """The recording of a real kernel that behaves like this one under a choice, in the story of a question.
 
     It is looked up by what the choice makes of a kernel, not by its name.
-
-    >>> recording_of(("clear-checked",), "x86_64", "6.12", "reload").name
-    'reload--6.12--LOADS.json'
-    >>> recording_of(("remove-check",), "x86_64", "6.12", "reload")
     """
     rules, story = behaviour(release, known_on(arch, choice), arch), ASKS[question].story[arch]
     folder = data_dir() / "recordings" / arch
-    name = next((name for name, real in _real_kernels(arch, release) if real == rules), None)
-    return next(iter(sorted(folder.glob(f"{story}--{name}--*.json"))), None) if name else None
-
-
-def _real_kernels(arch: str, release: str) -> Iterator[tuple[str, Behaviour]]:
     stock = behaviour(release, (), arch)
-    if arch != "ppc64le":
-        yield release, stock
-        return
-    yield f"{release}-stock", stock
-    for name, switches in VARIANTS.items():
-        yield f"{release}-{name}", replace(stock, **switches)  # type: ignore[arg-type]
-
-
-# -- customers --------------------------------------------------------------------------------------------------------------
+    real = {release: stock}
+    if arch == "ppc64le":
+        built = {name: replace(stock, **switches) for name, switches in VARIANTS.items()}  # type: ignore[arg-type]
+        real = {f"{release}-{name}": kernel for name, kernel in {"stock": stock, **built}.items()}
+    name = next((name for name, kernel in real.items() if kernel == rules), None)
+    return next(iter(sorted(folder.glob(f"{story}--{name}--*.json"))), None) if name else None
 
 
 @dataclass(frozen=True)

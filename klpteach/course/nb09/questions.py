@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable
+from functools import partial
 from textwrap import fill
 
 from ...discussion.thread import read_timeline
@@ -51,9 +52,7 @@ def stars_left() -> str:
     """In how many cells of the table clear-checked and reuse-stub together leave something to wish for: a range."""
     cells = [row for kernel in KERNELS for row in every_story(("clear-checked", "reuse-stub"), *kernel)]
     bad = sum(not row.as_wished for row in cells)
-    if not bad:
-        return "none"
-    return "few" if bad < 10 else "many"
+    return "none" if not bad else "few" if bad < 10 else "many"
 
 
 def who_runs_unpatched() -> str:
@@ -63,88 +62,81 @@ def who_runs_unpatched() -> str:
     return {(True, True): "both", (True, False): "depend", (False, True): "late"}.get((depend, late), "none")
 
 
-QUESTIONS = questions(
-    """
-    which-release
-    The mail is of August 2019. In which release does an x86_64 kernel first load the module again?
-    - 5.4: 5.4, that autumn: the RFC was there
-      The first patch of the RFC went in that autumn, and the second waited for a better answer.
-    - 5.8: 5.8, the next summer, with the great cleaning
-      5.8 settled what belongs to vmlinux. What belongs to a module stayed late, and stayed written.
-    - 6.3: 6.3, in 2023 => 6.3, three and a half years later
-      Three and a half years: two versions by one author, nine by another.
-    - never: None
-      It is merged. Whether that ends the bug is the next question.
+QUESTIONS = questions("""
+which-release
+The mail is of August 2019. In which release does an x86_64 kernel first load the module again?
+- 5.4: 5.4, that autumn: the RFC was there
+  The first patch of the RFC went in that autumn, and the second waited for a better answer.
+- 5.8: 5.8, the next summer, with the great cleaning
+  5.8 settled what belongs to vmlinux. What belongs to a module stayed late, and stayed written.
+- 6.3: 6.3, in 2023 => 6.3, three and a half years later
+  Three and a half years: two versions by one author, nine by another.
+- never: None
+  It is merged. Whether that ends the bug is the next question.
 
-    second-try-on-6.12
-    6.12, with the fix. Two livepatches wait for nfsd_demo; the second wants a function that it does not have. `insmod
-    nfsd_demo.ko` ends with −22, and a line that names the function. You do the same once more. The errno?
-    - -22: −22 again: the function is still missing
-      So it should be. But the second try does not get as far as the missing function.
-    - -8: −8: existing value is nonzero => −8, and the cause is hidden
-      The second livepatch had written its relocations before its function was looked up, and nobody cleared them.
-    - 0: 0: it loads
-      Nothing has been mended in between.
+second-try-on-6.12
+6.12, with the fix. Two livepatches wait for nfsd_demo; the second wants a function that it does not have. `insmod
+nfsd_demo.ko` ends with −22, and a line that names the function. You do the same once more. The errno?
+- -22: −22 again: the function is still missing
+  So it should be. But the second try does not get as far as the missing function.
+- -8: −8: existing value is nonzero => −8, and the cause is hidden
+  The second livepatch had written its relocations before its function was looked up, and nobody cleared them.
+- 0: 0: it loads
+  Nothing has been mended in between.
 
-    third-move
-    ppc64le, 6.12. This table of stubs has seven slots, and ends where its page ends. The livepatch needs one more with
-    each move of its target. Two moves went well; all seven are taken. The third?
-    - loads: It loads: old stubs are used again
-      A stub is found by the address it leads to. Nobody asks for the old address again.
-    - refused: It is refused with −2
-      That is how it ends where memory goes on behind the table. Here the search for a free slot reads behind it.
-    - oops: The kernel oopses => an oops
-      The search reads the next slot before it asks whether there is one. Behind it nothing is mapped.
+third-move
+ppc64le, 6.12. This table of stubs has seven slots, and ends where its page ends. The livepatch needs one more with each
+move of its target. Two moves went well; all seven are taken. The third?
+- loads: It loads: old stubs are used again
+  A stub is found by the address it leads to. Nobody asks for the old address again.
+- refused: It is refused with −2
+  That is how it ends where memory goes on behind the table. Here the search for a free slot reads behind it.
+- oops: The kernel oopses => an oops
+  The search reads the next slot before it asks whether there is one. Behind it nothing is mapped.
 
-    late-without-late-patching
-    The livepatch for nfsd_demo is enabled and leaves out what is not loaded. Now nfsd_demo is loaded. What does the
-    kernel say?
-    - told: It loads, and a line says that it is not patched
-      Somebody would have to write that line, and to keep the list of what was left out.
-    - silent: It loads, and no line says anything => not a word
-      Leaving out means forgetting. The module comes up with the bug that the livepatch is for.
-    - refused: It is refused
-      That is the other half of the idea, and a proposal of its own.
+late-without-late-patching
+The livepatch for nfsd_demo is enabled and leaves out what is not loaded. Now nfsd_demo is loaded. What does the kernel
+say?
+- told: It loads, and a line says that it is not patched
+  Somebody would have to write that line, and to keep the list of what was left out.
+- silent: It loads, and no line says anything => not a word
+  Leaving out means forgetting. The module comes up with the bug that the livepatch is for.
+- refused: It is refused
+  That is the other half of the idea, and a proposal of its own.
 
-    stars-left
-    Take 6.3's clearing on x86_64, and let ppc64le keep its stubs. The model tells every story on four kernels under
-    that mix. How often is something left to wish for?
-    - none: Never
-      Two stories have no answer in it, and one that ppc64le never had.
-    - few: In fewer than ten => in fewer than ten
-      What is left: a load that fails half way, a stranger, and on ppc64le a damaged file.
-    - many: In ten or more
-      It was many for the kernel as released on 6.1.
+stars-left
+Take 6.3's clearing on x86_64, and let ppc64le keep its stubs. The model tells every story on four kernels under that
+mix. How often is something left to wish for?
+- none: Never
+  Two stories have no answer in it, and one that ppc64le never had.
+- few: In fewer than ten => in fewer than ten
+  What is left: a load that fails half way, a stranger, and on ppc64le a damaged file.
+- many: In ten or more
+  It was many for the kernel as released on 6.1.
 
-    who-runs-unpatched
-    A year of many machines. Under which of these two does a machine run code that its livepatch should have replaced:
-    if livepatches depend on their targets, or if modules that come late are left unpatched?
-    - late: Only where late modules are left unpatched
-      That one says so itself. But a livepatch that cannot be loaded at all patches nothing.
-    - depend: Only under dependencies
-      Dependencies do it too; and the other one does it by its nature.
-    - both: Both => both
-      One leaves out late modules. The other leaves out machines that lack one of its targets' hardware.
-    - none: Neither
-      Both give up something, and it is the fix.
-    """,
-    {
-        "which-release": release_of_the_fix,
-        "second-try-on-6.12": second_try_on_6_12,
-        "third-move": third_move,
-        "late-without-late-patching": late_without_late_patching,
-        "stars-left": stars_left,
-        "who-runs-unpatched": who_runs_unpatched,
-    },
-)
-
-
-# -- a log of 6.12 ----------------------------------------------------------------------------------------------------------
+who-runs-unpatched
+A year of many machines. Under which of these two does a machine run code that its livepatch should have replaced: if
+livepatches depend on their targets, or if modules that come late are left unpatched?
+- late: Only where late modules are left unpatched
+  That one says so itself. But a livepatch that cannot be loaded at all patches nothing.
+- depend: Only under dependencies
+  Dependencies do it too; and the other one does it by its nature.
+- both: Both => both
+  One leaves out late modules. The other leaves out machines that lack one of its targets' hardware.
+- none: Neither
+  Both give up something, and it is the fix.
+""", {
+    "which-release": release_of_the_fix, "second-try-on-6.12": second_try_on_6_12, "third-move": third_move,
+    "late-without-late-patching": late_without_late_patching, "stars-left": stars_left,
+    "who-runs-unpatched": who_runs_unpatched,
+})  # fmt: skip
 
 
 def _log(rng: random.Random) -> Problem:
     found = log(rng)
-    lines = "\n".join(_numbered(n, line) for n, line in enumerate(found.lines, 1))
+    # a long line goes on under itself, so that it fits the page
+    page = partial(fill, width=100, subsequent_indent=" " * 9, break_on_hyphens=False)
+    lines = "\n".join(page(line, initial_indent=f"    {n:>2} ") for n, line in enumerate(found.lines, 1))
     causes = "\n".join(f"    {letter}  {words}" for letter, words in CAUSES.items())
     sign = found.first_sign
     return Problem(
@@ -152,23 +144,13 @@ def _log(rng: random.Random) -> Problem:
         f"What happened, and which line shows it first?\n\n{causes}",
         answer=(found.cause, sign),
         form='a letter and the number of a line, like ("a", 1)',
-        hints=(
-            "Read from the top. Every line is ordinary until one is not; the last refusal may be a consequence.",
-            "A check that finds bytes tells that something wrote them. What failed before it had finished, or who else was there?",
-        ),
-        steps=(
-            f"Lines 1 to {sign - 1} are those of a good day.",
-            f"Line {sign} is not: {found.lines[sign - 1].partition(', loc')[0]}",
-            f"That is {found.cause}: {CAUSES[found.cause]}.",
-        ),
+        hints=("Read from the top. Every line is ordinary until one is not; the last refusal may be a consequence.",
+               "A check that finds bytes tells that something wrote them. What failed before it had finished, or who else was there?"),
+        steps=(f"Lines 1 to {sign - 1} are those of a good day.",
+               f"Line {sign} is not: {found.lines[sign - 1].partition(', loc')[0]}",
+               f"That is {found.cause}: {CAUSES[found.cause]}."),
         judge=lambda answer: _judge_log(answer, found),
-        because=_AFTERWARDS[found.cause],
-    )
-
-
-def _numbered(number: int, line: str) -> str:
-    """A line of the log that fits the page: a long one goes on under itself."""
-    return fill(line, 100, initial_indent=f"    {number:>2} ", subsequent_indent=" " * 9, break_on_hyphens=False)
+        because=_AFTERWARDS[found.cause])  # fmt: skip
 
 
 _AFTERWARDS = {
@@ -195,9 +177,6 @@ def _judge_log(answer: object, found: Log) -> str | None:
     return "The line is right; it means something else." if line == found.first_sign else ""
 
 
-# -- a fix for somebody's wishes ----------------------------------------------------------------------------------------------
-
-
 def _design(rng: random.Random) -> Problem:
     wanted = wishes(rng)
     good = satisfying(wanted)
@@ -207,17 +186,12 @@ def _design(rng: random.Random) -> Problem:
         "proposals. It is tested in every story of that kernel, and must satisfy these.",
         answer=list(sorted(good, key=len)[0]),
         form='a list of proposals, like ["clear-relocations", "deny-removal"]',
-        hints=(
-            f"As released: {in_words(unmet(wanted, ()))}. Begin with what mends that.",
-            f"`kt.consequences_grid({wanted.arch!r}, {wanted.release!r})` has each proposal alone. Which columns have no * in these rows?",
-        ),
-        steps=(
-            f"The kernel as released: {in_words(unmet(wanted, ()))}.",
-            *(f"{' + '.join(mix)}: all {len(wanted.stories)} come out as wished." for mix in good),
-        ),
+        hints=(f"As released: {in_words(unmet(wanted, ()))}. Begin with what mends that.",
+               f"`kt.consequences_grid({wanted.arch!r}, {wanted.release!r})` has each proposal alone. Which columns have no * in these rows?"),
+        steps=(f"The kernel as released: {in_words(unmet(wanted, ()))}.",
+               *(f"{' + '.join(mix)}: all {len(wanted.stories)} come out as wished." for mix in good)),
         judge=lambda answer: _judge_design(answer, wanted),
-        because="Another customer would wish for something else.",
-    )
+        because="Another customer would wish for something else.")  # fmt: skip
 
 
 def _judge_design(answer: object, wanted: Wishes) -> str | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ...discussion.consequences import Consequence
 from ...discussion.thread import read_timeline
 from ...fleet import Tally
 from ...model.policy import PROPOSALS
@@ -26,32 +25,22 @@ def what_came(since: str = "2019-08-14", until: str = "2026") -> Table:
     >>> [row[3] for row in what_came("2023", "2024").rows]
     ['6.3', '6.3']
     """
-    rows = [
-        (event.date, event.person, event.what, event.version, f"`{event.commit}`" if event.commit else "")
-        for event in read_timeline()
-        if since <= event.date < until
-    ]
+    found = [event for event in read_timeline() if since <= event.date < until]
+    rows = [(e.date, e.person, e.what, e.version, f"`{e.commit}`" if e.commit else "") for e in found]
     return Table(("when", "who", "what", "release", "commit"), rows)
 
 
 def forty_moves(kernels: Sequence[str] = FORTY) -> Table:
-    """Forty reloads at other addresses on real ppc64le kernels: how many worked, and the table of stubs at the end.
-
-    >>> forty_moves(["6.12-stock", "6.12-reuse"]).rows
-    [['6.12 unmodified', '1 of 40', '11 of 11', '1'], ['6.12 with reuse', '40 of 40', '8 of 11', '0']]
-    """
-    heads = ("ppc64le kernel", "reloads that worked", "slots in use", "stubs behind the end")
-    return Table(heads, [_forty(name) for name in kernels])
-
-
-def _forty(name: str) -> list[str]:
-    story = evidence(f"moved-40--{name}--{'LOADS' if 'reuse' in name else 'STUBS'}", "ppc64le")
-    loads = [step for step in story if step.command.lstrip("~") == TARGET][1:]
-    release, _, variant = name.partition("-")
-    last = [table for step in story for table in (step.stubs or {}).values()][-1]
-    worked = f"{sum(step.errno == 0 for step in loads)} of {len(loads)}"
-    words = "unmodified" if variant == "stock" else f"with {variant}"
-    return [f"{release} {words}", worked, f"{last['used']} of {last['num_stubs']}", str(last["past_end_used"])]
+    """Forty reloads at other addresses on real ppc64le kernels: how many worked, and the table of stubs at the end."""
+    rows = []
+    for name in kernels:
+        story = evidence(f"moved-40--{name}--{'LOADS' if 'reuse' in name else 'STUBS'}", "ppc64le")
+        loads = [step for step in story if step.command.lstrip("~") == TARGET][1:]
+        worked = f"{sum(step.errno == 0 for step in loads)} of {len(loads)}"
+        kernel = name.replace("-stock", " unmodified").replace("-", " with ", 1)
+        last = [table for step in story for table in (step.stubs or {}).values()][-1]
+        rows.append([kernel, worked, f"{last['used']} of {last['num_stubs']}", str(last["past_end_used"])])
+    return Table(("ppc64le kernel", "reloads that worked", "slots in use", "stubs behind the end"), rows)
 
 
 def in_every_story(*proposals: str) -> Table:
@@ -64,37 +53,20 @@ def in_every_story(*proposals: str) -> Table:
     """
     cells = {(kernel, row.question): row for kernel in KERNELS for row in every_story(proposals, *kernel)}
     real = {(kernel, key) for kernel, key in cells if recording_of(proposals, *kernel, key)}
-    rows = [
-        [question.asks, *(_cell(cells.get((kernel, key)), (kernel, key) in real) for kernel in KERNELS)]
-        for key, question in ASKS.items()
-        if any((kernel, key) in cells for kernel in KERNELS)
-    ]
+    letters = {at: row.letter + (" ●" if at in real else "") for at, row in cells.items()}
+    asked = [key for key in ASKS if any((kernel, key) in cells for kernel in KERNELS)]
+    rows = [[ASKS[key].asks, *(letters.get((kernel, key), "") for kernel in KERNELS)] for key in asked]
     starred = [number for number, row in enumerate(rows) if any("*" in cell for cell in row)]
     found = {row.kind for row in cells.values()}
-    letters = "; ".join(f"{ENDINGS[kind].letter} {ENDINGS[kind].meaning}" for kind in ENDINGS if kind in found)
-    title = " + ".join(map(_label, proposals)) or "as released"
-    caption = f"{title}. {letters}. *: not as wished. ●: a real kernel was recorded ({len(real)} of {len(cells)})."
+    meanings = "; ".join(f"{end.letter} {end.meaning}" for kind, end in ENDINGS.items() if kind in found)
+    chosen = [PROPOSALS[name] for name in proposals]
+    title = " + ".join(p.label + (f" ({p.arch} only)" if p.arch else "") for p in chosen) or "as released"
+    caption = f"{title}. {meanings}. *: not as wished. ●: a real kernel was recorded ({len(real)} of {len(cells)})."
     return Table(["", *(f"{arch} {release}" for arch, release in KERNELS)], rows, caption, starred)
 
 
-def _cell(row: Consequence | None, recorded: bool) -> str:
-    if row is None:
-        return ""
-    return f"{row.letter} ●" if recorded else row.letter
-
-
-def _label(name: str) -> str:
-    proposal = PROPOSALS[name]
-    return f"{proposal.label} ({proposal.arch} only)" if proposal.arch else proposal.label
-
-
 def year(tallies: Sequence[Tally], columns: Sequence[str] = YEAR, per: int = 100) -> Table:
-    """What a year did to so many machines, a row a choice. Striped bars: something is forbidden, forced or left open.
-
-    >>> from klpteach.fleet import Fleet, run_fleet
-    >>> year(run_fleet(Fleet(machines=50, days=9, mixes=((),))), ["refused removals"]).rows[0][1].value
-    0.0
-    """
+    """What a year did to so many machines, a row a choice. Striped bars: something forbidden, forced or left open."""
     heads = [(name, "striped" if name in FLEXIBILITY else "solid") for name in columns]
     rows = [(tally.name, [per * tally.per_machine(COLUMNS[name][0]) for name in columns]) for tally in tallies]
     days = tallies[0].days if tallies else 0

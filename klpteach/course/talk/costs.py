@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping
 
 import pandas as pd
 
-from ...model.recording import Recording
 from ...reading.outcome import ENDINGS, outcome_of
 from ...scenarios.simulate import simulate
 
@@ -17,13 +16,8 @@ def costs(stories: Mapping[str, str], kernels: Mapping[str, tuple[str, Iterable[
     >>> costs({"reload": "reload"}, {"6.1": ("6.1", ()), "RFC": ("6.1", ["clear-relocations"])})["reload"].tolist()
     ['R refused', 'W works']
     """
-    rows = {
-        label: [_cell(simulate(story, release, list(proposals))) for story in stories.values()]
-        for label, (release, proposals) in kernels.items()
-    }
+    rows = {}
+    for label, (release, proposals) in kernels.items():
+        ends = [ENDINGS[outcome_of(simulate(story, release, list(proposals))).kind] for story in stories.values()]
+        rows[label] = [f"{ending.letter} {ending.words}" for ending in ends]
     return pd.DataFrame.from_dict(rows, orient="index", columns=list(stories))
-
-
-def _cell(recording: Recording) -> str:
-    ending = ENDINGS[outcome_of(recording).kind]
-    return f"{ending.letter} {ending.words}"

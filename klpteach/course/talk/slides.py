@@ -79,7 +79,6 @@ class Slide(Shown):
 
     def __init__(self, title: str, text: str, cut: int, show: Show = "") -> None:
         self.title, self.text, self.cut, self.show = title, text, cut, show
-        self.place = ""
         self.gone: Callable[[int], object] = lambda by: None  # the talk's: leave this slide for another
         self.head = w.HTML()
         self.back = w.Button(description="Back", layout=w.Layout(width="90px"))
@@ -93,7 +92,6 @@ class Slide(Shown):
 
     def stand(self, place: str) -> None:
         """Say where in the talk the slide stands."""
-        self.place = place
         self.head.value = stage_style() + head_html(self.title, self.text, place)
 
     @property

@@ -4,21 +4,9 @@ from __future__ import annotations
 
 from html import escape
 
-WIDTHS = (
-    (1500, 1.15),
-    (1800, 1.35),
-    (2400, 1.8),
-    (3600, 2.6),
-)  # words: from so many pixels on, everything so much larger
-HEIGHTS = (
-    (0, 0.75),
-    (800, 0.85),
-    (900, 0.95),
-    (1000, 1.1),
-    (1200, 1.3),
-    (1400, 1.5),
-    (2000, 2.2),
-)  # the explorer: it must fit
+# From so many pixels on, everything is so much larger: words by the width, the explorer by the height: it must fit.
+WIDTHS = ((1500, 1.15), (1800, 1.35), (2400, 1.8), (3600, 2.6))
+HEIGHTS = ((0, 0.75), (800, 0.85), (900, 0.95), (1000, 1.1), (1200, 1.3), (1400, 1.5), (2000, 2.2))
 
 _CSS = """
 .klp-slide{--z:1;zoom:var(--z);min-height:calc(100vh/var(--z) - 24px);box-sizing:border-box;padding:6px 18px 0;

@@ -59,9 +59,8 @@ class Talk:
         row = next(child for child in slide.view.children if isinstance(child, w.HBox))
         row.children = [*row.children, self.minutes.view]
         slide.view.add_class("klp-opening")
-        slide.next._view_count = (
-            0  # not None: ipywidgets counts the views from here on, its only word that a page is there
-        )
+        # not None: ipywidgets counts the views from here on, its only word that a page is there
+        slide.next._view_count = 0
         slide.next.observe(lambda change: change["new"] and not change["old"] and slide.next.focus(), "_view_count")
 
     def in_cut(self) -> list[Slide]:

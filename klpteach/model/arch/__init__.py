@@ -11,11 +11,7 @@ ARCHITECTURES: dict[str, Arch] = {arch.name: arch for arch in (X86_64(), Ppc64le
 
 
 def of(name: str) -> Arch:
-    """An architecture by the kernel's name for it. Errors: PolicyError, which says what there is.
-
-    >>> of("x86_64").name
-    'x86_64'
-    """
+    """An architecture by the kernel's name for it. Errors: PolicyError, which says what there is."""
     if name not in ARCHITECTURES:
         raise PolicyError(f"architecture {name!r} is not in the model; there are {' and '.join(ARCHITECTURES)}.")
     return ARCHITECTURES[name]

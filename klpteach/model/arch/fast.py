@@ -11,31 +11,17 @@ from functools import lru_cache
 
 import numpy as np
 
+from ...files import relocation_types as reloc
 from ...files.elf_h import EM_PPC64, EM_X86_64, SHN_LIVEPATCH, SHN_UNDEF
 from ...files.module_file import ModuleFile
-from ...files.relocation_types import (
-    ENTRY,
-    FORMULAS,
-    HOWTO_PPC64LE,
-    HOWTO_X86_64,
-    LD_TOC,
-    LI_MASK,
-    MASK64,
-    NOP,
-    REL24,
-    Howto,
-    fits_call,
-    local_entry_offset,
-    type_widths,
-)
 from ..image import Array, Loading
 from .ppc64le_section import Section
-from .stubs import FTRACE_INSNS, KERNEL_TOC, MAGIC, MPROFILE, STUB_INSNS, STUB_SIZE, StubTable
+from .stubs import FTRACE_INSNS, KERNEL_TOC, MAGIC, MPROFILE, STUB_INSNS, STUB_SIZE
 
 VECTOR_FROM = 64  # entries; below, the plain loop is faster than numpy
-PLAIN = {kind: howto for kind, howto in HOWTO_PPC64LE.items() if kind not in (REL24, ENTRY)}
-_LOCAL = np.array([local_entry_offset(other) for other in range(256)], "u8")
-Field = tuple[Howto, Array, Array]  # a type, the offsets where it is used, the values that go there
+PLAIN = {kind: howto for kind, howto in reloc.HOWTO_PPC64LE.items() if kind not in (reloc.REL24, reloc.ENTRY)}
+_LOCAL = np.array([reloc.local_entry_offset(other) for other in range(256)], "u8")
+Field = tuple[reloc.Howto, Array, Array]  # a type, the offsets where it is used, the values that go there
 
 
 def view(memory: Array, start: int, width: int) -> Array:
@@ -51,7 +37,7 @@ def independent(offset: Array, width: Array) -> bool:
     return not ((width < 0).any() or (offset[1:] < offset[:-1] + width[:-1].astype("u8")).any())
 
 
-def fields(howtos: Mapping[int, Howto], rela: Array, S: Array, place: int, r2: int = 0) -> list[Field] | None:
+def fields(howtos: Mapping[int, reloc.Howto], rela: Array, S: Array, place: int, r2: int = 0) -> list[Field] | None:
     """What goes where, for the types in howtos; None where a value does not fit."""
     kinds, offset = rela["type"].astype("u1"), np.ascontiguousarray(rela["offset"])
     sum, P = S + rela["addend"].view("u8"), offset + np.uint64(place)
@@ -61,7 +47,7 @@ def fields(howtos: Mapping[int, Howto], rela: Array, S: Array, place: int, r2: i
         if howto is None or not howto.width:
             continue
         rows = np.flatnonzero(kinds == kind)
-        value = howto.bits(FORMULAS[howto.formula](sum[rows], P[rows], r2))
+        value = howto.bits(reloc.FORMULAS[howto.formula](sum[rows], P[rows], r2))
         value = np.broadcast_to(np.asarray(value, "u8"), rows.shape)  # r2 is one number
         if howto.fits and not howto.fits(value).all():
             return None
@@ -73,12 +59,10 @@ def apply_x86_64(me: Loading, relsec: int) -> bool:
     image, rela = me.image, me.image.file.rela(relsec)
     if len(rela) < VECTOR_FROM or int(rela["type"].max()) > 255:
         return False
-    if not independent(rela["offset"], type_widths(EM_X86_64, -1)[rela["type"]]):
-        return False
     target = int(image.file.shdrs["info"][relsec])
     memory, S = image.bytes_of(target), image.symbols[rela["sym"]]
-    found = fields(HOWTO_X86_64, rela, S, image.address[target])
-    if found is None:
+    found = fields(reloc.HOWTO_X86_64, rela, S, image.address[target])
+    if found is None or not independent(rela["offset"], reloc.type_widths(EM_X86_64, -1)[rela["type"]]):
         return False
     if me.rules.check_zero and any(view(memory, 0, howto.width)[offset].any() for howto, offset, _ in found):
         return False
@@ -95,10 +79,11 @@ def apply_ppc64le(section: Section) -> bool:
     if len(rela) < VECTOR_FROM or section.read_only or int(rela["type"].max()) > 255:
         return False
     shndx = section.file.symtab["shndx"][rela["sym"]]
-    calls = rela["type"] == REL24
+    calls = rela["type"] == reloc.REL24
     outside = calls & ((shndx == SHN_UNDEF) | (shndx == SHN_LIVEPATCH))
     restored = outside & ~_mprofile(section.file)[rela["sym"]] & _links(section, rela["offset"], calls)
-    width = np.where(restored, 8, type_widths(EM_PPC64, -1)[rela["type"]])  # a call to elsewhere and the word after it
+    width = reloc.type_widths(EM_PPC64, -1)[rela["type"]]
+    width = np.where(restored, 8, width)  # a call to elsewhere and the word after it
     if not independent(rela["offset"], width) or int(rela["offset"].max()) + 8 > len(section.bytes) - section.start:
         return False
     S = image.symbols[rela["sym"]]
@@ -112,7 +97,7 @@ def apply_ppc64le(section: Section) -> bool:
         bytes_there[offset] = kept | (value & np.uint64(howto.mask)).astype(f"<u{howto.width}")
     if plan:
         plan.write()
-    for offset in rela["offset"][rela["type"] == ENTRY].tolist():
+    for offset in rela["offset"][rela["type"] == reloc.ENTRY].tolist():
         section.entry(offset)
     return True
 
@@ -136,46 +121,39 @@ class _Calls:
         self.stubs = _NewStubs(section, target[outside], symbols[outside])
         self.after = self.offset[restored] + np.uint64(4)
         word = self.words[self.after]
-        expected = (word == NOP) | ((word == LD_TOC) & section.rules.tolerate_r2)
+        expected = (word == reloc.NOP) | ((word == reloc.LD_TOC) & section.rules.tolerate_r2)
         self.possible = self.stubs.possible and bool(expected.all())
         if self.possible:
             target[outside] = self.stubs.address
             self.distance = target - self.offset - np.uint64(section.place)
-            self.possible = bool(fits_call(self.distance).all())
+            self.possible = bool(reloc.fits_call(self.distance).all())
 
     def write(self) -> None:
         self.stubs.write()
-        low = (self.distance & np.uint64(LI_MASK)).astype("<u4")
-        self.words[self.offset] = (self.words[self.offset] & np.uint32(~LI_MASK & 0xFFFFFFFF)) | low
-        self.words[self.after] = LD_TOC
+        low = (self.distance & np.uint64(reloc.LI_MASK)).astype("<u4")
+        self.words[self.offset] = (self.words[self.offset] & np.uint32(~reloc.LI_MASK & 0xFFFFFFFF)) | low
+        self.words[self.after] = reloc.LD_TOC
 
 
 class _NewStubs:
     """The stubs that a section's calls need: shared by address, new ones in the order of their first call."""
 
     def __init__(self, section: Section, addr: Array, symbols: Array) -> None:
-        self.table: StubTable = section.table
-        table = self.table
+        self.table = table = section.table
         livepatch = (section.file.symtab["shndx"][symbols] == SHN_LIVEPATCH).any()
         own_ways = section.rules.stubs == "count" or (section.rules.stubs == "reuse" and livepatch)
         unique, first, inverse = np.unique(addr, return_index=True, return_inverse=True)
         funcdata = table.funcdata[: table.slots]
-        free = np.flatnonzero(funcdata == 0)
-        self.used: int = int(free[0]) if len(free) else table.slots
+        self.used: int = next(iter(np.flatnonzero(funcdata == 0).tolist()), table.slots)
         known = {address: slot for slot, address in reversed(list(enumerate(funcdata[: self.used].tolist())))}
-        slots = np.zeros(len(unique), "u8")
-        new: list[int] = []
-        for at in np.argsort(first).tolist():
-            slot = known.get(int(unique[at]))
-            if slot is None:
-                slot = self.used + len(new)
-                new.append(at)
-            slots[at] = slot
+        new = [at for at in np.argsort(first).tolist() if int(unique[at]) not in known]
+        known |= {int(unique[at]): self.used + number for number, at in enumerate(new)}
+        slots = np.array([known[address] for address in unique.tolist()], "u8")
         self.addr = unique[new]
         self.mprofile = _mprofile(section.file)[symbols[first[new]]]
         self.address: Array = np.uint64(table.address) + slots[inverse] * np.uint64(STUB_SIZE)
         full = self.used + len(new) > table.slots or table.slots > len(table.funcdata)
-        far = (table.address - table.r2 + (1 << 30)) & MASK64 > 1 << 31
+        far = (table.address - table.r2 + (1 << 30)) & reloc.MASK64 > 1 << 31
         self.possible: bool = not (own_ways or full or far or (addr == 0).any())
 
     def write(self) -> None:

@@ -38,9 +38,8 @@ class LoaderCopy(ModuleFile):
         self._on_disk, self._double_pop = file, double_pop
         self._sorted: dict[int, Array] = {}
         self.shdrs = file.shdrs.copy()
-        for index, name in enumerate(file.section_names):
-            if name == ".toc":
-                self.shdrs["addralign"][index] = max(int(self.shdrs["addralign"][index]), 8)
+        toc = [index for index, name in enumerate(file.section_names) if name == ".toc"]
+        self.shdrs["addralign"][toc] = np.maximum(self.shdrs["addralign"][toc], 8)
         self.shdrs["size"][last_section(file, ".stubs")] = get_stubs_size(self, terminator)
         self._dedotify()
 
@@ -68,19 +67,17 @@ class LoaderCopy(ModuleFile):
         return on_disk[heapsort(ascending, self._double_pop)]
 
     def section_bytes(self, index: int) -> bytes:
-        if self.extents[index][0] == SHT_RELA:
-            return self.rela_in_order(index).tobytes()
-        return super().section_bytes(index)
+        is_rela = self.extents[index][0] == SHT_RELA
+        return self.rela_in_order(index).tobytes() if is_rela else super().section_bytes(index)
 
     def _dedotify(self) -> None:
         """Undefined .name means name; .TOC. is not undefined, its value is set later."""
-        self.symtab = self._on_disk.symtab.copy()
-        names = self._on_disk.symbol_names
-        for index in np.flatnonzero(self.symtab["shndx"] == SHN_UNDEF).tolist()[1:]:
-            if names[index].startswith("."):
-                self.symtab["name"][index] += 1
-                if names[index] == ".TOC.":
-                    self.symtab["shndx"][index] = SHN_ABS
+        self.symtab, names = self._on_disk.symtab.copy(), self._on_disk.symbol_names
+        undefined = np.flatnonzero(self.symtab["shndx"] == SHN_UNDEF).tolist()[1:]
+        for index in [index for index in undefined if names[index].startswith(".")]:
+            self.symtab["name"][index] += 1
+            if names[index] == ".TOC.":
+                self.symtab["shndx"][index] = SHN_ABS
 
 
 @lru_cache(maxsize=64)
@@ -101,26 +98,19 @@ def get_stubs_size(file: ModuleFile, terminator: int = 1) -> int:
 
 
 def count_relocs(rela: Array) -> int:
-    """Distinct (symbol, addend) of the calls of a sorted section; the kernel compares with the last one, which begins as 0, 0.
-
-    >>> from klpteach.files.elf_h import RELA
-    >>> count_relocs(np.array([(0, 10, 7, 0), (8, 10, 7, 0), (4, 10, 5, 0), (2, 38, 5, 0)], RELA))
-    2
-    """
+    """Distinct (symbol, addend) of the calls of a sorted section; compared with the last one, which begins as 0, 0."""
     calls = rela[rela["type"] == REL24]
     if not len(calls):
         return 0
-    symbol = np.concatenate([[np.uint64(0)], calls["sym"].astype("u8")])
-    addend = np.concatenate([[np.int64(0)], calls["addend"]])
     # r_addend is an unsigned int there: a negative addend never compares equal to the last one
-    kept = np.concatenate([[np.int64(0)], calls["addend"] & np.int64(0xFFFFFFFF)])
-    return int(((symbol[1:] != symbol[:-1]) | (addend[1:] != kept[:-1])).sum())
+    last_symbol = np.concatenate([[0], calls["sym"][:-1]])
+    last_addend = np.concatenate([[0], calls["addend"][:-1] & 0xFFFFFFFF])
+    return int(((calls["sym"] != last_symbol) | (calls["addend"] != last_addend)).sum())
 
 
 def sort_relocations(rela: Array) -> Array:
     """Descending by r_info (symbol, then type), then by addend; equal entries in file order."""
-    order = np.lexsort((-rela["addend"], -rela["type"].astype("i8"), -rela["sym"].astype("i8")))
-    return rela[order]
+    return rela[np.lexsort((-rela["addend"], -rela["type"].astype("i8"), -rela["sym"].astype("i8")))]
 
 
 # -- lib/sort.c: a heapsort, so equal entries change places --------------------------------------------------------------------
@@ -130,9 +120,6 @@ def heapsort(keys: Sequence[Any], double_pop: bool) -> list[int]:
     """Indices of `keys` in the order in which sort() leaves them, ascending by key.
 
     double_pop: the variant of later kernels (6.12; not 6.1), which takes two elements at a time from the heap.
-
-    >>> heapsort([3, 1, 2], double_pop=False), heapsort([7, 7, 7], double_pop=False), heapsort([7, 7, 7], double_pop=True)
-    ([1, 2, 0], [1, 2, 0], [2, 1, 0])
     """
     heap = list(range(len(keys)))
     n, a, shift = len(heap), len(heap) // 2, 0

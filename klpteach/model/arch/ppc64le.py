@@ -83,10 +83,8 @@ class Ppc64le(Arch):
         magic = np.ndarray((count,), "<u4", memory, 28, (STUB_SIZE,))
         past = np.flatnonzero(magic[slots:] == MAGIC)
         last = slots + (int(past[-1]) + 1 if len(past) else 0)
-        rows = [
-            {"index": i, "funcdata": f"{address:#x}", "symbol": label(address) if address else None}
-            for i, address in enumerate(funcdata[:last].tolist())
-        ]
+        found = enumerate(funcdata[:last].tolist())
+        rows = [{"index": i, "funcdata": f"{at:#x}", "symbol": label(at) if at else None} for i, at in found]
         used = int(np.count_nonzero(funcdata[:slots]))
         return {"num_stubs": slots, "used": used, "past_end_used": len(past), "entries": rows}
 
@@ -98,9 +96,8 @@ class Ppc64le(Arch):
         """
         table, calls = stub_table(image), call_sites(image.file.on_disk)
         found = [image.bytes_of(section)[offset : offset + 8] for section, offset in calls]
-        words = (
-            np.array([np.pad(body, (0, 8 - len(body))) for body in found], "u1").reshape(-1).view("<u4").reshape(-1, 2)
-        )
+        pairs = np.array([np.pad(body, (0, 8 - len(body))) for body in found], "u1")
+        words = pairs.reshape(-1).view("<u4").reshape(-1, 2)
         addresses, behind = table.funcdata[: table.slots], table.funcdata[table.slots : table.slots + 1].tobytes()
         if rules.stubs == "search":
             addresses, words = np.sort(addresses), words & np.array([~LI_MASK & 0xFFFFFFFF, 0xFFFFFFFF], "<u4")

@@ -9,20 +9,10 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+from ...files import relocation_types as reloc
 from ...files.elf_h import SHN_ABS, SHN_LIVEPATCH, SHN_UNDEF
 from ...files.module_file import ModuleFile
-from ...files.relocation_types import (
-    ENTRY,
-    HOWTO_PPC64LE,
-    LD_TOC,
-    LI_MASK,
-    MASK64,
-    NOP,
-    REL24,
-    Howto,
-    fits_call,
-    local_entry_offset,
-)
+from ...files.relocation_types import HOWTO_PPC64LE, LD_TOC, LI_MASK, MASK64, NOP, REL24
 from .. import messages
 from ..image import Image, Loading
 from .frob import LoaderCopy, last_section
@@ -65,11 +55,7 @@ def stub_table(image: Image) -> StubTable:
 
 
 def signed(value: int) -> int:
-    """A 64-bit number as %li prints it.
-
-    >>> signed(0xffffffffffffffff)
-    -1
-    """
+    """A 64-bit number as %li prints it."""
     return value - (1 << 64) if value >> 63 else value
 
 
@@ -122,13 +108,13 @@ class Section:
                 raise self.me.refuse(messages.UNKNOWN_ADD, type=kind)
             if kind == REL24:
                 self.call(offset, symbol, addend)
-            elif kind == ENTRY:
+            elif kind == reloc.ENTRY:
                 self.entry(offset)
             elif howto.width:
                 value = howto.value(self.image.symbols.item(symbol), addend, self.place + offset, self.r2)
                 self.write(kind, howto, offset, value)
 
-    def write(self, kind: int, howto: Howto, offset: int, value: int) -> None:
+    def write(self, kind: int, howto: reloc.Howto, offset: int, value: int) -> None:
         if howto.fits and not howto.fits(value):
             raise self.me.refuse(TOO_FAR[kind], offset=signed(value), val=value)
         old = self.word(offset, howto.width) if howto.mask != MASK64 else 0
@@ -146,9 +132,9 @@ class Section:
                 value = self.table.stub_for_addr(self.me, value, call.name)
             self.restore_r2(offset, call)
         else:
-            value += local_entry_offset(other)
+            value += reloc.local_entry_offset(other)
         distance = (value - self.place - offset) & MASK64
-        if not fits_call(distance):
+        if not reloc.fits_call(distance):
             raise self.me.refuse(TOO_FAR[REL24], offset=signed(distance))
         self.put(offset, (self.word(offset) & ~LI_MASK) | (distance & LI_MASK))
 

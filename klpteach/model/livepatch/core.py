@@ -10,24 +10,9 @@ from ..errno import EBUSY, EINVAL, ENOENT, EPERM, Refused
 from ..klp_structs import PATCHED, UNPATCHED, KlpFunc, KlpObject, KlpPatch
 from ..module import COMING, TRUE, Module
 from ..state import State
-from .patch import (
-    klp_patch_object,
-    klp_post_unpatch_callback,
-    klp_pre_patch_callback,
-    klp_unpatch_object,
-    klp_unpin,
-    run_callback,
-)  # fmt: skip
+from . import transition
+from .patch import klp_patch_object, klp_post_unpatch_callback, klp_pre_patch_callback, klp_unpatch_object, run_callback
 from .relocs import klp_clear_object_relocs, klp_init_object_loaded
-from .transition import (
-    klp_complete_transition,
-    klp_force_transition,
-    klp_free_patch,
-    klp_init_transition,
-    klp_reverse_transition,
-    klp_start_transition,
-    klp_try_complete_transition,
-)  # fmt: skip
 
 
 def klp_enable_patch(kernel: State, pmod: Module) -> None:
@@ -36,21 +21,19 @@ def klp_enable_patch(kernel: State, pmod: Module) -> None:
     if info is None or not info.objects or not all(obj.has_funcs for obj in info.objects):
         raise Refused(EINVAL)
     if not pmod.file.is_livepatch:
-        kernel.log(messages.NOT_A_LIVEPATCH(module=pmod.name))
-        raise Refused(EINVAL)
+        raise kernel.refuse(messages.NOT_A_LIVEPATCH(module=pmod.name), EINVAL)
     replace = info.replace or kernel.parameter(pmod.name, "replace") in TRUE  # as in the kernel's own test modules
     patch = KlpPatch(pmod, [], replace)
     for obj in info.objects:
         patch.objects.append(KlpObject(obj.name, [KlpFunc(func.old_name, func.old_sympos) for func in obj.funcs]))
     if not klp_is_patch_compatible(kernel, patch):
-        kernel.log(messages.INCOMPATIBLE(patch=patch.name))
-        raise Refused(EINVAL)
+        raise kernel.refuse(messages.INCOMPATIBLE(patch=patch.name), EINVAL)
     pmod.references += 1
     try:
         klp_init_patch(kernel, patch)
         __klp_enable_patch(kernel, patch)
     except Refused:
-        klp_free_patch(kernel, patch)
+        transition.klp_free_patch(kernel, patch)
         raise
 
 
@@ -102,7 +85,7 @@ def __klp_enable_patch(kernel: State, patch: KlpPatch) -> None:
     if klp.transition:
         raise Refused(EBUSY)
     kernel.log(messages.ENABLING(patch=patch.name))
-    klp_init_transition(kernel, patch, PATCHED)
+    transition.klp_init_transition(kernel, patch, PATCHED)
     try:
         for obj in patch.objects:
             if obj.loaded:
@@ -116,24 +99,24 @@ def __klp_enable_patch(kernel: State, patch: KlpPatch) -> None:
         kernel.log(messages.ENABLE_FAILED(patch=patch.name))
         kernel.log(messages.CANCELING(patch=patch.name))
         klp.target = UNPATCHED
-        klp_complete_transition(kernel)
+        transition.klp_complete_transition(kernel)
         raise
-    klp_start_transition(kernel)
+    transition.klp_start_transition(kernel)
     patch.enabled = True
-    klp_try_complete_transition(kernel)
+    transition.klp_try_complete_transition(kernel)
 
 
 def klp_disable_patch(kernel: State, patch: KlpPatch) -> None:
     """`echo 0 > enabled`. Errors: Refused(-EBUSY) while another transition runs."""
     if kernel.klp.transition:
         raise Refused(EBUSY)
-    klp_init_transition(kernel, patch, UNPATCHED)
+    transition.klp_init_transition(kernel, patch, UNPATCHED)
     for obj in patch.objects:
         if obj.patched:
             run_callback(kernel, patch, obj, "pre_unpatch")
-    klp_start_transition(kernel)
+    transition.klp_start_transition(kernel)
     patch.enabled = False
-    klp_try_complete_transition(kernel)
+    transition.klp_try_complete_transition(kernel)
 
 
 def enabled_store(kernel: State, name: str, value: bool) -> None:
@@ -144,7 +127,7 @@ def enabled_store(kernel: State, name: str, value: bool) -> None:
     if patch.enabled == value:
         raise Refused(EINVAL)
     if patch is kernel.klp.transition:
-        klp_reverse_transition(kernel)
+        transition.klp_reverse_transition(kernel)
     elif not value:
         klp_disable_patch(kernel, patch)
     else:
@@ -158,7 +141,7 @@ def force_store(kernel: State, name: str) -> None:
         raise Refused(ENOENT)
     if patch is not kernel.klp.transition:
         raise Refused(EINVAL)
-    klp_force_transition(kernel)
+    transition.klp_force_transition(kernel)
 
 
 # -- a target comes and goes ----------------------------------------------------------------------------------------------
@@ -176,8 +159,7 @@ def klp_module_coming(kernel: State, mod: Module) -> None:
     """A module is about to run its init: patch it first (late module patching). Errors: Refused; the load is undone."""
     assert mod.state == COMING
     if mod.name == "vmlinux" and kernel.rules.early_vmlinux:
-        kernel.log(messages.VMLINUX_KO())
-        raise Refused(EINVAL)
+        raise kernel.refuse(messages.VMLINUX_KO(), EINVAL)
     if kernel.rules.refuse_unpatched:
         refuse_unpatched(kernel, mod)
     mod.klp_alive = True
@@ -243,7 +225,7 @@ def klp_cleanup_module_patches_limited(kernel: State, mod: Module, limit: KlpPat
         # module is away the bytes point into freed memory. Nobody follows them: with the redirection gone, nobody runs the
         # new functions.
         klp_clear_object_relocs(kernel, patch, obj)
-        klp_unpin(obj)
+        obj.unpin()
         obj.mod = None
         for func in obj.funcs:
             func.old_func = 0
@@ -261,12 +243,10 @@ def check_targets(kernel: State, mod: Module) -> None:
     """Proposal hard-dependencies: without its targets a livepatch is not loaded. Errors: Refused(-ENOENT)."""
     for name in klp_target_names(mod.file):
         if kernel.find_module(name) is None:
-            kernel.log(messages.TARGET_ABSENT(module=mod.name, target=name, err=ENOENT))
-            raise Refused(ENOENT)
+            raise kernel.refuse(messages.TARGET_ABSENT(module=mod.name, target=name, err=ENOENT), ENOENT)
 
 
 def refuse_unpatched(kernel: State, mod: Module) -> None:
     """Proposal refuse-unpatched: a module that comes too late to be patched does not come. Errors: Refused(-EPERM)."""
     for patch, _ in objects_of(kernel, mod):
-        kernel.log(messages.TOO_LATE(module=mod.name, patch=patch.name, err=EPERM))
-        raise Refused(EPERM)
+        raise kernel.refuse(messages.TOO_LATE(module=mod.name, patch=patch.name, err=EPERM), EPERM)

@@ -44,21 +44,13 @@ def klp_unpatch_object(kernel: State, obj: KlpObject, nops_only: bool = False) -
         obj.patched = False
 
 
-def klp_unpin(obj: KlpObject) -> None:
-    """Proposal deny-removal: give the reference back."""
-    if obj.pinned and obj.mod is not None:
-        obj.mod.references -= 1
-    obj.pinned = False
-
-
 def run_callback(kernel: State, patch: KlpPatch, obj: KlpObject, kind: str) -> int:
     """A livepatch's callback, if the story declared one. Its errno matters for pre_patch only.
 
     Code does not run here, so a parameter named pre_patch_ret is taken to be what pre_patch returns, as in the
     kernel's own test modules.
     """
-    function = kernel.callbacks.get((patch.name, obj.label, kind))
-    if function is not None:
+    if function := kernel.callbacks.get((patch.name, obj.label, kind)):
         return function(kernel) or 0
     # parse_args() has seen that it is a number
     return int(kernel.parameter(patch.name, "pre_patch_ret")) if kind == "pre_patch" else 0
@@ -68,8 +60,7 @@ def klp_pre_patch_callback(kernel: State, patch: KlpPatch, obj: KlpObject) -> No
     error = run_callback(kernel, patch, obj, "pre_patch")
     obj.pre_patch_succeeded = error == 0
     if error:
-        kernel.log(messages.PRE_PATCH_FAILED(object=obj.label))
-        raise Refused(error)
+        raise kernel.refuse(messages.PRE_PATCH_FAILED(object=obj.label), error)
 
 
 def klp_post_unpatch_callback(kernel: State, patch: KlpPatch, obj: KlpObject) -> None:

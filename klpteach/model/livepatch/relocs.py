@@ -38,15 +38,12 @@ def klp_resolve_symbols(kernel: State, pmod: Module, index: int, sec_objname: st
     for number in file.rela(index)["sym"].tolist():
         name = file.symbol_names[number]
         if file.symtab["shndx"][number] != SHN_LIVEPATCH:
-            kernel.log(messages.NOT_MARKED(name=name))
-            raise Refused(EINVAL)
+            raise kernel.refuse(messages.NOT_MARKED(name=name), EINVAL)
         symbol = parse_symbol(name, kernel.rules.ksym_name_len)
         if symbol is None:
-            kernel.log(messages.BAD_SYMBOL_NAME(name=name))
-            raise Refused(EINVAL)
+            raise kernel.refuse(messages.BAD_SYMBOL_NAME(name=name), EINVAL)
         if kernel.rules.early_vmlinux and sec_objname != "vmlinux" and symbol.object == "vmlinux":
-            kernel.log(messages.VMLINUX_SYMBOL(name=symbol.name))
-            raise Refused(EINVAL)
+            raise kernel.refuse(messages.VMLINUX_SYMBOL(name=symbol.name), EINVAL)
         objname = None if symbol.object == "vmlinux" else symbol.object
         pmod.image.symbols[number] = klp_find_object_symbol(kernel, objname, symbol.name, symbol.sympos)
 
@@ -59,8 +56,7 @@ def klp_write_section_relocs(kernel: State, pmod: Module, index: int, objname: s
     name = pmod.file.section_names[index]
     sec_objname = section_object(name)
     if sec_objname is None:
-        kernel.log(messages.BAD_SECTION_NAME(name=name))
-        raise Refused(EINVAL)
+        raise kernel.refuse(messages.BAD_SECTION_NAME(name=name), EINVAL)
     if sec_objname != (objname or "vmlinux"):
         return
     me = Loading(pmod.image, pmod.name, kernel.rules, kernel.log)

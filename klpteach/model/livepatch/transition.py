@@ -9,7 +9,7 @@ from .. import messages
 from ..klp_structs import PATCHED, UNPATCHED, KlpPatch
 from ..module import TRUE
 from ..state import State
-from .patch import klp_post_unpatch_callback, klp_unpatch_object, klp_unpin, run_callback
+from .patch import klp_post_unpatch_callback, klp_unpatch_object, run_callback
 
 
 def klp_init_transition(kernel: State, patch: KlpPatch, target: str) -> None:
@@ -107,7 +107,7 @@ def klp_discard_nops(kernel: State, patch: KlpPatch) -> None:
         if obj.patched:
             klp_unpatch_object(kernel, obj, nops_only=True)
         if obj.dynamic:
-            klp_unpin(obj)
+            obj.unpin()
         obj.funcs = [f for f in obj.funcs if not f.nop]
     patch.objects = [o for o in patch.objects if not o.dynamic]
 
@@ -118,7 +118,7 @@ def klp_free_patch(kernel: State, patch: KlpPatch) -> None:
     # a target that comes back is not looked for in it. "Disable the livepatch" was the way out of the reports of 2018.
     if not patch.forced:
         for obj in patch.objects:
-            klp_unpin(obj)
+            obj.unpin()
         patch.mod.references -= 1
     if patch in kernel.klp.patches:
         kernel.klp.patches.remove(patch)

@@ -11,12 +11,9 @@ import string
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import Any
 
 from .errnos import WHY
-
-if TYPE_CHECKING:
-    from .case import Case
 
 _GAP = re.compile(r"\{(\w+)[^}]*\}")
 _HEX = "(?:0x)?[0-9a-f]{1,16}"
@@ -64,7 +61,7 @@ def possible(says: str) -> Cause:
     return Cause("possible", says)
 
 
-Saying = Callable[["Case"], Iterable[str]]
+Saying = Callable[[Any], Iterable[str]]  # of a case.Case: the message, its neighbours and the files at hand
 
 
 @dataclass(frozen=True)
