@@ -116,6 +116,46 @@ def test_inspect_names_every_site_and_every_release(capsys) -> None:
     )
 
 
+def test_inspect_says_the_verdict_first_and_the_sections_on_request(capsys) -> None:
+    status, out, _ = run(capsys, "inspect", LIVEPATCH, "--target", str(KO / "x86_64-6.1" / "nfsd_demo.ko"))
+    first = out.splitlines()[0]
+    assert status == 1 and first.startswith(
+        "livepatch_nfsd_demo.ko, built for 6.1.0-56-amd64: nfsd_demo, if it can be removed,"
+    )
+    assert "is refused when it comes back: ENOEXEC (-8)" in first and "\nsection " not in out and "build_id" in out
+    assert (
+        out.index("✓ nfsd_demo: vermagic") < out.index("reload of nfsd_demo on 5.3") < out.index("waits for nfsd_demo")
+    )
+    assert "6.1: insmod nfsd_demo.ko: ENOEXEC (-8)  <- what it was built for" in out
+    assert " -4: left as " in out and "refused on 5.3, 6.1" in out
+    _, out, _ = run(capsys, "inspect", LIVEPATCH, "--sections")
+    assert out.index("\nsection ") > out.index("waits for nfsd_demo")
+
+
+@pytest.mark.parametrize("name", ["livepatch_kpatch", "livepatch_klp_build", "livepatch_nfsd_demo"])
+def test_inspect_ends_with_0_where_its_own_kernel_reloads_and_no_check_fails(name: str, capsys) -> None:
+    folder = KO / "x86_64-6.12"
+    assert run(capsys, "inspect", str(folder / f"{name}.ko"), "--target", str(folder / "nfsd_demo.ko"))[0] == 0
+    assert run(capsys, "inspect", str(folder / f"{name}.ko"), "--target", str(folder / "lockd_demo.ko"))[0] == 1
+    other = str(KO / "x86_64-6.1" / "nfsd_demo.ko")
+    assert run(capsys, "inspect", str(folder / f"{name}.ko"), "--target", other)[0] == 1
+
+
+def test_inspect_as_json_holds_all_of_it(capsys) -> None:
+    status, out, _ = run(capsys, "inspect", str(KO / "x86_64-6.1" / "livepatch_kpatch.ko"), "--json")
+    report = json.loads(out)
+    assert status == 1 and report["ok"] is False and report["form"] == "kpatch-build" and report["replace_assumed"]
+    assert (report["built_for"], report["release"]) == ("6.1.0-56-amd64", "6.1")
+    assert [row["kind"] for row in report["reload"] if row["built_for"]] == ["refused"]
+    waits = report["livepatch_relocations"]["nfsd_demo"]["count"]
+    assert len(report["refused_on_reload"]) == waits and report["sections"] and report["checks"][-1]["ok"] is None
+
+
+def test_an_ordinary_module_is_shown_with_its_sections(capsys) -> None:
+    status, out, _ = run(capsys, "inspect", str(KO / "x86_64-6.1" / "nfsd_demo.ko"))
+    assert status == 0 and out.startswith("nfsd_demo.ko is not a livepatch") and "\nsection " in out
+
+
 def test_inspect_uses_the_target_that_is_given(capsys) -> None:
     _, out, _ = run(capsys, "inspect", LIVEPATCH, "--target", str(KO / "x86_64-6.1" / "nfsd_demo.ko"), "--json")
     rows = json.loads(out)["reload"]

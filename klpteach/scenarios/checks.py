@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from ..files.elf_h import SHN_UNDEF
-from ..files.klp import parse_symbol, sites
+from ..files.klp import livepatch_sections, parse_symbol, section_object, sites
 from ..files.klp_patch import BY_HAND, BY_NAMES
 from ..files.module_file import ModuleFile
 from ..model import arch as architectures
@@ -80,6 +80,11 @@ def _names(livepatch: ModuleFile, objects: list[str], targets: Mapping[str, Modu
             given = ", the name of the target that was given" if meant in targets else ""
             says = f"no module has this name, so it is never patched, and no line says so. Meant is {meant}{given}"
             yield Check(False, name, says)
+    waiting = {section_object(livepatch.section_names[index]) for index in livepatch_sections(livepatch)}
+    for name in sorted(filter(None, waiting - {"vmlinux", *objects, *(name.partition(".")[0] for name in objects)})):
+        yield Check(
+            False, name, f"relocations wait for it, but {livepatch.name} does not patch it: they are never written"
+        )
     for name in [name for name in objects if name in livepatch.modinfo.get("depends", "").split(",")]:
         yield Check(
             None, name, f"{livepatch.name} uses its exports: it cannot be removed while the livepatch is loaded"
@@ -156,7 +161,7 @@ def _functions(livepatch: ModuleFile, target: ModuleFile) -> Iterator[Check]:
     if funcs and not bad:
         are = "the patched function is there and can be traced"
         if len(funcs) > 1:
-            are = f"all {len(funcs)} patched functions are there and can be traced"
+            are = f"{len(funcs)} patched functions are there and can be traced"
         yield Check(True, target.name, are)
 
 

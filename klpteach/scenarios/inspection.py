@@ -57,7 +57,7 @@ class Inspection:
         if not self.file.is_livepatch:
             return []
         helpers = {helper for names in self.wanted.helpers.values() for helper in names}
-        return [*checks(self.file, self.targets, helpers), *self._half_way()]
+        return [*checks(self.file, self.targets, helpers), *self._together(), *self._half_way()]
 
     @property
     def own(self) -> list[Outcome]:
@@ -115,6 +115,11 @@ class Inspection:
     def _never(self) -> list[str]:
         objects = self.file.klp.objects if self.file.klp else ()
         return [obj.name for obj in objects if obj.name and not is_module_name(obj.name)]
+
+    def _together(self) -> Iterator[Check]:
+        if (many := len({outcome.target for outcome in self.outcomes})) > FEW:
+            says = f"all {many} targets go and come together here: of one whose neighbour is refused the errno may be another"
+            yield Check(None, self.file.name, says)
 
     def _half_way(self) -> Iterator[Check]:
         holes: dict[str, list[str]] = {}

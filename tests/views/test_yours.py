@@ -63,6 +63,36 @@ def test_what_is_shown_is_what_the_command_line_computes():
     assert len(mine.sites) == 10 and ".text" in set(mine.sections["name"])
 
 
+@pytest.mark.parametrize("name", ["livepatch_kpatch", "livepatch_klp_build"])
+def test_a_livepatch_of_either_tool_gets_verdict_checks_table_and_explorer(name):
+    mine = kt.bring(kt.sample(f"{name}.ko"), TARGET)
+    text = repr(mine)
+    assert text.startswith(f"{name}.ko, built for 6.1.0-56-amd64: nfsd_demo, if it can be removed, is refused")
+    assert "read from k" in text and "✓ nfsd_demo: 3 patched functions are there" in text
+    assert "✗ refused: ENOEXEC (-8) (with your file, its own kernel)" in text
+    assert [step.errno for step in mine.explore().recording] == [0, 0, 0, -8]
+    check_markup(mine._repr_html_())
+
+
+def test_a_livepatch_for_two_modules_can_be_explored_for_each():
+    mine = kt.bring(kt.sample("livepatch_kpatch_two.ko"), [TARGET, kt.sample("acl_demo.ko")])
+    assert {o.target for o in mine.outcomes} == {"nfsd_demo", "acl_demo"} and "✗" not in "".join(map(str, mine.checks))
+    shown = mine.explore("6.1", "acl_demo").recording
+    assert [step.command for step in shown] == [
+        "insmod nfsd_demo.ko", "insmod acl_demo.ko", "insmod livepatch_kpatch_two.ko", "rmmod acl_demo", "insmod acl_demo.ko",
+    ]  # fmt: skip
+    assert shown[-1].errno == -8
+
+
+def test_what_says_livepatch_is_never_called_no_livepatch():
+    bare = tiny_module("lp", {".text": bytes(4)}, modinfo={"livepatch": "Y"})
+    mine = kt.bring(bare)
+    assert "names nothing to patch" in repr(mine) and "not a livepatch" not in repr(mine)
+    check_markup(mine._repr_html_())
+    with pytest.raises(kt.KlpteachError, match="no reload to explore"):
+        mine.explore()
+
+
 def test_two_files_find_their_places_by_what_is_in_them():
     assert kt.bring(target=[upload(TARGET), upload(PATCH)]).targets.keys() == {"nfsd_demo"}
 
@@ -178,6 +208,14 @@ def test_uploading_and_looking_shows_the_verdict_and_the_explorer():
     before = widget.story.children[0]
     widget.release.value = "6.12"
     assert widget.story.children[0] is not before
+
+
+def test_an_uploaded_livepatch_is_explored_on_the_release_that_it_was_built_for():
+    widget = given(
+        kt.bring(), kt.sample("livepatch_klp_build.ko", release="6.12"), kt.sample("nfsd_demo.ko", release="6.12")
+    )
+    assert widget.release.value == "6.12" and "can be removed and loaded again" in widget.output.value
+    assert len(widget.story.children) == 1
 
 
 def test_an_error_stands_in_the_output_and_what_was_shown_stays():

@@ -148,7 +148,7 @@ class Brought(Shown):
 
     def _rows(self) -> list[tuple[str, str, str, str]]:
         """Target, release, what a reload does, and with which target."""
-        mine = "built for" if self.inspection.exact else f"nearest to {self.inspection.version}"
+        mine = "its own kernel" if self.inspection.exact else f"nearest to {self.inspection.version}"
         return [
             (
                 o.target,

@@ -1,0 +1,403 @@
+"""A livepatch checked before it is shipped: its verdict is what real kernels did, and each check finds what it is for."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from conftest import ROOT
+from oracle import Unavailable, debian_modules
+
+from klpteach.errors import ModuleFormatError
+from klpteach.files.elf_h import SHF_ALLOC, SHF_INFO_LINK, SHF_RELA_LIVEPATCH, SHT_RELA
+from klpteach.files.klp_patch import BY_NAMES, KLP_BUILD, KPATCH
+from klpteach.files.module_file import ModuleFile
+from klpteach.files.samples import sample
+from klpteach.files.write import ElfImage, Rela, Section, tiny_module
+from klpteach.scenarios import inspection as inspecting
+from klpteach.scenarios import reload as reloading
+from klpteach.scenarios.checks import Check, checks, made_by
+from klpteach.scenarios.inspection import Inspection, leftovers
+from klpteach.scenarios.recorded import evidence
+from klpteach.scenarios.reload import Outcome, Wanted, built_for, survives
+
+FIELD = ROOT.parent / "shared" / "field"
+in_the_field = pytest.mark.skipif(not FIELD.exists(), reason="no livepatches of others in ../shared/field")
+OWN = [
+    ("livepatch_nfsd_demo", "reload"),
+    ("livepatch_kpatch", "kpatch-reload"),
+    ("livepatch_klp_build", "klp-build-reload"),
+]
+
+
+def opened(name: str, release: str = "6.1", arch: str = "x86_64") -> ModuleFile:
+    return ModuleFile.open(sample(f"{name}.ko", arch, release))
+
+
+def inspected(livepatch: ModuleFile, *targets: ModuleFile) -> Inspection:
+    return Inspection(livepatch, {target.name: target for target in targets})
+
+
+def without_addresses(line: str) -> str:
+    return re.sub(r"\(____ptrval____\)|\b[0-9a-f]{16}\b", "?", line)
+
+
+# -- the verdict is the kernel's ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("release", "ending"), [("6.1", "REFUSED"), ("6.12", "LOADS")])
+@pytest.mark.parametrize(("name", "story"), OWN)
+def test_the_verdict_on_a_livepatch_is_what_a_real_kernel_did(name: str, story: str, release: str, ending: str) -> None:
+    found = inspected(opened(name, release), opened("nfsd_demo", release))
+    (own,) = found.own
+    real = [step for step in evidence(f"{story}--{release}--{ending}") if step.command != "boot"][:4]
+    assert [step.command for step in own.steps] == [step.command for step in real]
+    assert [step.errno for step in own.steps] == [step.errno for step in real]
+    ours, theirs = ([without_addresses(line) for line in steps[-1].lines] for steps in (own.steps, real))
+    assert ours == theirs
+    assert found.ok == (ending == "LOADS") == ("can be removed and loaded again" in found.verdict)
+    assert all(check.ok is not False for check in found.checks), found.checks
+
+
+@in_the_field
+@pytest.mark.parametrize(
+    ("name", "form", "target", "own", "refused"),
+    [
+        ("livepatch_nfsd_export", KPATCH, "nfsd", "6.1", ["5.3", "6.1"]),
+        ("livepatch_tun", KLP_BUILD, "tun", "", ["5.3", "6.1"]),
+        ("livepatch_ets", KLP_BUILD, "sch_ets", "", ["5.3", "6.1"]),
+    ],
+)
+def test_livepatches_of_others_get_the_verdict_that_the_kernel_gives(name, form, target, own, refused) -> None:
+    alone = inspected(ModuleFile.open(FIELD / f"{name}.ko"))
+    path = FIELD / f"{target}.ko"
+    both = inspected(alone.file, ModuleFile.open(path)) if path.exists() else alone
+    for found in (alone, both):
+        assert made_by(found.file)["form"] == form and [o.target for o in found.own] == [target]
+        assert [o.release for o in found.outcomes if o.kind == "refused"] == refused
+        assert [o.kind for o in found.outcomes if o.release in ("6.3", "6.12")] == ["works", "works"]
+        assert found.ok == (own not in refused)
+    assert all(check.ok is not False for check in both.checks), both.checks
+
+
+@in_the_field
+def test_the_model_prints_what_debians_kernel_printed_about_debians_nfsd() -> None:
+    try:
+        nfsd = ModuleFile.open(debian_modules() / "nfsd.ko")
+    except Unavailable as reason:
+        pytest.skip(str(reason))
+    real = (FIELD / "real-dmesg-debian-6.1.192.txt").read_text().splitlines()
+    lines = [line.partition("] ")[2] for line in real]
+    start = lines.index("KLP> insmod nfsd.ko", lines.index("KLP> rmmod nfsd"))
+    livepatch = ModuleFile.open(FIELD / "livepatch_nfsd_export.ko")
+    for found in (inspected(livepatch, nfsd), inspected(livepatch)):
+        (own,) = found.own
+        said = [re.sub(r"val \w+", "val ?", without_addresses(line)) for line in own.steps[3].lines]
+        assert said == [re.sub(r"val \w+", "val ?", without_addresses(line)) for line in lines[start + 1 : start + 4]]
+        assert all(check.ok is not False for check in found.checks), found.checks
+
+
+@in_the_field
+def test_what_klp_build_leaves_at_the_same_places_is_not_counted() -> None:
+    file = ModuleFile.open(FIELD / "livepatch_tun.ko")
+    found = inspected(file)
+    assert leftovers(file) == 4 and found.waiting()["tun"]["count"] == 4
+    (text,) = (row for row in inspecting.sections(file) if row["name"] == ".text")
+    entries = file.rela(file.section_names.index(".rela.text"))
+    assert text["relocations"] == len(entries)  # four of .rela.text are of type 0, and stand in .klp.rela.tun..text
+
+
+def test_a_module_whose_symbols_are_taken_is_there_and_stays() -> None:
+    """acl_demo's part of this livepatch calls a function of nfsd_demo, as kpatch-build makes such calls."""
+    for name in ("livepatch_kpatch_two", "livepatch_klp_build_two"):
+        for outcome in survives(opened(name)):
+            assert outcome.kind == ("refused" if outcome.release in ("5.3", "6.1") else "works"), outcome
+            assert outcome.failed is None or outcome.failed.errno == -8
+
+
+def test_a_livepatch_of_no_known_form_gets_a_verdict_on_its_relocations_and_it_says_what_is_not_seen() -> None:
+    image = ElfImage.parse(sample("livepatch_kpatch.ko").read_bytes())
+    for section in image.sections:
+        section.name = section.name.replace(".kpatch.", ".another.").replace("rela.kpatch", "rela.another")
+    found = inspected(ModuleFile(image.to_bytes(), "livepatch_other.ko"))
+    assert made_by(found.file) == {"form": BY_NAMES, "replace": None, "replace_assumed": False, "callbacks": []}
+    assert "is refused" in found.verdict and "more of it cannot be seen" in found.verdict
+    assert any("which functions it patches" in check.says for check in found.checks)
+
+
+# -- which release is mine ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("version", "release"),
+    [("5.3.0", "5.3"), ("4.19.0-27-amd64", "5.3"), ("5.4.0-100-generic", "5.3"), ("5.14.0-1.el9", "6.1"),
+     ("6.1.0-56-amd64", "6.1"), ("6.2.16-1-pve", "6.1"), ("6.3.1", "6.3"), ("6.8.0-45-generic", "6.12"), ("nonsense", "")],
+)  # fmt: skip
+def test_the_nearest_release_is_found_by_vermagic(version: str, release: str) -> None:
+    file = ModuleFile(tiny_module("m", {".text": bytes(4)}, modinfo={"vermagic": f"{version} SMP"}), "m.ko")
+    assert built_for(file) == (version, release)
+
+
+# -- costs, and the limit that is said ------------------------------------------------------------------------------------
+
+
+def many(count: int) -> ModuleFile:
+    """A livepatch in kpatch's form for so many modules, with one relocation for each."""
+    names = [f"object{number}" for number in range(count)]
+    strings = "".join(f"{name}\0f_{name}\0" for name in names).encode()
+    starts = [strings.index(f"{name}\0f_{name}".encode()) for name in names]
+    wanted = [f".klp.sym.{name}.g,1" for name in names]
+    symbols = [
+        ("t", ".text", 0),
+        ("s", ".strings", 0),
+        ("klp_enable_patch", None, 0),
+        *((name, None, 0) for name in wanted),
+    ]
+    table = ".kpatch.funcs"
+    entries = [
+        entry
+        for n, (name, start) in enumerate(zip(names, starts, strict=True))
+        for entry in (
+            (table, 56 * n, 1, "t", 16 * n),
+            (table, 56 * n + 40, 1, "s", start + len(name) + 1),
+            (table, 56 * n + 48, 1, "s", start),
+        )
+    ]
+    bodies = {".text": bytes(16 * count), ".strings": strings, table: bytes(56 * count)}
+    image = ElfImage.parse(tiny_module("livepatch_many", bodies, symbols, entries, {"livepatch": "Y"}))
+    at = {symbol.name: index for index, symbol in enumerate(image.symbols)}
+    text, symtab = (index for index, section in enumerate(image.sections) if section.name in (".text", ".symtab"))
+    flags = SHF_ALLOC | SHF_INFO_LINK | SHF_RELA_LIVEPATCH
+    for n, (name, symbol) in enumerate(zip(names, wanted, strict=True)):
+        section = Section(f".klp.rela.{name}..text", SHT_RELA, flags, 0, symtab, text, 8, 24)
+        image.set_relocations(section, [Rela(16 * n, at[symbol], 2, -4)])
+        image.sections.append(section)
+    return ModuleFile(image.to_bytes(), "livepatch_many.ko")
+
+
+def test_200_objects_take_a_few_seconds_and_the_limit_is_said() -> None:
+    start, found = time.process_time(), inspected(many(200))
+    assert {(o.release, o.kind) for o in found.outcomes} == {
+        ("5.3", "refused"), ("6.1", "refused"), ("6.3", "works"), ("6.12", "works"),
+    }  # fmt: skip
+    assert any("all 200 targets go and come together" in check.says for check in found.checks)
+    assert time.process_time() - start < 6
+
+
+@pytest.mark.parametrize("name", ["livepatch_five", "livepatch_nfsd_demo", "livepatch_cumul1"])
+def test_targets_that_share_a_kernel_get_the_verdicts_that_they_get_apart(name: str, monkeypatch) -> None:
+    told: Callable[[list[Outcome]], list[object]] = lambda outcomes: [
+        (o.target, o.release, o.kind, [step.errno for step in o.steps], len(o.refusing), o.half_way) for o in outcomes
+    ]
+    apart = told(survives(opened(name)))
+    monkeypatch.setattr(reloading, "FEW", 0)
+    assert told(survives(opened(name))) == apart
+
+
+def test_a_position_beyond_all_reason_is_refused_by_the_model_and_costs_nothing() -> None:
+    image = ElfImage.parse(sample("livepatch_nfsd_demo.ko").read_bytes())
+    wanted = ".klp.sym.nfsd_demo.demo_counter,"
+    image.symbols = [
+        replace(s, name=f"{wanted}4000000000") if s.name.startswith(wanted) else s for s in image.symbols
+    ]  # fmt: skip
+    found = inspected(ModuleFile(image.to_bytes(), "livepatch_nfsd_demo.ko"))
+    assert {o.kind for o in found.outcomes} == {"no livepatch"} and "4000000000" in found.verdict
+
+
+def test_names_in_any_alphabet_stand_in_a_stand_in() -> None:
+    image = ElfImage.parse(sample("livepatch_nfsd_demo.ko").read_bytes())
+    strange = "дemo_counter".encode().decode("latin-1")
+    image.symbols = [replace(s, name=s.name.replace("demo_counter", strange)) for s in image.symbols]
+    found = inspected(ModuleFile(image.to_bytes(), "livepatch_nfsd_demo.ko"))
+    assert [o.kind for o in found.outcomes] == ["refused", "refused", "works", "works"]
+
+
+# -- what a reload refuses, one by one ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("arch", "number"), [("x86_64", 10), ("ppc64le", 3)])
+def test_every_relocation_that_a_reload_refuses_is_named_with_its_bytes(arch: str, number: int) -> None:
+    found = inspected(opened("livepatch_nfsd_demo", arch=arch))
+    rows = list(found.refused_sites())
+    assert len(rows) == number and {tuple(row["releases"]) for row in rows} == {("5.3", "6.1")}
+    assert all(row["bytes"] != row["in_file"] for row in rows)
+    if arch == "ppc64le":
+        assert {row["type"] for row in rows} == {"R_PPC64_REL24"}
+        assert all(row["bytes"].endswith("18 00 41 e8") and row["in_file"].endswith("00 00 00 60") for row in rows)
+
+
+def test_the_hole_of_a_load_that_fails_half_way_is_named_for_the_kernels_that_have_it() -> None:
+    (hole,) = (check for check in inspected(opened("livepatch_nfsd_demo")).checks if "fails after" in check.says)
+    assert hole.ok is None and hole.says.endswith("on 5.3, 6.1, 6.3 and 6.12")
+    (hole,) = (
+        check
+        for check in inspected(opened("livepatch_nfsd_demo", arch="ppc64le")).checks
+        if "fails after" in check.says
+    )
+    assert hole.says.endswith("on 5.3 and 6.1")
+    assert not any("fails after" in check.says for check in inspected(opened("livepatch_dep_demo")).checks)
+
+
+def test_read_only_data_of_ppc64le_is_said_to_be_writable_on_5_3() -> None:
+    image = ElfImage.parse(sample("livepatch_data_only.ko", "ppc64le").read_bytes())
+    (section,) = (s for s in image.sections if s.name.startswith(".klp.rela"))
+    rodata = next(n for n, s in enumerate(image.sections) if s.name.startswith(".rodata") and len(s.body) >= 8)
+    image.set_relocations(section, [replace(image.relocations(section)[0], offset=0, type=38, addend=0)])
+    section.info = rodata
+    found = inspected(ModuleFile(image.to_bytes(), "livepatch_data_only.ko"))
+    rows = {row["release"]: row for row in found.rows()}
+    assert rows["5.3"]["note"] == inspecting.NO_MEMORY_PROTECTION and "oops" in rows["6.1"]["outcome"]
+    assert rows["6.1"]["note"] == "" and not found.ok
+
+
+# -- the checks -----------------------------------------------------------------------------------------------------------
+
+
+def failing(livepatch: ModuleFile, target: ModuleFile) -> list[Check]:
+    return [check for check in checks(livepatch, {target.name: target}, []) if check.ok is False]
+
+
+def changed(file: ModuleFile, change: Callable[[ElfImage], None]) -> ModuleFile:
+    image = ElfImage.parse(file.data)
+    change(image)
+    return ModuleFile(image.to_bytes(), file.filename)
+
+
+def renamed(old: str, new: str) -> Callable[[ElfImage], None]:
+    def change(image: ElfImage) -> None:
+        image.symbols = [replace(s, name=new) if s.name == old else s for s in image.symbols]
+
+    return change
+
+
+def other_vermagic(image: ElfImage) -> None:
+    section = next(s for s in image.sections if s.name == ".modinfo")
+    section.body = section.body.replace(b"vermagic=6.1.0-56", b"vermagic=6.1.0-57")
+
+
+def exit_moved(image: ElfImage) -> None:
+    section = next(s for s in image.sections if s.name == ".rela.gnu.linkonce.this_module")
+    first, last = image.relocations(section)
+    image.set_relocations(section, [first, replace(last, offset=last.offset + 16)])
+
+
+def larger_struct_module(image: ElfImage) -> None:
+    next(s for s in image.sections if s.name == ".gnu.linkonce.this_module").body += bytes(64)
+
+
+def nothing_traced(image: ElfImage) -> None:
+    image.set_relocations(next(s for s in image.sections if s.name == ".rela__mcount_loc"), [])
+
+
+def twice(name: str) -> Callable[[ElfImage], None]:
+    def change(image: ElfImage) -> None:
+        image.symbols += [s for s in image.symbols if s.name == name]
+
+    return change
+
+
+DEFECTS: dict[str, tuple[Callable[[ElfImage], None], str]] = {
+    "another vermagic": (other_vermagic, "vermagic is '6.1.0-57"),
+    "exit elsewhere": (exit_moved, "cleanup_module at 0x350 and 0x360"),
+    "a larger struct module": (larger_struct_module, "896 bytes in the livepatch, 960 in the target"),
+    "no such function": (renamed("demo_show", "demo_view"), "has no symbol demo_show"),
+    "no such symbol": (renamed("demo_counter", "demo_kounter"), "has no symbol demo_counter"),
+    "not traced": (nothing_traced, "demo_show cannot be traced"),
+}
+
+
+@pytest.mark.parametrize("defect", DEFECTS)
+def test_a_defect_of_a_pair_fails_its_check(defect: str) -> None:
+    change, words = DEFECTS[defect]
+    found = failing(opened("livepatch_nfsd_demo"), changed(opened("nfsd_demo"), change))
+    assert found and any(words in check.says for check in found), found
+
+
+@pytest.mark.parametrize(
+    ("position", "there", "words"),
+    [
+        (2, 1, "is there 1 time, and the livepatch asks for number 2"),
+        (0, 2, "is there 2 times, and the livepatch does not"),
+    ],
+)
+def test_a_position_that_is_not_there_and_one_that_is_not_given_fail(position: int, there: int, words: str) -> None:
+    asked = ".klp.sym.nfsd_demo.demo_counter,"
+    livepatch = changed(opened("livepatch_nfsd_demo"), renamed(f"{asked}0", f"{asked}{position}"))
+    target = opened("nfsd_demo") if there == 1 else changed(opened("nfsd_demo"), twice("demo_counter"))
+    (check,) = failing(livepatch, target)
+    assert f"demo_counter {words}" in check.says
+
+
+def test_a_target_of_another_architecture_or_of_another_livepatch_fails() -> None:
+    (check,) = failing(opened("livepatch_nfsd_demo"), opened("nfsd_demo", arch="ppc64le"))
+    assert "made for ppc64le" in check.says
+    (check,) = failing(opened("livepatch_nfsd_demo"), opened("lockd_demo"))
+    assert "does not patch it" in check.says
+
+
+@pytest.mark.parametrize("wrong", ["nfsd_demo.ko", "nfsd-demo"])
+def test_an_object_name_that_no_module_can_have_fails_and_nothing_is_reloaded(wrong: str) -> None:
+    data = tiny_module(
+        "lp",
+        {".strings": f"{wrong}\0f\0".encode(), ".text": bytes(16), ".kpatch.funcs": bytes(56)},
+        [("s", ".strings", 0), ("t", ".text", 0), ("klp_enable_patch", None, 0)],
+        [
+            (".kpatch.funcs", 0, 1, "t", 0),
+            (".kpatch.funcs", 40, 1, "s", len(wrong) + 1),
+            (".kpatch.funcs", 48, 1, "s", 0),
+        ],
+        {"livepatch": "Y"},
+    )
+    found = inspected(ModuleFile(data, "lp.ko"), opened("nfsd_demo"))
+    assert not found.outcomes and not found.ok and "is never patched" in found.verdict
+    assert any("Meant is nfsd_demo, the name of the target that was given" in check.says for check in found.checks)
+
+
+def test_a_target_that_cannot_be_removed_is_said_and_is_no_failure() -> None:
+    permanent = changed(opened("nfsd_demo", "6.12"), renamed("cleanup_module", "no_cleanup"))
+    found = inspected(opened("livepatch_nfsd_demo", "6.12"), permanent)
+    assert found.ok and "cannot be removed (EBUSY (-16))" in found.verdict
+    assert any(check.ok is None and "no exit function" in check.says for check in found.checks)
+
+
+def test_a_livepatch_that_depends_on_its_target_holds_it() -> None:
+    found = inspected(opened("livepatch_dep_demo"), opened("nfsd_demo"))
+    assert {o.kind for o in found.outcomes} == {"not removed"} and found.ok
+    assert any("it cannot be removed while the livepatch is loaded" in check.says for check in found.checks)
+
+
+def test_a_livepatch_of_vmlinux_alone_and_an_ordinary_module_have_nothing_to_reload() -> None:
+    image = ElfImage.parse(sample("nfsd_demo.ko").read_bytes())
+    assert "is not a livepatch" in inspected(ModuleFile(image.to_bytes(), "nfsd_demo.ko")).verdict
+    data = tiny_module("lp", {".text": bytes(4)}, modinfo={"livepatch": "Y"})
+    found = inspected(ModuleFile(data, "lp.ko"))
+    assert "names nothing to patch" in found.verdict and not found.outcomes
+
+
+def test_given_files_of_a_target_and_of_what_it_depends_on_are_loaded_in_order() -> None:
+    """acl_demo uses an export of nfsd_demo: given in any order, nfsd_demo comes first."""
+    files = (opened("acl_demo"), opened("nfsd_demo"))
+    found = inspected(opened("livepatch_kpatch_two"), *files)
+    assert [o.kind for o in found.own] == ["refused", "refused"] and not any(o.stand_in for o in found.own)
+    assert "nfsd_demo" in files[0].modinfo["depends"] or "nfsd_demo" in Wanted(found.file).helpers["acl_demo"]
+
+
+# -- machines that are not read -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("order", "machine", "words"),
+    [(1, 183, "made for aarch64 (machine 183)"), (1, 258, "made for loongarch (machine 258)"),
+     (2, 22, "not a 64-bit little-endian ELF file: made for s390x (machine 22)"), (1, 9999, "made for machine 9999")],
+)  # fmt: skip
+def test_another_machine_is_called_by_its_name(order: int, machine: int, words: str) -> None:
+    data = bytearray(sample("nfsd_demo.ko").read_bytes())
+    data[5] = order
+    data[16:20] = (1).to_bytes(2, "little" if order == 1 else "big") + machine.to_bytes(
+        2, "little" if order == 1 else "big"
+    )
+    with pytest.raises(ModuleFormatError, match=re.escape(words)):
+        ModuleFile(bytes(data), "x.ko")
