@@ -60,7 +60,6 @@ def call_at(sites: Sites, key: str, step: int, value: bytes | None = None) -> Ca
     target = branch_target(words[0], place[0]) if words and place else None
     if target is None or place is None:
         return None
-    slot, stubs = None, sites.section_address(patch_of(key), ".stubs", step)
-    if stubs and target >= stubs[0] and (target - stubs[0]) % sites.arch.stub_size == 0:
-        slot = (target - stubs[0]) // sites.arch.stub_size
-    return Call(place[0], words, target, slot)
+    stubs, size = sites.section_address(patch_of(key), ".stubs", step), sites.arch.stub_size
+    in_table = stubs and target >= stubs[0] and (target - stubs[0]) % size == 0
+    return Call(place[0], words, target, (target - stubs[0]) // size if stubs and in_table else None)

@@ -7,14 +7,12 @@ and where the calls of ppc64le lead (calls, stubs). What was not looked at stays
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
 
-from ..files.module_file import ModuleFile
 from ..model.recording import Recording
 from .calls import call_at
-from .loads import Load
+from .loads import Files, Load
 from .sites import Sites
 from .steps import nop_line
 from .stubs import StubTable, stub_tables
@@ -24,7 +22,7 @@ from .sums import Sum, sum_at
 class History(Sites):
     """A recording read along time; computed once, asked often. files: file name -> ModuleFile (default: module_files())."""
 
-    def __init__(self, recording: Recording, files: Mapping[str, ModuleFile] | None = None) -> None:
+    def __init__(self, recording: Recording, files: Files | None = None) -> None:
         super().__init__(recording, files)
         self._stubs: dict[str, list[StubTable | None]] = {}
         self._failing: dict[int, str | None] = {}
@@ -39,12 +37,11 @@ class History(Sites):
         wanted = sum_at(self, found[0], load.first) if found else None
         if found is None or wanted is None:
             return load
-        for other in self.loads:
-            if other.module == load.module and other.base is not None and other.first < load.first:
-                for i in other.steps(self.recording):
-                    before = sum_at(self, found[0], i)
-                    if before and before.S_step == i:
-                        return replace(load, base=other.base + wanted.S - before.S, from_val=True)
+        earlier = [one for one in self.loads if one.module == load.module and one.first < load.first]
+        for base, i in ((one.base, i) for one in earlier if one.base is not None for i in one.steps(self.recording)):
+            before = sum_at(self, found[0], i)
+            if before and before.S_step == i:
+                return replace(load, base=base + wanted.S - before.S, from_val=True)
         return load
 
     def failing(self, step: int) -> str | None:

@@ -14,10 +14,8 @@ from .reasons import died_in_the_search, newly_past_end, overrun_sentence, stubs
 from .steps import count, errno_words, every, is_look, listed, no_stub_left, patch_line, patch_of
 
 SYMBOLS = {
-    "works": "✓", "cleared": "✓",
-    "refused": "✗", "in-use": "✗", "oops": "✗",
+    "works": "✓", "cleared": "✓", "refused": "✗", "in-use": "✗", "oops": "✗", "info": "·", "unknown": "?",
     "stale": "!", "exists": "!", "foreign": "!", "overrun": "!", "unpatched": "!",
-    "info": "·", "unknown": "?",
 }  # fmt: skip
 
 
@@ -63,8 +61,6 @@ class _Judge:
         if step.quiet:
             because = "Nothing was recorded after this command; its dmesg lines stand in the next step."
             return Verdict("unknown", "Nobody looked.", because)
-        if self.did.verb == "boot":
-            return Verdict("info", "The kernel has booted.", "No module of this story is loaded.")
         if is_look(step.command):
             return self._look()
         if self.did.loads:
@@ -105,14 +101,14 @@ class _Judge:
         step, because = self.step, why_refused(self.history, self.index)
         again = any(load.number > 1 for load in self.history.attempts_in(self.index))
         name = "Reload refused" if again and (step.errno == ENOEXEC or no_stub_left(step)) else "Refused"
+        last = (step.out or "").strip().split("\n")[-1]  # what the program of user space said
         if step.errno is None:
-            said = (step.out or "").strip().split("\n")[-1]
-            return Verdict("refused", f"{name}.", because or f"The program said: {said}")
+            return Verdict("refused", f"{name}.", because or f"The program said: {last}")
         if step.errno == EEXIST:
             headline = f"Already loaded: {errno_words(EEXIST)}."
             return Verdict("exists", headline, "A module of this name is there. Nothing changed.")
-        headline = f"{name}: {errno_words(step.errno)}."
-        return Verdict("refused", headline, because or self._program() or "The kernel gave no reason in its log.")
+        other = f"The program says: {last}." if last else "The kernel gave no reason in its log."
+        return Verdict("refused", f"{name}: {errno_words(step.errno)}.", because or other)
 
     def _patched_again(self, module: str, patches: set[str]) -> Verdict:
         keys = [key for key in self.history.sites_for(module) if patch_of(key) in patches]
@@ -178,24 +174,20 @@ class _Judge:
         if cleared:
             are = "is" if len(cleared) == 1 else "are"
             # On ppc64le the file's bytes of a call are no zeros: bl and a nop.
-            again = (
-                f"{are} zero again, as in the file." if self.history.arch.zero_sites else f"{are} as in the file again."
-            )
-            because = f"{count(len(cleared))} that pointed to {module} {again}{self._stale_stubs_sentence(cleared)}"
-            return Verdict("cleared", "Removed and cleared.", because)
+            again = "zero again, as in the file." if self.history.arch.zero_sites else "as in the file again."
+            because = f"{count(len(cleared))} that pointed to {module} {are} {again}"
+            return Verdict("cleared", "Removed and cleared.", because + self._stale_stubs_sentence(cleared))
         if self._of_kind(module, "unknown"):
             return Verdict("unknown", "Removed.", "The sites were not looked at.")
-        if self.history.sites_in(module):
-            because = "Its memory is given back, and its sites with it: the next load starts with the file's bytes."
-            return Verdict("works", "Removed.", because)
-        return Verdict("works", "Removed.", "Its memory is given back.")
+        more = ", and its sites with it: the next load starts with the file's bytes"
+        return Verdict("works", "Removed.", f"Its memory is given back{more if self.history.sites_in(module) else ''}.")
 
     def _left_behind(self, module: str, stale: list[str]) -> Verdict:
         keys = [key for key in self.history.sites_for(module) if self._kind(key) != "absent"]
         owners = " and ".join(dict.fromkeys(map(patch_of, stale)))
         share = every(len(stale)) if len(stale) == len(keys) else f"{len(stale)} of {count(len(keys))}"
         what = f"what {self._writer(stale)} wrote."
-        if any(messages.MISMATCH.match(line) for line in self.step.lines):
+        if any(map(messages.MISMATCH.match, self.step.lines)):
             because = "A site did not hold the value that was expected, and the kernel went no further there:"
             because = f"{because} {share} in {owners} still hold {what}"
             return Verdict("foreign", "Removed; clearing stopped halfway.", because)
@@ -241,6 +233,8 @@ class _Judge:
         return Verdict("foreign", "A stranger wrote here.", because)
 
     def _look(self) -> Verdict:
+        if self.did.verb == "boot":
+            return Verdict("info", "The kernel has booted.", "No module of this story is loaded.")
         if self.did.verb == "cat" and self.did.what:
             name = self.did.what.rpartition("/")[2]
             return Verdict("info", f"{name} answers." if self.step.errno == 0 else f"{name} is not there.")
@@ -258,7 +252,6 @@ class _Judge:
         return self.history.states(key)[self.seen].kind
 
     def _of_kind(self, module: str, kind: str) -> list[str]:
-        """The sites for a module that are in this state."""
         return [key for key in self.history.sites_for(module) if self._kind(key) == kind]
 
     def _writer(self, stale: list[str]) -> str:
@@ -284,11 +277,6 @@ class _Judge:
             return ""
         slots = ", ".join(f"{table.used} of {table.num} slots used" for table in tables if table)
         return f" {count(stale, 'stub')} {'leads' if stale == 1 else 'lead'} to where it was: {slots}."
-
-    def _program(self) -> str:
-        """What the program of user space said, where it said something."""
-        last = (self.step.out or "").strip().split("\n")[-1]
-        return f"The program says: {last}." if last else ""
 
 
 def pulled_in_sentence(modules: list[str]) -> str:

@@ -37,15 +37,9 @@ def timeline(events: Sequence[Event] | None = None) -> Drawing:
 
 
 def timeline_rows(events: Sequence[Event] | None = None) -> list[dict[str, Any]]:
-    """A dict an event: date, kind (kernel, mail, elsewhere), what, version, commit, person.
-
-    >>> [row["version"] for row in timeline_rows() if row["commit"] == "eda9cec4c9a1"]
-    ['4.15']
-    """
-    return [
-        {"date": e.date, "kind": _kind(e), "what": e.what, "version": e.version, "commit": e.commit, "person": e.person}
-        for e in (read_timeline() if events is None else events)
-    ]
+    """A dict an event: date, kind (kernel, mail, elsewhere), what, version, commit, person."""
+    found, keys = read_timeline() if events is None else events, ("what", "version", "commit", "person")
+    return [{"date": e.date, "kind": _kind(e), **{key: getattr(e, key) for key in keys}} for e in found]
 
 
 def timeline_alt(rows: Sequence[dict[str, Any]]) -> str:
