@@ -145,9 +145,6 @@ def by_modprobe(story: Scenario) -> Scenario:
     """The story with its livepatches loaded as a user would: by modprobe, which alone looks for what a module needs.
 
     Without dependencies that is the same as insmod.
-
-    >>> by_modprobe(get("reload")).commands[:2]
-    ('insmod nfsd_demo.ko', 'modprobe livepatch_nfsd_demo')
     """
     found = re.compile(r"(~?)insmod (livepatch_\w+)\.ko\b")
     return replace(story, commands=tuple(found.sub(r"\1modprobe \2", command) for command in story.commands))
@@ -198,16 +195,7 @@ def by_kernel(rows: Iterable[Consequence]) -> list[list[Consequence]]:
 
 
 def grid(rows: Sequence[Consequence]) -> str:
-    """One kernel as text: a line a question, a column a choice of proposals; * marks what nobody would wish for.
-
-    >>> print(grid([row for row in read_consequences() if row.question == "reload"][:3]))
-    x86_64 6.1
-    1 as released
-    2 remove-check
-    3 deny-removal
-                                               1  2  3
-    reload at the same address                 R* W  P*
-    """
+    """One kernel as text: a line a question, a column a choice of proposals; * marks what nobody would wish for."""
     columns = list(dict.fromkeys(row.proposals for row in rows))
     cells = {(row.question, row.proposals): row for row in rows}
     lines = [f"{rows[0].arch} {rows[0].release}"]

@@ -22,11 +22,7 @@ def _seen(step: Step) -> tuple[object, ...]:
 
 
 def what_changed(what: str, first: int | None, at: int, step: int) -> str:
-    """A sentence for the reader who stood at step `at` and is now at `step`; `first` is the first that differs.
-
-    >>> what_changed("Kernel 6.12", 2, 3, 2)
-    'Kernel 6.12: step 3 is the first that comes out differently.'
-    """
+    """A sentence for the reader who stood at step `at` and is now at `step`; `first` is the first that differs."""
     if first is None:
         return f"{what}: this story comes out the same."
     if step != at:

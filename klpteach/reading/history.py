@@ -45,9 +45,7 @@ class History(Sites):
         return load
 
     def failing(self, step: int) -> str | None:
-        """The site at which a load was refused: on x86_64 the first of its type that is not zero, by the kernel's order;
-        on ppc64le the one that the kernel names.
-        """
+        """The site at which a load was refused: the first of its type not zero (x86_64), or the one it names."""
         if step not in self._failing:
             refused = self.not_zero[step]
             self._failing[step] = refused[0] if refused else self._without_nop(step)
@@ -69,16 +67,13 @@ class History(Sites):
             return seen[0]
         if file is None or function not in file.symbol_names:
             return None
-        row = file.symtab[file.symbol_names.index(function)]
-        sections = dict(enumerate(file.section_names))
+        row, sections = file.symtab[file.symbol_names.index(function)], dict(enumerate(file.section_names))
         place = self.section_address(module, sections.get(int(row["shndx"]), ""), step)
         return place[0] + int(row["value"]) if place else None
 
     def sum_at(self, key: str, step: int) -> Sum | None:
         """S + A - P for a site as of a step, see sums.sum_at()."""
         return sum_at(self, key, step)
-
-    # -- stubs (ppc64le) ----------------------------------------------------------------------------------------------
 
     def stubs(self, module: str, step: int) -> StubTable | None:
         """A module's table of stubs after a step, None where there is none or nobody looked."""

@@ -42,11 +42,6 @@ def module_files(recording: Recording, folder: Path | None = None) -> dict[str, 
     return {f"{file.name}.ko": file for file in found.values()} | found
 
 
-def release_numbers(release: str) -> tuple[int, ...]:
-    """A release as numbers."""
-    return tuple(int(part) for part in re.findall(r"\d+", release)[:2])
-
-
 class Extent(NamedTuple):
     """One mapping: [start, end)."""
 
@@ -99,7 +94,7 @@ class Loads:
         self.recording = recording
         self.files: Files = module_files(recording) if files is None else files
         self.arch = ARCHITECTURES.get(recording.arch, ARCHITECTURES["x86_64"])
-        self.release = release_numbers(recording.release)
+        self.release = tuple(map(int, re.findall(r"\d+", recording.release)[:2]))  # 6.12 as (6, 12)
         self.loads: list[Load] = []
         self._open: dict[str, int] = {}  # module -> index in loads
         for index, step in enumerate(recording):
@@ -107,8 +102,6 @@ class Loads:
             if step.modules is not None:
                 self._after_look(index, step)
         self.loads = [self.placed(load) for load in self.loads]
-
-    # -- what there is to ask -----------------------------------------------------------------------------------------
 
     def observed_at(self, step: int) -> int:
         """The step whose snapshot shows the outcome of `step`: itself, or a later look before anything else happened."""
@@ -154,8 +147,6 @@ class Loads:
         looks = ((self.recording[i].symbols or {}, i) for i in self.back_from(module, step))
         found = ((*row, i) for symbols, i in looks for row in symbols.get(module, ()))
         return next(((address, i) for address, _, name, i in found if name == symbol and address), None)
-
-    # -- from when to when --------------------------------------------------------------------------------------------
 
     def _after_command(self, index: int, step: Step) -> None:
         did, worked = step.did, step.errno == 0 or step.exit == 0
@@ -203,8 +194,6 @@ class Loads:
         fresh = [row["name"] for row in step.modules or () if row["name"] not in self._open]
         mentioned = [m for _, m in patch_line(step, messages.APPLYING) + patch_line(step, messages.INIT_FAILED)]
         return name if name in fresh else next(iter([*fresh, *mentioned]), name)
-
-    # -- addresses ----------------------------------------------------------------------------------------------------
 
     def placed(self, load: Load) -> Load:
         """The load with all that can be known of its addresses."""

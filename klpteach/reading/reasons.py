@@ -66,8 +66,9 @@ def _same_place(history: History, index: int, module: str, number: int) -> str:
     if now is None or old is None or now.base is None or old.base is None:
         return ""
     if now.base == old.base:
-        came = f"{module} came back to the same address"
-        return f"{came}: the old bytes were even the right ones, and still it is refused."
+        return (
+            f"{module} came back to the same address: the old bytes were even the right ones, and still it is refused."
+        )
     what = "the old bytes point" if history.arch.zero_sites else "the old call leads"
     return f"{module} would now be at {hexa(now.base)}, not at {hexa(old.base)}: {what} elsewhere."
 
@@ -77,9 +78,8 @@ def _init_failed(history: History, index: int) -> str:
     applied = patch_line(step, messages.APPLYING)
     if not applied:
         return "Its own init() failed. " if step.did.file in history.recording.init_errno else ""
-    module = applied[0][1]
-    kinds = [history.states(key)[history.observed_at(index)].kind for key in history.sites_for(module)]
-    tail = ""
+    module, seen, tail = applied[0][1], history.observed_at(index), ""
+    kinds = [history.states(key)[seen].kind for key in history.sites_for(module)]
     if "stale" in kinds:
         tail = f" {count(kinds.count('stale'))} stay behind, stale: no rmmod was needed for that."
     elif "file" in kinds or "cleared" in kinds:
@@ -153,9 +153,9 @@ def stubs_taken_sentence(history: History, step: int, patches: set[str]) -> str:
     for name, table in sorted(history.stubs_after(step).items()):
         before = history.stubs_before(name, step)
         new = table.taken - before.taken if before else 0
-        took = f"It took {count(new, 'new stub')}" if new else "It took no new stub"
         stale = f", {table.stale_inside} of them stale" if table.stale else ""
         if name in patches:
+            took = f"It took {count(new, 'new stub') if new else 'no new stub'}"
             said.append(f"{took}: {table.used} of {table.num} slots used{stale}.")
     return " ".join(said)
 
@@ -174,8 +174,8 @@ def died_in_the_search(history: History, step: int) -> bool:
         return False
     if any("stub_for_addr" in line for line in history.recording[step].lines):
         return True
-    tables = [history.stubs_before(name, step) for name in history.with_stubs]
-    return any(table is not None and table.used >= table.num for table in tables)
+    tables = filter(None, (history.stubs_before(name, step) for name in history.with_stubs))
+    return any(table.used >= table.num for table in tables)
 
 
 def goes_to(history: History, key: str, step: int) -> str:

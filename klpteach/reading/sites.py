@@ -148,7 +148,9 @@ class _Walk:
             self.plain = self._plain(index, value, load)
         first, before = self.value is None, self.plain if self.value is None else self.value
         steps = range(load.first if self.looked is None else self.looked + 1, index + 1)
-        changed, applied = value != before, self._applied(steps)
+        # the load of the target that had this livepatch applied since the last look
+        loads = (self._target_load(i) for i in reversed(steps) if (self.patch, self.target) in self.sites.applied[i])
+        changed, applied = value != before, next(loads, None)
         self.value, self.looked = value, index
         if value == self.plain:
             self.from_load, self.foreign = None, False
@@ -174,11 +176,6 @@ class _Walk:
         if self.target != "vmlinux" and (attempt is None or (attempt.last is not None and attempt.last < load.first)):
             return value
         return self.sites.file_bytes(self.key, len(value)) or bytes(len(value))
-
-    def _applied(self, steps: range) -> int | None:
-        """The load of the target that had this livepatch applied in these steps."""
-        found = (i for i in reversed(steps) if (self.patch, self.target) in self.sites.applied[i])
-        return next(map(self._target_load, found), None)
 
     def _target_load(self, index: int) -> int | None:
         attempt = self.sites.attempt_at(self.target or "", index)

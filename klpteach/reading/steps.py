@@ -18,15 +18,8 @@ def is_look(command: str) -> bool:
 
 
 def patch_of(site: str) -> str:
-    """The livepatch that a site is in.
-
-    >>> patch_of("livepatch_nfsd_demo:.text+0x15")
-    'livepatch_nfsd_demo'
-    """
+    """The livepatch that a site, LIVEPATCH:SECTION+0xOFFSET, is in."""
     return site.partition(":")[0]
-
-
-# -- the kernel's lines ---------------------------------------------------------------------------------------------------
 
 
 def patch_line(step: Step, message: messages.Message) -> list[tuple[str, str]]:
@@ -63,9 +56,6 @@ def nop_line(step: Step) -> NopLine | None:
 def no_stub_left(step: Step) -> bool:
     """Whether stub_for_addr() warned: every slot of .stubs is taken (ppc64le)."""
     return any(messages.STUB_WARNING.match(line) for line in step.lines)
-
-
-# -- in words -------------------------------------------------------------------------------------------------------------
 
 
 def errno_words(number: int | None) -> str:

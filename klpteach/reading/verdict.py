@@ -114,13 +114,12 @@ class _Judge:
         keys = [key for key in self.history.sites_for(module) if patch_of(key) in patches]
         looks = [self.history.last_look(key, self.index - 1) for key in keys]
         earlier = sum(look is not None and look.kind in ("stale", "foreign") for look in looks)
+        written = sum(self._kind(key) == "written" for key in keys)
+        why = f"The sites were as in the file, so {every(written)} could be written."
         if all(self._kind(key) in ("unknown", "absent") for key in keys):
             why = "The sites were not looked at."
         elif earlier:
             why = f"{count(earlier)} still held old bytes; this kernel wrote over them."
-        else:
-            written = sum(self._kind(key) == "written" for key in keys)
-            why = f"The sites were as in the file, so {every(written)} could be written."
         there, behind = f"{module} is there{self._where(module)}", newly_past_end(self.history, self.index)
         if behind:
             many = count(sum(len(table.past_end) for table in behind), "stub")
@@ -204,14 +203,13 @@ class _Judge:
         if number != EAGAIN:
             because = "It has no exit function, or is not Live." if number == EBUSY else ""
             return Verdict("in-use", f"Not removed: {errno_words(number)}.", because)
+        holder = "A livepatch that patches it holds a reference."
         if row is None:
             holder = "Something holds a reference to it."
         elif row["used_by"]:
             holder = f"{', '.join(row['used_by'])} uses it."
         elif "K" in row["taint"]:
             holder = "The livepatch is enabled: disable it first."
-        else:
-            holder = "A livepatch that patches it holds a reference."
         return Verdict("in-use", f"Not removed: in use, {errno_words(number)}.", holder)
 
     # -- the rest -----------------------------------------------------------------------------------------------------
@@ -236,8 +234,8 @@ class _Judge:
         if self.did.verb == "boot":
             return Verdict("info", "The kernel has booted.", "No module of this story is loaded.")
         if self.did.verb == "cat" and self.did.what:
-            name = self.did.what.rpartition("/")[2]
-            return Verdict("info", f"{name} answers." if self.step.errno == 0 else f"{name} is not there.")
+            says = "answers" if self.step.errno == 0 else "is not there"
+            return Verdict("info", f"{self.did.what.rpartition('/')[2]} {says}.")
         return Verdict("info", "Looked, nothing changed.")
 
     def _other(self) -> Verdict:
@@ -264,10 +262,10 @@ class _Judge:
             return ""
         loads = [load for load in self.history.loads if load.module == module and not load.refused]
         before = next((load.base for load in reversed(loads) if load.first < self.index), None)
+        where, same = f" at {hexa(now.base)}", before == now.base
         if before is None:
-            return f" at {hexa(now.base)}"
-        same = "the same address as before" if before == now.base else f"no longer at {hexa(before)}"
-        return f" at {hexa(now.base)}, {same}"
+            return where
+        return f"{where}, {'the same address as before' if same else f'no longer at {hexa(before)}'}"
 
     def _stale_stubs_sentence(self, keys: list[str]) -> str:
         """How many stubs still lead into the removed module, as a sentence (ppc64le)."""
@@ -289,11 +287,10 @@ def pulled_in_sentence(modules: list[str]) -> str:
 
 def held(calls: int, addresses: int) -> str:
     """What the written sites hold, in words."""
-    if not calls:
-        return "an address" if addresses == 1 else "addresses"
-    if not addresses:
-        return "a call" if calls == 1 else "calls"
-    return "calls and addresses"
+    if calls and addresses:
+        return "calls and addresses"
+    one, many = ("a call", "calls") if calls else ("an address", "addresses")
+    return one if calls + addresses == 1 else many
 
 
 def unpatched_by(step: Step, module: str) -> list[str]:

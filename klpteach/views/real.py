@@ -72,9 +72,10 @@ def try_real(story: str = "reload", kernel: str = "6.1", arch: str = "x86_64", *
     """
     get(story, arch)
     run, why = _run(story, kernel, arch) if live else (None, "")
-    real = run or Recording.load(recorded(story, kernel, arch))
+    real = Recording.load(recorded(story, kernel, arch)) if run is None else run
     model, differences = replay(real)
-    return Tried(f"{'Run now' if run else f'{why}Recorded'} on {_kernel(real)}", real, model, differences)
+    how = f"{why}Recorded" if run is None else "Run now"
+    return Tried(f"{how} on {_kernel(real)}", real, model, differences)
 
 
 def recorded(story: str, kernel: str, arch: str = "x86_64") -> Path:

@@ -37,11 +37,7 @@ def _palette(live: bool) -> dict[str, str]:
 
 
 def blend(colour: str, other: str, share: float) -> str:
-    """A share of one colour, the rest of another.
-
-    >>> blend("#000000", "#ffffff", .5)
-    '#808080'
-    """
+    """A share of one colour, the rest of another."""
     pairs = ((int(colour[i : i + 2], 16), int(other[i : i + 2], 16)) for i in (1, 3, 5))
     return "#" + "".join(f"{round(a * share + b * (1 - share)):02x}" for a, b in pairs)
 

@@ -109,7 +109,7 @@ class Explorer(Shown):
         self.back.on_click(self._on(lambda _: self._walk(-1)))
         self.next.on_click(self._on(lambda _: self._walk(+1)))
         self.show.on_click(self._on(lambda _: self._reveal()))
-        self.slider.observe(self._on(lambda _: self._moved()), "value")
+        self.slider.observe(self._on(lambda _: self._silent(self.step)), "value")
         self.ask.observe(self._on(lambda _: self._asked()), "value")
         if self.fixed:
             return
@@ -175,13 +175,9 @@ class Explorer(Shown):
         self.note = self.before = ""
         self._go(step)
 
-    def _moved(self) -> None:
-        self.note = self.before = ""
-        self._draw()
-
     def _asked(self) -> None:
         self.shown.clear()
-        self._moved()
+        self._silent(self.step)
 
     def _reveal(self) -> None:
         self.shown.add(self.step)

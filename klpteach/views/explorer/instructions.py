@@ -23,9 +23,6 @@ def instruction(word: int, address: int = 0) -> str:
 
     word: its 32 bits; address: where it is, for a branch's target. A word that nobody knows comes out as .long.
     Source: Power ISA v3.0B, D-, DS- and I-form.
-
-    >>> instruction(0x60000000), instruction(0xe8410018), instruction(0x480001c5, 0xc00800000013007c)
-    ('nop', 'ld r2,24(r1)', 'bl 0xc008000000130240')
     """
     return _known(word, address) or _capstone(word, address) or f".long 0x{word:08x}"
 

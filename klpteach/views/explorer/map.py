@@ -150,11 +150,9 @@ class Axis:
     def __init__(self, extents: Iterable[tuple[int, int]], left: float, right: float, page: int = PAGE) -> None:
         spans = sorted(set(extents))
         self.points = sorted({edge for span in spans for edge in span}) or [0, 1]
-        weights, cuts = [], []
-        for start, end in pairwise(self.points):
-            pages, used = (end - start) / page, any(a <= start and end <= b for a, b in spans)
-            weights.append(self._weight(pages, used))
-            cuts.append(not used and pages > self.GAP)
+        gaps = [(start, end, any(a <= start and end <= b for a, b in spans)) for start, end in pairwise(self.points)]
+        weights = [self._weight((end - start) / page, used) for start, end, used in gaps]
+        cuts = [not used and (end - start) / page > self.GAP for start, end, used in gaps]
         scale = (right - left) / (sum(weights) or 1)
         self._xs = list(accumulate((weight * scale for weight in weights), initial=left))
         self.breaks = [(a + b) / 2 for (a, b), cut in zip(pairwise(self._xs), cuts, strict=True) if cut]
@@ -213,7 +211,8 @@ def _cut(box: Box, room: int) -> str:
 
 def lanes(shown: Sequence[Box], names: Sequence[Name], gap: float) -> list[int]:
     """A lane for each box, so that neither boxes nor their names meet: what is there above, ghosts of what was there below."""
-    found, taken = [0] * len(shown), [[] for _ in shown]  # type: tuple[list[int], list[list[Name]]]
+    found = [0] * len(shown)
+    taken: list[list[Name]] = [[] for _ in shown]
     for number in sorted(range(len(shown)), key=lambda n: (shown[n].style == "ghost", shown[n].load.extents[0].start)):
         name = names[number]
         free = (all(name.right < other.left - gap or name.left > other.right + gap for other in lane) for lane in taken)

@@ -93,11 +93,9 @@ class _Map:
                 self._text(x, 12 + 13 * line, hexa(address), "m ax")
         for x in self.axis.breaks if self._starts() else ():
             self._text(x, 12 + 13 * lines, "≈", "ax b", "middle")
-        if self.hidden and self.axis.breaks:
-            lines += 1  # below the marks of the gaps
         if self.hidden:
-            self._text(LEFT, 28 + 13 * (lines - 1) + 4, f"… {count(self.hidden, 'earlier step')}", "soft ax")
-            lines += 1
+            lines += 2 if self.axis.breaks else 1  # below the marks of the gaps
+            self._text(LEFT, 28 + 13 * (lines - 2) + 4, f"… {count(self.hidden, 'earlier step')}", "soft ax")
         return 13 * lines + 12
 
     def _row(self, index: int, y: float) -> float:

@@ -1,6 +1,6 @@
 """The explorer's picture as strings: a recording's step in, HTML and SVG out; no widget, no state, no randomness.
 
-saved.py tells the same for a saved notebook and for a terminal. Everything that comes from a file goes through escape().
+saved.py tells the same to a saved notebook and a terminal. Everything that comes from a file goes through escape().
 """
 
 from __future__ import annotations
@@ -63,11 +63,7 @@ def error_html(message: str, styled: bool = True) -> str:
 
 
 def without_trace(lines: list[str]) -> list[str]:
-    """Long output of one step cut to what says something: of a trace its first line, where it was (NIP), and what follows.
-
-    >>> without_trace(["BUG: x", *"abcdefghijk", "---[ end trace 0 ]---", "livepatch: y"])
-    ['BUG: x', '… 12 lines of the trace', 'livepatch: y']
-    """
+    """Long output of one step, cut: of a trace its first line, where it was (NIP), and what follows."""
     if len(lines) <= MAX_NEW_LINES:
         return lines
     end = next((i for i in range(len(lines) - 1, 2, -1) if lines[i].startswith("---[ end trace")), None)

@@ -133,11 +133,9 @@ def _row(group: Sequence[_Pair], columns: _Columns) -> str:
     """A slot, or several that are folded into one row."""
     (slot, before, now), last = group[0], group[-1].slot.index
     functions = ", ".join(pair.slot.function for pair in group)
-    cells = ""
+    cells = _cell(now, functions) if columns.now else ""
     if columns.before:
-        cells += _short(before, now) if columns.now else _cell(before, functions)
-    if columns.now:
-        cells += _cell(now, functions)
+        cells = (_short(before, now) if columns.now else _cell(before, functions)) + cells
     if columns.ask:
         cells += '<td class="s-unknown">?</td>'
     calls = [call.partition(":")[2] for call in slot.calls]

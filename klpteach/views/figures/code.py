@@ -54,11 +54,11 @@ def heading(rows: Sequence[dict[str, Any]], tier: str) -> str:
 
 def code_alt(rows: Sequence[dict[str, Any]]) -> str:
     """The figure in words."""
-    said = []
+    said = "Lines of kernel code."
     for tier in dict.fromkeys(row["tier"] for row in rows):
-        mine = [row for row in rows if row["tier"] == tier]
-        said.append(f"{heading(rows, tier)}: " + "; ".join(f"{row['item']} {_count(row)}" for row in mine) + ".")
-    return "Lines of kernel code. " + " ".join(said)
+        mine = (f"{row['item']} {_count(row)}" for row in rows if row["tier"] == tier)
+        said += f" {heading(rows, tier)}: {'; '.join(mine)}."
+    return said
 
 
 def _row(cost: Cost) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from ...reading.steps import count
 from ..style import BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION
 from .base import INK, PALE, SIZE, SOFT, Drawing, canvas, fits
 
+_INCHES = 9.4  # what a line is wide
 Placement = Mapping[str, int]
 Row = dict[str, Any]
 MOST_ROWS = 14
@@ -94,10 +95,7 @@ def _kind(file: ModuleFile, index: int, region: str) -> str:
 
 def _step(rows: list[Row]) -> int:
     """Bytes a row: a page, or as many pages (a power of two) as it takes to stay within a screen."""
-    step = 0x1000
-    while len(_lines(rows, step)) > MOST_ROWS:
-        step *= 2
-    return step
+    return next(step for step in (0x1000 << n for n in range(64)) if len(_lines(rows, step)) <= MOST_ROWS)
 
 
 def _lines(rows: list[Row], step: int) -> list[int]:
@@ -142,9 +140,6 @@ def _section(axes: Axes, number: int, start: int, step: int, row: Row) -> bool:
         if low <= at < high:
             axes.plot((at - start) / step, number + 0.78, marker="^", color=VERMILION, markersize=8, zorder=5)
     return row["section"] in text
-
-
-_INCHES = 9.4  # what a line is wide
 
 
 def _legend(axes: Axes, lines: int, kinds: set[str], with_sites: bool) -> None:

@@ -71,13 +71,10 @@ def reuse_alt(recording: Recording, history: History | None = None) -> str:
     for index in events(recording):
         mine = [row for row in table if row["step"] == index + 1]
         firsts = [next(group) for _, group in groupby(mine, lambda row: (row["module"], row["load"]))]
-        parts = [", ".join(filter(None, [_placed(row), row["sites"]])) for row in firsts]
+        placed = [(f"{row['module']} {row['what']} at {hexa(row['start'])}", row["sites"]) for row in firsts]
+        parts = [", ".join(filter(None, pair)) for pair in placed]
         said.append(f"Step {index + 1}, {recording[index].command}: {'; '.join(parts) or 'no addresses known'}.")
     return " ".join(said)
-
-
-def _placed(row: dict[str, Any]) -> str:
-    return f"{row['module']} {row['what']} at {hexa(row['start'])}"
 
 
 class _Row:
@@ -131,7 +128,8 @@ def _draw_box(axes: Axes, axis: Axis, box: Box, name: Name, top: float) -> None:
     for extent in box.load.extents:
         left, right = axis.x(extent.start), axis.x(extent.end)
         axes.add_patch(Rectangle((left, low), max(right - left, 0.004), height, **look))
-    text: dict[str, Any] = {"size": SIZE, "weight": "bold", "zorder": 4, "ha": {"start": "left", "middle": "center", "end": "right"}[name.anchor]}  # fmt: skip
+    align = {"start": "left", "middle": "center", "end": "right"}[name.anchor]
+    text: dict[str, Any] = {"size": SIZE, "weight": "bold", "zorder": 4, "ha": align}
     if parted:
         ends = [axis.x(box.load.extents[0].start), axis.x(box.load.extents[-1].end)]
         axes.plot(ends, [low + height / 2] * 2, color=edge, linewidth=1, linestyle=":", zorder=0)

@@ -25,12 +25,9 @@ def timeline(events: Sequence[Event] | None = None) -> Drawing:
     figure, axes = canvas(1.0 + 0.31 * height)
     for number, column in enumerate(columns):
         _column(axes, 0.5 * number, column)
-    x = 0.095
-    for kind in _KINDS:
-        _mark(axes, x, height + 0.9, kind)
-        words = "in a kernel release" if kind == "kernel" else kind
-        axes.text(x + 0.02, height + 0.9, words, size=SIZE - 1, va="center", color=SOFT)
-        x += 0.22
+    for number, (kind, words) in enumerate(zip(_KINDS, ("in a kernel release", "mail", "elsewhere"), strict=True)):
+        _mark(axes, 0.095 + 0.22 * number, height + 0.9, kind)
+        axes.text(0.115 + 0.22 * number, height + 0.9, words, size=SIZE - 1, va="center", color=SOFT)
     axes.set_xlim(0, 1)
     axes.set_ylim(height + 1.5, -0.6)
     return Drawing(figure, timeline_alt(rows), rows)
