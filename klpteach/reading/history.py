@@ -83,8 +83,8 @@ class History(Sites):
 
     def stubs_after(self, step: int) -> dict[str, StubTable]:
         """Every table that shows the outcome of a step: livepatch -> table."""
-        tables = {name: self.stubs(name, self.observed_at(step)) for name in self.with_stubs}
-        return {name: table for name, table in tables.items() if table}
+        seen = self.observed_at(step)
+        return {name: table for name in self.with_stubs if (table := self.stubs(name, seen))}
 
     def stubs_before(self, module: str, step: int) -> StubTable | None:
         """The table at the last look before a step, of the same load of the module."""

@@ -84,10 +84,6 @@ class Loads:
 
     Commands that succeeded open and close loads; a module table, where there is one, decides. files: file name ->
     ModuleFile (default: module_files()).
-
-    >>> from klpteach.scenarios.simulate import simulate
-    >>> [(l.module, l.number, l.first, l.last, l.refused) for l in Loads(simulate("reload")).loads]
-    [('nfsd_demo', 1, 0, 1, False), ('livepatch_nfsd_demo', 1, 1, None, False), ('nfsd_demo', 2, 3, 3, True)]
     """
 
     def __init__(self, recording: Recording, files: Files | None = None) -> None:
@@ -198,8 +194,7 @@ class Loads:
     def placed(self, load: Load) -> Load:
         """The load with all that can be known of its addresses."""
         given = (self.recording[load.first].placement or {}).get(load.module, {})
-        if load.base is None:
-            load = replace(load, base=given.get("core", given.get("text")))
+        load = replace(load, base=given.get("core", given.get("text"))) if load.base is None else load
         if load.size is None and load.base is not None:  # as of the same name; a variant may be of another size
             sizes = (other.size for other in self.loads if other.module == load.module and other.size)
             load = replace(load, size=next(sizes, None))

@@ -96,9 +96,6 @@ def _from_dmesg(step: Step) -> str:
     return f"The kernel says: {bad[-1]}" if bad else ""
 
 
-# -- ppc64le: calls and stubs ---------------------------------------------------------------------------------------------
-
-
 def _no_nop(history: History, index: int) -> str:
     """Why restore_r2() refused, where the target would be now, and which slots the attempt took all the same."""
     key, failed = history.failing(index), patch_line(history.recording[index], messages.INIT_FAILED)

@@ -59,11 +59,7 @@ def no_stub_left(step: Step) -> bool:
 
 
 def errno_words(number: int | None) -> str:
-    """An errno as the headline shows it.
-
-    >>> errno_words(-8)
-    'ENOEXEC (−8)'
-    """
+    """An errno as the headline shows it: ENOEXEC (−8)."""
     return f"{errno_name(number)} (−{-number})" if number else ""
 
 
@@ -78,10 +74,6 @@ def every(number: int) -> str:
 
 
 def listed(names: Iterable[str]) -> str:
-    """Names in a sentence.
-
-    >>> listed(["a"]), listed(["a", "b"]), listed(["a", "b", "c"])
-    ('a', 'a and b', 'a, b and c')
-    """
+    """Names in a sentence: a; a and b; a, b and c."""
     *most, last = ["", *names]
     return " and ".join(filter(None, [", ".join(filter(None, most)), last]))

@@ -128,8 +128,8 @@ class _Walk:
             state, name = ("kernel", label or where) if kernel else ("stale", where)
             return Slot(number, address, state, name, calls=calls)
         name = self._name(owner, address, calls)
-        here = self.sites.load_at(owner.module, index)
-        if here and here.base == owner.base and self._command(here) == self._command(owner):
+        here, steps = self.sites.load_at(owner.module, index), self.sites.recording
+        if here and here.base == owner.base and steps[here.first].command == steps[owner.first].command:
             owner = here  # the same file came back to the same place, so the old stub leads to it again
         state, there = "written" if index > 0 and self.since[number][1] == index else "kept", ""
         if not owner.at(index):
@@ -137,22 +137,17 @@ class _Walk:
             there = next((load.module for load in self.sites.loads if load.at(index) and load.covers(address)), "")
         return Slot(number, address, state, name, owner.module, owner.number, calls, there)
 
-    def _command(self, load: Load) -> str:
-        return self.sites.recording[load.first].command
-
     def _name(self, owner: Load, address: int, calls: tuple[str, ...]) -> str:
         """The function: as it was labelled while the load was there, as a call's relocation names it, as in another load."""
-        offset = address - (owner.base or 0)
-        known = self.names.get((owner.module, owner.number, offset)) or self._by_relocation(owner.module, calls)
+        offset, asked = address - (owner.base or 0), [site for key in calls if (site := self.sites.sites[key])]
+        symbols = filter(None, (parse_symbol(site.symbol) for site in asked if site.object == owner.module))
+        called = (symbol.name for symbol in symbols)
+        known = self.names.get((owner.module, owner.number, offset)) or next(called, None)
         if known:
             self.names[owner.module, owner.number, offset] = known
             return known
         others = (name for (module, _, at), name in self.names.items() if (module, at) == (owner.module, offset))
         return next(others, hexa(address))
-
-    def _by_relocation(self, module: str, calls: tuple[str, ...]) -> str | None:
-        sites = [site for key in calls if (site := self.sites.sites[key]) and site.object == module]
-        return next((symbol.name for site in sites if (symbol := parse_symbol(site.symbol))), None)
 
 
 def _entries(raw: dict[str, Any]) -> Iterator[tuple[int, int, str]]:

@@ -36,13 +36,7 @@ class Verdict:
 
 
 def verdict(recording: Recording, step: int, history: History | None = None) -> Verdict:
-    """The verdict on one step of a recording.
-
-    >>> from klpteach.scenarios.simulate import simulate
-    >>> judged = verdict(simulate("reload"), 2)
-    >>> judged.symbol, judged.headline
-    ('!', 'Removed, and stale bytes stay.')
-    """
+    """The verdict on one step of a recording."""
     return _Judge(history or History(recording), step).judge()
 
 
@@ -72,10 +66,11 @@ class _Judge:
         first = f"{self.step.lines[0]}." if self.step.lines else ""
         if not died_in_the_search(self.history, self.index):
             return f"{first} The command was killed; locks it held stay held."
-        return (
-            f"{first} No slot of .stubs is free, and stub_for_addr() reads on behind the table, into a page that is not "
-            "there. The command was killed with klp_mutex held: no module can be loaded any more, no livepatch disabled."
+        reads_on = (
+            "No slot of .stubs is free, and stub_for_addr() reads on behind the table, into a page that is not there."
         )
+        held = "The command was killed with klp_mutex held: no module can be loaded any more, no livepatch disabled."
+        return f"{first} {reads_on} {held}"
 
     # -- loading ------------------------------------------------------------------------------------------------------
 
@@ -279,10 +274,8 @@ class _Judge:
 
 def pulled_in_sentence(modules: list[str]) -> str:
     """Which modules came along unasked, as a sentence, or ""."""
-    if not modules:
-        return ""
     more = f" and {len(modules) - 3} more" if len(modules) > 3 else ""
-    return f"With it came {', '.join(modules[:3])}{more}."
+    return f"With it came {', '.join(modules[:3])}{more}." if modules else ""
 
 
 def held(calls: int, addresses: int) -> str:

@@ -78,11 +78,7 @@ def consequences_grid(arch: str = "x86_64", release: str = "6.1", rows: Rows | N
 
 
 def assumption_table(fleet: Fleet | None = None) -> pd.DataFrame:
-    """Every number that goes in, with the name to change it by; none is measured. Then what the fleet leaves out.
-
-    >>> assumption_table().loc["damaged", "value"]
-    0.01
-    """
+    """Every number that goes in, with the name to change it by; none is measured. Then what the fleet leaves out."""
     told = assumptions(fleet)
     shown = [", ".join(sorted(value)) if isinstance(value, tuple | frozenset) else value for value in told.values()]
     rows = [(name, value, "assumed") for name, value in zip(told, shown, strict=True)]

@@ -119,9 +119,9 @@ def byte_table(heads: Sequence[str], rows: Sequence[tuple[str, Sequence[str | tu
 
 
 def _bytes(now: bytes, right: bytes) -> Cell:
-    pairs = list(zip(now, right, strict=True))
-    framed = [f"{n:02x}" if n == r else f'<span style="{_WRONG}">{n:02x}</span>' for n, r in pairs]
-    starred = [f"{n:02x}" if n == r else f"{n:02x}*" for n, r in pairs]
+    pairs = [(f"{n:02x}", n == r) for n, r in zip(now, right, strict=True)]
+    framed = [byte if good else f'<span style="{_WRONG}">{byte}</span>' for byte, good in pairs]
+    starred = [byte if good else f"{byte}*" for byte, good in pairs]
     return Cell(" ".join(framed), " ".join(starred), _BYTES, value=now)
 
 
@@ -129,13 +129,7 @@ Named = Sequence[tuple[str, Sequence[float]]]
 
 
 def bar_table(heads: Sequence[tuple[str, str]], rows: Named, caption: str = "") -> Table:
-    """Numbers with a bar under each, a column a scale of its own, under headings (title, "solid" or "striped").
-
-    >>> bar_table([("days", "solid")], [("one", [10.0]), ("other", [0.25])])
-           days
-    one    10
-    other  0.25
-    """
+    """Numbers with a bar under each, a column a scale of its own, under headings (title, "solid" or "striped")."""
     most = [max(column) or 1.0 for column in zip(*(row for _, row in rows), strict=True)]
     shades = [shade for _, shade in heads]
     body: list[Row] = [[label, *map(_bar, row, most, shades)] for label, row in rows]

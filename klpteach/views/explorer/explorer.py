@@ -196,9 +196,8 @@ class Explorer(Shown):
         self._silent(0)
 
     def _other_arch(self, arch: str) -> None:
-        dropped = self._choices_for(arch)
-        off = f" Not on this machine: {', '.join(dropped)}." if dropped else ""
-        self._again(f"Machine {arch}", self._run_both, extra=off)
+        dropped = ", ".join(self._choices_for(arch))
+        self._again(f"Machine {arch}", self._run_both, extra=f" Not on this machine: {dropped}." if dropped else "")
 
     def _choices_for(self, arch: str) -> list[str]:
         """Stories and proposals of an architecture; returns the labels of proposals that had to go off."""
@@ -251,8 +250,7 @@ class Explorer(Shown):
         new = (self.other if right and self.other else self.history).recording
         first = first_difference(old, new)
         step = min(at if first is None or first >= at else first, self.steps - 1)
-        self.before = ""
-        self.note = what_changed(what, first, at, step) + extra
+        self.note, self.before = what_changed(what, first, at, step) + extra, ""
         if step != at:
             self.shown.clear()
         self._go(step)
@@ -282,7 +280,6 @@ class Explorer(Shown):
         return self.view
 
     def to_html(self) -> str:
-        """The whole story for a saved notebook."""
         one, two = self.history, self.other
         return saved.compare_twin_html(one, two) if two else saved.twin_html(one.recording, history=one)
 

@@ -52,8 +52,7 @@ def panes_html(history: History, step: int, ask: bool = False) -> str:
 
 def map_pane(history: History, step: int, ask: bool = False) -> str:
     """The address map with its heading and legend."""
-    drawn = map_svg(history, step, ask)
-    return f'<div class="pane map"><h4>{_MAP_TITLE}</h4>{drawn}<small>{_MAP_LEGEND}</small></div>'
+    return f'<div class="pane map"><h4>{_MAP_TITLE}</h4>{map_svg(history, step, ask)}<small>{_MAP_LEGEND}</small></div>'
 
 
 def error_html(message: str, styled: bool = True) -> str:

@@ -25,12 +25,7 @@ class _Pair(NamedTuple):
     now: Slot | None
 
 
-class _Columns(NamedTuple):
-    """Which columns a table has besides the slot and who uses it."""
-
-    before: bool
-    now: bool
-    ask: bool
+_Columns = tuple[bool, bool, bool]  # whether a table has a column for before, for now, and for a question mark
 
 
 def chosen_table(history: History, step: int) -> str | None:
@@ -66,7 +61,7 @@ def stubs_pane(history: History, step: int, ask: bool = False) -> str:
         before = None  # nothing to set side by side
     old, new = ({slot.index: slot for slot in one.slots} if one else {} for one in (before, after))
     pairs = [_Pair((old | new)[index], old.get(index), new.get(index)) for index in sorted(old | new)]
-    columns = _Columns(bool(before), bool(after), ask)
+    columns = (bool(before), bool(after), ask)
     titles = [title for title, shown in zip(("before", "now", "?"), columns, strict=True) if shown]
     head = "".join(f'<th scope="col">{word}</th>' for word in ("slot", *titles, "used by"))
     rows = "".join(_rows([pair for pair in pairs if not pair.slot.past_end], columns))
@@ -133,10 +128,11 @@ def _row(group: Sequence[_Pair], columns: _Columns) -> str:
     """A slot, or several that are folded into one row."""
     (slot, before, now), last = group[0], group[-1].slot.index
     functions = ", ".join(pair.slot.function for pair in group)
-    cells = _cell(now, functions) if columns.now else ""
-    if columns.before:
-        cells = (_short(before, now) if columns.now else _cell(before, functions)) + cells
-    if columns.ask:
+    show_before, show_now, ask = columns
+    cells = _cell(now, functions) if show_now else ""
+    if show_before:
+        cells = (_short(before, now) if show_now else _cell(before, functions)) + cells
+    if ask:
         cells += '<td class="s-unknown">?</td>'
     calls = [call.partition(":")[2] for call in slot.calls]
     used, every = shorten(calls[0], 16) if calls else "", ""

@@ -34,8 +34,7 @@ def code(costs: Sequence[Cost] | None = None) -> Drawing:
         _bar(axes, y, row)
         y += 1
     axes.text(-118, y + 0.5, _NOTE, size=SIZE - 1, va="center", color=SOFT)
-    axes.set_xlim(-120, _MOST + 48)
-    axes.set_ylim(y + 1.0, -1.0)
+    axes.set(xlim=(-120, _MOST + 48), ylim=(y + 1.0, -1.0))
     return Drawing(figure, code_alt(rows), rows)
 
 

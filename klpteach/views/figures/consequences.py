@@ -43,8 +43,7 @@ def consequences_figure(arch: str = "x86_64", release: str = "6.1", rows: Rows |
         axes.text(number + 0.35, -0.2, label(name), size=SIZE, rotation=40, ha="left", va="bottom", color=INK)
     _legend(axes, len(questions), kinds)
     axes.text(LEFT, -3.4, f"{arch}, kernel {release}", size=SIZE + 4, weight="bold", ha="left", va="bottom")
-    axes.set_xlim(LEFT - 0.1, len(columns) + 4.5)
-    axes.set_ylim(len(questions) + 1.8 + 0.8 * len(kinds), -6.4)
+    axes.set(xlim=(LEFT - 0.1, len(columns) + 4.5), ylim=(len(questions) + 1.8 + 0.8 * len(kinds), -6.4))
     return figure
 
 

@@ -46,8 +46,7 @@ def layout(file: ModuleFile, release: str = "6.1", placement: Placement | None =
         _page(axes, number, start, step, bool(number) and start - lines[number - 1] > step)
         _sections(axes, number, start, step, rows)
     _legend(axes, len(lines), {row["kind"] for row in rows}, any(row["sites"] for row in rows))
-    axes.set_xlim(-0.24, 1.01)
-    axes.set_ylim(len(lines) + 0.8, -0.3)
+    axes.set(xlim=(-0.24, 1.01), ylim=(len(lines) + 0.8, -0.3))
     shown = [{key: value for key, value in row.items() if key != "offsets"} for row in rows]
     return Drawing(figure, layout_alt(file, rows, step), shown)
 

@@ -42,8 +42,7 @@ def life(recording: Recording, site: str | None = None, history: History | None 
         _row(axes, number, row, width)
     axes.text(0, -0.2, key, size=SIZE, family="monospace", weight="bold", va="bottom", color=INK)
     axes.text(1, -0.2, symbol_label(history, key), size=SIZE - 1, va="bottom", ha="right", color=SOFT)
-    axes.set_xlim(-0.005, 1.0)
-    axes.set_ylim(len(rows) - 0.1, -0.45)
+    axes.set(xlim=(-0.005, 1.0), ylim=(len(rows) - 0.1, -0.45))
     return Drawing(figure, life_alt(key, rows), [{**row, "bytes": (row["bytes"] or b"").hex(" ")} for row in rows])
 
 

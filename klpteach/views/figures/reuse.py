@@ -40,8 +40,7 @@ def reuse(recording: Recording, history: History | None = None) -> Drawing:
         row.draw(axes, y)
         y += row.height
     _addresses(axes, axis, {box.load.extents[0].start for row in rows for box in row.boxes})
-    axes.set_xlim(-0.01, 1.01)
-    axes.set_ylim(height + 0.08, -0.35)
+    axes.set(xlim=(-0.01, 1.01), ylim=(height + 0.08, -0.35))
     return Drawing(figure, reuse_alt(recording, history), reuse_rows(recording, history))
 
 

@@ -28,8 +28,7 @@ def timeline(events: Sequence[Event] | None = None) -> Drawing:
     for number, (kind, words) in enumerate(zip(_KINDS, ("in a kernel release", "mail", "elsewhere"), strict=True)):
         _mark(axes, 0.095 + 0.22 * number, height + 0.9, kind)
         axes.text(0.115 + 0.22 * number, height + 0.9, words, size=SIZE - 1, va="center", color=SOFT)
-    axes.set_xlim(0, 1)
-    axes.set_ylim(height + 1.5, -0.6)
+    axes.set(xlim=(0, 1), ylim=(height + 1.5, -0.6))
     return Drawing(figure, timeline_alt(rows), rows)
 
 
