@@ -16,7 +16,7 @@ from itertools import product
 
 from ..files.samples import ko_dir
 from ..model.policy import PROPOSALS, possible
-from ..reading.outcome import ENDINGS, Outcome, outcome_of
+from ..reading.outcome import ENDINGS, outcome_of
 from ..scenarios.scenario import Scenario
 from ..scenarios.simulate import get, has_files, simulate
 from .rows import read_rows
@@ -38,14 +38,14 @@ def _both(key: str, asks: str, wish: str = "works") -> Question:
     return Question(key, asks, dict.fromkeys(ARCHES, key), wish)
 
 
+# fmt: off
 QUESTIONS: tuple[Question, ...] = (
     _both("reload", "reload at the same address"),
     _both("moved", "reload at other addresses"),
     Question("many-moves", "40 or 50 reloads, each elsewhere", {"x86_64": "fifty-moves", "ppc64le": "moved-40"}),
     _both("init-fails", "init() fails, then a good load"),
-    Question(
-        "half-way", "patching fails half way, then all is well", {"x86_64": "callback-fails", "ppc64le": "half-way"}
-    ),
+    Question("half-way", "patching fails half way, then all is well",
+             {"x86_64": "callback-fails", "ppc64le": "half-way"}),
     _both("corrupted", "a damaged livepatch", wish="refused"),
     _both("foreign-write", "a stranger wrote to a site"),
     _both("disabled", "disable, then reload"),
@@ -65,11 +65,10 @@ QUESTIONS: tuple[Question, ...] = (
 )
 # Combinations that somebody might want, beside each proposal alone; those impossible on an architecture are left out.
 MIXES: tuple[tuple[str, ...], ...] = (
-    ("deny-removal", "clear-checked"),
-    ("deny-removal", "reuse-stub"),
-    ("deny-removal", "no-late-patching"),
+    ("deny-removal", "clear-checked"), ("deny-removal", "reuse-stub"), ("deny-removal", "no-late-patching"),
     ("clear-relocations", "reuse-stub"),
 )
+# fmt: on
 
 
 @dataclass(frozen=True)
@@ -106,12 +105,11 @@ class Consequence:
         return ENDINGS[self.kind].letter + ("" if self.as_wished else "*")
 
 
-def choices(arch: str) -> list[tuple[str, ...]]:
-    """The columns of the table: nothing, each proposal alone, the mixes; as far as the architecture has them.
+Rows = Sequence[Consequence]
 
-    >>> choices("ppc64le")[:3]
-    [(), ('remove-check',), ('deny-removal',)]
-    """
+
+def choices(arch: str) -> list[tuple[str, ...]]:
+    """The columns of the table: nothing, each proposal alone, the mixes; as far as the architecture has them."""
     return [chosen for chosen in [(), *((name,) for name in PROPOSALS), *MIXES] if possible(chosen, arch)]
 
 
@@ -122,48 +120,34 @@ def cells(arch: str, release: str) -> Iterator[tuple[Question, tuple[str, ...]]]
             yield from ((question, chosen) for chosen in choices(arch))
 
 
-def compute(
-    arches: Iterable[str] = ARCHES, releases: Iterable[str] = RELEASES, watch: Callable[[int], None] | None = None
-) -> list[Consequence]:
+def compute(arches: Iterable[str] = ARCHES, releases: Iterable[str] = RELEASES,
+            watch: Callable[[int], None] = lambda done: None) -> list[Consequence]:  # fmt: skip
     """Run every cell in the model: about 10 seconds for all. watch is called with the number of cells done so far."""
     found = []
     for arch, release in product(arches, releases):
         for question, chosen in cells(arch, release):
             found.append(consequence(question, arch, release, chosen))
-            if watch:
-                watch(len(found))
+            watch(len(found))
     return found
 
 
 def consequence(question: Question, arch: str, release: str, chosen: tuple[str, ...] = ()) -> Consequence:
-    """One cell, computed. Errors: PolicyError for an impossible mix.
-
-    >>> consequence(QUESTIONS[0], "x86_64", "6.1", ("deny-removal",)).kind
-    'pinned'
-    """
+    """One cell, computed. Errors: PolicyError for an impossible mix."""
     story = by_modprobe(get(question.story[arch], arch))
-    return _cell(question, arch, release, chosen, outcome_of(simulate(story, release, chosen, arch, quietly=True)))
+    outcome = outcome_of(simulate(story, release, chosen, arch, quietly=True))
+    values = asdict(outcome) | {"unasked": len(outcome.unasked)}
+    values |= {key: " ".join(values[key]) for key in ("refused", "pinned", "unpatched")}
+    wished = outcome.kind == question.wish
+    return Consequence(arch, release, "+".join(chosen), question.key, as_wished=wished, **values)
 
 
 def by_modprobe(story: Scenario) -> Scenario:
     """The story with its livepatches loaded as a user would: by modprobe, which alone looks for what a module needs.
 
     Without dependencies that is the same as insmod.
-
-    >>> by_modprobe(get("reload")).commands[:2]
-    ('insmod nfsd_demo.ko', 'modprobe livepatch_nfsd_demo')
     """
     found = re.compile(r"(~?)insmod (livepatch_\w+)\.ko\b")
     return replace(story, commands=tuple(found.sub(r"\1modprobe \2", command) for command in story.commands))
-
-
-def _cell(question: Question, arch: str, release: str, chosen: tuple[str, ...], outcome: Outcome) -> Consequence:
-    values = asdict(outcome)
-    values["unasked"] = len(outcome.unasked)
-    for key in ("refused", "pinned", "unpatched"):
-        values[key] = " ".join(values[key])
-    wished = outcome.kind == question.wish
-    return Consequence(arch, release, "+".join(chosen), question.key, as_wished=wished, **values)
 
 
 # -- as a file ------------------------------------------------------------------------------------------------------------
@@ -178,13 +162,14 @@ def to_csv(rows: Iterable[Consequence]) -> str:
     return out.getvalue()
 
 
+def of_kernel(arch: str, release: str, rows: Rows | None = None) -> list[Consequence]:
+    """The cells of one kernel. rows: default data/consequences.csv."""
+    return [r for r in (read_consequences() if rows is None else rows) if (r.arch, r.release) == (arch, release)]
+
+
 @lru_cache
 def read_consequences() -> tuple[Consequence, ...]:
-    """The table as it was computed last (data/consequences.csv). Errors: KlpteachError where it is missing or too old.
-
-    >>> sorted({row.release for row in read_consequences()})
-    ['6.1', '6.12']
-    """
+    """The table computed last (data/consequences.csv). Errors: KlpteachError where it is missing or too old."""
     rows = read_rows("consequences.csv", COLUMNS, "Try: klpteach consequences")
     return tuple(map(_from_text, rows))
 
@@ -210,16 +195,7 @@ def by_kernel(rows: Iterable[Consequence]) -> list[list[Consequence]]:
 
 
 def grid(rows: Sequence[Consequence]) -> str:
-    """One kernel as text: a line a question, a column a choice of proposals; * marks what nobody would wish for.
-
-    >>> print(grid([row for row in read_consequences() if row.question == "reload"][:3]))
-    x86_64 6.1
-    1 as released
-    2 remove-check
-    3 deny-removal
-                                               1  2  3
-    reload at the same address                 R* W  P*
-    """
+    """One kernel as text: a line a question, a column a choice of proposals; * marks what nobody would wish for."""
     columns = list(dict.fromkeys(row.proposals for row in rows))
     cells = {(row.question, row.proposals): row for row in rows}
     lines = [f"{rows[0].arch} {rows[0].release}"]
@@ -233,10 +209,6 @@ def grid(rows: Sequence[Consequence]) -> str:
 
 
 def legend() -> str:
-    """What the letters mean.
-
-    >>> legend().splitlines()[0]
-    'X  the kernel oopsed'
-    """
+    """What the letters mean."""
     lines = [f"{ending.letter}  {ending.meaning}" for ending in ENDINGS.values()]
     return "\n".join([*lines, "*  not what one would wish for"])

@@ -32,11 +32,7 @@ class Cost:
 
 @lru_cache
 def read_costs() -> tuple[Cost, ...]:
-    """Every row. Errors: KlpteachError where data/costs.csv is missing or has other columns.
-
-    >>> sum(cost.removed for cost in read_costs() if cost.tier == "A")
-    194
-    """
+    """Every row. Errors: KlpteachError where data/costs.csv is missing or has other columns."""
     return tuple(map(_cost, read_rows("costs.csv", [field.name for field in fields(Cost)])))
 
 
@@ -46,19 +42,11 @@ def _cost(row: dict[str, str]) -> Cost:
 
 
 def costs_of(proposal: str) -> tuple[Cost, ...]:
-    """The rows that concern a proposal; none for one that nobody wrote or counted.
-
-    >>> [(cost.added, cost.removed) for cost in costs_of("clear-checked")]
-    [(126, 50)]
-    """
+    """The rows that concern a proposal; none for one that nobody wrote or counted."""
     return tuple(cost for cost in read_costs() if proposal in cost.proposals)
 
 
 def removable(tiers: Iterable[str] = ("A", "B")) -> tuple[int, int]:
-    """Physical lines and lines of code that could go without late patching, of 6.1.192.
-
-    >>> removable(), removable("A")
-    ((369, 248), (194, 129))
-    """
+    """Physical lines and lines of code that could go without late patching, of 6.1.192."""
     rows = [cost for cost in read_costs() if cost.tier in tuple(tiers)]
     return sum(cost.removed or 0 for cost in rows), sum(cost.code_removed or 0 for cost in rows)

@@ -72,6 +72,12 @@ LEAVES_OPEN = {
 }
 
 
+_TIERS = {
+    "A": "could go if every target is loaded with the livepatch and stays",
+    "B": "could go besides, since every relocation is then written when the livepatch is loaded",
+}
+
+
 @dataclass(frozen=True)
 class Dossier:
     """A proposal with its switches (name, before, after on 6.1), costs, open questions and statements. Prints as text."""
@@ -96,20 +102,18 @@ class Dossier:
             yield "Only one side, or none", [ONE_SIDED[self.proposal.name]]
 
     def __str__(self) -> str:
-        head = [f"{self.proposal.name}: {self.proposal.summary}"]
+        head = f"{self.proposal.name}: {self.proposal.summary}"
         return "\n".join(
-            head + [f"\n{title}\n" + "\n".join(f"  {line}" for line in lines) for title, lines in self.parts()]
+            [head, *("\n".join([f"\n{title}", *map("  {}".format, said)]) for title, said in self.parts())]
         )
 
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        lists = (
-            f"<h4>{escape(title)}</h4><ul>{''.join(f'<li>{escape(line)}</li>' for line in lines)}</ul>"
-            for title, lines in self.parts()
-        )
-        name, summary = escape(self.proposal.name), escape(self.proposal.summary)
-        return f"<p><strong>{name}</strong>: {summary}.</p>{''.join(lists)}"
+        page = f"<p><strong>{escape(self.proposal.name)}</strong>: {escape(self.proposal.summary)}.</p>"
+        for title, lines in self.parts():
+            page += f"<h4>{escape(title)}</h4><ul>{''.join(f'<li>{escape(line)}</li>' for line in lines)}</ul>"
+        return page
 
 
 def about_proposal(name: str) -> Dossier:
@@ -121,28 +125,19 @@ def about_proposal(name: str) -> Dossier:
     if name not in PROPOSALS:
         raise PolicyError(f"unknown proposal {name!r}; there are {', '.join(PROPOSALS)}.")
     before = RELEASES["6.1"]
-    changed = tuple(_changes(before, PROPOSALS[name].change(before)))
+    after = PROPOSALS[name].change(before)
+    switches = ((one.name, getattr(before, one.name), getattr(after, one.name)) for one in fields(Behaviour))
+    changed = tuple(switch for switch in switches if switch[1] != switch[2])
     return Dossier(PROPOSALS[name], changed, costs_of(name), LEAVES_OPEN[name], tuple(positions(name)))
-
-
-def _changes(before: Behaviour, after: Behaviour) -> Iterator[tuple[str, object, object]]:
-    for one in fields(Behaviour):
-        old, new = getattr(before, one.name), getattr(after, one.name)
-        if old != new:
-            yield one.name, old, new
 
 
 def _cost_lines(costs: tuple[Cost, ...]) -> list[str]:
     """Patch series one by one; what could go as a sum a tier."""
+    series = (c for c in costs if not c.tier)
     lines = [
-        f"{c.item}: +{c.added}{'' if c.removed is None else f'/-{c.removed}'} ({c.kernel}; {c.note})"
-        for c in costs
-        if not c.tier
+        f"{c.item}: +{c.added}{'' if c.removed is None else f'/-{c.removed}'} ({c.kernel}; {c.note})" for c in series
     ]
-    for tier, when in (
-        ("A", "could go if every target is loaded with the livepatch and stays"),
-        ("B", "could go besides, since every relocation is then written when the livepatch is loaded"),
-    ):
+    for tier, when in _TIERS.items():
         mine = [c for c in costs if c.tier == tier]
         if mine:
             physical, code = sum(c.removed or 0 for c in mine), sum(c.code_removed or 0 for c in mine)

@@ -7,10 +7,10 @@ import csv
 from ..errors import KlpteachError
 from ..files.samples import data_dir
 
+_HINT = "Set KLPTEACH_DATA to the data folder."
 
-def read_rows(
-    name: str, columns: list[str], hint: str = "Set KLPTEACH_DATA to the data folder."
-) -> list[dict[str, str]]:
+
+def read_rows(name: str, columns: list[str], hint: str = _HINT) -> list[dict[str, str]]:
     """The rows of a table. Errors: KlpteachError where the file is missing or has other columns."""
     try:
         with (data_dir() / name).open(newline="", encoding="utf-8") as file:

@@ -53,27 +53,15 @@ class Event:
 
 
 def read_thread() -> tuple[Statement, ...]:
-    """Every statement, in order of time. Errors: KlpteachError where data/thread.csv is missing or has other columns.
-
-    >>> read_thread()[0].person
-    'Josh Poimboeuf'
-    """
+    """Every statement, in time's order. Errors: KlpteachError where data/thread.csv is missing or has other columns."""
     return tuple(Statement(**row) for row in read_rows("thread.csv", [field.name for field in fields(Statement)]))
 
 
 def read_timeline() -> tuple[Event, ...]:
-    """What happened, in order of time. Errors: KlpteachError where data/timeline.csv is missing or has other columns.
-
-    >>> [event.version for event in read_timeline() if event.commit == "0c05e7bd2d01"]
-    ['6.3']
-    """
+    """What happened, in time's order. Errors: KlpteachError where data/timeline.csv is missing or has other columns."""
     return tuple(Event(**row) for row in read_rows("timeline.csv", [field.name for field in fields(Event)]))
 
 
 def positions(proposal: str, position: str | None = None) -> Iterator[Statement]:
-    """The statements about a proposal: all, or those "for", "against", "asks".
-
-    >>> [s.person for s in positions("remove-check", "for")]
-    ['Cheng Jian']
-    """
+    """The statements about a proposal: all, or those "for", "against", "asks"."""
     return (s for s in read_thread() if s.proposal == proposal and position in (None, s.position))

@@ -144,15 +144,13 @@ class Kernel(State):
         """A foreign write of 8 little-endian bytes to "MODULE:SECTION+0xOFF"; value is hex."""
 
         def write() -> None:
-            new, found = int(value, 16), _SITE.match(site)
-            mod = self.find_module(found["module"]) if found else None
-            if mod is None or found is None:
-                raise Refused(ENOENT)
-            old = mod.poke(found["section"], int(found["offset"], 16), new.to_bytes(8, "little"))
+            new, old, found = int(value, 16), None, _SITE.match(site)
+            if found and (mod := self.find_module(found["module"])):
+                old = mod.poke(found["section"], int(found["offset"], 16), new.to_bytes(8, "little"))
             if old is None:
                 raise Refused(ENOENT)
-            self.log(messages.POKE(old=int.from_bytes(old, "little"), new=new))
-            raise Refused(EAGAIN)  # the module that does it never stays loaded
+            # the module that does it never stays loaded
+            raise self.refuse(messages.POKE(old=int.from_bytes(old, "little"), new=new), EAGAIN)
 
         return self.step(f"poke {site} {value}", write)
 

@@ -31,11 +31,7 @@ def branch_target(word: int, address: int) -> int | None:
 
 
 def words_of(value: bytes) -> tuple[int, ...]:
-    """The instruction words of bytes in memory order.
-
-    >>> [hex(word) for word in words_of(bytes.fromhex("c5010048180041e8"))]
-    ['0x480001c5', '0xe8410018']
-    """
+    """The instruction words of bytes in memory order."""
     return tuple(int.from_bytes(value[i : i + 4], "little") for i in range(0, len(value) - 3, 4))
 
 
@@ -60,7 +56,6 @@ def call_at(sites: Sites, key: str, step: int, value: bytes | None = None) -> Ca
     target = branch_target(words[0], place[0]) if words and place else None
     if target is None or place is None:
         return None
-    slot, stubs = None, sites.section_address(patch_of(key), ".stubs", step)
-    if stubs and target >= stubs[0] and (target - stubs[0]) % sites.arch.stub_size == 0:
-        slot = (target - stubs[0]) // sites.arch.stub_size
-    return Call(place[0], words, target, slot)
+    stubs = sites.section_address(patch_of(key), ".stubs", step)
+    slot, rest = divmod(target - stubs[0], sites.arch.stub_size) if stubs else (-1, 0)
+    return Call(place[0], words, target, slot if slot >= 0 and not rest else None)

@@ -7,14 +7,12 @@ and where the calls of ppc64le lead (calls, stubs). What was not looked at stays
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
 
-from ..files.module_file import ModuleFile
 from ..model.recording import Recording
 from .calls import call_at
-from .loads import Load
+from .loads import Files, Load
 from .sites import Sites
 from .steps import nop_line
 from .stubs import StubTable, stub_tables
@@ -24,7 +22,7 @@ from .sums import Sum, sum_at
 class History(Sites):
     """A recording read along time; computed once, asked often. files: file name -> ModuleFile (default: module_files())."""
 
-    def __init__(self, recording: Recording, files: Mapping[str, ModuleFile] | None = None) -> None:
+    def __init__(self, recording: Recording, files: Files | None = None) -> None:
         super().__init__(recording, files)
         self._stubs: dict[str, list[StubTable | None]] = {}
         self._failing: dict[int, str | None] = {}
@@ -39,18 +37,15 @@ class History(Sites):
         wanted = sum_at(self, found[0], load.first) if found else None
         if found is None or wanted is None:
             return load
-        for other in self.loads:
-            if other.module == load.module and other.base is not None and other.first < load.first:
-                for i in other.steps(self.recording):
-                    before = sum_at(self, found[0], i)
-                    if before and before.S_step == i:
-                        return replace(load, base=other.base + wanted.S - before.S, from_val=True)
+        earlier = [one for one in self.loads if one.module == load.module and one.first < load.first]
+        for base, i in ((one.base, i) for one in earlier if one.base is not None for i in one.steps(self.recording)):
+            before = sum_at(self, found[0], i)
+            if before and before.S_step == i:
+                return replace(load, base=base + wanted.S - before.S, from_val=True)
         return load
 
     def failing(self, step: int) -> str | None:
-        """The site at which a load was refused: on x86_64 the first of its type that is not zero, by the kernel's order;
-        on ppc64le the one that the kernel names.
-        """
+        """The site at which a load was refused: the first of its type not zero (x86_64), or the one it names."""
         if step not in self._failing:
             refused = self.not_zero[step]
             self._failing[step] = refused[0] if refused else self._without_nop(step)
@@ -72,16 +67,13 @@ class History(Sites):
             return seen[0]
         if file is None or function not in file.symbol_names:
             return None
-        row = file.symtab[file.symbol_names.index(function)]
-        sections = dict(enumerate(file.section_names))
+        row, sections = file.symtab[file.symbol_names.index(function)], dict(enumerate(file.section_names))
         place = self.section_address(module, sections.get(int(row["shndx"]), ""), step)
         return place[0] + int(row["value"]) if place else None
 
     def sum_at(self, key: str, step: int) -> Sum | None:
         """S + A - P for a site as of a step, see sums.sum_at()."""
         return sum_at(self, key, step)
-
-    # -- stubs (ppc64le) ----------------------------------------------------------------------------------------------
 
     def stubs(self, module: str, step: int) -> StubTable | None:
         """A module's table of stubs after a step, None where there is none or nobody looked."""
@@ -91,8 +83,8 @@ class History(Sites):
 
     def stubs_after(self, step: int) -> dict[str, StubTable]:
         """Every table that shows the outcome of a step: livepatch -> table."""
-        tables = {name: self.stubs(name, self.observed_at(step)) for name in self.with_stubs}
-        return {name: table for name, table in tables.items() if table}
+        seen = self.observed_at(step)
+        return {name: table for name in self.with_stubs if (table := self.stubs(name, seen))}
 
     def stubs_before(self, module: str, step: int) -> StubTable | None:
         """The table at the last look before a step, of the same load of the module."""

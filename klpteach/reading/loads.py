@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,6 +20,8 @@ from ..model.errno import EEXIST
 from ..model.recording import Recording
 from ..model.step import Step
 from .steps import is_look, patch_line
+
+Files = Mapping[str, ModuleFile]  # file name -> the module in it
 
 # Addresses that /sys/module/NAME/sections still lists although the memory is given back (or never was core memory).
 _NOT_CORE = re.compile(r"\.init\.|\.symtab$|\.strtab$|\.data\.\.percpu$|\.exit\.data$|\.modinfo$|__versions$")
@@ -37,15 +40,6 @@ def module_files(recording: Recording, folder: Path | None = None) -> dict[str, 
             if hashlib.sha256(file.data).hexdigest() == digest:
                 found[name] = file
     return {f"{file.name}.ko": file for file in found.values()} | found
-
-
-def release_numbers(release: str) -> tuple[int, ...]:
-    """A release as numbers.
-
-    >>> release_numbers("6.12")
-    (6, 12)
-    """
-    return tuple(int(part) for part in re.findall(r"\d+", release)[:2])
 
 
 class Extent(NamedTuple):
@@ -90,17 +84,13 @@ class Loads:
 
     Commands that succeeded open and close loads; a module table, where there is one, decides. files: file name ->
     ModuleFile (default: module_files()).
-
-    >>> from klpteach.scenarios.simulate import simulate
-    >>> [(l.module, l.number, l.first, l.last, l.refused) for l in Loads(simulate("reload")).loads]
-    [('nfsd_demo', 1, 0, 1, False), ('livepatch_nfsd_demo', 1, 1, None, False), ('nfsd_demo', 2, 3, 3, True)]
     """
 
-    def __init__(self, recording: Recording, files: Mapping[str, ModuleFile] | None = None) -> None:
+    def __init__(self, recording: Recording, files: Files | None = None) -> None:
         self.recording = recording
-        self.files: Mapping[str, ModuleFile] = module_files(recording) if files is None else files
+        self.files: Files = module_files(recording) if files is None else files
         self.arch = ARCHITECTURES.get(recording.arch, ARCHITECTURES["x86_64"])
-        self.release = release_numbers(recording.release)
+        self.release = tuple(map(int, re.findall(r"\d+", recording.release)[:2]))  # 6.12 as (6, 12)
         self.loads: list[Load] = []
         self._open: dict[str, int] = {}  # module -> index in loads
         for index, step in enumerate(recording):
@@ -109,16 +99,10 @@ class Loads:
                 self._after_look(index, step)
         self.loads = [self.placed(load) for load in self.loads]
 
-    # -- what there is to ask -----------------------------------------------------------------------------------------
-
     def observed_at(self, step: int) -> int:
         """The step whose snapshot shows the outcome of `step`: itself, or a later look before anything else happened."""
-        for i in range(step, len(self.recording)):
-            if i > step and not is_look(self.recording[i].command):
-                break
-            if self.recording[i].modules is not None:
-                return i
-        return step
+        later = takewhile(lambda i: is_look(self.recording[i].command), range(step + 1, len(self.recording)))
+        return next((i for i in (step, *later) if self.recording[i].modules is not None), step)
 
     def load(self, module: str, number: int) -> Load | None:
         """The load of a module with this number."""
@@ -150,21 +134,15 @@ class Loads:
 
     def section_address(self, module: str, section: str, step: int) -> tuple[int, int] | None:
         """The address of a section, and the step where it was seen: that step, or an earlier one of the same load."""
-        for i in self.back_from(module, step):
-            address = (self.recording[i].sections or {}).get(module, {}).get(section)
-            if address:
-                return address, i
-        return None
+        looks = ((self.recording[i].sections or {}, i) for i in self.back_from(module, step))
+        found = ((sections.get(module, {}).get(section), i) for sections, i in looks)
+        return next(((address, i) for address, i in found if address), None)
 
     def symbol_address(self, module: str, symbol: str, step: int) -> tuple[int, int] | None:
         """The address of a symbol in /proc/kallsyms under a module, and the step where it was seen."""
-        for i in self.back_from(module, step):
-            for address, _, name in (self.recording[i].symbols or {}).get(module, ()):
-                if name == symbol and address:
-                    return address, i
-        return None
-
-    # -- from when to when --------------------------------------------------------------------------------------------
+        looks = ((self.recording[i].symbols or {}, i) for i in self.back_from(module, step))
+        found = ((*row, i) for symbols, i in looks for row in symbols.get(module, ()))
+        return next(((address, i) for address, _, name, i in found if name == symbol and address), None)
 
     def _after_command(self, index: int, step: Step) -> None:
         did, worked = step.did, step.errno == 0 or step.exit == 0
@@ -173,7 +151,7 @@ class Loads:
             if worked and name not in self._open:
                 self._begin(name, index)
             elif not worked and step.errno != EEXIST:  # then nothing was tried
-                self.loads.append(Load(name, self._next(name), index, index, refused=True))
+                self._attempt(name, index, index, refused=True)
         elif did.verb == "rmmod" and worked and did.what in self._open:
             self._end(did.what, index)
 
@@ -190,12 +168,13 @@ class Loads:
             if self.loads[number].base is None:
                 self.loads[number] = replace(self.loads[number], base=row["base"], size=row.get("size"))
 
-    def _next(self, name: str) -> int:
-        return 1 + sum(load.module == name for load in self.loads)
+    def _attempt(self, name: str, first: int, last: int | None = None, refused: bool = False) -> None:
+        number = 1 + sum(load.module == name for load in self.loads)
+        self.loads.append(Load(name, number, first, last, refused))
 
     def _begin(self, name: str, index: int) -> None:
         self._open[name] = len(self.loads)
-        self.loads.append(Load(name, self._next(name), index))
+        self._attempt(name, index)
 
     def _end(self, name: str, index: int) -> None:
         number = self._open.pop(name)
@@ -212,16 +191,13 @@ class Loads:
         mentioned = [m for _, m in patch_line(step, messages.APPLYING) + patch_line(step, messages.INIT_FAILED)]
         return name if name in fresh else next(iter([*fresh, *mentioned]), name)
 
-    # -- addresses ----------------------------------------------------------------------------------------------------
-
     def placed(self, load: Load) -> Load:
         """The load with all that can be known of its addresses."""
         given = (self.recording[load.first].placement or {}).get(load.module, {})
-        if load.base is None:
-            load = replace(load, base=given.get("core", given.get("text")))
-        earlier = next((other for other in self.loads if other.module == load.module and other.size), None)
-        if load.size is None and earlier and load.base is not None:
-            load = replace(load, size=earlier.size)  # the same name; a variant may be of another size
+        load = replace(load, base=given.get("core", given.get("text"))) if load.base is None else load
+        if load.size is None and load.base is not None:  # as of the same name; a variant may be of another size
+            sizes = (other.size for other in self.loads if other.module == load.module and other.size)
+            load = replace(load, size=next(sizes, None))
         return replace(load, extents=self._extents(load, given))
 
     def _extents(self, load: Load, placement: Mapping[str, int]) -> tuple[Extent, ...]:
@@ -230,11 +206,8 @@ class Loads:
         size = max(load.size or self.arch.page, 1)
         if self.release < (6, 4):  # one block for all of a module
             return (Extent(load.base, load.base + size),)
-        places = (
-            self._sections(load)
-            or [(address, 1) for kind, address in placement.items() if not kind.startswith("init")]
-            or [(load.base, size)]
-        )
+        placed = [(address, 1) for kind, address in placement.items() if not kind.startswith("init")]
+        places = self._sections(load) or placed or [(load.base, size)]
         return _mappings([(load.base, 1), *places], size, self.arch.page)
 
     def _sections(self, load: Load) -> list[tuple[int, int]]:

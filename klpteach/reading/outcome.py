@@ -74,8 +74,9 @@ class _End:
         self.index = max((i for i, step in enumerate(self.recording) if step.modules is not None), default=None)
         self.last = Step("nothing") if self.index is None else self.recording[self.index]
         self.loaded = {row["name"]: row for row in self.last.modules or ()}
-        # step -> module, of every attempt to load one by name or by file
-        self.asked = {i: history.asked_for(i) for i, s in enumerate(self.recording) if s.did.loads or _given_up(s)}
+        # step -> module, of every attempt to load one by name or by file, or to wait for the parts of one in vain
+        tried = (i for i, s in enumerate(self.recording) if s.did.loads or (s.did.verb == "wait" and s.refused))
+        self.asked = {i: history.asked_for(i) for i in tried}
 
     def oops(self) -> str:
         return next((_bad_line(step) for step in self.recording if step.oops), "")
@@ -134,7 +135,7 @@ class _End:
     def unasked(self) -> tuple[str, ...]:
         """Modules that are there and that no command named."""
         named = set(self.asked.values())
-        return tuple(n for n in reversed(list(self.loaded)) if n not in named and n.partition("__")[0] not in named)
+        return tuple(name for name in reversed(self.loaded) if not {name, name.partition("__")[0]} & named)
 
     def stale(self) -> int:
         """Sites whose bytes are neither the file's nor written for the load of their target that is there."""
@@ -164,7 +165,6 @@ class _End:
         tables = [(t["used"], t["num_stubs"], t["past_end_used"]) for t in (self.last.stubs or {}).values()]
         return max(tables, key=lambda t: (t[2], t[0] / t[1]), default=(0, 0, 0))
 
-    @cached_property
     def damage(self) -> str:
         """Where a damaged livepatch wrote what its file does not ask for, or left out what it should have written."""
         _, slots, past_end = self.stubs
@@ -183,8 +183,8 @@ class _End:
         for site in klp.sites(file):
             now = (self.last.sites or {}).get(f"{file.name}:{site.key}", b"")
             before = file.section_bytes(file.section_index(site.section) or 0)[site.offset : site.offset + len(now)]
-            places = range(site.offset, site.offset + len(now))
-            if any(a != b and (site.section, i) not in covered for a, b, i in zip(before, now, places, strict=True)):
+            changed = (i for i, (a, b) in enumerate(zip(before, now, strict=True), site.offset) if a != b)
+            if any((site.section, i) not in covered for i in changed):
                 yield site.key, bytes(before), now
 
 
@@ -202,7 +202,7 @@ class Ending(NamedTuple):
 ENDINGS: Mapping[str, Ending] = {e.kind: e for e in (
     Ending("oops", "X", "oops", "the kernel oopsed", _End.oops),
     Ending("corrupt", "C", "memory corrupted", "bytes were written where nothing should be, and nobody said so",
-           lambda end: end.damage),
+           _End.damage),
     Ending("unpatched", "U", "runs unpatched",
            "a loaded module runs without the fix that was asked for, and nobody said so",
            lambda end: ", ".join(end.unpatched)),
@@ -216,26 +216,18 @@ ENDINGS: Mapping[str, Ending] = {e.kind: e for e in (
 )}  # fmt: skip
 
 
-def _given_up(step: Step) -> bool:
-    """Whether a load that had been waiting for the parts of a livepatch was refused."""
-    return step.did.verb == "wait" and step.refused
-
-
 def _covered(file: ModuleFile) -> set[tuple[str, int]]:
     """(section, offset) of every byte that some relocation of the file may write."""
-    found = set()
-    for index in file.rela_sections:
-        target = int(file.shdrs["info"][index])
-        if target < len(file.shdrs):
-            for offset, kind, *_ in file.rela(index).tolist():
-                width = CALL_AND_NOP if file.type_name(kind) == "R_PPC64_REL24" else width_of(file.machine, kind)
-                found |= {(file.section_names[target], offset + i) for i in range(width)}
+    found: set[tuple[str, int]] = set()
+    for index, target in ((i, int(file.shdrs["info"][i])) for i in file.rela_sections):
+        for offset, kind, *_ in file.rela(index).tolist() if target < len(file.shdrs) else ():
+            width = CALL_AND_NOP if file.type_name(kind) == "R_PPC64_REL24" else width_of(file.machine, kind)
+            found |= {(file.section_names[target], offset + i) for i in range(width)}
     return found
 
 
 def _bad_line(step: Step) -> str:
     """The line that says why: the first that no successful load prints; else what the program said, or the errno."""
-    for line in step.lines:
-        if not any(message.match(line) for message in _ORDINARY) and not line.startswith(_FRAMES):
-            return line
-    return (step.out or "").strip() or errno_name(step.errno or 0)
+    lines = (line for line in step.lines if not line.startswith(_FRAMES))
+    said = next((line for line in lines if not any(message.match(line) for message in _ORDINARY)), "")
+    return said or (step.out or "").strip() or errno_name(step.errno or 0)

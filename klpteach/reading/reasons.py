@@ -36,12 +36,9 @@ _PLAIN: tuple[tuple[messages.Message, str], ...] = (
 def why_refused(history: History, index: int) -> str:
     """Why the load in a step was refused, in one to three sentences; "" where neither lines nor sites tell."""
     step = history.recording[index]
-    if nonzero_line(step):
-        return _nonzero(history, index)
-    if nop_line(step):
-        return _no_nop(history, index)
-    if no_stub_left(step):
-        return _no_slot(history, index)
+    for happened, why in ((nonzero_line, _nonzero), (nop_line, _no_nop), (no_stub_left, _no_slot)):
+        if happened(step):
+            return why(history, index)
     own = _init_failed(history, index) if step.errno is not None else ""  # a program's exit says nothing of init()
     return own or _from_dmesg(step)
 
@@ -69,8 +66,9 @@ def _same_place(history: History, index: int, module: str, number: int) -> str:
     if now is None or old is None or now.base is None or old.base is None:
         return ""
     if now.base == old.base:
-        came = f"{module} came back to the same address"
-        return f"{came}: the old bytes were even the right ones, and still it is refused."
+        return (
+            f"{module} came back to the same address: the old bytes were even the right ones, and still it is refused."
+        )
     what = "the old bytes point" if history.arch.zero_sites else "the old call leads"
     return f"{module} would now be at {hexa(now.base)}, not at {hexa(old.base)}: {what} elsewhere."
 
@@ -80,9 +78,8 @@ def _init_failed(history: History, index: int) -> str:
     applied = patch_line(step, messages.APPLYING)
     if not applied:
         return "Its own init() failed. " if step.did.file in history.recording.init_errno else ""
-    module = applied[0][1]
-    kinds = [history.states(key)[history.observed_at(index)].kind for key in history.sites_for(module)]
-    tail = ""
+    module, seen, tail = applied[0][1], history.observed_at(index), ""
+    kinds = [history.states(key)[seen].kind for key in history.sites_for(module)]
     if "stale" in kinds:
         tail = f" {count(kinds.count('stale'))} stay behind, stale: no rmmod was needed for that."
     elif "file" in kinds or "cleared" in kinds:
@@ -91,16 +88,12 @@ def _init_failed(history: History, index: int) -> str:
 
 
 def _from_dmesg(step: Step) -> str:
-    for line in step.lines:
-        for message, words in _PLAIN:
-            fields = message.match(line)
-            if fields:
-                return words.format(**fields)
+    tried = ((words, message.match(line)) for line in step.lines for message, words in _PLAIN)
+    known = next((words.format(**fields) for words, fields in tried if fields), "")
+    if known:
+        return known
     bad = [text for level, text in step.dmesg if level is None or level <= 4]
     return f"The kernel says: {bad[-1]}" if bad else ""
-
-
-# -- ppc64le: calls and stubs ---------------------------------------------------------------------------------------------
 
 
 def _no_nop(history: History, index: int) -> str:
@@ -126,8 +119,7 @@ def _word_found(history: History, index: int, key: str | None, state: State | No
 def _wasted(history: History, step: int) -> str:
     """How many slots a refused load took all the same; "" where it took none."""
     tables = history.stubs_after(step)
-    before = {name: history.stubs_before(name, step) for name in tables}
-    new = sum(table.taken - was.taken for name, table in tables.items() if (was := before[name]))
+    new = sum(table.taken - old.taken for name, table in tables.items() if (old := history.stubs_before(name, step)))
     if not new:
         return ""
     slots, table = "one more slot" if new == 1 else f"{new} more slots", next(iter(tables.values()))
@@ -142,20 +134,14 @@ def _no_slot(history: History, step: int) -> str:
     if table is None:
         return f"stub_for_addr() found no free slot in .stubs, warned, and the load ends with {errno_words(-2)}."
     past = f", and {count(len(table.past_end), 'stub')} stands past the end" if table.past_end else ""
-    return (
-        f"No slot is left for a new call: {table.used} of {table.num} in {table.module} are taken, {table.stale_inside} "
-        f"of them by stubs to loads that are gone{past}. No slot is ever given back."
-    )
+    gone = f"{table.stale_inside} of them by stubs to loads that are gone{past}. No slot is ever given back."
+    return f"No slot is left for a new call: {table.used} of {table.num} in {table.module} are taken, {gone}"
 
 
 def newly_past_end(history: History, step: int) -> list[StubTable]:
     """The tables behind whose end this step wrote a stub."""
-    found = []
-    for name, table in history.stubs_after(step).items():
-        before = history.stubs_before(name, step)
-        if len(table.past_end) > (len(before.past_end) if before else 0):
-            found.append(table)
-    return found
+    found = [(table, history.stubs_before(name, step)) for name, table in history.stubs_after(step).items()]
+    return [table for table, old in found if len(table.past_end) > (len(old.past_end) if old else 0)]
 
 
 def stubs_taken_sentence(history: History, step: int, patches: set[str]) -> str:
@@ -164,9 +150,9 @@ def stubs_taken_sentence(history: History, step: int, patches: set[str]) -> str:
     for name, table in sorted(history.stubs_after(step).items()):
         before = history.stubs_before(name, step)
         new = table.taken - before.taken if before else 0
-        took = f"It took {count(new, 'new stub')}" if new else "It took no new stub"
         stale = f", {table.stale_inside} of them stale" if table.stale else ""
         if name in patches:
+            took = f"It took {count(new, 'new stub') if new else 'no new stub'}"
             said.append(f"{took}: {table.used} of {table.num} slots used{stale}.")
     return " ".join(said)
 
@@ -174,10 +160,9 @@ def stubs_taken_sentence(history: History, step: int, patches: set[str]) -> str:
 def overrun_sentence(table: StubTable) -> str:
     """What it means that a stub was written past the end."""
     were = f"{count(len(table.past_end), 'stub')} {'was' if len(table.past_end) == 1 else 'were'}"
-    return (
-        f"All {count(table.num, 'slot')} of {table.module} were taken, and stub_for_addr() looks at the bound only while "
-        f"it searches: {were} written behind the table."
-    )
+    full = f"All {count(table.num, 'slot')} of {table.module} were taken"
+    bound = "stub_for_addr() looks at the bound only while it searches"
+    return f"{full}, and {bound}: {were} written behind the table."
 
 
 def died_in_the_search(history: History, step: int) -> bool:
@@ -186,8 +171,8 @@ def died_in_the_search(history: History, step: int) -> bool:
         return False
     if any("stub_for_addr" in line for line in history.recording[step].lines):
         return True
-    tables = [history.stubs_before(name, step) for name in history.with_stubs]
-    return any(table is not None and table.used >= table.num for table in tables)
+    tables = filter(None, (history.stubs_before(name, step) for name in history.with_stubs))
+    return any(table.used >= table.num for table in tables)
 
 
 def goes_to(history: History, key: str, step: int) -> str:

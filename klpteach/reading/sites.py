@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
 from ..files import klp
-from ..files.module_file import ModuleFile
 from ..model import messages
 from ..model.recording import Recording
 from ..model.step import Step
-from .loads import Load, Loads
+from .loads import Files, Load, Loads
 from .steps import nonzero_line, patch_line, patch_of
 
 
@@ -33,7 +31,7 @@ class State:
 class Sites(Loads):
     """The loads of a recording, and every site in its livepatches, by the name that the recorder gave it."""
 
-    def __init__(self, recording: Recording, files: Mapping[str, ModuleFile] | None = None) -> None:
+    def __init__(self, recording: Recording, files: Files | None = None) -> None:
         super().__init__(recording, files)
         self._states: dict[str, list[State]] = {}
 
@@ -111,10 +109,9 @@ class Sites(Loads):
         # Of the place the line has but a hashed pointer. Its type is enough: the kernel goes through the relocations in
         # the file's order and stops at the first that is not zero.
         patch, module = refused[0]
-        for key in self.sites_in(patch):
+        for key in (key for key in self.sites_in(patch) if self.target(key) == module):
             site, state = self.sites[key], self.last_look(key, index)
-            mine = site and site.type == int(said["type"]) and self.target(key) == module
-            if mine and state and any(state.value or b""):
+            if site and site.type == int(said["type"]) and state and any(state.value or b""):
                 return key, int(said["val"], 16)
         return None
 
@@ -129,12 +126,11 @@ class _Walk:
 
     def forget(self, load: int | None) -> None:
         """A new load of the livepatch begins with the file's bytes."""
-        self.patch_load = load
+        self.patch_load, self.foreign = load, False
         self.value: bytes | None = None
+        self.plain: bytes | None = None
         self.looked: int | None = None
         self.from_load: int | None = None
-        self.foreign = False
-        self.plain: bytes | None = None
 
     def step(self, index: int) -> State:
         step, load = self.sites.recording[index], self.sites.load_at(self.patch, index)
@@ -152,21 +148,23 @@ class _Walk:
             self.plain = self._plain(index, value, load)
         first, before = self.value is None, self.plain if self.value is None else self.value
         steps = range(load.first if self.looked is None else self.looked + 1, index + 1)
-        changed, applied = value != before, self._applied(steps)
+        # the load of the target that had this livepatch applied since the last look
+        loads = (self._target_load(i) for i in reversed(steps) if (self.patch, self.target) in self.sites.applied[i])
+        changed, applied = value != before, next(loads, None)
         self.value, self.looked = value, index
         if value == self.plain:
             self.from_load, self.foreign = None, False
             return State("cleared" if changed and not first else "file", value, changed=changed)
         if applied is not None or changed:
-            self.foreign = applied is None and self._poked(steps)
+            pokes = (self.sites.recording[i].command.startswith(f"poke {self.patch}:") for i in steps)
+            self.foreign = applied is None and any(pokes)
             if not self.foreign:
                 self.from_load = self._target_load(index) if applied is None else applied
+        kind = "written" if changed or applied is not None else "kept"
         if self.foreign:
             kind = "foreign"
         elif not self._current(index):
             kind = "stale"
-        else:
-            kind = "written" if changed or applied is not None else "kept"
         return State(kind, value, self.from_load, changed)
 
     def _plain(self, index: int, value: bytes, load: Load) -> bytes:
@@ -178,14 +176,6 @@ class _Walk:
         if self.target != "vmlinux" and (attempt is None or (attempt.last is not None and attempt.last < load.first)):
             return value
         return self.sites.file_bytes(self.key, len(value)) or bytes(len(value))
-
-    def _applied(self, steps: range) -> int | None:
-        """The load of the target that had this livepatch applied in these steps."""
-        found = (i for i in reversed(steps) if (self.patch, self.target) in self.sites.applied[i])
-        return next(map(self._target_load, found), None)
-
-    def _poked(self, steps: range) -> bool:
-        return any(self.sites.recording[i].command.startswith(f"poke {self.patch}:") for i in steps)
 
     def _target_load(self, index: int) -> int | None:
         attempt = self.sites.attempt_at(self.target or "", index)

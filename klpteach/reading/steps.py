@@ -18,15 +18,8 @@ def is_look(command: str) -> bool:
 
 
 def patch_of(site: str) -> str:
-    """The livepatch that a site is in.
-
-    >>> patch_of("livepatch_nfsd_demo:.text+0x15")
-    'livepatch_nfsd_demo'
-    """
+    """The livepatch that a site, LIVEPATCH:SECTION+0xOFFSET, is in."""
     return site.partition(":")[0]
-
-
-# -- the kernel's lines ---------------------------------------------------------------------------------------------------
 
 
 def patch_line(step: Step, message: messages.Message) -> list[tuple[str, str]]:
@@ -65,15 +58,8 @@ def no_stub_left(step: Step) -> bool:
     return any(messages.STUB_WARNING.match(line) for line in step.lines)
 
 
-# -- in words -------------------------------------------------------------------------------------------------------------
-
-
 def errno_words(number: int | None) -> str:
-    """An errno as the headline shows it.
-
-    >>> errno_words(-8)
-    'ENOEXEC (−8)'
-    """
+    """An errno as the headline shows it: ENOEXEC (−8)."""
     return f"{errno_name(number)} (−{-number})" if number else ""
 
 
@@ -88,10 +74,6 @@ def every(number: int) -> str:
 
 
 def listed(names: Iterable[str]) -> str:
-    """Names in a sentence.
-
-    >>> listed(["a"]), listed(["a", "b"]), listed(["a", "b", "c"])
-    ('a', 'a and b', 'a, b and c')
-    """
+    """Names in a sentence: a; a and b; a, b and c."""
     *most, last = ["", *names]
     return " and ".join(filter(None, [", ".join(filter(None, most)), last]))

@@ -90,12 +90,11 @@ class _Walk:
             return None
         if load.number != self.patch_load:
             self.patch_load, self.since = load.number, {}
-        entries, users = list(_entries(raw)), self._users(index)
+        entries, users, num = list(_entries(raw)), self._users(index), raw["num_stubs"]
         for entry in entries:
             self._notice(index, *entry)
-        slots = (self._slot(index, number, address, label, users.get(number, ())) for number, address, label in entries)
-        shown = tuple(replace(slot, past_end=slot.index >= raw["num_stubs"]) for slot in slots)
-        return StubTable(self.module, raw["num_stubs"], raw["used"], shown)
+        slots = (self._slot(index, *entry, users.get(entry[0], ())) for entry in entries)
+        return StubTable(self.module, num, raw["used"], tuple(replace(s, past_end=s.index >= num) for s in slots))
 
     def _notice(self, index: int, number: int, address: int, label: str) -> None:
         if self.since.get(number, (0, 0))[0] != address:
@@ -108,10 +107,8 @@ class _Walk:
     def _owner(self, number: int) -> Load | None:
         """The load that a slot was written for: the latest one that was there, or was tried, when the slot was written."""
         address, since = self.since[number]
-        for load in reversed(self.sites.loads):
-            if load.covers(address) and (load.at(since) or (load.refused and load.first <= since)):
-                return load
-        return None
+        there = (load for load in reversed(self.sites.loads) if load.covers(address))
+        return next((load for load in there if load.at(since) or (load.refused and load.first <= since)), None)
 
     def _users(self, index: int) -> dict[int, tuple[str, ...]]:
         """Slot -> the sites whose branch goes there."""
@@ -125,37 +122,32 @@ class _Walk:
     def _slot(self, index: int, number: int, address: int, label: str, calls: tuple[str, ...]) -> Slot:
         if not address:
             return Slot(number, 0, "free", calls=calls)
-        owner = self._owner(number)
+        owner, where = self._owner(number), hexa(address)
         if owner is None:
-            if address < self.sites.arch.module_area:
-                return Slot(number, address, "kernel", label or hexa(address), calls=calls)
-            return Slot(number, address, "stale", hexa(address), calls=calls)
+            kernel = address < self.sites.arch.module_area
+            state, name = ("kernel", label or where) if kernel else ("stale", where)
+            return Slot(number, address, state, name, calls=calls)
         name = self._name(owner, address, calls)
-        here = self.sites.load_at(owner.module, index)
-        if here and here.base == owner.base and self._command(here) == self._command(owner):
+        here, steps = self.sites.load_at(owner.module, index), self.sites.recording
+        if here and here.base == owner.base and steps[here.first].command == steps[owner.first].command:
             owner = here  # the same file came back to the same place, so the old stub leads to it again
+        state, there = "written" if index > 0 and self.since[number][1] == index else "kept", ""
         if not owner.at(index):
+            state = "stale"
             there = next((load.module for load in self.sites.loads if load.at(index) and load.covers(address)), "")
-            return Slot(number, address, "stale", name, owner.module, owner.number, calls, there)
-        state = "written" if index > 0 and self.since[number][1] == index else "kept"
-        return Slot(number, address, state, name, owner.module, owner.number, calls)
-
-    def _command(self, load: Load) -> str:
-        return self.sites.recording[load.first].command
+        return Slot(number, address, state, name, owner.module, owner.number, calls, there)
 
     def _name(self, owner: Load, address: int, calls: tuple[str, ...]) -> str:
         """The function: as it was labelled while the load was there, as a call's relocation names it, as in another load."""
-        offset = address - (owner.base or 0)
-        known = self.names.get((owner.module, owner.number, offset)) or self._by_relocation(owner.module, calls)
+        offset, asked = address - (owner.base or 0), [site for key in calls if (site := self.sites.sites[key])]
+        symbols = filter(None, (parse_symbol(site.symbol) for site in asked if site.object == owner.module))
+        called = (symbol.name for symbol in symbols)
+        known = self.names.get((owner.module, owner.number, offset)) or next(called, None)
         if known:
             self.names[owner.module, owner.number, offset] = known
             return known
         others = (name for (module, _, at), name in self.names.items() if (module, at) == (owner.module, offset))
         return next(others, hexa(address))
-
-    def _by_relocation(self, module: str, calls: tuple[str, ...]) -> str | None:
-        sites = [site for key in calls if (site := self.sites.sites[key]) and site.object == module]
-        return next((symbol.name for site in sites if (symbol := parse_symbol(site.symbol))), None)
 
 
 def _entries(raw: dict[str, Any]) -> Iterator[tuple[int, int, str]]:

@@ -14,10 +14,8 @@ from .reasons import died_in_the_search, newly_past_end, overrun_sentence, stubs
 from .steps import count, errno_words, every, is_look, listed, no_stub_left, patch_line, patch_of
 
 SYMBOLS = {
-    "works": "✓", "cleared": "✓",
-    "refused": "✗", "in-use": "✗", "oops": "✗",
+    "works": "✓", "cleared": "✓", "refused": "✗", "in-use": "✗", "oops": "✗", "info": "·", "unknown": "?",
     "stale": "!", "exists": "!", "foreign": "!", "overrun": "!", "unpatched": "!",
-    "info": "·", "unknown": "?",
 }  # fmt: skip
 
 
@@ -38,13 +36,7 @@ class Verdict:
 
 
 def verdict(recording: Recording, step: int, history: History | None = None) -> Verdict:
-    """The verdict on one step of a recording.
-
-    >>> from klpteach.scenarios.simulate import simulate
-    >>> judged = verdict(simulate("reload"), 2)
-    >>> judged.symbol, judged.headline
-    ('!', 'Removed, and stale bytes stay.')
-    """
+    """The verdict on one step of a recording."""
     return _Judge(history or History(recording), step).judge()
 
 
@@ -63,8 +55,6 @@ class _Judge:
         if step.quiet:
             because = "Nothing was recorded after this command; its dmesg lines stand in the next step."
             return Verdict("unknown", "Nobody looked.", because)
-        if self.did.verb == "boot":
-            return Verdict("info", "The kernel has booted.", "No module of this story is loaded.")
         if is_look(step.command):
             return self._look()
         if self.did.loads:
@@ -76,10 +66,11 @@ class _Judge:
         first = f"{self.step.lines[0]}." if self.step.lines else ""
         if not died_in_the_search(self.history, self.index):
             return f"{first} The command was killed; locks it held stay held."
-        return (
-            f"{first} No slot of .stubs is free, and stub_for_addr() reads on behind the table, into a page that is not "
-            "there. The command was killed with klp_mutex held: no module can be loaded any more, no livepatch disabled."
+        reads_on = (
+            "No slot of .stubs is free, and stub_for_addr() reads on behind the table, into a page that is not there."
         )
+        held = "The command was killed with klp_mutex held: no module can be loaded any more, no livepatch disabled."
+        return f"{first} {reads_on} {held}"
 
     # -- loading ------------------------------------------------------------------------------------------------------
 
@@ -105,26 +96,25 @@ class _Judge:
         step, because = self.step, why_refused(self.history, self.index)
         again = any(load.number > 1 for load in self.history.attempts_in(self.index))
         name = "Reload refused" if again and (step.errno == ENOEXEC or no_stub_left(step)) else "Refused"
+        last = (step.out or "").strip().split("\n")[-1]  # what the program of user space said
         if step.errno is None:
-            said = (step.out or "").strip().split("\n")[-1]
-            return Verdict("refused", f"{name}.", because or f"The program said: {said}")
+            return Verdict("refused", f"{name}.", because or f"The program said: {last}")
         if step.errno == EEXIST:
             headline = f"Already loaded: {errno_words(EEXIST)}."
             return Verdict("exists", headline, "A module of this name is there. Nothing changed.")
-        headline = f"{name}: {errno_words(step.errno)}."
-        return Verdict("refused", headline, because or self._program() or "The kernel gave no reason in its log.")
+        other = f"The program says: {last}." if last else "The kernel gave no reason in its log."
+        return Verdict("refused", f"{name}: {errno_words(step.errno)}.", because or other)
 
     def _patched_again(self, module: str, patches: set[str]) -> Verdict:
         keys = [key for key in self.history.sites_for(module) if patch_of(key) in patches]
         looks = [self.history.last_look(key, self.index - 1) for key in keys]
         earlier = sum(look is not None and look.kind in ("stale", "foreign") for look in looks)
+        written = sum(self._kind(key) == "written" for key in keys)
+        why = f"The sites were as in the file, so {every(written)} could be written."
         if all(self._kind(key) in ("unknown", "absent") for key in keys):
             why = "The sites were not looked at."
         elif earlier:
             why = f"{count(earlier)} still held old bytes; this kernel wrote over them."
-        else:
-            written = sum(self._kind(key) == "written" for key in keys)
-            why = f"The sites were as in the file, so {every(written)} could be written."
         there, behind = f"{module} is there{self._where(module)}", newly_past_end(self.history, self.index)
         if behind:
             many = count(sum(len(table.past_end) for table in behind), "stub")
@@ -178,24 +168,20 @@ class _Judge:
         if cleared:
             are = "is" if len(cleared) == 1 else "are"
             # On ppc64le the file's bytes of a call are no zeros: bl and a nop.
-            again = (
-                f"{are} zero again, as in the file." if self.history.arch.zero_sites else f"{are} as in the file again."
-            )
-            because = f"{count(len(cleared))} that pointed to {module} {again}{self._stale_stubs_sentence(cleared)}"
-            return Verdict("cleared", "Removed and cleared.", because)
+            again = "zero again, as in the file." if self.history.arch.zero_sites else "as in the file again."
+            because = f"{count(len(cleared))} that pointed to {module} {are} {again}"
+            return Verdict("cleared", "Removed and cleared.", because + self._stale_stubs_sentence(cleared))
         if self._of_kind(module, "unknown"):
             return Verdict("unknown", "Removed.", "The sites were not looked at.")
-        if self.history.sites_in(module):
-            because = "Its memory is given back, and its sites with it: the next load starts with the file's bytes."
-            return Verdict("works", "Removed.", because)
-        return Verdict("works", "Removed.", "Its memory is given back.")
+        more = ", and its sites with it: the next load starts with the file's bytes"
+        return Verdict("works", "Removed.", f"Its memory is given back{more if self.history.sites_in(module) else ''}.")
 
     def _left_behind(self, module: str, stale: list[str]) -> Verdict:
         keys = [key for key in self.history.sites_for(module) if self._kind(key) != "absent"]
         owners = " and ".join(dict.fromkeys(map(patch_of, stale)))
         share = every(len(stale)) if len(stale) == len(keys) else f"{len(stale)} of {count(len(keys))}"
         what = f"what {self._writer(stale)} wrote."
-        if any(messages.MISMATCH.match(line) for line in self.step.lines):
+        if any(map(messages.MISMATCH.match, self.step.lines)):
             because = "A site did not hold the value that was expected, and the kernel went no further there:"
             because = f"{because} {share} in {owners} still hold {what}"
             return Verdict("foreign", "Removed; clearing stopped halfway.", because)
@@ -212,14 +198,13 @@ class _Judge:
         if number != EAGAIN:
             because = "It has no exit function, or is not Live." if number == EBUSY else ""
             return Verdict("in-use", f"Not removed: {errno_words(number)}.", because)
+        holder = "A livepatch that patches it holds a reference."
         if row is None:
             holder = "Something holds a reference to it."
         elif row["used_by"]:
             holder = f"{', '.join(row['used_by'])} uses it."
         elif "K" in row["taint"]:
             holder = "The livepatch is enabled: disable it first."
-        else:
-            holder = "A livepatch that patches it holds a reference."
         return Verdict("in-use", f"Not removed: in use, {errno_words(number)}.", holder)
 
     # -- the rest -----------------------------------------------------------------------------------------------------
@@ -241,9 +226,11 @@ class _Judge:
         return Verdict("foreign", "A stranger wrote here.", because)
 
     def _look(self) -> Verdict:
+        if self.did.verb == "boot":
+            return Verdict("info", "The kernel has booted.", "No module of this story is loaded.")
         if self.did.verb == "cat" and self.did.what:
-            name = self.did.what.rpartition("/")[2]
-            return Verdict("info", f"{name} answers." if self.step.errno == 0 else f"{name} is not there.")
+            says = "answers" if self.step.errno == 0 else "is not there"
+            return Verdict("info", f"{self.did.what.rpartition('/')[2]} {says}.")
         return Verdict("info", "Looked, nothing changed.")
 
     def _other(self) -> Verdict:
@@ -258,7 +245,6 @@ class _Judge:
         return self.history.states(key)[self.seen].kind
 
     def _of_kind(self, module: str, kind: str) -> list[str]:
-        """The sites for a module that are in this state."""
         return [key for key in self.history.sites_for(module) if self._kind(key) == kind]
 
     def _writer(self, stale: list[str]) -> str:
@@ -271,10 +257,10 @@ class _Judge:
             return ""
         loads = [load for load in self.history.loads if load.module == module and not load.refused]
         before = next((load.base for load in reversed(loads) if load.first < self.index), None)
+        where, same = f" at {hexa(now.base)}", before == now.base
         if before is None:
-            return f" at {hexa(now.base)}"
-        same = "the same address as before" if before == now.base else f"no longer at {hexa(before)}"
-        return f" at {hexa(now.base)}, {same}"
+            return where
+        return f"{where}, {'the same address as before' if same else f'no longer at {hexa(before)}'}"
 
     def _stale_stubs_sentence(self, keys: list[str]) -> str:
         """How many stubs still lead into the removed module, as a sentence (ppc64le)."""
@@ -285,27 +271,19 @@ class _Judge:
         slots = ", ".join(f"{table.used} of {table.num} slots used" for table in tables if table)
         return f" {count(stale, 'stub')} {'leads' if stale == 1 else 'lead'} to where it was: {slots}."
 
-    def _program(self) -> str:
-        """What the program of user space said, where it said something."""
-        last = (self.step.out or "").strip().split("\n")[-1]
-        return f"The program says: {last}." if last else ""
-
 
 def pulled_in_sentence(modules: list[str]) -> str:
     """Which modules came along unasked, as a sentence, or ""."""
-    if not modules:
-        return ""
     more = f" and {len(modules) - 3} more" if len(modules) > 3 else ""
-    return f"With it came {', '.join(modules[:3])}{more}."
+    return f"With it came {', '.join(modules[:3])}{more}." if modules else ""
 
 
 def held(calls: int, addresses: int) -> str:
     """What the written sites hold, in words."""
-    if not calls:
-        return "an address" if addresses == 1 else "addresses"
-    if not addresses:
-        return "a call" if calls == 1 else "calls"
-    return "calls and addresses"
+    if calls and addresses:
+        return "calls and addresses"
+    one, many = ("a call", "calls") if calls else ("an address", "addresses")
+    return one if calls + addresses == 1 else many
 
 
 def unpatched_by(step: Step, module: str) -> list[str]:

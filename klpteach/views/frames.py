@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from ..discussion.consequences import QUESTIONS, Consequence, read_consequences
+from ..discussion.consequences import QUESTIONS, Rows, of_kernel, read_consequences
 from ..fleet import LEFT_OUT, Fleet, assumptions
 from ..model.recording import Recording
 from ..model.step import hexa
@@ -41,11 +41,11 @@ def table(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     >>> table([{"address": 0xffffffffc0201000, "size": 4}]).to_dict("records")
     [{'address': '0xffffffffc0201000', 'size': 4}]
     """
-    shown = [
-        {key: hexa(value) if key in _ADDRESSES and isinstance(value, int) else value for key, value in row.items()}
-        for row in rows
-    ]
-    return pd.DataFrame(shown)
+
+    def shown(key: str, value: object) -> object:
+        return hexa(value) if key in _ADDRESSES and isinstance(value, int) else value
+
+    return pd.DataFrame([{key: shown(key, value) for key, value in row.items()} for row in rows])
 
 
 def story(recording: Recording) -> pd.DataFrame:
@@ -57,30 +57,17 @@ def story(recording: Recording) -> pd.DataFrame:
         found = {name: step.module(name) for name in names}
         bases = {name: hexa(row["base"]) if row else absent for name, row in found.items()}
         rows.append({"command": step.command, "errno": step.errno, **bases})
-    table = pd.DataFrame(rows)
-    table.index = pd.RangeIndex(1, len(table) + 1, name="step")
-    return table
+    return pd.DataFrame(rows, index=pd.RangeIndex(1, len(rows) + 1, name="step"))
 
 
-def consequences_table(rows: Sequence[Consequence] | None = None) -> pd.DataFrame:
-    """One row a cell, with everything that was read off its story. rows: default data/consequences.csv.
-
-    >>> table = consequences_table()
-    >>> table[(table.arch == "x86_64") & (table.release == "6.1") & (table.question == "reload")].kind.tolist()[:3]
-    ['refused', 'works', 'pinned']
-    """
+def consequences_table(rows: Rows | None = None) -> pd.DataFrame:
+    """One row a cell, with everything that was read off its story. rows: default data/consequences.csv."""
     return pd.DataFrame([asdict(row) for row in (read_consequences() if rows is None else rows)])
 
 
-def consequences_grid(
-    arch: str = "x86_64", release: str = "6.1", rows: Sequence[Consequence] | None = None
-) -> pd.DataFrame:
-    """One kernel: a row a question, a column a choice of proposals; a letter and words in a cell, * for what nobody wishes.
-
-    >>> consequences_grid().loc["reload at the same address", ["as released", "clear-checked"]].tolist()
-    ['R* refused', 'W works']
-    """
-    mine = [r for r in (read_consequences() if rows is None else rows) if (r.arch, r.release) == (arch, release)]
+def consequences_grid(arch: str = "x86_64", release: str = "6.1", rows: Rows | None = None) -> pd.DataFrame:
+    """One kernel: a row a question, a column a choice; a letter and words in a cell, * for what nobody wishes."""
+    mine = of_kernel(arch, release, rows)
     columns = list(dict.fromkeys(row.proposals or "as released" for row in mine))
     asks = {question.key: question.asks for question in QUESTIONS}
     lines: dict[str, dict[str, str]] = {}
@@ -91,11 +78,7 @@ def consequences_grid(
 
 
 def assumption_table(fleet: Fleet | None = None) -> pd.DataFrame:
-    """Every number that goes in, with the name to change it by; none is measured. Then what the fleet leaves out.
-
-    >>> assumption_table().loc["damaged", "value"]
-    0.01
-    """
+    """Every number that goes in, with the name to change it by; none is measured. Then what the fleet leaves out."""
     told = assumptions(fleet)
     shown = [", ".join(sorted(value)) if isinstance(value, tuple | frozenset) else value for value in told.values()]
     rows = [(name, value, "assumed") for name, value in zip(told, shown, strict=True)]

@@ -36,19 +36,16 @@ class Tried(Shown):
     def headline(self) -> str:
         """Where it comes from, and whether the two agree."""
         end = "" if len(self.model) == len(self.real) else f", to step {len(self.model)}"
-        agree = "no difference"
-        if self.differences:
-            agree = f"{count(len(self.differences), 'difference')}, the first: {self.differences[0]}"
+        many = count(len(self.differences), "difference")
+        agree = f"{many}, the first: {self.differences[0]}" if self.differences else "no difference"
         return f"{self.where}. Model and kernel, {len(self.real)} steps{end}: {agree}."
 
     def to_text(self) -> str:
         lines = [self.headline]
         for number, real, model in self._pairs():
             lines.append(f"{number}  {real.command}: errno {real.errno}")
-            if _same(real, model):
-                lines += [f"   both   {line}" for line in real.lines]
-            else:
-                lines += [f"   kernel {line}" for line in real.lines] + [f"   model  {line}" for line in model.lines]
+            told = {"both": real} if _same(real, model) else {"kernel": real, "model": model}
+            lines += [f"   {who:6} {line}" for who, step in told.items() for line in step.lines]
         return "\n".join(lines)
 
     def to_html(self) -> str:
@@ -74,14 +71,11 @@ def try_real(story: str = "reload", kernel: str = "6.1", arch: str = "x86_64", *
     Recorded on Debian's unmodified kernel 6.1.192. Model and kernel, 4 steps: no difference.
     """
     get(story, arch)
-    real, why = _run(story, kernel, arch) if live else (None, "")
-    if real is None:
-        real = Recording.load(recorded(story, kernel, arch))
-        where = f"{why}Recorded on {_kernel(real)}"
-    else:
-        where = f"Run now on {_kernel(real)}"
+    run, why = _run(story, kernel, arch) if live else (None, "")
+    real = Recording.load(recorded(story, kernel, arch)) if run is None else run
     model, differences = replay(real)
-    return Tried(where, real, model, differences)
+    how = f"{why}Recorded" if run is None else "Run now"
+    return Tried(f"{how} on {_kernel(real)}", real, model, differences)
 
 
 def recorded(story: str, kernel: str, arch: str = "x86_64") -> Path:
@@ -91,9 +85,8 @@ def recorded(story: str, kernel: str, arch: str = "x86_64") -> Path:
     found = sorted(folder.glob(f"{story}--{unmodified}--*.json"))
     if not found:
         kernels = sorted({path.name.split("--")[1] for path in folder.glob(f"{story}--*.json")})
-        raise KlpteachError(
-            f"no recording of {story} on {kernel} ({arch}); there are {', '.join(kernels) or 'none of this story'}."
-        )
+        there = ", ".join(kernels) or "none of this story"
+        raise KlpteachError(f"no recording of {story} on {kernel} ({arch}); there are {there}.")
     return found[0]
 
 

@@ -44,11 +44,7 @@ def inline(text: str) -> str:
 
 
 def prose(text: str) -> str:
-    """Paragraphs parted by empty lines as HTML; a paragraph whose lines all begin with four blanks is shown as it is.
-
-    >>> prose("Look.\\n\\n    a  b")
-    '<p>Look.</p><pre>a  b</pre>'
-    """
+    """Paragraphs parted by empty lines as HTML; one whose lines all begin with four blanks is shown as it is."""
     parts = [part for part in re.split(r"\n\s*\n", text.strip("\n")) if part.strip()]
     return "".join(_paragraph(part.split("\n")) for part in parts)
 

@@ -52,18 +52,8 @@ class Table(Shown):
     rmmod  in use
     """
 
-    def __init__(
-        self,
-        heads: Row,
-        rows: Sequence[Row],
-        caption: str = "",
-        marked: Sequence[int] = (),
-        *,
-        note: str = "",
-        css: str = SENTENCES,
-        labels: bool = False,
-        ruled: bool = True,
-    ) -> None:
+    def __init__(self, heads: Row, rows: Sequence[Row], caption: str = "", marked: Sequence[int] = (), *,
+                 note: str = "", css: str = SENTENCES, labels: bool = False, ruled: bool = True) -> None:  # fmt: skip
         self.heads, self.rows, self.caption, self.marked = tuple(heads), list(rows), caption, set(marked)
         self.note, self.css, self.labels, self.ruled = note, css, labels, ruled
 
@@ -79,7 +69,7 @@ class Table(Shown):
         return f"<tr>{''.join(cells)}</tr>"
 
     def _cell(self, tag: str, cell: str | Cell, bold: bool = False) -> str:
-        shown = cell if isinstance(cell, Cell) else Cell(_indented(cell))
+        shown = cell if isinstance(cell, Cell) else Cell("&nbsp;" * 2 * _depth(cell) + inline(cell.lstrip(" ")))
         css = self.css if shown.css is None else shown.css
         span = f' colspan="{shown.span}"' if shown.span > 1 else ""
         style = f' style="{css}"' if css else ""
@@ -87,9 +77,8 @@ class Table(Shown):
         return f"<{tag}{span}{style}>{inner}</{tag[:2]}>"
 
     def to_text(self) -> str:
-        rows = [
-            [cell.text if isinstance(cell, Cell) else plain(cell) for cell in row] for row in (self.heads, *self.rows)
-        ]
+        whole = (self.heads, *self.rows)
+        rows = [[cell.text if isinstance(cell, Cell) else plain(cell) for cell in row] for row in whole]
         widths = [min(max(map(len, column)), _WIDEST) for column in zip(*rows, strict=True)]
         if self.ruled:
             rows.insert(1, ["-" * width for width in widths])
@@ -102,16 +91,14 @@ def plain(text: str) -> str:
     return text.replace("`", "") if text.count("`") % 2 == 0 else text
 
 
-def _indented(text: str) -> str:
-    """A cell as HTML, in which its leading blanks survive."""
-    depth = len(text) - len(text.lstrip(" "))
-    return "&nbsp;" * 2 * depth + inline(text.lstrip(" "))
+def _depth(text: str) -> int:
+    return len(text) - len(text.lstrip(" "))
 
 
 def _aligned(row: Sequence[str], widths: Sequence[int]) -> Iterator[str]:
     cells = [wrap(cell, width, drop_whitespace=True) or [""] for cell, width in zip(row, widths, strict=True)]
     for cell, text in zip(cells, row, strict=True):
-        cell[0] = " " * (len(text) - len(text.lstrip(" "))) + cell[0].lstrip(" ")
+        cell[0] = " " * _depth(text) + cell[0].lstrip(" ")
     for n in range(max(map(len, cells))):
         parts = [cell[n] if n < len(cell) else "" for cell in cells]
         yield "  ".join(part.ljust(width) for part, width in zip(parts, widths, strict=True)).rstrip()
@@ -125,30 +112,24 @@ def byte_table(heads: Sequence[str], rows: Sequence[tuple[str, Sequence[str | tu
     now  90* 00
     Framed (in text: *): not what it should be.
     """
-    body: list[Row] = [
-        [label, *(cell if isinstance(cell, str) else _bytes(*cell) for cell in cells)] for label, cells in rows
-    ]
+    shown = ((label, (cell if isinstance(cell, str) else _bytes(*cell) for cell in cells)) for label, cells in rows)
+    body: list[Row] = [[label, *cells] for label, cells in shown]
     note = "Framed (in text: *): not what it should be."
     return Table(heads, body, note=note, css=LEFT, labels=True, ruled=False)
 
 
 def _bytes(now: bytes, right: bytes) -> Cell:
-    pairs = list(zip(now, right, strict=True))
-    framed = [f"{n:02x}" if n == r else f'<span style="{_WRONG}">{n:02x}</span>' for n, r in pairs]
-    starred = [f"{n:02x}" if n == r else f"{n:02x}*" for n, r in pairs]
+    pairs = [(f"{n:02x}", n == r) for n, r in zip(now, right, strict=True)]
+    framed = [byte if good else f'<span style="{_WRONG}">{byte}</span>' for byte, good in pairs]
+    starred = [byte if good else f"{byte}*" for byte, good in pairs]
     return Cell(" ".join(framed), " ".join(starred), _BYTES, value=now)
 
 
-def bar_table(
-    heads: Sequence[tuple[str, str]], rows: Sequence[tuple[str, Sequence[float]]], caption: str = ""
-) -> Table:
-    """Numbers with a bar under each, a column a scale of its own, under headings (title, "solid" or "striped").
+Named = Sequence[tuple[str, Sequence[float]]]
 
-    >>> bar_table([("days", "solid")], [("one", [10.0]), ("other", [0.25])])
-           days
-    one    10
-    other  0.25
-    """
+
+def bar_table(heads: Sequence[tuple[str, str]], rows: Named, caption: str = "") -> Table:
+    """Numbers with a bar under each, a column a scale of its own, under headings (title, "solid" or "striped")."""
     most = [max(column) or 1.0 for column in zip(*(row for _, row in rows), strict=True)]
     shades = [shade for _, shade in heads]
     body: list[Row] = [[label, *map(_bar, row, most, shades)] for label, row in rows]
@@ -157,10 +138,8 @@ def bar_table(
 
 
 def _bar(value: float, most: float, shade: str) -> Cell:
-    bar = ""
-    if value:
-        width = max(100 * value / most, 1.0)
-        bar = f'<div style="height:9px;width:{width:.1f}%;margin-top:2px;{_SHADES[shade]}"></div>'
+    size = f"height:9px;width:{max(100 * value / most, 1.0):.1f}%;margin-top:2px"
+    bar = f'<div style="{size};{_SHADES[shade]}"></div>' if value else ""
     return Cell(short(value) + bar, short(value), _BAR, value=value)
 
 

@@ -34,16 +34,10 @@ class KernelChoice:
         self.side, chosen = side, set(proposals)
         self.title = w.HTML(f"<b>{side}</b>", layout=_wide("44px"))
         self.release = dropdown(policy.RELEASES, release, "Kernel", "130px")
-        self.boxes = {
-            name: checkbox(
-                proposal.label,
-                name in chosen,
-                tooltip=f"{side} kernel: {proposal.summary}",
-                width="auto",
-                margin="0 14px 0 0",
-            )
-            for name, proposal in policy.PROPOSALS.items()
-        }
+        self.boxes = {}
+        for name, proposal in policy.PROPOSALS.items():
+            tip = f"{side} kernel: {proposal.summary}"
+            self.boxes[name] = checkbox(proposal.label, name in chosen, tooltip=tip, width="auto", margin="0 14px 0 0")
         row = w.HBox(list(self.boxes.values()), layout=w.Layout(flex_flow="row wrap", flex="1 1 0"))
         self.view = w.HBox([self.title, self.release, row], layout=w.Layout(align_items="flex-start"))
         self.for_arch(arch)
@@ -55,13 +49,12 @@ class KernelChoice:
 
     def for_arch(self, arch: str) -> list[str]:
         """Show the boxes of an architecture; those of another go off. Returns the labels of those that were on."""
-        there, dropped = policy.available(arch), []
+        there = policy.available(arch)
+        dropped = [name for name in self.chosen if name not in there]
         for name, box in self.boxes.items():
-            box.layout.display = None if name in there else "none"
-            if box.value and name not in there:
-                box.value = False
-                dropped.append(policy.PROPOSALS[name].label)
-        return dropped
+            show(box, name in there)
+            box.value = box.value and name in there
+        return [policy.PROPOSALS[name].label for name in dropped]
 
 
 class StepChoice:
@@ -111,9 +104,8 @@ def run(story: str, release: str, proposals: tuple[str, ...], arch: str) -> Hist
     >>> run("reload", "6.1", (), "x86_64") is run("reload", "6.1", (), "x86_64")
     True
     """
-    words = [word for command in get(story, arch).commands for word in command.split()]
-    folder = ko_dir(arch, release)
-    missing = sorted({w for w in words if w.endswith(".ko") and not (folder / plain_name(w)).is_file()})
+    words, folder = {word for command in get(story, arch).commands for word in command.split()}, ko_dir(arch, release)
+    missing = sorted(w for w in words if w.endswith(".ko") and not (folder / plain_name(w)).is_file())
     if missing:
         raise ScenarioError(f"this story needs {', '.join(missing)}, not built for {release} on {arch}.")
     return History(simulate(story, release, proposals, arch))

@@ -32,16 +32,9 @@ _KIND_OF_ANSWER = {"refused": "refused", "in-use": "refused", "exists": "refused
 Compare = Recording | tuple[str, Iterable[str]]
 
 
-def explore(
-    story: str = "reload",
-    release: str = "6.1",
-    proposals: Iterable[str] = (),
-    recording: Recording | None = None,
-    *,
-    arch: str = "x86_64",
-    compare: Compare | None = None,
-    history: History | None = None,
-) -> Explorer:
+def explore(story: str = "reload", release: str = "6.1", proposals: Iterable[str] = (),
+            recording: Recording | None = None, *, arch: str = "x86_64", compare: Compare | None = None,
+            history: History | None = None) -> Explorer:  # fmt: skip
     """An explorer to display. arch, story, release and proposals name what the model runs first; the controls change them.
 
     compare: a second kernel beside it, at the same step: (release, proposals), or beside a recording another recording.
@@ -57,25 +50,14 @@ class Explorer(Shown):
     `other` is the history of the right-hand kernel, None where there is one kernel only.
     """
 
-    def __init__(
-        self,
-        story: str,
-        release: str,
-        proposals: tuple[str, ...],
-        recording: Recording | None,
-        history: History | None,
-        arch: str = "x86_64",
-        compare: Compare | None = None,
-    ) -> None:
+    def __init__(self, story: str, release: str, proposals: tuple[str, ...], recording: Recording | None,
+                 history: History | None, arch: str = "x86_64", compare: Compare | None = None) -> None:  # fmt: skip
         self.fixed = recording is not None or history is not None
         self.shown: set[int] = set()  # steps whose outcome the reader has asked for
-        self.note, self.before = "", ""
-        self._listening = True
+        self.note, self.before, self._listening = "", "", True
+        fixed = history or History(recording or Recording("empty")) if self.fixed else None
+        self.history = fixed or run(story, release, proposals, arch)
         self.other: History | None = None
-        if self.fixed:
-            self.history = history or History(recording or Recording("empty"))
-        else:
-            self.history = run(story, release, proposals, arch)
         if isinstance(compare, Recording):
             self.other = History(compare)
         elif compare:
@@ -111,9 +93,7 @@ class Explorer(Shown):
         fixed = self.fixed
         self.arch = dropdown(ARCHITECTURES, None if fixed else arch, "Machine", "155px")
         self.story = dropdown(titles(arch, "reload" if fixed else story), None if fixed else story, "Story", "330px")
-        right: tuple[str, Iterable[str]] = ("6.1" if release == "6.12" else "6.12", ())
-        if isinstance(compare, tuple):
-            right = compare
+        right = compare if isinstance(compare, tuple) else ("6.1" if release == "6.12" else "6.12", ())
         self.left = KernelChoice("Left", None if fixed else release, proposals, arch)
         self.right = KernelChoice("Right", None if fixed else right[0], right[1], arch)
         self.release, self.boxes = self.left.release, self.left.boxes
@@ -129,7 +109,7 @@ class Explorer(Shown):
         self.back.on_click(self._on(lambda _: self._walk(-1)))
         self.next.on_click(self._on(lambda _: self._walk(+1)))
         self.show.on_click(self._on(lambda _: self._reveal()))
-        self.slider.observe(self._on(lambda _: self._moved()), "value")
+        self.slider.observe(self._on(lambda _: self._silent(self.step)), "value")
         self.ask.observe(self._on(lambda _: self._asked()), "value")
         if self.fixed:
             return
@@ -185,19 +165,19 @@ class Explorer(Shown):
 
     def _walk(self, by: int) -> None:
         if 0 <= self.step + by < self.steps:
-            self.note = self.before = ""
-            self._go(self.step + by)
+            self._silent(self.step + by)
         else:  # the button stays enabled: a disabled one would lose the focus
             self.note = "This is the last step." if by > 0 else "This is the first step."
             self._draw()
 
-    def _moved(self) -> None:
+    def _silent(self, step: int) -> None:
+        """Go to a step, with nothing said about how."""
         self.note = self.before = ""
-        self._draw()
+        self._go(step)
 
     def _asked(self) -> None:
         self.shown.clear()
-        self._moved()
+        self._silent(self.step)
 
     def _reveal(self) -> None:
         self.shown.add(self.step)
@@ -213,13 +193,11 @@ class Explorer(Shown):
     def _new_story(self) -> None:
         self._run_both()
         self.shown.clear()
-        self.note = self.before = ""
-        self._go(0)
+        self._silent(0)
 
     def _other_arch(self, arch: str) -> None:
-        dropped = self._choices_for(arch)
-        off = f" Not on this machine: {', '.join(dropped)}." if dropped else ""
-        self._again(f"Machine {arch}", self._run_both, extra=off)
+        dropped = ", ".join(self._choices_for(arch))
+        self._again(f"Machine {arch}", self._run_both, extra=f" Not on this machine: {dropped}." if dropped else "")
 
     def _choices_for(self, arch: str) -> list[str]:
         """Stories and proposals of an architecture; returns the labels of proposals that had to go off."""
@@ -235,8 +213,7 @@ class Explorer(Shown):
             self.right.for_arch(self.arch.value)
         self.other = self._run(self.right) if self.compare.value else None
         self._show_sides()
-        self.note = self.before = ""
-        self._go(min(self.step, self.steps - 1))
+        self._silent(min(self.step, self.steps - 1))
 
     def _show_sides(self) -> None:
         show(self.left.title, self.compare.value)
@@ -273,8 +250,7 @@ class Explorer(Shown):
         new = (self.other if right and self.other else self.history).recording
         first = first_difference(old, new)
         step = min(at if first is None or first >= at else first, self.steps - 1)
-        self.before = ""
-        self.note = what_changed(what, first, at, step) + extra
+        self.note, self.before = what_changed(what, first, at, step) + extra, ""
         if step != at:
             self.shown.clear()
         self._go(step)
@@ -289,27 +265,24 @@ class Explorer(Shown):
     # -- the picture --------------------------------------------------------------------------------------------------
 
     def _draw(self) -> None:
-        hidden = bool(self.ask.value) and self.step not in self.shown
+        hidden, one, two = bool(self.ask.value) and self.step not in self.shown, self.history, self.other
         if hidden:
             with self.quietly():
                 self.answer.value = None
         self.question.layout.display = "flex" if hidden else "none"
-        said: dict[str, Any] = {"ask": hidden, "note": self.note, "before": self.before, "styled": False}
-        if self.other:
-            self.picture.value = compare_html(self.history, self.other, self.step, **said)
+        say: dict[str, Any] = {"ask": hidden, "note": self.note, "before": self.before, "styled": False}
+        if two:
+            self.picture.value = compare_html(one, two, self.step, **say)
         else:
-            self.picture.value = explorer_html(self.recording, self.step, history=self.history, **said)
+            self.picture.value = explorer_html(one.recording, self.step, history=one, **say)
 
     def to_widget(self) -> w.VBox:
         return self.view
 
     def to_html(self) -> str:
-        """The whole story for a saved notebook."""
-        if self.other:
-            return saved.compare_twin_html(self.history, self.other)
-        return saved.twin_html(self.recording, history=self.history)
+        one, two = self.history, self.other
+        return saved.compare_twin_html(one, two) if two else saved.twin_html(one.recording, history=one)
 
     def to_text(self) -> str:
-        if self.other:
-            return saved.compare_plain_text(self.history, self.other)
-        return saved.plain_text(self.recording, history=self.history)
+        one, two = self.history, self.other
+        return saved.compare_plain_text(one, two) if two else saved.plain_text(one.recording, history=one)

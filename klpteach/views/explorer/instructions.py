@@ -23,9 +23,6 @@ def instruction(word: int, address: int = 0) -> str:
 
     word: its 32 bits; address: where it is, for a branch's target. A word that nobody knows comes out as .long.
     Source: Power ISA v3.0B, D-, DS- and I-form.
-
-    >>> instruction(0x60000000), instruction(0xe8410018), instruction(0x480001c5, 0xc00800000013007c)
-    ('nop', 'ld r2,24(r1)', 'bl 0xc008000000130240')
     """
     return _known(word, address) or _capstone(word, address) or f".long 0x{word:08x}"
 
@@ -55,12 +52,8 @@ def _engine() -> Any:
 
 
 def _capstone(word: int, address: int) -> str | None:
-    engine = _engine()
-    if engine is None:
-        return None
-    for _, _, mnemonic, operands in engine.disasm_lite(word.to_bytes(4, "little"), address):
-        return f"{mnemonic} {operands}".strip()
-    return None
+    found = _engine().disasm_lite(word.to_bytes(4, "little"), address) if _engine() else ()
+    return next((f"{mnemonic} {operands}".strip() for _, _, mnemonic, operands in found), None)
 
 
 def short(word: int) -> str:
@@ -79,24 +72,18 @@ def call_html(history: History, key: str, step: int) -> str:
     now = call_at(history, key, seen)
     if now is None:
         return ""
-    blocks, before = [], _before(history, key, seen)
+    looks = ((i, call_at(history, key, i)) for i in range(seen - 1, -1, -1))
+    at, before = next(((i, call) for i, call in looks if call), (0, None))
     in_file = history.file_bytes(key, 4 * len(now.words))
     plain = call_at(history, key, seen, in_file) if in_file else None
-    if plain and plain.words != now.words and (before is None or before[1].words == now.words):
-        blocks.append(_block("in the file", plain, ""))
-    if before and before[1].words != now.words:
-        blocks.append(_block("before this step", before[1], goes_to(history, key, before[0])))
-    same = ", unchanged by this step" if before and before[1].words == now.words else ""
-    blocks.append(_block(f"now{same}", now, goes_to(history, key, seen)))
-    return f'<table class="asm"><tbody>{"".join(blocks)}</tbody></table>{_refusal(history, key, step, now)}'
-
-
-def _before(history: History, key: str, seen: int) -> tuple[int, Call] | None:
-    for i in range(seen - 1, -1, -1):
-        call = call_at(history, key, i)
-        if call:
-            return i, call
-    return None
+    blocks = ""
+    if before and before.words != now.words:
+        blocks = _block("before this step", before, goes_to(history, key, at))
+    elif plain and plain.words != now.words:
+        blocks = _block("in the file", plain, "")
+    same = ", unchanged by this step" if before and before.words == now.words else ""
+    blocks += _block(f"now{same}", now, goes_to(history, key, seen))
+    return f'<table class="asm"><tbody>{blocks}</tbody></table>{_refusal(history, key, step, now)}'
 
 
 def _block(title: str, call: Call, leads: str) -> str:

@@ -6,7 +6,7 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from weakref import WeakKeyDictionary
 
 from ...model import messages
@@ -106,41 +106,32 @@ def _pointers(history: History, step: int) -> list[Arrow]:
 def boxes(history: History, step: int, seen: int) -> list[Box]:
     """What a row shows: the modules that are there, ghosts of what was removed or is still pointed to, a refused attempt."""
     looked = history.recording[seen].modules is not None
-    placed = [load for load in history.loads if load.extents]
+    placed, mark = [load for load in history.loads if load.extents], "" if looked else " ?"
     tried = [load for load in placed if load.refused and load.first == step]
     pointed = [arrow.target for arrow in pointers(history, seen) if arrow.kind == "stale"]
     gone = [load for load in placed if not load.refused and load.last == step - 1]
-    covered = {load.extents for load in tried}
-    found = [
-        Box(load, "ghost", f"{load.module}, freed")
-        for load in dict.fromkeys([*pointed, *gone])
-        if not load.at(step) and load.extents not in covered
-    ]
-    found += [
-        Box(load, _role(history, load.module), load.module + ("" if looked else " ?"), looked)
-        for load in placed
-        if load.at(step)
-    ]
+    covered, past = {load.extents for load in tried}, dict.fromkeys([*pointed, *gone])
+    ghosts = [load for load in past if not load.at(step) and load.extents not in covered]
+    found = [Box(load, "ghost", f"{load.module}, freed") for load in ghosts]
+    found += [Box(x, _role(history, x.module), x.module + mark, looked) for x in placed if x.at(step)]
     return found + [Box(load, "tried", f"{load.module} ✗") for load in tried]
 
 
 def in_words(history: History, past: list[int], hidden: int, step: int, ask: bool) -> str:
     """The rows `past` as sentences; `hidden` is the number of earlier ones that are not drawn."""
-    steps = len(history.recording)
+    steps, words = len(history.recording), {"ghost": " freed range", "tried": " refused, would have been"}
     said = [f"Address map, time downwards, steps {past[0] + 1} to {step + 1} of {steps}."] if past else []
     if hidden:
         said.append(f"{count(hidden, 'earlier step')} not drawn.")
+
+    def at(load: Load) -> str:
+        return f"{load.module} at {hexa(load.extents[0].start)}"
+
     for index in past:
         seen = history.observed_at(index)
-        words = {"ghost": " freed range", "tried": " refused, would have been"}
-        parts = [
-            f"{box.load.module}{words.get(box.style, '')} at {hexa(box.load.extents[0].start)}"
-            for box in boxes(history, index, seen)
-        ]
-        parts += [
-            f"{arrow.patch.module}: {arrow.label}, in {arrow.target.module} at {hexa(arrow.target.extents[0].start)}"
-            for arrow in pointers(history, seen)
-        ]
+        shown = boxes(history, index, seen)
+        parts = [f"{b.load.module}{words.get(b.style, '')} at {hexa(b.load.extents[0].start)}" for b in shown]
+        parts += [f"{arrow.patch.module}: {arrow.label}, in {at(arrow.target)}" for arrow in pointers(history, seen)]
         outcome = "outcome hidden" if ask and index == step else "; ".join(parts) or "no addresses known"
         said.append(f"{index + 1}, {history.recording[index].command}: {outcome}.")
     return " ".join(said)
@@ -159,22 +150,15 @@ class Axis:
     def __init__(self, extents: Iterable[tuple[int, int]], left: float, right: float, page: int = PAGE) -> None:
         spans = sorted(set(extents))
         self.points = sorted({edge for span in spans for edge in span}) or [0, 1]
-        weights, cuts = [], []
-        for start, end in pairwise(self.points):
-            pages, used = (end - start) / page, any(a <= start and end <= b for a, b in spans)
-            weights.append(self._weight(pages, used))
-            cuts.append(not used and pages > self.GAP)
-        scale, x = (right - left) / (sum(weights) or 1), left
-        self._xs = [left]
-        for weight in weights:
-            x += weight * scale
-            self._xs.append(x)
+        gaps = [(start, end, any(a <= start and end <= b for a, b in spans)) for start, end in pairwise(self.points)]
+        weights = [self._weight((end - start) / page, used) for start, end, used in gaps]
+        cuts = [not used and (end - start) / page > self.GAP for start, end, used in gaps]
+        scale = (right - left) / (sum(weights) or 1)
+        self._xs = list(accumulate((weight * scale for weight in weights), initial=left))
         self.breaks = [(a + b) / 2 for (a, b), cut in zip(pairwise(self._xs), cuts, strict=True) if cut]
 
     def _weight(self, pages: float, used: bool) -> float:
-        if not used:
-            return min(pages, self.GAP)
-        return pages if pages <= self.LONG else self.LONG + (pages - self.LONG) ** 0.5
+        return min(pages, self.LONG) + max(pages - self.LONG, 0) ** 0.5 if used else min(pages, self.GAP)
 
     def x(self, address: int) -> float:
         """The place of an address; outside of all mappings the nearer end of the axis."""
@@ -227,13 +211,11 @@ def _cut(box: Box, room: int) -> str:
 
 def lanes(shown: Sequence[Box], names: Sequence[Name], gap: float) -> list[int]:
     """A lane for each box, so that neither boxes nor their names meet: what is there above, ghosts of what was there below."""
-    taken: list[list[Name]] = []
     found = [0] * len(shown)
+    taken: list[list[Name]] = [[] for _ in shown]
     for number in sorted(range(len(shown)), key=lambda n: (shown[n].style == "ghost", shown[n].load.extents[0].start)):
         name = names[number]
         free = (all(name.right < other.left - gap or name.left > other.right + gap for other in lane) for lane in taken)
-        found[number] = next((lane for lane, is_free in enumerate(free) if is_free), len(taken))
-        if found[number] == len(taken):
-            taken.append([])
+        found[number] = next(lane for lane, is_free in enumerate(free) if is_free)
         taken[found[number]].append(name)
     return found

@@ -1,43 +1,30 @@
 """The explorer's picture as strings: a recording's step in, HTML and SVG out; no widget, no state, no randomness.
 
-Three forms of the same facts: explorer_html() for a live page, twin.twin_html() for a saved notebook whose HTML passes a
-sanitizer, twin.plain_text() for a terminal. Everything that comes from a file goes through escape().
+saved.py tells the same to a saved notebook and a terminal. Everything that comes from a file goes through escape().
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from html import escape
-from typing import TYPE_CHECKING
 
 from ...model.recording import Recording
 from ...reading.history import History
+from ...reading.loads import Files
 from ...reading.steps import count
 from ...reading.verdict import Verdict, verdict
 from ..style import TONE, style
 from .map_svg import map_svg
-from .sites import bytes_pane
+from .sites import MAX_COLUMNS, MAX_SITES, bytes_pane
 from .stubs import stubs_pane
-
-if TYPE_CHECKING:
-    from ...files.module_file import ModuleFile
 
 _MAP_TITLE = "Module address space, time runs down"
 _MAP_LEGEND = "hatched: freed &nbsp; dashed: refused, would have been there &nbsp; arrows: where the sites point"
 MAX_OLD_LINES, MAX_NEW_LINES = 2, 9
 
 
-def explorer_html(
-    recording: Recording,
-    step: int,
-    module_files: Mapping[str, ModuleFile] | None = None,
-    ask: bool = False,
-    *,
-    note: str = "",
-    before: str = "",
-    history: History | None = None,
-    styled: bool = True,
-) -> str:
+def explorer_html(recording: Recording, step: int, module_files: Files | None = None, ask: bool = False,
+                  *, note: str = "", before: str = "", history: History | None = None,
+                  styled: bool = True) -> str:  # fmt: skip
     """One step of a recording as HTML: verdict, map, bytes, dmesg.
 
     step counts from 0. ask hides the step's outcome. note and before are lines of the controls (plain text) in the verdict.
@@ -47,33 +34,25 @@ def explorer_html(
     history = history or History(recording, module_files)
     if not 0 <= step < len(recording):
         raise IndexError(f"step {step} of a recording with {len(recording)} steps")
-    line = (
-        question_html(recording, step, note) if ask else verdict_html(verdict(recording, step, history), note, before)
-    )
+    judged = None if ask else verdict(recording, step, history)
+    line = verdict_html(judged, note, before) if judged else question_html(recording, step, note)
     css = style(live=True) if styled else ""
     return f'{css}<div class="kx">{line}{panes_html(history, step, ask)}</div>'
 
 
 def panes_html(history: History, step: int, ask: bool = False) -> str:
     """Map, bytes, the table of stubs where there is one, and dmesg below at full width."""
-    stubs = stubs_pane(history, step, ask)
-    sites = (
-        bytes_pane(history, step, ask, max_sites=3, max_columns=2, file=False)
-        if stubs
-        else bytes_pane(history, step, ask)
-    )
-    table = f'<div class="pane table">{stubs}</div>' if stubs else ""
-    return (
-        f'<div class="panes{" with-stubs" if stubs else ""}">{map_pane(history, step, ask)}<div class="pane">{sites}</div>'
-        f"{table}"
-        f'<div class="pane wide">{dmesg_pane(history.recording, step, ask)}</div></div>'
-    )
+    stubs, css, table, most = stubs_pane(history, step, ask), "", "", (MAX_SITES, MAX_COLUMNS)
+    if stubs:
+        css, table, most = " with-stubs", f'<div class="pane table">{stubs}</div>', (3, 2)
+    sites = bytes_pane(history, step, ask, max_sites=most[0], max_columns=most[1], file=not stubs)
+    dmesg = f'<div class="pane wide">{dmesg_pane(history.recording, step, ask)}</div>'
+    return f'<div class="panes{css}">{map_pane(history, step, ask)}<div class="pane">{sites}</div>{table}{dmesg}</div>'
 
 
 def map_pane(history: History, step: int, ask: bool = False) -> str:
     """The address map with its heading and legend."""
-    drawn = map_svg(history, step, ask)
-    return f'<div class="pane map"><h4>{_MAP_TITLE}</h4>{drawn}<small>{_MAP_LEGEND}</small></div>'
+    return f'<div class="pane map"><h4>{_MAP_TITLE}</h4>{map_svg(history, step, ask)}<small>{_MAP_LEGEND}</small></div>'
 
 
 def error_html(message: str, styled: bool = True) -> str:
@@ -83,11 +62,7 @@ def error_html(message: str, styled: bool = True) -> str:
 
 
 def without_trace(lines: list[str]) -> list[str]:
-    """Long output of one step cut to what says something: of a trace its first line, where it was (NIP), and what follows.
-
-    >>> without_trace(["BUG: x", *"abcdefghijk", "---[ end trace 0 ]---", "livepatch: y"])
-    ['BUG: x', '… 12 lines of the trace', 'livepatch: y']
-    """
+    """Long output of one step, cut: of a trace its first line, where it was (NIP), and what follows."""
     if len(lines) <= MAX_NEW_LINES:
         return lines
     end = next((i for i in range(len(lines) - 1, 2, -1) if lines[i].startswith("---[ end trace")), None)
@@ -107,9 +82,8 @@ def dmesg_pane(recording: Recording, step: int, ask: bool = False, max_old: int 
     old = [f"  {line}" for line in earlier[len(earlier) - max_old :]] if max_old else []
     if len(earlier) > max_old:
         old.insert(0, f"  … {count(len(earlier) - max_old, 'earlier line')}")
-    new, out = ["?"] if ask else without_trace(now.lines), []
-    if not new:
-        out.append("► (no new line)")
+    new = ["?"] if ask else without_trace(now.lines)
+    out = [] if new else ["► (no new line)"]
     if now.out and not ask:
         out += [f"  $ {line}" for line in now.out.rstrip().split("\n")[:6]]
     rows = [("old", line) for line in old] + [("cur", f"► {line}") for line in new] + [("old", line) for line in out]
@@ -119,20 +93,16 @@ def dmesg_pane(recording: Recording, step: int, ask: bool = False, max_old: int 
 
 def verdict_html(judged: Verdict, note: str = "", before: str = "") -> str:
     """The verdict line: symbol, outcome, reason, and a note of the controls where there is one."""
-    return (
-        f'<div class="v {TONE[judged.kind]}" role="status">{_note(before)}<strong>{judged.symbol} '
-        f"{escape(judged.headline)}</strong> <span>{escape(judged.because)}</span>{_note(note)}</div>"
-    )
+    said = f"<strong>{judged.symbol} {escape(judged.headline)}</strong> <span>{escape(judged.because)}</span>"
+    return f'<div class="v {TONE[judged.kind]}" role="status">{note_html(before)}{said}{note_html(note)}</div>'
 
 
 def question_html(recording: Recording, step: int, note: str = "") -> str:
     """The question that stands in the verdict's place while the outcome is hidden."""
-    return (
-        f'<div class="v ask" role="status"><strong>? What will happen?</strong> '
-        f"<span>Step {step + 1}: <code>{escape(recording[step].command)}</code>. "
-        f"Choose, then press Show.</span>{_note(note)}</div>"
-    )
+    said = f"Step {step + 1}: <code>{escape(recording[step].command)}</code>. Choose, then press Show."
+    asks = "<strong>? What will happen?</strong>"
+    return f'<div class="v ask" role="status">{asks} <span>{said}</span>{note_html(note)}</div>'
 
 
-def _note(text: str) -> str:
+def note_html(text: str) -> str:
     return f'<span class="note">{escape(text)}</span>' if text else ""

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from html import escape
-from typing import TYPE_CHECKING
 
 from ...model.recording import Recording
 from ...model.step import hexa
 from ...reading.calls import call_at, is_call
 from ...reading.history import History
+from ...reading.loads import Files
 from ...reading.reasons import goes_to
 from ...reading.verdict import verdict
 from ..table import LEFT, Cell, Row, Table
@@ -21,13 +21,8 @@ from .sites import chosen_sites, columns, grouped, heading, legend, letter, symb
 from .stubs import table_at, title
 from .two_kernels import kernel_label
 
-if TYPE_CHECKING:
-    from ...files.module_file import ModuleFile
 
-
-def twin_html(
-    recording: Recording, module_files: Mapping[str, ModuleFile] | None = None, *, history: History | None = None
-) -> str:
+def twin_html(recording: Recording, module_files: Files | None = None, *, history: History | None = None) -> str:
     """The whole story as static HTML that a sanitizer lets through: an img, tables, and a <details> a step."""
     history = history or History(recording, module_files)
     last = len(recording) - 1
@@ -35,13 +30,17 @@ def twin_html(
         return "<p>An empty recording.</p>"
     image = base64.b64encode(map_svg(history, last, live=False).encode()).decode()
     where = f"{recording.arch}, {recording.kernel.get('release', recording.release)}, {recording.source}"
-    chosen = f"; with {', '.join(recording.proposals)}" if recording.proposals else ""
-    return (
-        f"<p><b>{escape(recording.title or recording.scenario)}</b> ({escape(where)}{escape(chosen)})</p>"
-        f'<img alt="{escape(alt_text(history, last))}" src="data:image/svg+xml;base64,{image}">'
-        f"{_verdicts([history], ['what happened'])}{_twin_sites(history, last)}{_twin_call(history, last)}{_twin_stubs(history, last)}"
-        f"{''.join(_twin_details(history))}"
-    )
+    if recording.proposals:
+        where += f"; with {', '.join(recording.proposals)}"
+    page = f"<p><b>{escape(recording.title or recording.scenario)}</b> ({escape(where)})</p>"
+    page += f'<img alt="{escape(alt_text(history, last))}" src="data:image/svg+xml;base64,{image}">'
+    page += _verdicts([history], ["what happened"])
+    page += _twin_sites(history, last) + _twin_call(history, last) + _twin_stubs(history, last)
+    for index in events(recording):
+        lines = escape("\n".join(recording[index].lines)) or "(no new line in dmesg)"
+        command = f"Step {index + 1}: <code>{escape(recording[index].command)}</code>"
+        page += f"<details><summary>{command}</summary><pre>{lines}</pre></details>"
+    return page
 
 
 def _number(text: str) -> Cell:
@@ -82,21 +81,17 @@ def _twin_sites(history: History, step: int) -> str:
 
 
 def _twin_call(history: History, step: int) -> str:
-    """The instructions of the first call site in sight (ppc64le)."""
     key = next((key for key in chosen_sites(history, step) if is_call(history, key)), None)
     call = call_at(history, key, history.observed_at(step)) if key else None
     if key is None or call is None:
         return ""
-    words = "\n".join(
-        f"{hexa(call.address + 4 * i)}  {word:08x}  {instruction(word, call.address + 4 * i)}"
-        for i, word in enumerate(call.words)
-    )
+    placed = [(call.address + 4 * i, word) for i, word in enumerate(call.words)]
+    words = "\n".join(f"{hexa(at)}  {word:08x}  {instruction(word, at)}" for at, word in placed)
     leads = escape(goes_to(history, key, history.observed_at(step))) or "as in the file"
     return f"<p>The call at <code>{escape(key)}</code>, {leads}:</p><pre>{escape(words)}</pre>"
 
 
 def _twin_stubs(history: History, step: int) -> str:
-    """The table of stubs at the end of the story (ppc64le)."""
     table = table_at(history, step)
     if table is None:
         return ""
@@ -110,14 +105,13 @@ def _twin_stubs(history: History, step: int) -> str:
 
 def compare_twin_html(left: History, right: History) -> str:
     """Two kernels in the same story as static HTML: their verdicts side by side, then each story as twin_html() tells it."""
-    names = [kernel_label(history.recording) for history in (left, right)]
-    stories = "".join(
-        f"<details><summary>{escape(name)}</summary>{twin_html(history.recording, history=history)}</details>"
-        for name, history in zip(names, (left, right), strict=True)
-    )
+    names, stories = [kernel_label(history.recording) for history in (left, right)], ""
+    for name, history in zip(names, (left, right), strict=True):
+        told = twin_html(history.recording, history=history)
+        stories += f"<details><summary>{escape(name)}</summary>{told}</details>"
     recording = max(left.recording, right.recording, key=len)
-    name = escape(recording.title or recording.scenario)
-    return f"<p><b>{name}</b>: two kernels</p>{_verdicts((left, right), names)}{stories}"
+    title = escape(recording.title or recording.scenario)
+    return f"<p><b>{title}</b>: two kernels</p>{_verdicts((left, right), names)}{stories}"
 
 
 def compare_plain_text(left: History, right: History) -> str:
@@ -125,22 +119,8 @@ def compare_plain_text(left: History, right: History) -> str:
     return "\n\n".join(plain_text(history.recording, history=history) for history in (left, right))
 
 
-def _twin_details(history: History) -> Iterator[str]:
-    for index in events(history.recording):
-        step = history.recording[index]
-        lines = escape("\n".join(step.lines)) or "(no new line in dmesg)"
-        yield f"<details><summary>Step {index + 1}: <code>{escape(step.command)}</code></summary><pre>{lines}</pre></details>"
-
-
-def plain_text(
-    recording: Recording, module_files: Mapping[str, ModuleFile] | None = None, *, history: History | None = None
-) -> str:
-    """The story for a terminal: a line a step, outcome first.
-
-    >>> from klpteach.scenarios.simulate import simulate
-    >>> plain_text(simulate("reload")).splitlines()[3][:51]
-    '3  rmmod nfsd_demo: ! Removed, and stale bytes stay'
-    """
+def plain_text(recording: Recording, module_files: Files | None = None, *, history: History | None = None) -> str:
+    """The story for a terminal: a line a step, outcome first."""
     history = history or History(recording, module_files)
     lines = [f"{recording.title or recording.scenario} ({recording.arch}, {recording.release}, {recording.source})"]
     lines += [f"{i + 1}  {recording[i].command}: {verdict(recording, i, history)}" for i in events(recording)]

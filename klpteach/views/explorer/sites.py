@@ -18,7 +18,9 @@ from .instructions import call_html, short
 from .map import events, shorten
 
 MAX_COLUMNS, MAX_SITES = 3, 5
-_NOT_SEEN = ("absent", "unknown")
+_NOT_SEEN, _UNKNOWN = ("absent", "unknown"), '<td class="unknown">?</td>'
+_WHEN = {"written": "written now", "kept": "still good", "stale": "still there", "file": "will be written",
+         "cleared": "was written, now cleared", "foreign": "was written"}  # fmt: skip
 
 
 def columns(history: History, step: int, limit: int = MAX_COLUMNS) -> list[int]:
@@ -29,14 +31,14 @@ def columns(history: History, step: int, limit: int = MAX_COLUMNS) -> list[int]:
 
     past = [i for i in sorted({*events(history.recording), step}) if i <= step]
     useful = [i for i in past if i == step or any(state.kind not in _NOT_SEEN for state in states(i))]
-    if len(useful) > limit:  # the latest, and the one at which the bytes were last changed
-        changed = [i for i in useful[:-1] if any(state.changed for state in states(i))]
-        if limit == 2 and any(state.changed for state in states(step)):
-            changed = useful[:-1]  # what was there just before says most
-        kept = {step, *changed[-1:]}
-        kept |= set([i for i in useful if i not in kept][len(kept) - limit or len(useful) :])
-        useful = sorted(kept)
-    return useful
+    if len(useful) <= limit:
+        return useful
+    # The latest, and the one at which the bytes were last changed.
+    changed = [i for i in useful[:-1] if any(state.changed for state in states(i))]
+    if limit == 2 and any(state.changed for state in states(step)):
+        changed = useful[:-1]  # what was there just before says most
+    kept = {step, *changed[-1:]}
+    return sorted(kept.union([i for i in useful if i not in kept][len(kept) - limit or len(useful) :]))
 
 
 def chosen_sites(history: History, step: int, limit: int = MAX_SITES) -> list[str]:
@@ -94,11 +96,8 @@ def _value(value: bytes, call: bool) -> str:
     """Bytes as they are; for a call each word with its instruction beside it."""
     if not call:
         return f"<code>{grouped(value)}</code>"
-    lines = (
-        f'{value[4 * i : 4 * i + 4].hex(" ")}<span class="op">{escape(short(word))}</span>'
-        for i, word in enumerate(words_of(value))
-    )
-    return f"<code>{'<br>'.join(lines)}</code>"
+    said = [f'<span class="op">{escape(short(word))}</span>' for word in words_of(value)]
+    return f"<code>{'<br>'.join(value[4 * i : 4 * i + 4].hex(' ') + op for i, op in enumerate(said))}</code>"
 
 
 def _cell(state: State, css: str = "", call: bool = False) -> str:
@@ -116,16 +115,8 @@ def heading(history: History, index: int) -> str:
     return f"{index + 1} {'disable' if verb == 'echo' else escape(verb)}{mark}{later}"
 
 
-def bytes_pane(
-    history: History,
-    step: int,
-    ask: bool = False,
-    *,
-    max_sites: int = MAX_SITES,
-    max_columns: int = MAX_COLUMNS,
-    file: bool = True,
-    how: bool = True,
-) -> str:
+def bytes_pane(history: History, step: int, ask: bool = False, *, max_sites: int = MAX_SITES,
+               max_columns: int = MAX_COLUMNS, file: bool = True, how: bool = True) -> str:  # fmt: skip
     """The table of sites over time, its legend, and the sum (or the instructions) of the first row.
 
     file: a column with the module file's bytes. how: the sum.
@@ -145,32 +136,29 @@ def bytes_pane(
     for number, key in enumerate(keys):
         states = [history.states(key)[history.observed_at(i)] for i in shown]
         used |= {state.kind for state in states}
-        body += _site_row(history, key, states, number == 0, with_file, len(owners) > 1)
-        body += '<td class="unknown">?</td></tr>' if ask else "</tr>"
+        row = _site_row(history, key, states, with_file, len(owners) > 1)
+        body += f"<tr{'' if number else ' class=sel'}>{row}{_UNKNOWN if ask else ''}</tr>"
     total = sum(patch_of(key) in owners for key in history.sites)
     some = f"{len(keys)} of {total} relocation sites" if len(keys) < total else count(total, "relocation site")
     named = escape(owners[0]) if len(owners) == 1 else f"{len(owners)} livepatches"
     meanings = " &nbsp; ".join(f"<b>{sign}</b> {meaning}" for sign, meaning in legend(used))
-    return (
-        f'<h4>{some} in {named}, over time</h4><table><thead><tr><th scope="col">site</th>'
-        f"{'<th scope=col class=fc>file</th>' if with_file else ''}{head}</tr></thead>"
-        f"<tbody>{body}</tbody></table>"
-        f'{"" if ask or not how else how_html(history, keys[0], step)}<p style="margin:4px 0 0"><small>{meanings}</small></p>'
-    )
+    head = f'<th scope="col">site</th>{"<th scope=col class=fc>file</th>" if with_file else ""}{head}'
+    table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    below = "" if ask or not how else how_html(history, keys[0], step)
+    said = f'<p style="margin:4px 0 0"><small>{meanings}</small></p>'
+    return f"<h4>{some} in {named}, over time</h4>{table}{below}{said}"
 
 
-def _site_row(
-    history: History, key: str, states: list[State], selected: bool, with_file: bool, with_owner: bool
-) -> str:
-    patch, _, place = key.partition(":")
-    name = f'<code title="{escape(place)}">{escape(shorten(place, 17))}</code><br><small>{escape(shorten(symbol_label(history, key), 26))}</small>'
+def _site_row(history: History, key: str, states: list[State], with_file: bool, with_owner: bool) -> str:
+    (patch, _, place), what = key.partition(":"), shorten(symbol_label(history, key), 26)
+    name = f'<code title="{escape(place)}">{escape(shorten(place, 17))}</code><br><small>{escape(what)}</small>'
     if with_owner:
         name += f"<br><small>{escape(shorten(patch, 22))}</small>"
     call = is_call(history, key)
     cells, in_file = "".join(_cell(state, call=call) for state in states), history.file_bytes(key, 8 if call else None)
     if with_file:
         cells = ('<td class="fc"></td>' if in_file is None else _cell(State("file", in_file), " fc", call)) + cells
-    return f'<tr{" class=sel" if selected else ""}><th scope="row">{name}</th>{cells}'
+    return f'<th scope="row">{name}</th>{cells}'
 
 
 def how_html(history: History, key: str, step: int) -> str:
@@ -189,34 +177,16 @@ def sum_html(history: History, key: str, step: int) -> str:
     if found is None or state.kind in ("absent", "unknown"):
         return ""
     failing = key == history.failing(step)
-    when = {
-        "written": "written now",
-        "kept": "still good",
-        "stale": "still there",
-        "cleared": "was written, now cleared",
-        "foreign": "was written",
-        "file": "will be written",
-    }
-    lines = [
-        f"<em>{escape(key.partition(':')[2])}, {'to be written now' if failing else when[state.kind]}: "
-        f"{escape(symbol_label(history, key))}</em>",
-        *_sum_line(found),
-        *_outcome(found, state, failing),
-    ]
+    place, when = escape(key.partition(":")[2]), "to be written now" if failing else _WHEN[state.kind]
+    lines = [f"<em>{place}, {when}: {escape(symbol_label(history, key))}</em>"]
+    what, minus = ("S + A − P", f" − {hexa(found.P)}") if found.relative else ("S + A", "")
+    lines.append(f"{what} = {hexa(found.S)} {'−' if found.A < 0 else '+'} {abs(found.A)}{minus}")
+    lines.append(f"= 0x{found.value:0{2 * len(found.stored)}x} <em>stored as</em> {found.stored.hex(' ')}")
+    lines += _outcome(found, state, failing)
     old = sorted({i + 1 for i in (found.S_step, found.P_step) if i != seen})
     if old and not found.from_val:
         lines.append(f"<em>addresses as seen at step {', '.join(map(str, old))}</em>")
     return f'<div class="sum">{"<br>".join(lines)}</div>'
-
-
-def _sum_line(found: Sum) -> Iterator[str]:
-    addend = f"{'−' if found.A < 0 else '+'} {abs(found.A)}"
-    yield (
-        f"S + A − P = {hexa(found.S)} {addend} − {hexa(found.P)}"
-        if found.relative
-        else f"S + A = {hexa(found.S)} {addend}"
-    )
-    yield f"= 0x{found.value:0{2 * len(found.stored)}x} <em>stored as</em> {found.stored.hex(' ')}"
 
 
 def _outcome(found: Sum, state: State, failing: bool) -> Iterator[str]:

@@ -25,20 +25,13 @@ class _Pair(NamedTuple):
     now: Slot | None
 
 
-class _Columns(NamedTuple):
-    """Which columns a table has besides the slot and who uses it."""
-
-    before: bool
-    now: bool
-    ask: bool
+_Columns = tuple[bool, bool, bool]  # whether a table has a column for before, for now, and for a question mark
 
 
 def chosen_table(history: History, step: int) -> str | None:
     """The livepatch whose table is shown: the first that this step changed, else the latest that has one."""
-    tables = {
-        name: (history.stubs_before(name, step), history.stubs(name, history.observed_at(step)))
-        for name in history.with_stubs
-    }
+    seen, names = history.observed_at(step), history.with_stubs
+    tables = {name: (history.stubs_before(name, step), history.stubs(name, seen)) for name in names}
     changed = [name for name, (before, after) in tables.items() if _addresses(before) != _addresses(after)]
     there = [name for name, found in tables.items() if any(found)]
     return next(iter([*changed, *reversed(there)]), None)
@@ -66,29 +59,23 @@ def stubs_pane(history: History, step: int, ask: bool = False) -> str:
     after = None if table is before else table
     if before and after and [*map(_leads, before.slots)] == [*map(_leads, after.slots)]:
         before = None  # nothing to set side by side
-    pairs, columns = list(_pairs(before, after)), _Columns(bool(before), bool(after), ask)
+    old, new = ({slot.index: slot for slot in one.slots} if one else {} for one in (before, after))
+    pairs = [_Pair((old | new)[index], old.get(index), new.get(index)) for index in sorted(old | new)]
+    columns = (bool(before), bool(after), ask)
     titles = [title for title, shown in zip(("before", "now", "?"), columns, strict=True) if shown]
     head = "".join(f'<th scope="col">{word}</th>' for word in ("slot", *titles, "used by"))
     rows = "".join(_rows([pair for pair in pairs if not pair.slot.past_end], columns))
-    past, behind = "", [pair for pair in pairs if pair.slot.past_end]
+    past, behind = "", [_row([pair], columns) for pair in pairs if pair.slot.past_end]
     if behind:
         size = count(history.arch.stub_size * len(behind), "byte")
-        rows_behind = "".join(_row([pair], columns) for pair in behind)
-        past = (
-            f'<div class="past"><p>past the end: {size} that are not the table\'s</p>'
-            f"<table><tbody>{rows_behind}</tbody></table></div>"
-        )
-    return (
-        f"<h4>{title(table)}</h4>{strip(table)}"
-        f'<div class="stubs"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
-        f"{past}{_legend({slot.state for pair in pairs for slot in pair[1:] if slot})}"
-    )
-
-
-def _pairs(before: StubTable | None, after: StubTable | None) -> Iterator[_Pair]:
-    old, new = ({slot.index: slot for slot in table.slots} if table else {} for table in (before, after))
-    for index in sorted(old | new):
-        yield _Pair((old | new)[index], old.get(index), new.get(index))
+        past = f"<p>past the end: {size} that are not the table's</p><table><tbody>{''.join(behind)}</tbody></table>"
+        past = f'<div class="past">{past}</div>'
+    inside = f'<div class="stubs"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
+    used = {slot.state for pair in pairs for slot in pair[1:] if slot}
+    signs = STUB_LETTERS | {"stale": STUB_LETTERS["stale"] + "n"}
+    words = [f"<b>{signs[state]}</b> {meaning}" for state, meaning in STUB_MEANING.items() if state in used]
+    legend = f'<p style="margin:4px 0 0"><small>{" &nbsp; ".join(words)}</small></p>'
+    return f"<h4>{title(table)}</h4>{strip(table)}{inside}{past}{legend}"
 
 
 def _leads(slot: Slot) -> tuple[int, str]:
@@ -104,15 +91,13 @@ def title(table: StubTable) -> str:
 
 def strip(table: StubTable) -> str:
     """The whole table as a row of cells, a bar at its end, in words for who cannot see it."""
-    cells = [f'<b class="s-{slot.state}">{STUB_LETTERS[slot.state]}</b>' for slot in table.slots if not slot.past_end][
-        -48:
-    ]
-    past = "".join(f'<b class="s-{slot.state}">{STUB_LETTERS[slot.state]}</b>' for slot in table.past_end)
-    ending = (
-        f'<span class="end">{"".join(cells[-1:])}<i class="bar"></i>{past}</span>'  # these do not part at a line's end
-    )
+    cells = [f'<b class="s-{slot.state}">{STUB_LETTERS[slot.state]}</b>' for slot in table.slots]
+    inside = len(cells) - len(table.past_end)
+    shown, past = cells[:inside][-48:], "".join(cells[inside:])
+    # the last cell, the bar and what is past it do not part at a line's end
+    ending = f'<span class="end">{"".join(shown[-1:])}<i class="bar"></i>{past}</span>'
     label = escape(in_words(table))
-    return f'<div class="strip" role="img" aria-label="{label}">{"".join(cells[:-1])}{ending}</div>'
+    return f'<div class="strip" role="img" aria-label="{label}">{"".join(shown[:-1])}{ending}</div>'
 
 
 def in_words(table: StubTable) -> str:
@@ -131,12 +116,11 @@ def _fold_key(pair: _Pair) -> object:
 
 def _rows(pairs: Sequence[_Pair], columns: _Columns) -> Iterator[str]:
     groups = [list(group) for _, group in groupby(pairs, _fold_key)]
-    if len(groups) <= MAX_ROWS:
-        yield from (_row(group, columns) for group in groups)
-        return
-    middle = groups[1 : len(groups) - MAX_ROWS // 2]  # the middle of a long table is counted, its ends are shown
-    yield _row(groups[0], columns)
-    yield f'<tr><td colspan="4" class="fold">… {count(sum(map(len, middle)), "slot")} not shown</td></tr>'
+    # The middle of a long table is counted, its ends are shown.
+    middle = groups[1 : len(groups) - MAX_ROWS // 2] if len(groups) > MAX_ROWS else []
+    yield from (_row(group, columns) for group in groups[:1])
+    if middle:
+        yield f'<tr><td colspan="4" class="fold">… {count(sum(map(len, middle)), "slot")} not shown</td></tr>'
     yield from (_row(group, columns) for group in groups[1 + len(middle) :])
 
 
@@ -144,12 +128,11 @@ def _row(group: Sequence[_Pair], columns: _Columns) -> str:
     """A slot, or several that are folded into one row."""
     (slot, before, now), last = group[0], group[-1].slot.index
     functions = ", ".join(pair.slot.function for pair in group)
-    cells = ""
-    if columns.before:
-        cells += _short(before, now) if columns.now else _cell(before, functions)
-    if columns.now:
-        cells += _cell(now, functions)
-    if columns.ask:
+    show_before, show_now, ask = columns
+    cells = _cell(now, functions) if show_now else ""
+    if show_before:
+        cells = (_short(before, now) if show_now else _cell(before, functions)) + cells
+    if ask:
         cells += '<td class="s-unknown">?</td>'
     calls = [call.partition(":")[2] for call in slot.calls]
     used, every = shorten(calls[0], 16) if calls else "", ""
@@ -177,16 +160,7 @@ def _cell(slot: Slot | None, functions: str) -> str:
         return f'<td class="s-free">free<i>{STUB_LETTERS["free"]}</i></td>'
     if slot.state == "kernel":
         return f'<td class="s-kernel" title="{escape(functions)}">{escape(shorten(functions, 25))}</td>'
-    load = f", load {slot.load}" if slot.load else ""
-    now = ""
+    load, name, now = f", load {slot.load}" if slot.load else "", escape(shorten(slot.function, 20)), ""
     if slot.there_now and slot.calls:  # a call would end up in another module
         now = f"<br><small>{escape(shorten(slot.there_now, 16))} is there now</small>"
-    name = escape(shorten(slot.function, 20))
     return f'<td class="s-{slot.state}"><code>{name}</code>{load}<i>{_letter(slot)}</i>{now}</td>'
-
-
-def _legend(used: set[str]) -> str:
-    """What the letters mean, of the states that are in sight."""
-    signs = {state: f"{letter}n" if state == "stale" else letter for state, letter in STUB_LETTERS.items()}
-    words = [f"<b>{signs[state]}</b> {meaning}" for state, meaning in STUB_MEANING.items() if state in used]
-    return f'<p style="margin:4px 0 0"><small>{" &nbsp; ".join(words)}</small></p>'

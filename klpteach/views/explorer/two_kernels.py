@@ -10,32 +10,23 @@ from ...reading.history import History
 from ...reading.verdict import verdict
 from ..style import style
 from .map_svg import map_svg
-from .panes import dmesg_pane, question_html, verdict_html
+from .panes import dmesg_pane, note_html, question_html, verdict_html
 from .sites import bytes_pane
 from .stubs import strip, table_at, title
 
 MAP_HEIGHT, SITES, COLUMNS = 190, 2, 2
 
 
-def compare_html(
-    left: History,
-    right: History,
-    step: int,
-    ask: bool = False,
-    *,
-    note: str = "",
-    before: str = "",
-    styled: bool = True,
-) -> str:
+def compare_html(left: History, right: History, step: int, ask: bool = False,
+                 *, note: str = "", before: str = "", styled: bool = True) -> str:  # fmt: skip
     """One step of two recordings of the same story as HTML. A recording that ended earlier (an oops) shows its last step.
 
     step counts from 0. Errors: IndexError for a step that neither has.
     """
     if not 0 <= step < max(len(left.recording), len(right.recording)):
         raise IndexError(f"step {step} of recordings with {len(left.recording)} and {len(right.recording)} steps")
-    said = f'<span class="note">{escape(note)}</span>' if note else ""
-    guess = f'<span class="note">{escape(before)}</span>' if before else ""
-    head = f'<div class="same" role="status">{guess}{_same(left, right, step, ask)}{said}</div>'
+    same = _same(left, right, step, ask)
+    head = f'<div class="same" role="status">{note_html(before)}{same}{note_html(note)}</div>'
     sides = "".join(f'<div class="side">{_side(history, step, ask)}</div>' for history in (left, right))
     css = style(live=True) if styled else ""
     return f'{css}<div class="kx">{head}<div class="sides">{sides}</div></div>'
@@ -65,20 +56,19 @@ def _same(left: History, right: History, step: int, ask: bool) -> str:
     where = f"Step {step + 1} of {len(steps)}: <code>{escape(steps[step].command)}</code>."
     if ask:
         return f"<b>? What will happen on each?</b> {where} Choose for the left one, then press Show."
-    if max(len(left.recording), len(right.recording)) > step >= min(len(left.recording), len(right.recording)):
+    if step >= min(len(left.recording), len(right.recording)):
         return f"<b>≠ One kernel is gone.</b> {where}"
     same = outcome(left, step) == outcome(right, step)
     return f"<b>{'= The same outcome.' if same else '≠ Different outcomes.'}</b> {where}"
 
 
 def _side(history: History, step: int, ask: bool) -> str:
-    recording, over = history.recording, step >= len(history.recording)
-    at = min(step, len(recording) - 1)
+    recording, at = history.recording, min(step, len(history.recording) - 1)
     table = table_at(history, at, ask)
     stubs = f"<h4>{title(table)}</h4>{strip(table)}" if table else ""  # the table as one row of cells
     sites = bytes_pane(history, at, ask, max_sites=SITES, max_columns=COLUMNS, file=False, how=not stubs)
     line = question_html(recording, at) if ask else verdict_html(verdict(recording, at, history))
-    ended = f" (ended at step {at + 1})" if over else ""
+    ended = f" (ended at step {at + 1})" if step > at else ""
     return (
         f"<h3>{escape(kernel_label(recording))}{ended}</h3>{line}"
         f'<div class="pane map">{map_svg(history, at, ask, max_height=MAP_HEIGHT, least=1)}</div>'

@@ -14,6 +14,11 @@ from .base import INK, SIZE, SOFT, Drawing, canvas
 
 _LOOK = {"A": (BLUE, "#cfe3f1", ""), "B": (ORANGE, "#faeccb", "//"), "+": (GREEN, "#cfeae0", "..")}
 _NOTE = "80 (55): 80 lines; 55 of them, in the heavy frame, are neither blank nor comment. +177 −11: added, removed."
+_HEADINGS = {
+    "A": "could go if every target is loaded first and stays: {lines} lines, {kept} of them code",
+    "B": "could go besides, relocations being written at load: {lines} lines, {kept} of them code",
+    "+": "what other ways add",
+}
 _MOST = 190  # lines that a bar can show; a longer one is broken
 
 
@@ -29,17 +34,12 @@ def code(costs: Sequence[Cost] | None = None) -> Drawing:
         _bar(axes, y, row)
         y += 1
     axes.text(-118, y + 0.5, _NOTE, size=SIZE - 1, va="center", color=SOFT)
-    axes.set_xlim(-120, _MOST + 48)
-    axes.set_ylim(y + 1.0, -1.0)
+    axes.set(xlim=(-120, _MOST + 48), ylim=(y + 1.0, -1.0))
     return Drawing(figure, code_alt(rows), rows)
 
 
 def code_rows(costs: Sequence[Cost] | None = None) -> list[dict[str, Any]]:
-    """A dict a bar: tier ("A", "B": could go; "+": a proposal adds it), item, lines, code (None: not counted), removes.
-
-    >>> sum(row["code"] for row in code_rows() if row["tier"] in ("A", "B"))
-    248
-    """
+    """A dict a bar: tier ("A", "B": could go; "+": a proposal adds it), item, lines, code (or None), removes."""
     found = [_row(cost) for cost in (read_costs() if costs is None else costs)]
     return [row for tier in _LOOK for row in found if row["tier"] == tier]
 
@@ -48,20 +48,16 @@ def heading(rows: Sequence[dict[str, Any]], tier: str) -> str:
     """What stands above a group, with its sums."""
     mine = [row for row in rows if row["tier"] == tier]
     lines, kept = sum(row["lines"] for row in mine), sum(row["code"] or 0 for row in mine)
-    if tier == "A":
-        return f"A  could go if every target is loaded first and stays: {lines} lines, {kept} of them code"
-    if tier == "B":
-        return f"B  could go besides, relocations being written at load: {lines} lines, {kept} of them code"
-    return "+  what other ways add"
+    return f"{tier}  {_HEADINGS[tier]}".format(lines=lines, kept=kept)
 
 
 def code_alt(rows: Sequence[dict[str, Any]]) -> str:
     """The figure in words."""
-    said = []
+    said = "Lines of kernel code."
     for tier in dict.fromkeys(row["tier"] for row in rows):
-        mine = [row for row in rows if row["tier"] == tier]
-        said.append(f"{heading(rows, tier)}: " + "; ".join(f"{row['item']} {_count(row)}" for row in mine) + ".")
-    return "Lines of kernel code. " + " ".join(said)
+        mine = (f"{row['item']} {_count(row)}" for row in rows if row["tier"] == tier)
+        said += f" {heading(rows, tier)}: {'; '.join(mine)}."
+    return said
 
 
 def _row(cost: Cost) -> dict[str, Any]:
@@ -80,8 +76,8 @@ def _count(row: dict[str, Any]) -> str:
 
 def _bar(axes: Axes, y: float, row: dict[str, Any]) -> None:
     edge, face, hatch = _LOOK[row["tier"]]
-    width = min(row["lines"], _MOST)
-    axes.text(-2, y, _shown(row["item"]), size=SIZE - 1, ha="right", va="center", color=INK)
+    width, name = min(row["lines"], _MOST), row["item"] if len(row["item"]) <= 46 else row["item"][:45] + "…"
+    axes.text(-2, y, name, size=SIZE - 1, ha="right", va="center", color=INK)
     axes.add_patch(Rectangle((0, y - 0.34), width, 0.68, facecolor=face, edgecolor=edge, linewidth=1.2, hatch=hatch))
     if row["code"]:
         axes.add_patch(Rectangle((0, y - 0.34), row["code"], 0.68, facecolor="none", edgecolor=edge, linewidth=3))
@@ -89,7 +85,3 @@ def _bar(axes: Axes, y: float, row: dict[str, Any]) -> None:
         axes.text(width * 0.9, y, "≈", size=SIZE + 4, ha="center", va="center", color=INK,
                   bbox={"facecolor": "white", "edgecolor": "none", "pad": 1})  # fmt: skip
     axes.text(width + 2, y, _count(row), size=SIZE - 1, va="center", color=SOFT)
-
-
-def _shown(item: str) -> str:
-    return item if len(item) <= 46 else item[:45] + "…"

@@ -10,7 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from ...discussion.consequences import QUESTIONS, Consequence, read_consequences
+from ...discussion.consequences import QUESTIONS, Consequence, Rows
+from ...discussion.consequences import of_kernel as of_kernel
 from ...model.policy import PROPOSALS
 from ...reading.outcome import ENDINGS
 from ..style import BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION, blend
@@ -21,42 +22,28 @@ SIZE, LEFT = 15, -9.5  # points; where the words begin, in cells
 COLOURS = dict(zip(ENDINGS, (INK, VERMILION, PURPLE, ORANGE, BLUE, SOFT, SKY, GREEN), strict=True))
 
 
-def consequences_picture(
-    arch: str = "x86_64", release: str = "6.1", rows: Sequence[Consequence] | None = None
-) -> Drawing:
-    """One kernel's table as a picture with its words and its data. rows: default data/consequences.csv.
-
-    >>> consequences_picture().alt[:52]
-    'What each choice comes to on x86_64 6.1, 18 stories.'
-    """
+def consequences_picture(arch: str = "x86_64", release: str = "6.1", rows: Rows | None = None) -> Drawing:
+    """One kernel's table as a picture with its words and its data. rows: default data/consequences.csv."""
     mine = of_kernel(arch, release, rows)
     return Drawing(consequences_figure(arch, release, mine), alt_text(mine), [asdict(row) for row in mine])
 
 
-def of_kernel(arch: str, release: str, rows: Sequence[Consequence] | None = None) -> list[Consequence]:
-    """The cells of one kernel."""
-    return [r for r in (read_consequences() if rows is None else rows) if (r.arch, r.release) == (arch, release)]
-
-
-def consequences_figure(
-    arch: str = "x86_64", release: str = "6.1", rows: Sequence[Consequence] | None = None
-) -> Figure:
+def consequences_figure(arch: str = "x86_64", release: str = "6.1", rows: Rows | None = None) -> Figure:
     """A row a story, a column a choice of proposals; full colour and a frame where nobody would wish for it."""
     mine = of_kernel(arch, release, rows)
     columns = list(dict.fromkeys(row.proposals for row in mine))
     questions = [q for q in QUESTIONS if any(row.question == q.key for row in mine)]
     figure, axes = canvas(5.8 + 0.42 * len(questions), 14.0)
+    keys, kinds = [question.key for question in questions], {row.kind for row in mine}
     for row in mine:
-        y = next(number for number, question in enumerate(questions) if question.key == row.question)
-        _cell(axes, columns.index(row.proposals), y, row)
+        _cell(axes, columns.index(row.proposals), keys.index(row.question), row)
     for number, question in enumerate(questions):
         axes.text(-0.15, number + 0.5, question.asks, size=SIZE, ha="right", va="center", color=INK)
     for number, name in enumerate(columns):
         axes.text(number + 0.35, -0.2, label(name), size=SIZE, rotation=40, ha="left", va="bottom", color=INK)
-    _legend(axes, len(questions), {row.kind for row in mine})
+    _legend(axes, len(questions), kinds)
     axes.text(LEFT, -3.4, f"{arch}, kernel {release}", size=SIZE + 4, weight="bold", ha="left", va="bottom")
-    axes.set_xlim(LEFT - 0.1, len(columns) + 4.5)
-    axes.set_ylim(len(questions) + 1.8 + 0.8 * len({row.kind for row in mine}), -6.4)
+    axes.set(xlim=(LEFT - 0.1, len(columns) + 4.5), ylim=(len(questions) + 1.8 + 0.8 * len(kinds), -6.4))
     return figure
 
 
@@ -100,9 +87,7 @@ def _cell(axes: Axes, x: int, y: int, row: Consequence) -> None:
 
 
 def _ink(kind: str) -> str:
-    return (
-        "#ffffff" if kind in ("oops", "pinned", "apart") else INK
-    )  # white letters stand out on these, black elsewhere
+    return "#ffffff" if kind in ("oops", "pinned", "apart") else INK  # white stands out on these, black elsewhere
 
 
 def _legend(axes: Axes, top: int, kinds: set[str]) -> None:

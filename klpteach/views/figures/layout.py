@@ -21,17 +21,18 @@ from ...reading.steps import count
 from ..style import BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION
 from .base import INK, PALE, SIZE, SOFT, Drawing, canvas, fits
 
+_INCHES = 9.4  # what a line is wide
+Placement = Mapping[str, int]
+Row = dict[str, Any]
 MOST_ROWS = 14
 _KINDS = {
-    "code": (BLUE, "#cfe3f1", "x"),
-    "read-only data": (GREEN, "#cfeae0", "r"),
-    "read-only after init": (SKY, "#dff1fb", "a"),
-    "data": (ORANGE, "#faeccb", "w"),
+    "code": (BLUE, "#cfe3f1", "x"), "read-only data": (GREEN, "#cfeae0", "r"),
+    "read-only after init": (SKY, "#dff1fb", "a"), "data": (ORANGE, "#faeccb", "w"),
     "init, freed later": (PURPLE, "#f3e2ec", "i"),
-}
+}  # fmt: skip
 
 
-def layout(file: ModuleFile, release: str = "6.1", placement: Mapping[str, int] | None = None) -> Drawing:
+def layout(file: ModuleFile, release: str = "6.1", placement: Placement | None = None) -> Drawing:
     """Draw where a release puts a module's sections: a row a page (more pages a row for a large module).
 
     placement: region -> address, as Step.placement has it; without it the model loads the module alone, and the
@@ -45,57 +46,39 @@ def layout(file: ModuleFile, release: str = "6.1", placement: Mapping[str, int] 
         _page(axes, number, start, step, bool(number) and start - lines[number - 1] > step)
         _sections(axes, number, start, step, rows)
     _legend(axes, len(lines), {row["kind"] for row in rows}, any(row["sites"] for row in rows))
-    axes.set_xlim(-0.24, 1.01)
-    axes.set_ylim(len(lines) + 0.8, -0.3)
+    axes.set(xlim=(-0.24, 1.01), ylim=(len(lines) + 0.8, -0.3))
     shown = [{key: value for key, value in row.items() if key != "offsets"} for row in rows]
     return Drawing(figure, layout_alt(file, rows, step), shown)
 
 
-def layout_rows(
-    file: ModuleFile, release: str = "6.1", placement: Mapping[str, int] | None = None
-) -> list[dict[str, Any]]:
-    """A dict for every section in memory: section, kind, region, address, end, size, sites (offsets of livepatch sites).
-
-    >>> from klpteach.files.samples import sample
-    >>> first = layout_rows(ModuleFile.open(sample("nfsd_demo.ko")))[0]
-    >>> first["section"], first["kind"], hexa(first["address"])
-    ('.text', 'code', '0xffffffffc0201000')
-    """
+def layout_rows(file: ModuleFile, release: str = "6.1", placement: Placement | None = None) -> list[Row]:
+    """A dict a section in memory: section, kind, region, address, end, size, sites (how many), offsets (theirs)."""
     laid = layout_sections(file, arch.of(file.arch), behaviour(release).separate_memory)
-    bases = placement or _placed(file, release)
-    waiting: dict[str, list[int]] = {}
-    for site in sites(file):
-        waiting.setdefault(site.section, []).append(site.offset)
+    bases = placement or (Kernel(file.arch, release).insmod(file).placement or {}).get(file.name, {})
     rows = []
     for index, (region, offset) in laid.places.items():
-        size, name = int(file.shdrs["size"][index]), file.section_names[index]
+        size, name, address = int(file.shdrs["size"][index]), file.section_names[index], bases.get(region, 0) + offset
+        waiting = tuple(site.offset for site in sites(file) if site.section == name)
         if size:
-            address = bases.get(region, 0) + offset
             rows.append({"section": name, "kind": _kind(file, index, region), "region": region, "address": address,
-                         "end": address + size, "size": size, "sites": len(waiting.get(name, ())),
-                         "offsets": tuple(waiting.get(name, ()))})  # fmt: skip
+                         "end": address + size, "size": size, "sites": len(waiting), "offsets": waiting})  # fmt: skip
     return sorted(rows, key=lambda row: (row["address"], row["end"]))
 
 
-def layout_alt(file: ModuleFile, rows: list[dict[str, Any]], step: int) -> str:
+def layout_alt(file: ModuleFile, rows: list[Row], step: int) -> str:
     """The figure in words."""
     said = [f"{file.name} in memory, {count(step, 'byte')} a row, {count(len(rows), 'section')}."]
     for kind in _KINDS:
-        mine = [row for row in rows if row["kind"] == kind]
+        mine = [_said(row) for row in rows if row["kind"] == kind]
         if mine:
-            parts = ", ".join(
-                f"{row['section']} at {hexa(row['address'])} ({count(row['size'], 'byte')}"
-                + (f", {count(row['sites'], 'livepatch site')})" if row["sites"] else ")")
-                for row in mine[:6]
-            )
             more = f" and {len(mine) - 6} more" if len(mine) > 6 else ""
-            said.append(f"{kind[0].upper()}{kind[1:]}: {parts}{more}.")
+            said.append(f"{kind[0].upper()}{kind[1:]}: {', '.join(mine[:6])}{more}.")
     return " ".join(said)
 
 
-def _placed(file: ModuleFile, release: str) -> Mapping[str, int]:
-    step = Kernel(file.arch, release).insmod(file)
-    return (step.placement or {}).get(file.name, {})
+def _said(row: Row) -> str:
+    waiting = f", {count(row['sites'], 'livepatch site')}" if row["sites"] else ""
+    return f"{row['section']} at {hexa(row['address'])} ({count(row['size'], 'byte')}{waiting})"
 
 
 def _kind(file: ModuleFile, index: int, region: str) -> str:
@@ -109,17 +92,13 @@ def _kind(file: ModuleFile, index: int, region: str) -> str:
     return "data" if flags & SHF_WRITE else "read-only data"
 
 
-def _step(rows: list[dict[str, Any]]) -> int:
+def _step(rows: list[Row]) -> int:
     """Bytes a row: a page, or as many pages (a power of two) as it takes to stay within a screen."""
-    step = 0x1000
-    while len(_lines(rows, step)) > MOST_ROWS:
-        step *= 2
-    return step
+    return next(step for step in (0x1000 << n for n in range(64)) if len(_lines(rows, step)) <= MOST_ROWS)
 
 
-def _lines(rows: list[dict[str, Any]], step: int) -> list[int]:
-    starts = {start for row in rows for start in range(row["address"] & -step, row["end"], step)}
-    return sorted(starts)
+def _lines(rows: list[Row], step: int) -> list[int]:
+    return sorted({start for row in rows for start in range(row["address"] & -step, row["end"], step)})
 
 
 def _page(axes: Axes, number: int, start: int, step: int, gap: bool) -> None:
@@ -129,7 +108,7 @@ def _page(axes: Axes, number: int, start: int, step: int, gap: bool) -> None:
         axes.text(-0.12, number - 0.14, "…", size=SIZE, ha="center", va="center", color=SOFT)
 
 
-def _sections(axes: Axes, number: int, start: int, step: int, rows: list[dict[str, Any]]) -> None:
+def _sections(axes: Axes, number: int, start: int, step: int, rows: list[Row]) -> None:
     """The boxes of one line; names that do not fit in their boxes stand after the last one."""
     left_out, right = [], 0.0
     for row in rows:
@@ -140,14 +119,13 @@ def _sections(axes: Axes, number: int, start: int, step: int, rows: list[dict[st
     room, names = (1 - right) * _INCHES - 0.3, left_out
     while names and not fits("  ".join(names), room, SIZE - 1):
         names = names[:-1]
-    more = [f"+{len(left_out) - len(names)}"] if names and len(names) < len(left_out) else []
+    more = [f"+{len(left_out) - len(names)}"] if len(names) < len(left_out) else []
     if names:
-        axes.text(
-            right + 0.014, number + 0.36, "  ".join(names + more), size=SIZE - 1, va="center", color=SOFT, zorder=4
-        )
+        said = "  ".join(names + more)
+        axes.text(right + 0.014, number + 0.36, said, size=SIZE - 1, va="center", color=SOFT, zorder=4)
 
 
-def _section(axes: Axes, number: int, start: int, step: int, row: dict[str, Any]) -> bool:
+def _section(axes: Axes, number: int, start: int, step: int, row: Row) -> bool:
     """One box; whether its name had room in it."""
     low, high = max(row["address"], start), min(row["end"], start + step)
     left, width = (low - start) / step, max((high - low) / step, 0.0035)
@@ -161,9 +139,6 @@ def _section(axes: Axes, number: int, start: int, step: int, row: dict[str, Any]
         if low <= at < high:
             axes.plot((at - start) / step, number + 0.78, marker="^", color=VERMILION, markersize=8, zorder=5)
     return row["section"] in text
-
-
-_INCHES = 9.4  # what a line is wide
 
 
 def _legend(axes: Axes, lines: int, kinds: set[str], with_sites: bool) -> None:

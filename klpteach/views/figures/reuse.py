@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import groupby
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -15,13 +16,8 @@ from ..explorer.map import Arrow, Axis, Box, Name, boxes, events, lanes, pointer
 from ..style import BLUE, GREEN, ORANGE, PURPLE, VERMILION
 from .base import INK, PALE, SIZE, SOFT, Drawing, canvas
 
-_FACE = {
-    "target": ("#d9e9f4", BLUE),
-    "patch": ("#fbf0d9", ORANGE),
-    "other": ("#f6e9f1", PURPLE),
-    "ghost": ("#ffffff", SOFT),
-    "tried": ("#ffffff", VERMILION),
-}
+_FACE = {"target": ("#d9e9f4", BLUE), "patch": ("#fbf0d9", ORANGE), "other": ("#f6e9f1", PURPLE),
+         "ghost": ("#ffffff", SOFT), "tried": ("#ffffff", VERMILION)}  # fmt: skip
 # a line of an arrow, and a darker colour for its words, which can be read
 _LINE = {"written": (GREEN, "-", "#00664b"), "kept": (SOFT, "-", SOFT), "stale": (VERMILION, (0, (4, 2)), "#9a4400")}
 # Across, the axis is 1 wide; downwards, a row of one lane is 1 high, which is 1.5 inches.
@@ -33,10 +29,6 @@ def reuse(recording: Recording, history: History | None = None) -> Drawing:
     """Draw what was where, command by command: a hatched range where memory was given back, arrows where sites point.
 
     12 x 6 inches for up to four commands, taller for more. The same recording gives the same figure.
-
-    >>> from klpteach.scenarios.simulate import simulate
-    >>> "nfsd_demo refused at 0xffffffffc0201000" in repr(reuse(simulate("reload")))
-    True
     """
     history = history or History(recording)
     axis = Axis([extent for load in history.loads for extent in load.extents], 0.0, 1.0)
@@ -48,8 +40,7 @@ def reuse(recording: Recording, history: History | None = None) -> Drawing:
         row.draw(axes, y)
         y += row.height
     _addresses(axes, axis, {box.load.extents[0].start for row in rows for box in row.boxes})
-    axes.set_xlim(-0.01, 1.01)
-    axes.set_ylim(height + 0.08, -0.35)
+    axes.set(xlim=(-0.01, 1.01), ylim=(height + 0.08, -0.35))
     return Drawing(figure, reuse_alt(recording, history), reuse_rows(recording, history))
 
 
@@ -57,10 +48,6 @@ def reuse_rows(recording: Recording, history: History | None = None) -> list[dic
     """A dict for every range of every row: step, command, module, load, what, start, end, sites.
 
     sites says in words how the sites of livepatches point into the range; "" where none does.
-
-    >>> from klpteach.scenarios.simulate import simulate
-    >>> [(r["step"], r["what"]) for r in reuse_rows(simulate("reload")) if r["module"] == "nfsd_demo"]
-    [(1, 'loaded'), (2, 'loaded'), (3, 'freed'), (4, 'refused')]
     """
     history = history or History(recording)
     words = {"ghost": "freed", "tried": "refused"}
@@ -82,11 +69,9 @@ def reuse_alt(recording: Recording, history: History | None = None) -> str:
     said, table = ["Address space across the story, time downwards."], reuse_rows(recording, history)
     for index in events(recording):
         mine = [row for row in table if row["step"] == index + 1]
-        parts = [
-            f"{row['module']} {row['what']} at {hexa(row['start'])}{', ' + row['sites'] if row['sites'] else ''}"
-            for number, row in enumerate(mine)
-            if not number or (row["module"], row["load"]) != (mine[number - 1]["module"], mine[number - 1]["load"])
-        ]
+        firsts = [next(group) for _, group in groupby(mine, lambda row: (row["module"], row["load"]))]
+        placed = [(f"{row['module']} {row['what']} at {hexa(row['start'])}", row["sites"]) for row in firsts]
+        parts = [", ".join(filter(None, pair)) for pair in placed]
         said.append(f"Step {index + 1}, {recording[index].command}: {'; '.join(parts) or 'no addresses known'}.")
     return " ".join(said)
 
@@ -117,16 +102,13 @@ class _Row:
         floors = {box.load: top + _BOX for box, top in zip(self.boxes, tops, strict=True)}
         floor = y + 0.32 + _BOX + self.depth
         for number, arrow in enumerate(self.arrows):
-            label = arrow.label if len(self.arrows) == 1 else f"{arrow.target.module}: {arrow.label}"
-            source = _floor(floors, arrow.patch, floor)
+            source, alone = _floor(floors, arrow.patch, floor), len(self.arrows) == 1
             _draw_arrow(axes, self.axis, arrow, source, _floor(floors, arrow.target, floor))
-            words = _Words(self.axis, arrow, label)
-            beside = len(self.arrows) == 1 and not any(
-                low > source and words.left < name.right and name.left < words.right
-                for name, low in zip(self.names, floors.values(), strict=True)
-            )
-            lines = number if len(self.arrows) == 1 else number + 0.6
-            words.draw(axes, (source if beside else floor) + 0.07 + _LINE_HEIGHT * lines)
+            words = _Words(self.axis, arrow, arrow.label if alone else f"{arrow.target.module}: {arrow.label}")
+            lower = [name for name, low in zip(self.names, floors.values(), strict=True) if low > source]
+            met = any(words.left < name.right and name.left < words.right for name in lower)
+            lines = number if alone else number + 0.6
+            words.draw(axes, (source if alone and not met else floor) + 0.07 + _LINE_HEIGHT * lines)
 
 
 def _floor(floors: dict[Load, float], load: Load, otherwise: float) -> float:
@@ -138,15 +120,15 @@ def _draw_box(axes: Axes, axis: Axis, box: Box, name: Name, top: float) -> None:
     face, edge = _FACE[box.style]
     parted = len(box.load.extents) > 1
     low, height = (top + _BOX / 2, _BOX / 2) if parted else (top, _BOX)  # several mappings: the name stands above them
-    look: dict[str, Any] = {"facecolor": face, "edgecolor": edge, "linewidth": 2, "zorder": 2}
+    depth = 1 if box.style == "ghost" else 2
+    look: dict[str, Any] = {"facecolor": face, "edgecolor": edge, "linewidth": 2, "zorder": depth}
     if box.style in ("ghost", "tried"):
         look |= {"hatch": "//", "linestyle": "--"}
-    if box.style == "ghost":
-        look["zorder"] = 1
     for extent in box.load.extents:
         left, right = axis.x(extent.start), axis.x(extent.end)
         axes.add_patch(Rectangle((left, low), max(right - left, 0.004), height, **look))
-    text: dict[str, Any] = {"size": SIZE, "weight": "bold", "zorder": 4, "ha": {"start": "left", "middle": "center", "end": "right"}[name.anchor]}  # fmt: skip
+    align = {"start": "left", "middle": "center", "end": "right"}[name.anchor]
+    text: dict[str, Any] = {"size": SIZE, "weight": "bold", "zorder": 4, "ha": align}
     if parted:
         ends = [axis.x(box.load.extents[0].start), axis.x(box.load.extents[-1].end)]
         axes.plot(ends, [low + height / 2] * 2, color=edge, linewidth=1, linestyle=":", zorder=0)

@@ -25,27 +25,17 @@ def timeline(events: Sequence[Event] | None = None) -> Drawing:
     figure, axes = canvas(1.0 + 0.31 * height)
     for number, column in enumerate(columns):
         _column(axes, 0.5 * number, column)
-    x = 0.095
-    for kind in _KINDS:
-        _mark(axes, x, height + 0.9, kind)
-        words = "in a kernel release" if kind == "kernel" else kind
-        axes.text(x + 0.02, height + 0.9, words, size=SIZE - 1, va="center", color=SOFT)
-        x += 0.22
-    axes.set_xlim(0, 1)
-    axes.set_ylim(height + 1.5, -0.6)
+    for number, (kind, words) in enumerate(zip(_KINDS, ("in a kernel release", "mail", "elsewhere"), strict=True)):
+        _mark(axes, 0.095 + 0.22 * number, height + 0.9, kind)
+        axes.text(0.115 + 0.22 * number, height + 0.9, words, size=SIZE - 1, va="center", color=SOFT)
+    axes.set(xlim=(0, 1), ylim=(height + 1.5, -0.6))
     return Drawing(figure, timeline_alt(rows), rows)
 
 
 def timeline_rows(events: Sequence[Event] | None = None) -> list[dict[str, Any]]:
-    """A dict an event: date, kind (kernel, mail, elsewhere), what, version, commit, person.
-
-    >>> [row["version"] for row in timeline_rows() if row["commit"] == "eda9cec4c9a1"]
-    ['4.15']
-    """
-    return [
-        {"date": e.date, "kind": _kind(e), "what": e.what, "version": e.version, "commit": e.commit, "person": e.person}
-        for e in (read_timeline() if events is None else events)
-    ]
+    """A dict an event: date, kind (kernel, mail, elsewhere), what, version, commit, person."""
+    found, keys = read_timeline() if events is None else events, ("what", "version", "commit", "person")
+    return [{"date": e.date, "kind": _kind(e), **{key: getattr(e, key) for key in keys}} for e in found]
 
 
 def timeline_alt(rows: Sequence[dict[str, Any]]) -> str:
