@@ -145,8 +145,9 @@ def _identities(found: Inspection) -> Iterable[str]:
 
 def _livepatch_lines(found: Inspection) -> Iterable[str]:
     yield from _maker(found)
+    none = "its functions cannot be seen" if found.by_names else "no function"
     for obj in found.patches():
-        yield f"patches {obj['object']}: {', '.join(obj['functions']) or 'no function'}"
+        yield f"patches {obj['object']}: {', '.join(obj['functions']) or none}"
     if found.checks:
         yield from ("", *map(str, found.checks))
     if found.outcomes:

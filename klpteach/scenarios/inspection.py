@@ -36,7 +36,7 @@ class Inspection:
     >>> from klpteach.files.samples import sample
     >>> found = Inspection(ModuleFile.open(sample("livepatch_nfsd_demo.ko", release="6.12")))
     >>> print(found.verdict)
-    livepatch_nfsd_demo.ko, built for 6.12.117+deb12-amd64: nfsd_demo can be removed and loaded again under it.
+    livepatch_nfsd_demo.ko, built for 6.12.117+deb12-amd64: nfsd_demo, if it can be removed, can be loaded again under it.
     """
 
     file: ModuleFile
@@ -79,6 +79,11 @@ class Inspection:
         return f"{self.version}.".startswith(f"{self.release}.")
 
     @property
+    def by_names(self) -> bool:
+        """Whether only the names of its sections say what it patches."""
+        return self.file.klp is not None and self.file.klp.form == BY_NAMES
+
+    @property
     def ok(self) -> bool:
         """Whether no check failed and no load is refused on the kernel that it was built for."""
         bad = [outcome for outcome in self.own if outcome.kind in _BAD_KINDS and not self._of_later_kernels(outcome)]
@@ -99,7 +104,7 @@ class Inspection:
         if not self.release:
             return f"{name} does not say which kernel it was built for (vermagic). The releases one by one are below."
         near = "" if self.exact else f" (nearest in the model: {self.release})"
-        only = " This is about its relocations; more of it cannot be seen." if self.file.klp.form == BY_NAMES else ""
+        only = " This is about its relocations; more of it cannot be seen." if self.by_names else ""
         return f"{name}, built for {self.version}{near}: {' '.join(self._sentences())}{only}"
 
     def _sentences(self) -> Iterator[str]:
@@ -235,7 +240,7 @@ def _sentence(kind: str, outcomes: list[Outcome]) -> str:
         case "works":
             ends = {f"{o.moves} moves, then {o.ending}" for o in outcomes if o.ending}
             more = f", at other addresses only so often: {_listed(sorted(ends))}" if ends else ""
-            return f"{names} can be removed and loaded again under it{more}."
+            return f"{names}, if {it} can be removed, can be loaded again under it{more}."
         case "refused":
             cure = f"Disable the livepatch before {it} {is_} removed, unload it, and load all again."
             return f"{names}, if {it} can be removed, {is_} refused when {comes} back: {errno}. {cure}"

@@ -51,7 +51,7 @@ class BringWidget(Shown):
         import ipywidgets as w
 
         self.brought: Brought | None = None
-        kinds, wide = ".ko,.xz,.gz", w.Layout(width="150px")
+        kinds, wide = ".ko,.xz,.gz,.zst", w.Layout(width="150px")
         self.livepatch = w.FileUpload(accept=kinds, multiple=False, description="Livepatch", layout=wide)
         self.targets = w.FileUpload(accept=kinds, multiple=True, description="Its targets", layout=wide)
         self.look = w.Button(
