@@ -145,7 +145,9 @@ class ElfFile:
             )
         if data[:4] != b"\x7fELF":
             raise self.bad(
-                "not an ELF file", "Invalid ELF header magic: != \\x7fELF", "A module ends in .ko, .ko.xz or .ko.gz."
+                "not an ELF file",
+                "Invalid ELF header magic: != \\x7fELF",
+                "A module ends in .ko, .ko.xz, .ko.gz or .ko.zst.",
             )
         if data[4:6] != b"\x02\x01":
             raise self.bad("not a 64-bit little-endian ELF file", hint="klpteach reads x86_64 and ppc64le modules.")
