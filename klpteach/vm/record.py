@@ -15,10 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from ..files.elf_h import SHF_ALLOC, SHN_UNDEF
+from ..files.elf_h import SHF_ALLOC
 from ..files.klp import parse_symbol, sites
 from ..files.module_file import ModuleFile
 from ..files.samples import data_dir, ko_dir, open_ko
+from ..files.symbol_list import undefined_names
 from ..model import arch as arches
 from ..model.compare import Difference
 from ..model.kallsyms import exported_names
@@ -114,16 +115,6 @@ def num_stubs(file: ModuleFile, kernel: GuestKernel) -> int:
 def loader_copy(file: ModuleFile, kernel: GuestKernel) -> ModuleFile:
     """The file as the loader lays it out: with .stubs of its final size. Errors: Refused."""
     return arches.of(kernel.arch).module_frob_arch_sections(file, RELEASES[kernel.release], lambda line: None)
-
-
-def undefined_names(files: Iterable[ModuleFile]) -> set[str]:
-    """The symbols that modules leave to others; .TOC. is the module's own."""
-    return {
-        name
-        for file in files
-        for name, section in zip(file.symbol_names, file.symtab["shndx"].tolist(), strict=True)
-        if section == SHN_UNDEF and name and not name.startswith(".")
-    }
 
 
 # -- the recording --------------------------------------------------------------------------------------------------------
