@@ -49,6 +49,11 @@ class ModuleFile(ElfFile):
             raise ModuleFormatError(f"{path.name}: cannot be read ({reason}). Is the path right?") from None
 
     @property
+    def is_signed(self) -> bool:
+        """Whether a signature is appended, by whomever (include/linux/module_signature.h)."""
+        return self.data.endswith(b"~Module signature appended~\n")
+
+    @property
     def on_disk(self) -> ModuleFile:
         """The file as it is on disk: itself, except for the copy that the loader of an architecture works on."""
         return self

@@ -44,13 +44,24 @@ def record(
     scenario: Scenario, release: str, variant: str = "stock", arch: str = "x86_64", watch: Watch = None
 ) -> Recording:
     """Run a story on a real kernel and record it. Errors: HostError, GuestError."""
-    how, folder = RECORDED[arch], ko_dir(arch, release)
-    kernel = how.kernel(release, variant)
+    kernel, folder = RECORDED[arch].kernel(release, variant), ko_dir(arch, release)
     commands = commands_for(scenario, folder)
-    files = files_of(commands, folder)
-    archive = initramfs(arch, commands, files, lists(files, kernel))
-    timeout = how.machine.boot + 4 * len(commands)
-    return from_guest(scenario, kernel, boot(how.machine, kernel.image, archive, timeout, watch), files)
+    return run_guest(scenario, kernel, commands, files_of(commands, folder), watch)
+
+
+def run_guest(
+    scenario: Scenario,
+    kernel: GuestKernel,
+    commands: Sequence[str],
+    files: Sequence[ModuleFile],
+    watch: Watch = None,
+    margin: float = 0,
+) -> Recording:
+    """Boot a guest that has these files and nothing else, and record the commands. margin: seconds more than usual."""
+    machine = RECORDED[kernel.arch].machine
+    archive = initramfs(kernel.arch, commands, files, lists(files, kernel))
+    timeout = machine.boot + 4 * len(commands) + margin
+    return from_guest(scenario, kernel, boot(machine, kernel.image, archive, timeout, watch), files)
 
 
 def files_of(commands: Iterable[str], folder: Path) -> list[ModuleFile]:
