@@ -13,6 +13,8 @@ from ..errors import KlpteachError
 from ..files.klp import parse_symbol, sites
 from ..files.module_file import ModuleFile
 from ..files.samples import ko_dir, open_ko
+from ..files.symbol_list import undefined_names
+from ..model.kallsyms import exported_names
 from ..model.livepatch.core import klp_target_names
 from ..model.state import Machine
 from ..scenarios.scenario import LIVEPATCH, Scenario
@@ -62,10 +64,13 @@ def own_modules(ko: ModuleFile, targets: Iterable[ModuleFile], kernel: GuestKern
     name = next((name for name in given if name in patched), patched[0])
     found, fetched = _complete({livepatch.name: livepatch, **given}, name, kernel)
     target = found[name]
-    others = [other for other in patched if other in given]
-    first = [*_depends(target), *_needs(livepatch, name), *others]
-    before = tuple(_in_order(first, found, {name, livepatch.name}))
-    strangers = given.keys() - {file.name for file in [*before, target]}
+    uses = {file.name: _uses(file, found) for file in found.values()}
+    others = [other for other in patched if other in given and other != name]
+    waiting = [other for other in others if name in _closure(other, uses)]
+    first = [*uses[name], *_needs(livepatch, name), *(other for other in others if other not in waiting)]
+    before = tuple(found[needed] for needed in _in_order(first, uses, {name, livepatch.name}))
+    notes += [f"{other} uses {name}, which could not be removed then: it is not loaded." for other in waiting]
+    strangers = given.keys() - {file.name for file in [*before, target]} - {*waiting}
     if strangers:
         raise KlpteachError(f"{', '.join(sorted(strangers))}: neither patched by {livepatch.filename} nor needed.")
     if fetched:
@@ -178,13 +183,24 @@ def _complete(
         fetched += missing
 
 
-def _in_order(names: Iterable[str], found: Mapping[str, ModuleFile], seen: set[str]) -> Iterator[ModuleFile]:
-    """Files in an order in which each comes after what it depends on."""
+def _uses(file: ModuleFile, found: Mapping[str, ModuleFile]) -> list[str]:
+    """What a module is linked against: what its modinfo says, and whose exports it names."""
+    wanted = undefined_names([file])
+    providers = [name for name, other in found.items() if other is not file and wanted & exported_names(other).keys()]
+    return list(dict.fromkeys([*_depends(file), *providers]))
+
+
+def _closure(name: str, uses: Mapping[str, list[str]]) -> set[str]:
+    return {*_in_order([name], uses, set())}
+
+
+def _in_order(names: Iterable[str], uses: Mapping[str, list[str]], seen: set[str]) -> Iterator[str]:
+    """Names in an order in which each comes after what it uses."""
     for name in names:
         if name not in seen:
             seen.add(name)
-            yield from _in_order(_depends(found[name]), found, seen)
-            yield found[name]
+            yield from _in_order(uses[name], uses, seen)
+            yield name
 
 
 # -- the version magic ----------------------------------------------------------------------------------------------------

@@ -102,6 +102,13 @@ def test_the_target_is_what_the_livepatch_patches_and_all_others_come_before(ker
     assert [file.name for file in found.files] == ["nfsd_demo", "acl_demo", "livepatch_kpatch_two"]
 
 
+def test_a_module_that_uses_the_target_is_left_out_and_named(kernel: GuestKernel) -> None:
+    """acl_demo calls what nfsd_demo exports: with it there, nfsd_demo could not be removed."""
+    found = own_modules(opened("livepatch_kpatch_two.ko"), [opened("nfsd_demo.ko"), opened("acl_demo.ko")], kernel)
+    assert [file.name for file in found.files] == ["nfsd_demo", "livepatch_kpatch_two"]
+    assert found.notes == ("acl_demo uses nfsd_demo, which could not be removed then: it is not loaded.",)
+
+
 def test_what_the_target_depends_on_is_taken_from_the_package_and_loaded_in_order(
     kernel: GuestKernel, package: list[str]
 ) -> None:
@@ -354,7 +361,5 @@ def test_a_real_livepatch_of_debians_nfsd_is_refused_and_the_model_agrees(capsys
         pytest.skip(f"no real kernel was booted: {err.splitlines()[-1]}")
     assert out.endswith("9 steps, 0 differences\n") and "      both    livepatch: failed to initialize patch" in out
     log = (FIELD / "real-dmesg-debian-6.1.192.txt").read_text()
-    said = [
-        line.split("    ", 1)[1] for line in out.splitlines() if line.startswith("      both    ") and "nfsd'" in line
-    ]
-    assert said and all(line in log for line in said)
+    said = [line[14:] for line in out.splitlines() if line.startswith("      both    ") and "module 'nfsd'" in line]
+    assert len(said) == 3 and all(line in log for line in said)
