@@ -142,7 +142,7 @@ modules:
 # Holds names and versions only, no addresses.
 constraints:
 	uv pip compile -q pyproject.toml $(EXTRAS:%=--extra %) --universal --no-annotate --no-header -o constraints.txt
-EXTRAS := lab test disasm browser binder hub
+EXTRAS := lab test disasm zst browser binder hub
 
 clean:
 	rm -rf $(VENV) build .hypothesis .mypy_cache .ruff_cache

@@ -76,7 +76,8 @@ def _parser() -> argparse.ArgumentParser:
     add("file")
     base = "address of the core block, or text=HEX,data=HEX,… for 6.4 and later"
     add("--base", required=True, metavar="HEX", help=base)
-    add("--symbols", required=True, metavar="FILE.json", help='{"name": "0xaddress", …} for undefined symbols')
+    symbols = 'addresses of undefined symbols: /proc/kallsyms, System.map, or JSON {"name": "0xaddress", …}'
+    add("--symbols", required=True, metavar="FILE", help=symbols)
     add("--release", default="6.1")
     add("--out", required=True, metavar="IMAGE")
     add("--json", action="store_true")
@@ -194,11 +195,12 @@ def _errno(step: Any) -> str:
 
 def relocate(args: argparse.Namespace) -> int:
     from .files.module_file import ModuleFile
+    from .files.symbol_list import read_symbols
     from .model.load_image import load_image
     from .model.step import hexa
 
     file = ModuleFile.open(args.file)
-    symbols = _symbols(args.symbols)
+    symbols = read_symbols(args.symbols, file)
     image = load_image(file, _base(args.base), symbols.get, args.release)
     start = min(address for address, _ in image.sections.values())
     start = min([start, *(base for region, base in image.bases.items() if image.layout.sizes[region])])
@@ -216,40 +218,23 @@ def relocate(args: argparse.Namespace) -> int:
         for name, (address, body) in image.sections.items()
     ]
     if args.json:
-        print(json.dumps({"image": str(args.out), "start": hexa(start), "size": len(flat), "sections": rows}, indent=1))
+        found = {"image": str(args.out), "start": hexa(start), "size": len(flat), "sections": rows}
+        print(json.dumps({**found, "doubtful": symbols.doubtful}, indent=1))
         return 0
     say(f"{file.filename} on {args.release}: {len(flat)} bytes from {hexa(start)} written to {args.out}")
     say(*(f"{row['address']}  {row['image_offset']:#9x}  {row['size']:>8}  {row['section']}" for row in rows))
+    for name, count in symbols.doubtful.items():
+        say(f"{name} has {count} addresses in {args.symbols}; one was taken")
     return 0
 
 
-def _number(text: Any, what: str) -> int:
-    try:
-        value = text if isinstance(text, int) else int(str(text), 16)
-    except ValueError:
-        value = -1
-    if not 0 <= value < 1 << 64:
-        raise KlpteachError(f"{what}: {text!r} is no 64-bit address in hex.")
-    return value
-
-
 def _base(text: str) -> int | dict[str, int]:
+    from .files.symbol_list import number
+
     if "=" not in text:
-        return _number(text, "--base")
+        return number(text, "--base")
     pairs = [part.partition("=") for part in text.split(",")]
-    return {region: _number(address, f"--base {region}") for region, _, address in pairs}
-
-
-def _symbols(path: str) -> dict[str, int]:
-    try:
-        raw = json.loads(Path(path).read_text())
-    except OSError as error:
-        raise KlpteachError(f"{path}: cannot be read ({error.strerror}).") from None
-    except ValueError as error:
-        raise KlpteachError(f"{path}: not JSON ({error}).") from None
-    if not isinstance(raw, dict):
-        raise KlpteachError(f'{path}: an object {{"name": "0xaddress", …}} was expected.')
-    return {name: _number(address, f"{path}: symbol {name}") for name, address in raw.items()}
+    return {region: number(address, f"--base {region}") for region, _, address in pairs}
 
 
 # -- simulate, replay, explain --------------------------------------------------------------------------------------------

@@ -205,6 +205,100 @@ def test_relocate_says_what_the_kernel_would_when_a_symbol_is_unknown(capsys, tm
     assert status == 1 and "Unknown symbol __fentry__ (err -2)" in err and not (tmp_path / "image").exists()
 
 
+FILLER, BASE = str(KO / "x86_64-6.1" / "filler4k.ko"), 0xFFFFFFFFC0201000  # it wants two symbols
+THUNK = 0xFFFFFFFF81E01000
+MAP = (
+    "0000000000000000 A fixed_percpu_data\nffffffff81e01000 T __x86_return_thunk\nffffffff81000000 T _stext\n"
+    "ffffffff81068a30 T __fentry__\n"
+)
+LISTS = {
+    "System.map": MAP,
+    "/proc/kallsyms, where modules have functions of the name": MAP.replace(" T __f", " t __f").replace(
+        "ffffffff81000000 T _stext", "ffffffffc0100000 t __fentry__\t[nfsd]\nffffffff81068a30 T __fentry__"
+    ),
+    "a list that a module's uses stand in": "ffffffff81999990 u __fentry__\t[livepatch_nfsd_demo]\n" + MAP,
+    "JSON": '{"__fentry__": "0xffffffff81068a30", "__x86_return_thunk": "ffffffff81e01000"}',
+    "JSON with a byte order mark": f'\ufeff\n{{"__fentry__": {0xFFFFFFFF81068A30}, "__x86_return_thunk": {THUNK}}}',
+}
+
+
+def relocated(capsys, tmp_path: Path, text: str, *more: str) -> tuple[int, str, str]:
+    (tmp_path / "symbols").write_text(text)
+    argv = ("relocate", FILLER, "--base", hex(BASE), "--symbols", str(tmp_path / "symbols"))
+    return run(capsys, *argv, "--out", str(tmp_path / "image"), *more)
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_relocate_takes_lists_of_symbols_as_people_have_them(name: str, capsys, tmp_path: Path) -> None:
+    status, out, err = relocated(capsys, tmp_path, LISTS[name])
+    assert (status, err) == (0, "") and "one was taken" not in out
+    image = load_image(
+        ModuleFile.open(FILLER), BASE, {"__fentry__": 0xFFFFFFFF81068A30, "__x86_return_thunk": THUNK}.get
+    )
+    flat = (tmp_path / "image").read_bytes()
+    for address, body in image.sections.values():
+        assert flat[address - BASE :][: len(body)] == bytes(body)
+
+
+def test_relocate_says_which_of_its_symbols_have_several_addresses(capsys, tmp_path: Path) -> None:
+    twice = (
+        "ffffffff81000000 t __fentry__\nffffffff82000000 t __fentry__\nffffffff81 t x\nffffffff82 t x\n"
+        + MAP.replace(" T __f", " u __f")
+    )
+    _, out, _ = relocated(capsys, tmp_path, twice)
+    assert (
+        out.endswith(f"__fentry__ has 2 addresses in {tmp_path / 'symbols'}; one was taken\n") and " x has" not in out
+    )
+    assert json.loads(relocated(capsys, tmp_path, twice, "--json")[1])["doubtful"] == {"__fentry__": 2}
+
+
+SYMVERS = "0xbdfb6dbb\t__fentry__\tvmlinux\tEXPORT_SYMBOL\t\n0x12345678\tother\tfs/nfsd/nfsd\tEXPORT_SYMBOL_GPL\tNS\n"
+NO_LISTS = {
+    "zeros": ("0000000000000000 T _stext\n0000000000000000 t x\t[nfsd]\n", "kptr_restrict hides them"),
+    "Module.symvers": (
+        SYMVERS,
+        "CRCs and no addresses. Of the 2 symbols that filler4k.ko wants it lists 1 of vmlinux; nobody",
+    ),
+    "Module.symvers of something else": (
+        SYMVERS.replace("__fentry__", "x"),
+        "lists none; nobody exports __fentry__, __x86_return_thunk.",
+    ),
+    "nothing": ("", "nothing stands in it"),
+    "prose": ("Dear kernel,\nwhere are you?", "give a JSON object"),
+    "bytes": ("\x7fELF\x02\x01", "give a JSON object"),
+    "a torn list": (MAP + "ffffffff8106", "line 5 is not ADDRESS TYPE NAME: 'ffffffff8106'"),
+    "JSON that is cut": ('{"a": "0x1"', "not JSON"),
+    "a JSON list": ("[]", "an object"),
+    "deep JSON": ("[" * 100_000, "too many brackets"),
+    "JSON with a long number": ('{"a": "' + "7" * 100_000 + '"}', "is no 64-bit address"),
+    "JSON with a longer number": ('{"a": ' + "7" * 4000 + "}", "is no 64-bit address"),
+    "JSON with a negative number": ('{"a": -1}', "is no 64-bit address"),
+}
+
+
+@pytest.mark.parametrize("name", NO_LISTS)
+def test_what_is_no_list_of_addresses_is_one_clear_line_and_status_2(name: str, capsys, tmp_path: Path) -> None:
+    text, words = NO_LISTS[name]
+    status, out, err = relocated(capsys, tmp_path, text)
+    assert (status, out) == (2, "") and words in err and err.count("\n") == 1 and len(err) < 600
+    assert not (tmp_path / "image").exists()
+
+
+@pytest.mark.parametrize(("source", "words"), [("/dev/zero", "more than 32 MiB"), ("/", "cannot be read")])
+def test_a_list_of_symbols_without_end_or_without_a_file_is_one_line(source: str, words: str, capsys) -> None:
+    status, _, err = run(capsys, "relocate", FILLER, "--base", hex(BASE), "--symbols", source, "--out", "/dev/null")
+    assert status == 2 and words in err and err.count("\n") == 1
+
+
+def test_this_machines_kallsyms_can_be_read_or_are_hidden(capsys, tmp_path: Path) -> None:
+    status, _, err = run(
+        capsys, "relocate", FILLER, "--base", hex(BASE), "--symbols", "/proc/kallsyms", "--out", str(tmp_path / "image")
+    )
+    assert (
+        status == 0 or "kptr_restrict" in err or "Unknown symbol" in err or "cannot be read" in err or "nothing" in err
+    )
+
+
 def test_explain_reads_the_report_from_standard_input() -> None:
     text = "\n".join(simulate("reload", "5.3")[3].lines)
     done = subprocess.run(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import importlib
 import itertools
 import lzma
 import os
@@ -14,6 +15,7 @@ import random
 import re
 import resource
 import struct
+import sys
 import time
 import warnings
 import zlib
@@ -545,35 +547,83 @@ def test_a_ppc64le_module_cannot_be_loaded_into_an_x86_64_kernel() -> None:
     assert (step.errno, [line for _, line in step.dmesg]) == (-8, ["Invalid architecture in ELF header: 21"])
 
 
-@pytest.mark.parametrize("pack", [lzma.compress, gzip.compress], ids=["xz", "gzip"])
-def test_a_compressed_module_is_the_same_module(pack: Callable[[bytes], bytes]) -> None:
-    assert ModuleFile(pack(NFSD_DEMO), "x.ko.xz").data == NFSD_DEMO
+def zstd(data: bytes) -> bytes:
+    """Compressed by Python's own zstd or the wheel; the test is skipped where there is neither."""
+    if sys.version_info >= (3, 14):
+        return bytes(importlib.import_module("compression.zstd").compress(data))
+    return bytes(pytest.importorskip("zstandard", reason="no zstandard here").compress(data))
 
 
-@pytest.mark.parametrize("pack", [lzma.compress, gzip.compress], ids=["xz", "gzip"])
-def test_a_damaged_or_cut_compressed_module_is_refused(pack: Callable[[bytes], bytes]) -> None:
-    packed = pack(NFSD_DEMO)
+PACKERS = {"xz": lzma.compress, "gz": gzip.compress, "zst": zstd}
+
+
+@pytest.mark.parametrize("kind", PACKERS)
+def test_a_compressed_module_is_the_same_module(kind: str) -> None:
+    assert ModuleFile(PACKERS[kind](NFSD_DEMO), f"x.ko.{kind}").data == NFSD_DEMO
+
+
+@pytest.mark.parametrize("kind", PACKERS)
+def test_a_damaged_or_cut_compressed_module_is_refused(kind: str) -> None:
+    packed = PACKERS[kind](NFSD_DEMO)
     for broken in (
         packed[:-1],
         packed[: len(packed) // 2],
         packed[:7],
-        patched(packed, len(packed) // 2, 4, 0xDEADBEEF),
+        patched(packed, len(packed) // 2, 4, 0xDEADBEEF) if kind != "zst" else patched(packed, 4, 4, 0xDEADBEEF),
     ):
-        assert "download complete" in refused(broken, "x.ko.xz")
+        assert "download complete" in refused(broken, f"x.ko.{kind}")
 
 
-def test_a_zstd_module_is_refused_with_what_to_do() -> None:
-    assert "zstd -d" in refused(b"\x28\xb5\x2f\xfd" + bytes(100), "x.ko.zst")
+def test_zstd_whose_middle_is_damaged_gives_a_module_or_the_one_error() -> None:
+    """A frame need not have a checksum: then other bytes come out, and what they are is for the reader of ELF to find."""
+    packed = zstd(NFSD_DEMO)
+    for at in range(4, len(packed) - 4, 97):
+        with limits(), contextlib.suppress(ModuleFormatError):
+            ModuleFile(patched(packed, at, 4, 0xDEADBEEF), "x.ko.zst")
 
 
-@pytest.mark.parametrize("kind", ["xz", "gzip"])
+def test_without_zstd_a_module_is_refused_with_what_to_install_or_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    for package in ("compression.zstd", "zstandard"):
+        monkeypatch.setitem(sys.modules, package, None)
+    line = refused(b"\x28\xb5\x2f\xfd" + bytes(100), "x.ko.zst")
+    assert "pip install zstandard (the extra zst)" in line and "zstd -d x.ko.zst" in line
+
+
+class PythonsOwn:
+    """The interface of compression.zstd (Python 3.14), on the wheel, to be tried on older ones."""
+
+    ZstdError = RuntimeError
+
+    class ZstdDecompressor:
+        def __init__(self) -> None:
+            self.eof = False
+
+        def decompress(self, data: bytes, max_length: int = -1) -> bytes:
+            reader = importlib.import_module("zstandard").ZstdDecompressor().stream_reader(data)
+            plain = bytes(reader.read(max_length))
+            self.eof = len(plain) < max_length
+            return plain
+
+
+def test_pythons_own_zstd_comes_before_the_wheel(monkeypatch: pytest.MonkeyPatch) -> None:
+    packed = zstd(NFSD_DEMO)
+    if sys.version_info < (3, 14):
+        monkeypatch.setitem(sys.modules, "compression", PythonsOwn)
+        monkeypatch.setitem(sys.modules, "compression.zstd", PythonsOwn)
+    monkeypatch.setattr("klpteach.files.compressed._InPieces", None)
+    assert ModuleFile(packed, "x.ko.zst").data == NFSD_DEMO
+
+
+@pytest.mark.parametrize("kind", PACKERS)
 def test_300_megabytes_of_zeros_in_a_small_compressed_file_are_not_unpacked(kind: str) -> None:
     line = refused(bomb(kind), f"x.ko.{kind}")
     assert "unpacks to more than" in line
 
 
 def bomb(kind: str) -> bytes:
-    """300 MB of zeros, compressed piece by piece."""
+    """300 MB of zeros, compressed piece by piece; zstd in one."""
+    if kind == "zst":
+        return zstd(bytes(300 << 20))
     packer = lzma.LZMACompressor(preset=0) if kind == "xz" else zlib.compressobj(1, zlib.DEFLATED, 31)
     return b"".join([*(packer.compress(bytes(1 << 20)) for _ in range(300)), packer.flush()])
 

@@ -129,7 +129,7 @@ class ElfFile:
             what = f"{len(data)} bytes long, an ELF header alone has 64"
             raise self.bad(what, f"Invalid ELF header len {len(data)}", CUT_OFF)
         if data[:4] != b"\x7fELF":
-            hint = "A module ends in .ko, .ko.xz or .ko.gz."
+            hint = "A module ends in .ko, .ko.xz, .ko.gz or .ko.zst."
             raise self.bad("not an ELF file", "Invalid ELF header magic: != \\x7fELF", hint)
         if data[4:6] != b"\x02\x01":
             order: Literal["little", "big"] = "big" if data[5] == 2 else "little"

@@ -15,7 +15,7 @@ MAX_FILE = 256 << 20  # with all its debug sections
 
 
 class ModuleFile(ElfFile):
-    """One module file (.ko, .ko.xz, .ko.gz), checked and ready to be loaded; it never changes.
+    """One module file (.ko, .ko.xz, .ko.gz, .ko.zst), checked and ready to be loaded; it never changes.
 
     Bad input raises ModuleFormatError and nothing else. `shdrs`, `symtab` and `rela(i)` are numpy arrays of the
     dtypes SHDR, SYM and RELA; `sections`, `symbols` and `relocations` are the same as pandas DataFrames; `klp` is what a
@@ -47,6 +47,11 @@ class ModuleFile(ElfFile):
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else error
             raise ModuleFormatError(f"{path.name}: cannot be read ({reason}). Is the path right?") from None
+
+    @property
+    def is_signed(self) -> bool:
+        """Whether a signature is appended, by whomever (include/linux/module_signature.h)."""
+        return self.data.endswith(b"~Module signature appended~\n")
 
     @property
     def on_disk(self) -> ModuleFile:

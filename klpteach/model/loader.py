@@ -23,7 +23,7 @@ GPL_COMPATIBLE = ("GPL", "GPL v2", "GPL and additional rights", "Dual BSD/GPL", 
 def load_module(kernel: State, file: ModuleFile, params: str = "") -> None:
     """insmod: from the file's bytes to a module in state Live; one that waits half-loaded goes on from there.
 
-    Errors: Refused with the errno of init_module(). Simplified: no signatures, no version magic, no symbol CRCs; of
+    Errors: Refused with the errno of init_module(). Simplified: no signature is verified, no version magic, no symbol CRCs; of
     a module's parameters three mean something: pre_patch_ret, block_transition and replace.
     """
     waiting = kernel.find_module(file.name)
@@ -100,18 +100,20 @@ def add_unformed_module(kernel: State, mod: Module) -> None:
     kernel.modules.append(mod)
     if kernel.rules.exists_first:
         taint(kernel, mod.file)
-    if kernel.module_sig:
+    # Simplified: a signature that is there is taken to be by a key that this kernel knows, as of a distribution's own module.
+    unsigned = kernel.module_sig and not mod.file.on_disk.is_signed
+    if unsigned:
         kernel.log_once(messages.UNSIGNED(module=mod.name))
-    mod.taint = taint_letters(mod.file, kernel.module_sig)
+    mod.taint = taint_letters(mod.file, unsigned)
 
 
-def taint_letters(file: ModuleFile, module_sig: bool) -> str:
+def taint_letters(file: ModuleFile, unsigned: bool) -> str:
     """The letters of /proc/modules, in the order of the taint bits."""
     marks = {
         "P": file.modinfo.get("license", "unspecified") not in GPL_COMPATIBLE,
         "C": "staging" in file.modinfo,
         "O": "intree" not in file.modinfo,
-        "E": module_sig,
+        "E": unsigned,
         "K": file.is_livepatch,
     }
     return "".join(letter for letter, is_set in marks.items() if is_set)

@@ -82,7 +82,7 @@ class State:
     module_code: dict[tuple[str, str], Callback] = field(default_factory=dict)
     transition_blocked: bool = False  # a task sleeps in a function that is to be patched
     wrecked: bool = False  # after an oops with klp_mutex held
-    module_sig: bool = False  # CONFIG_MODULE_SIG, and nothing is signed
+    module_sig: bool = False  # CONFIG_MODULE_SIG: what is not signed taints
     dynamic_debug: bool = False
     hash_pointers: bool = True
     dmesg: list[tuple[int | None, str]] = field(default_factory=list)  # of the command that runs

@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
+from typing import Any
 
 from ..errors import KlpteachError
+from ..files.module_file import ModuleFile
 from ..files.samples import data_dir
 from ..model.compare import Difference
 from ..model.recording import Recording
@@ -19,6 +21,7 @@ from ..scenarios.simulate import get
 from .reply import inline
 from .shown import Shown
 from .table import LEFT, Cell, Row, Table
+from .yours.modules import opened
 
 _NOTE = "A cell across both columns: both print the same. What stands after `loc` is hashed by each kernel in its own way and not compared."
 
@@ -61,16 +64,28 @@ class Tried(Shown):
         return ((n, real, model) for n, (real, model) in enumerate(zip(self.real, self.model, strict=False), 1))
 
 
-def try_real(story: str = "reload", kernel: str = "6.1", arch: str = "x86_64", *, live: bool = False) -> Tried:
+def try_real(
+    story: str = "reload",
+    kernel: str = "6.1",
+    arch: str = "x86_64",
+    *,
+    live: bool = False,
+    ko: Any = None,
+    target: Any = None,
+) -> Tried:
     """Show what a real kernel did with a story, and the model's lines beside it.
 
     live=True runs it now under QEMU (x86_64; needs Linux, QEMU, gcc, apt; a minute or two); where that cannot be done the
-    recording is shown and the reason said. Errors: ScenarioError for an unknown story, KlpteachError where nobody recorded it.
+    recording is shown and the reason said. ko, target: your own livepatch and what it patches, as kt.bring() takes them; the
+    story is then told of them, always now. Errors: ScenarioError for an unknown story, KlpteachError where nobody recorded it,
+    and for files of your own that this kernel or this machine cannot try.
 
     >>> print(try_real("reload", kernel="6.1").headline)
     Recorded on Debian's unmodified kernel 6.1.192. Model and kernel, 4 steps: no difference.
     """
     get(story, arch)
+    if ko is not None or target is not None:
+        return _with_own(story, kernel, arch, list(opened(ko)), list(opened(target)))
     run, why = _run(story, kernel, arch) if live else (None, "")
     real = Recording.load(recorded(story, kernel, arch)) if run is None else run
     model, differences = replay(real)
@@ -109,6 +124,23 @@ def _run(story: str, kernel: str, arch: str) -> tuple[Recording | None, str]:
         return record(get(story, arch), kernel), ""
     except HostError as error:
         return None, f"Not run now: {str(error).rstrip('.')}. "
+
+
+def _with_own(story: str, kernel: str, arch: str, ko: list[ModuleFile], targets: list[ModuleFile]) -> Tried:
+    """Run a story with a reader's modules. What their own code prints is left out: no file tells it."""
+    from ..vm.kernels import RECORDED, kernel_named
+    from ..vm.own import own_modules, run_own, story_for_own
+
+    if len(ko) != 1:
+        raise KlpteachError(f"One livepatch is tried at a time, as ko; there are {len(ko)} here.")
+    _, release, variant = kernel_named(kernel if arch == "x86_64" else f"{arch}-{kernel}")
+    story_for_own(story, arch)
+    guest = RECORDED[arch].kernel(release, variant)
+    own = own_modules(ko[0], targets, guest)
+    found = run_own(story, own, guest)
+    notes = " ".join([*own.notes, *found.notes])
+    where = f"{notes} Run now on {_kernel(found.real)} with {own.livepatch.filename} and {own.target.filename}".strip()
+    return Tried(where, found.heard, found.model, found.differences)
 
 
 def _kernel(recording: Recording) -> str:

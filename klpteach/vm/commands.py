@@ -30,6 +30,11 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     verb = inner.add_parser("run", help="run a story on a real kernel and print what it says")
     verb.add_argument("scenario")
     verb.add_argument("--kernel", default="6.1", help="6.1, 6.12, or ppc64le-RELEASE-VARIANT")
+    verb.add_argument(
+        "--ko", metavar="FILE.ko", help="your livepatch instead of the course's: kernel and model in a table"
+    )
+    target = "the module it patches, and what that needs; else Debian's"
+    verb.add_argument("--target", action="append", default=[], metavar="FILE.ko", help=target)
     verb.add_argument("--out", metavar="REC.json")
     verb.set_defaults(run=vm_run)
 
@@ -82,6 +87,8 @@ def vm_run(args: argparse.Namespace) -> int:
     from .qemu import progress
     from .record import outcome, record
 
+    if args.ko or args.target:
+        return _run_own(args)
     arch, release, variant = kernel_named(args.kernel)
     recording = record(get(args.scenario, arch), release, variant, arch, watch=progress)
     print(file=sys.stderr)
@@ -92,6 +99,32 @@ def vm_run(args: argparse.Namespace) -> int:
     if args.out:
         recording.save(args.out)
     return int(outcome(recording) != "LOADS")
+
+
+def _run_own(args: argparse.Namespace) -> int:
+    from ..files.module_file import ModuleFile
+    from .beside import table
+    from .kernels import RECORDED, kernel_named
+    from .own import own_modules, run_own, story_for_own
+    from .qemu import dots
+    from .record import outcome
+
+    if not args.ko:
+        raise HostError("--target is a module that a livepatch patches; give that with --ko.")
+    arch, release, variant = kernel_named(args.kernel)
+    story_for_own(args.scenario, arch)
+    files = [ModuleFile.open(path) for path in (args.ko, *args.target)]
+    kernel = RECORDED[arch].kernel(release, variant)
+    own = own_modules(files[0], files[1:], kernel)
+    for note in own.notes:
+        print(note, flush=True)
+    found = run_own(args.scenario, own, kernel, dots)
+    real = found.real
+    print(file=sys.stderr)
+    print(f"{real.kernel['release']} ({real.kernel['version']})", *table(found), sep="\n")
+    if args.out:
+        real.save(args.out)
+    return int(bool(found.differences) or outcome(real) != "LOADS")
 
 
 def vm_record(args: argparse.Namespace) -> int:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import re
 import shutil
+import subprocess
+import tarfile
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
+from ..files.module_file import ModuleFile
 from .host import HostError, cache_dir, need, need_room, run
 from .qemu import GuestKernel
 
@@ -55,3 +59,55 @@ def _download(release: str, parent: Path) -> None:
             raise HostError(f"{package} could not be unpacked ({error.strerror}).") from None
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+def debian_modules(kernel: GuestKernel, names: Iterable[str]) -> dict[str, ModuleFile]:
+    """Modules of Debian's package of a kernel by name, from the cache or from the distribution.
+
+    The package stays in the cache (70 MB), since the next target needs others. Errors: HostError.
+    """
+    package = kernel.image.parent.parent
+    if kernel.arch != "x86_64" or kernel.variant != "stock" or not package.name.startswith("linux-image-"):
+        raise HostError(f"there is no package of modules for {kernel.arch} {kernel.release} {kernel.variant}.")
+    folder = package / "modules"
+    missing = {name for name in names if not (folder / f"{name}.ko").exists()}
+    if missing:
+        folder.mkdir(exist_ok=True)
+        _unpack(_package(package), missing, folder)
+    lost = sorted(name for name in missing if not (folder / f"{name}.ko").exists())
+    if lost:
+        raise HostError(f"{package.name} has no module {', '.join(lost)}.")
+    return {name: ModuleFile.open(folder / f"{name}.ko") for name in names}
+
+
+def _package(folder: Path) -> Path:
+    kept = folder / "package.deb"
+    if not kept.exists():
+        need("apt-get", "dpkg-deb")
+        need_room(folder, 200)
+        with tempfile.TemporaryDirectory(prefix="part-", dir=folder) as part:
+            where = Path(part)
+            run("apt-get", "-qq", "-o", "APT::Sandbox::User=root", "download", folder.name, cwd=where, timeout=600)
+            next(where.glob("*.deb")).rename(kept)
+    return kept
+
+
+def _unpack(package: Path, names: set[str], folder: Path) -> None:
+    """Write the modules of these names as NAME.ko, whatever their compression: a module file says itself what it is."""
+    need("dpkg-deb")
+    with subprocess.Popen(["dpkg-deb", "--fsys-tarfile", package], stdout=subprocess.PIPE) as process:
+        assert process.stdout
+        try:
+            with tarfile.open(fileobj=process.stdout, mode="r|") as archive:
+                for member in archive:
+                    stem, ko, _ = Path(member.name).name.partition(".ko")
+                    name = stem.replace("-", "_")
+                    stream = archive.extractfile(member) if ko and member.isfile() and name in names else None
+                    if stream:
+                        part = folder / f".{name}"
+                        part.write_bytes(stream.read())
+                        part.rename(folder / f"{name}.ko")
+        except (tarfile.TarError, OSError) as error:
+            raise HostError(f"{package.parent.name}: its package cannot be unpacked ({error}).") from None
+        finally:
+            process.kill()

@@ -118,3 +118,8 @@ def progress(text: str) -> None:
             print(line, flush=True)
         else:
             print(".", end="", file=sys.stderr, flush=True)
+
+
+def dots(text: str) -> None:
+    """A dot a line of the console, where the story is told afterwards."""
+    print("." * text.count("\n"), end="", file=sys.stderr, flush=True)

@@ -15,10 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from ..files.elf_h import SHF_ALLOC, SHN_UNDEF
+from ..files.elf_h import SHF_ALLOC
 from ..files.klp import parse_symbol, sites
 from ..files.module_file import ModuleFile
 from ..files.samples import data_dir, ko_dir, open_ko
+from ..files.symbol_list import undefined_names
 from ..model import arch as arches
 from ..model.compare import Difference
 from ..model.kallsyms import exported_names
@@ -42,13 +43,24 @@ _DEBIAN = re.compile(r"#\d.* Debian (\d+\.\d+\.\d+)")  # before the # stands the
 def record(scenario: Scenario, release: str, variant: str = "stock", arch: str = "x86_64",
            watch: Watch = None) -> Recording:  # fmt: skip
     """Run a story on a real kernel and record it. Errors: HostError, GuestError."""
-    how, folder = RECORDED[arch], ko_dir(arch, release)
-    kernel = how.kernel(release, variant)
+    kernel, folder = RECORDED[arch].kernel(release, variant), ko_dir(arch, release)
     commands = commands_for(scenario, folder)
-    files = files_of(commands, folder)
-    archive = initramfs(arch, commands, files, lists(files, kernel))
-    timeout = how.machine.boot + 4 * len(commands)
-    return from_guest(scenario, kernel, boot(how.machine, kernel.image, archive, timeout, watch), files)
+    return run_guest(scenario, kernel, commands, files_of(commands, folder), watch)
+
+
+def run_guest(
+    scenario: Scenario,
+    kernel: GuestKernel,
+    commands: Sequence[str],
+    files: Sequence[ModuleFile],
+    watch: Watch = None,
+    margin: float = 0,
+) -> Recording:
+    """Boot a guest that has these files and nothing else, and record the commands. margin: seconds more than usual."""
+    machine = RECORDED[kernel.arch].machine
+    archive = initramfs(kernel.arch, commands, files, lists(files, kernel))
+    timeout = machine.boot + 4 * len(commands) + margin
+    return from_guest(scenario, kernel, boot(machine, kernel.image, archive, timeout, watch), files)
 
 
 def files_of(commands: Iterable[str], folder: Path) -> list[ModuleFile]:
@@ -107,12 +119,6 @@ def num_stubs(file: ModuleFile, kernel: GuestKernel) -> int:
 def loader_copy(file: ModuleFile, kernel: GuestKernel) -> ModuleFile:
     """The file as the loader lays it out: with .stubs of its final size. Errors: Refused."""
     return arches.of(kernel.arch).module_frob_arch_sections(file, RELEASES[kernel.release], lambda line: None)
-
-
-def undefined_names(files: Iterable[ModuleFile]) -> set[str]:
-    """The symbols that modules leave to others; .TOC. is the module's own."""
-    symbols = (row for file in files for row in zip(file.symbol_names, file.symtab["shndx"].tolist(), strict=True))
-    return {name for name, section in symbols if section == SHN_UNDEF and name and not name.startswith(".")}
 
 
 # -- the recording --------------------------------------------------------------------------------------------------------
