@@ -27,7 +27,7 @@ def let_in(rng: random.Random) -> Problem:
     chosen += rng.sample(others, 5 - len(chosen))
     rng.shuffle(chosen)
     right = frozenset(defect for defect in chosen if defect in caught)
-    said = {defect: what.partition(":")[0].partition(", the bug")[0] for defect, (what, _) in CORRUPTIONS.items()}
+    said = {defect: what.partition(":")[0].partition(", the bug")[0] for defect, (what, *_) in CORRUPTIONS.items()}
     said |= _PLAIN
     listed = "\n".join(f"    {defect:<22} {said[defect]}" for defect in chosen)
     return Problem(
