@@ -11,14 +11,17 @@ import json
 import os
 import tempfile
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 from ..errors import KlpteachError
 
-_PREFIX, _LONGEST = "klp1", 100_000
+_PREFIX, _LONGEST = "klp1", 8 << 20  # bytes of JSON: more than 100,000 attempts
 
 
 @dataclass
@@ -43,12 +46,11 @@ class Progress:
     def merge(self, other: Progress) -> None:
         """Take in what another progress has and this one has not."""
         for name, choices in other.predictions.items():
-            mine = self.predictions.setdefault(name, [])
-            mine += [choice for choice in choices if choice not in mine]
+            self.predictions[name] = list(dict.fromkeys([*self.predictions.get(name, ()), *choices]))
         for key, theirs in other.attempts.items():
             ours = self.attempts.setdefault(key, Attempt())
             ours.solved, ours.looked = ours.solved or theirs.solved, ours.looked or theirs.looked
-            ours.wrong += [digest for digest in theirs.wrong if digest not in ours.wrong]
+            ours.wrong = list(dict.fromkeys([*ours.wrong, *theirs.wrong]))
 
     def to_json(self) -> dict[str, Any]:
         attempts = {key: [a.wrong, int(a.solved), int(a.looked)] for key, a in self.attempts.items()}
@@ -77,42 +79,85 @@ def progress_path() -> Path:
 
 def recall() -> Progress:
     """Read the answers that are kept. A damaged file is set aside as progress.json.damaged, and a line says so, once."""
-    path, found = progress_path(), Progress()
-    try:
-        found = Progress.from_json(json.loads(path.read_text(encoding="utf-8")))
-    except OSError:
-        pass
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        _set_aside(path)
+    path = progress_path()
+    with _alone(path):
+        found = _read(path)
     found.merge(_kept)
     return found
 
 
 def keep(progress: Progress) -> None:
-    """Write it, whole or not at all. Never raises: where it cannot be written, it is kept until the kernel stops."""
+    """Add to what is kept, whole or not at all: what another notebook has kept in the meantime stays.
+
+    Never raises: where it cannot be written, it is kept until the kernel stops.
+    """
     path = progress_path()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(progress.to_json(), file, indent=1)
-        os.replace(draft, path)
+        with _alone(path):
+            found = _read(path)
+            found.merge(progress)
+            _write(path, found)
     except OSError as error:
         _kept.merge(progress)
-        why = f"{path} cannot be written ({error.strerror}). kt.progress() shows them as a text to copy out."
-        _tell_once(f"Your answers are kept until this kernel stops: {why}")
+        _tell_not_kept(path, error)
 
 
 def forget() -> None:
     """Throw every answer away."""
     _kept.predictions.clear()
     _kept.attempts.clear()
-    keep(Progress())
+    path = progress_path()
+    try:
+        with _alone(path):
+            path.unlink(missing_ok=True)
+    except OSError as error:
+        _tell_not_kept(path, error)
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """One notebook at a time: the folder is locked, so no file is left. Where that cannot be done, go on without."""
+    folder = None
+    try:
+        with suppress(OSError, ImportError):
+            import fcntl  # not on Windows
+
+            folder = os.open(path.parent, os.O_RDONLY)
+            fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        if folder is not None:
+            os.close(folder)
+
+
+def _read(path: Path) -> Progress:
+    try:
+        return Progress.from_json(json.loads(path.read_text(encoding="utf-8")))
+    except OSError:
+        pass
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        _set_aside(path)
+    return Progress()
+
+
+def _write(path: Path, progress: Progress) -> None:
+    handle, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            json.dump(progress.to_json(), file, indent=1)
+        os.replace(draft, path)
+    except OSError:
+        with suppress(OSError):
+            os.unlink(draft)
+        raise
 
 
 def to_text(progress: Progress) -> str:
-    """Progress as one short line of letters that survives copying, with a checksum."""
-    packed = zlib.compress(json.dumps(progress.to_json(), separators=(",", ":")).encode(), 9)
+    """Progress as one short line of letters that survives copying, with a checksum; from_text() takes whatever it makes."""
+    while len(text := json.dumps(progress.to_json(), separators=(",", ":"))) > _LONGEST:  # the latest will do
+        progress = Progress(_later_half(progress.predictions), _later_half(progress.attempts))
+    packed = zlib.compress(text.encode(), 9)
     body = base64.urlsafe_b64encode(packed).decode().rstrip("=")
     return f"{_PREFIX}.{body}.{_checksum(body)}"
 
@@ -143,17 +188,27 @@ def digest(answer: Any) -> str:
     return sha256(text.encode("utf-8", "replace")).hexdigest()[:6]
 
 
+def _later_half(kept: dict[str, Any]) -> dict[str, Any]:
+    return dict(list(kept.items())[(len(kept) + 1) // 2 :])
+
+
 def _checksum(body: str) -> str:
     return f"{zlib.crc32(body.encode('utf-8', 'replace')):08x}"
 
 
 def _set_aside(path: Path) -> None:
-    damaged = path.with_name(path.name + ".damaged")
+    names = (path.with_name(f"{path.name}.damaged{number or ''}") for number in count())
+    damaged = next(name for name in names if not name.exists())  # an earlier one stays
     try:
         os.replace(path, damaged)
     except OSError:
         return
     _tell_once(f"{path} was damaged; it is now {damaged.name}, and your progress begins anew.")
+
+
+def _tell_not_kept(path: Path, error: OSError) -> None:
+    why = f"{path} cannot be written ({error.strerror}). kt.progress() shows them as a text to copy out."
+    _tell_once(f"Your answers are kept until this kernel stops: {why}")
 
 
 def _tell_once(line: str) -> None:

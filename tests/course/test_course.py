@@ -256,6 +256,61 @@ def test_a_damaged_file_is_set_aside_and_told(blank, damage, capsys):
     assert json.loads(blank.read_text())["predictions"] == {"reload": ["loads"]}
 
 
+def test_a_second_damaged_file_does_not_overwrite_the_first(blank, capsys):
+    for number, damage in enumerate(("{", "[", "1")):
+        blank.write_text(damage)
+        kt.predict("reload", "loads")
+        kept = blank.with_name(f"progress.json.damaged{number or ''}")
+        assert kept.read_text() == damage and kept.name in capsys.readouterr().out
+
+
+TWENTY_ANSWERS = """
+import sys, time
+import klpteach.course.progress as book
+for number in range(20):
+    known = book.recall()
+    known.predictions.setdefault(f"{sys.argv[1]}-{number}", []).append("loads")
+    known.attempt(sys.argv[1], number).solved = True
+    time.sleep(0.002)  # while the answer is judged
+    book.keep(known)
+"""
+
+
+def test_notebooks_that_write_at_once_lose_no_answer(blank):
+    at_once = [subprocess.Popen([sys.executable, "-c", TWENTY_ANSWERS, name]) for name in "abcd"]
+    assert [process.wait(60) for process in at_once] == [0] * 4
+    kept = book.recall()
+    assert len(kept.predictions) == len(kept.attempts) == 80 and [path.name for path in blank.parent.iterdir()] == [
+        blank.name
+    ]
+
+
+def test_a_full_disk_leaves_no_draft_loses_nothing_and_is_told_once(blank, capsys, monkeypatch):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    kt.predict("reload", "loads")
+    with monkeypatch.context() as disk:
+        disk.setattr(book.json, "dump", full)
+        kt.predict("same-address", "loads")
+        kt.check("fix", "clear-checked")
+    assert [path.name for path in blank.parent.iterdir()] == [blank.name]
+    assert capsys.readouterr().out.count("No space left") == 1
+    kt.predict("reload", "refused")
+    assert set(json.loads(blank.read_text())["predictions"]) == {"reload", "same-address"}
+
+
+@pytest.mark.parametrize("count", [3_064, 30_000, 300_000])
+def test_a_progress_text_can_be_given_back_whatever_its_size(count):
+    rows = {
+        f"offsets:{seed * 7919}": book.Attempt([book.digest(seed), book.digest(-seed)], seed % 3 == 0)
+        for seed in range(count)
+    }
+    given = book.from_text(book.to_text(book.Progress({"reload": ["loads"]}, rows)))
+    latest = dict(list(rows.items())[-len(given.attempts) :])
+    assert given.attempts == latest and len(latest) >= min(count, 50_000)
+
+
 def test_names_of_another_version_in_the_file_hurt_nobody(blank):
     blank.write_text(
         json.dumps({"predictions": {"gone": ["x"], "reload": ["gone"]}, "attempts": {"gone:1": [[], 1, 0]}})
