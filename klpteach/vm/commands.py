@@ -118,9 +118,11 @@ def _run_own(args: argparse.Namespace) -> int:
     own = own_modules(files[0], files[1:], kernel)
     for note in own.notes:
         print(note, flush=True)
-    found = run_own(args.scenario, own, kernel, dots)
+    try:
+        found = run_own(args.scenario, own, kernel, dots)
+    finally:
+        print(file=sys.stderr)  # an error's line, too, begins a new one
     real = found.real
-    print(file=sys.stderr)
     print(f"{real.kernel['release']} ({real.kernel['version']})", *table(found), sep="\n")
     if args.out:
         real.save(args.out)

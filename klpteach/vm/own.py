@@ -28,7 +28,7 @@ from .record import run_guest
 SAMPLE = "nfsd_demo"
 BYSTANDERS = ("lockd_demo.ko", "filler4k.ko", "filler64k.ko", "room_demo.ko")  # they only take a place in memory
 MAX_FILES = 128 << 20  # of all modules together: a guest has 512 MiB, and holds them twice
-MARGIN = 240  # seconds more than a story of the samples: large modules load slowly on an emulated machine
+MARGIN = 600  # seconds more than a story of the samples: large modules load slowly, on a busy host very slowly
 _PLAIN = re.compile(r"~?(insmod|rmmod|fill) \S+|echo 0 > /sys/kernel/livepatch/\S+/enabled")
 
 
