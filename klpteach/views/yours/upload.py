@@ -12,7 +12,7 @@ from .modules import Brought, opened
 from .not_a_livepatch import Ordinary
 
 _HELP = (
-    "Upload a livepatch (.ko, .ko.xz, .ko.gz), and its target if you have it. Files stay in this kernel. Where buttons "
+    "Upload a livepatch (.ko, .ko.xz, .ko.gz, .ko.zst), and its target if you have it. Files stay in this kernel. Where buttons "
     'are dead, or a file is larger than about 10 MB, give paths: <code>kt.bring("livepatch.ko", "nfsd.ko")</code>'
 )
 _PLAIN = 'Bring your own: kt.bring("livepatch.ko"), or with its target: kt.bring("livepatch.ko", "nfsd.ko"); paths, or the files\' bytes.'
