@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 
 from ..errors import KlpteachError
@@ -17,7 +16,7 @@ from ..reading.steps import count
 from ..scenarios.replay import replay
 from ..scenarios.simulate import get
 from .reply import inline
-from .shown import Shown
+from .shown import Shown, escape
 from .table import LEFT, Cell, Row, Table
 
 _NOTE = "A cell across both columns: both print the same. What stands after `loc` is hashed by each kernel in its own way and not compared."

@@ -7,13 +7,13 @@ sanitizer, twin.plain_text() for a terminal. Everything that comes from a file g
 from __future__ import annotations
 
 from collections.abc import Mapping
-from html import escape
 from typing import TYPE_CHECKING
 
 from ...model.recording import Recording
 from ...reading.history import History
 from ...reading.steps import count
 from ...reading.verdict import Verdict, verdict
+from ..shown import escape
 from ..style import TONE, style
 from .map_svg import map_svg
 from .sites import bytes_pane

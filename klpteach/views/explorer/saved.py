@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator, Mapping, Sequence
-from html import escape
 from typing import TYPE_CHECKING
 
 from ...model.recording import Recording
@@ -13,6 +12,7 @@ from ...reading.calls import call_at, is_call
 from ...reading.history import History
 from ...reading.reasons import goes_to
 from ...reading.verdict import verdict
+from ..shown import escape
 from ..table import LEFT, Cell, Row, Table
 from .instructions import instruction
 from .map import events

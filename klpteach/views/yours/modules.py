@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from html import escape
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +19,7 @@ from ...model.errno import errno_name
 from ...reading.history import History
 from ...reading.steps import count
 from ...scenarios.reload import Outcome, stand_in, survives
-from ..shown import Shown
+from ..shown import Shown, escape
 from ..table import LEFT, Table
 
 if TYPE_CHECKING:
