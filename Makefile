@@ -24,7 +24,7 @@ define install
 		test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV) || { echo "No venv could be made. Try: apt-get install python3-venv"; exit 1; }; \
 		$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[$(1)]'; \
 	fi
-	@mkdir -p $(SETTINGS) && echo '{"@jupyterlab/apputils-extension:notification": {"fetchNews": "false"}}' > $(SETTINGS)/overrides.json
+	@mkdir -p $(SETTINGS) && echo '{"@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": false}}' > $(SETTINGS)/overrides.json
 	@touch $@
 endef
 
