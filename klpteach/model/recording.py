@@ -75,18 +75,21 @@ class Recording:
         if not isinstance(raw, dict) or raw.get("schema") != SCHEMA:
             found = str(raw.get("schema"))[:80] if isinstance(raw, dict) else type(raw).__name__
             raise RecordingError(f"{name}: schema {found!r}, klpteach reads {SCHEMA!r}.")
-        at = ""
+        where = ""
         try:
             head = HEAD(raw)
             steps = []
             for number, step in enumerate(head.pop("steps")):
-                at = f"step {number}: "
+                where = f"step {number} "
                 steps.append(Step.from_json(step))
             return cls(**{"source": "", **head}, steps=steps)
         except RecordingError as error:
-            raise RecordingError(
-                f"{name}: {at}{error}. Try: record it anew, with klpteach vm record or simulate --out."
-            ) from None
+            said = str(error)
+            if not said.startswith("key "):
+                said = f"{where or 'its head '}cannot be read ({said})"
+            elif where:
+                said = f"{where}has no 'command'"  # the one key that a step must have
+            raise RecordingError(f"{name}: {said}.") from None
 
     def compare(self, other: Recording) -> list[Difference]:
         """Every difference between two recordings of the same commands, in order of steps; hashed pointers aside."""
