@@ -120,7 +120,8 @@ notebooks: $(VENV)/.test
 	$(BIN)/python -c 'from klpteach import simulate; from klpteach.views.figures.reuse import reuse; print(reuse(simulate("reload")).svg(), end="")' > notebooks/reuse.svg
 
 fuzz: $(VENV)/.test
-	KLPTEACH_MUTATIONS=10000 $(BIN)/pytest tests/test_robustness.py
+	KLPTEACH_MUTATIONS=10000 $(BIN)/pytest tests/test_robustness.py tests/test_robustness_recordings.py
+	KLPTEACH_ORDERS=10 $(BIN)/pytest tests/course/test_notebooks.py -k another_order
 
 bench: $(VENV)/.test
 	$(BIN)/pip --version >/dev/null 2>&1 && $(BIN)/pip install -q -c constraints.txt -e '.[lab,test,bench]' || VIRTUAL_ENV=$(VENV) uv pip install -q -e '.[lab,test,bench]'

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 
-def printable(text: str, keep: str = "\n") -> str:
+def printable(text: str, keep: str = "\n\xa0") -> str:
     """A text that may hold a stranger's names, fit to be shown: control characters and lone surrogates are spelled out.
 
     >>> printable("a\\x1b[31mb")

@@ -10,7 +10,7 @@ from ..errors import printable
 
 def escape(text: str) -> str:
     """Text for HTML and SVG, where a control character or a lone surrogate would make the whole picture invalid."""
-    return html.escape(printable(text))
+    return html.escape(printable(text, keep="\n\t\xa0"))
 
 
 class Shown:
