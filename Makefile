@@ -24,7 +24,7 @@ define install
 		test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV) || { echo "No venv could be made. Try: apt-get install python3-venv"; exit 1; }; \
 		$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[$(1)]'; \
 	fi
-	@mkdir -p $(SETTINGS) && echo '{"@jupyterlab/apputils-extension:notification": {"fetchNews": "false"}}' > $(SETTINGS)/overrides.json
+	@mkdir -p $(SETTINGS) && echo '{"@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": false}}' > $(SETTINGS)/overrides.json
 	@touch $@
 endef
 
@@ -120,7 +120,8 @@ notebooks: $(VENV)/.test
 	$(BIN)/python -c 'from klpteach import simulate; from klpteach.views.figures.reuse import reuse; print(reuse(simulate("reload")).svg(), end="")' > notebooks/reuse.svg
 
 fuzz: $(VENV)/.test
-	KLPTEACH_MUTATIONS=10000 $(BIN)/pytest tests/test_robustness.py
+	KLPTEACH_MUTATIONS=10000 $(BIN)/pytest tests/test_robustness.py tests/test_robustness_recordings.py
+	KLPTEACH_ORDERS=10 $(BIN)/pytest tests/course/test_notebooks.py -k another_order
 
 bench: $(VENV)/.test
 	$(BIN)/pip --version >/dev/null 2>&1 && $(BIN)/pip install -q -c constraints.txt -e '.[lab,test,bench]' || VIRTUAL_ENV=$(VENV) uv pip install -q -e '.[lab,test,bench]'

@@ -10,11 +10,12 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .errors import KlpteachError, LoadRefused
+from .errors import KlpteachError, LoadRefused, printable
 
 if TYPE_CHECKING:
     from .scenarios.inspection import Inspection
@@ -26,11 +27,14 @@ def main(argv: list[str] | None = None) -> int:
     >>> main(["simulate", "nonsense"])
     2
     """
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(AttributeError):  # a terminal that knows ASCII only still gets every line
+            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     args = _parser().parse_args(argv)
     try:
         return int(args.run(args))
     except KlpteachError as error:
-        print(f"klpteach: {printable(str(error))}", file=sys.stderr)
+        print(f"klpteach: {error}", file=sys.stderr)
         return 1 if isinstance(error, LoadRefused) else 2
     except OSError as error:
         if isinstance(error, BrokenPipeError):
@@ -38,15 +42,6 @@ def main(argv: list[str] | None = None) -> int:
             return 0
         print(f"klpteach: {error.filename or 'a file'}: {error.strerror}", file=sys.stderr)
         return 2
-
-
-def printable(text: str) -> str:
-    """Text from a file, fit for a terminal: control characters are spelled out.
-
-    >>> printable("a\\x1b[31mb")
-    'a\\\\x1b[31mb'
-    """
-    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
 
 
 def say(*lines: str) -> None:

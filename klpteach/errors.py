@@ -5,8 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 
+def printable(text: str, keep: str = "\n\xa0") -> str:
+    """A text that may hold a stranger's names, fit to be shown: control characters and lone surrogates are spelled out.
+
+    >>> printable("a\\x1b[31mb")
+    'a\\\\x1b[31mb'
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in keep else c.encode("unicode_escape").decode() for c in text)
+
+
 class KlpteachError(ValueError):
     """The base of all errors that a user of klpteach can cause; the command line prints it and exits with 2."""
+
+    def __init__(self, message: object = "") -> None:
+        super().__init__(printable(str(message), keep=""))
 
 
 class ModuleFormatError(KlpteachError):

@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
-"""Run a notebook's code cells twice, in another order each time: shuffled.py NOTEBOOK SEED; exit 1 with the cell that fails.
+"""Run a notebook's code cells twice, in another order for each seed: shuffled.py NOTEBOOK SEED…
 
-A cell declares what it needs by the names it uses: it comes after a cell that gives them. Else any order must do.
+Exit 1 with the cell that fails, or whose output is not the one that is committed. A cell declares what it needs by the names
+it uses: it comes after a cell that gives them. Else any order must do. What a cell shows may depend on what the reader has
+answered before (a hint, a tick, the list of answers): such a cell, one that calls REMEMBERS, must only not fail.
 """
 
 from __future__ import annotations
@@ -9,8 +11,12 @@ from __future__ import annotations
 import ast
 import os
 import random
+import re
 import sys
+import tempfile
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import nbformat
 
@@ -47,20 +53,56 @@ def order(sources: list[str], seed: int) -> list[int]:
     return found
 
 
-def main(path: Path, seed: int) -> int:
+# What answers back by what was answered before.
+REMEMBERS = re.compile(r"\b(predict|exercise|check\w*|worked|progress|self_check)\(")
+
+
+def shows(outputs: Iterable[Any]) -> list[str]:
+    """The lines that a reader sees, whatever is shown first: printed text, and of other things the text that stands for them."""
+    texts = (output.get("text") or output.get("data", {}).get("text/plain", "") for output in outputs)
+    return sorted(line for text in texts for line in text.replace("Out[0]: ", "").splitlines() if line.strip())
+
+
+def run(shell: Any, source: str) -> tuple[bool, list[str]]:
+    """Whether a cell ran, and what it showed."""
+    from IPython.utils.capture import capture_output
+
+    with capture_output() as caught:
+        result = shell.run_cell(source, store_history=False, silent=False)
+    return result.success, shows([{"text": caught.stdout}, *({"data": output.data} for output in caught.outputs)])
+
+
+def main(path: Path, seeds: list[int]) -> int:
+    import pandas as pd
     from IPython.core.interactiveshell import InteractiveShell
 
-    sources = [cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+    pd.set_option("display.max_columns", 20)  # as under Jupyter
+    cells = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+    sources, committed = [cell.source for cell in cells], [shows(cell.outputs) for cell in cells]
     os.chdir(path.parent)
     shell = InteractiveShell.instance()
-    numbers = order(sources, seed)
-    for number in numbers:
-        result = shell.run_cell(sources[number], store_history=False, silent=False)
-        if not result.success:
-            print(f"{path.name}, order {numbers}: code cell {number}\n{sources[number]}", file=sys.stderr)
-            return 1
+    for seed in seeds:
+        shell.reset()
+        with tempfile.TemporaryDirectory() as fresh:
+            os.environ["KLPTEACH_PROGRESS"] = f"{fresh}/progress.json"
+            numbers = order(sources, seed)
+            for number in numbers:
+                success, shown = run(shell, sources[number])
+                if success and (shown == committed[number] or REMEMBERS.search(sources[number])):
+                    continue
+                where = f"{path.name}, seed {seed}, order {numbers}: code cell {number}"
+                print(
+                    f"{where}\n{sources[number]}",
+                    "-- shows",
+                    *shown,
+                    "-- committed",
+                    *committed[number],
+                    sep="\n",
+                    file=sys.stderr,
+                )
+                return 1
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1]).resolve(), int(sys.argv[2])))
+    sys.exit(main(Path(sys.argv[1]).resolve(), [int(seed) for seed in sys.argv[2:]]))

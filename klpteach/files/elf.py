@@ -14,7 +14,7 @@ import numpy as np
 from elftools.construct import ConstructError
 from elftools.elf.structs import ELFStructs
 
-from ..errors import ModuleFormatError
+from ..errors import ModuleFormatError, printable
 from . import elf_h
 from .compressed import MAX_BYTES, unpack
 from .elf_h import ARCH_OF_MACHINE, ET_REL, RELA, SHDR, SHF_ALLOC, SHT_NOBITS, SHT_NULL, SHT_RELA, SHT_SYMTAB, SYM
@@ -114,7 +114,9 @@ class ElfFile:
         return self  # it never changes: copies of a kernel share it
 
     def __repr__(self) -> str:
-        return f"<ModuleFile {self.name} {self.arch}: {len(self.shdrs)} sections, {len(self.symtab)} symbols>"
+        return (
+            f"<ModuleFile {printable(self.name)} {self.arch}: {len(self.shdrs)} sections, {len(self.symtab)} symbols>"
+        )
 
     # -- the kernel's checks, in its order ----------------------------------------------------------------------------
 

@@ -6,6 +6,6 @@ livepatch/relocs.py, livepatch/core.py, loader.py, kernel.py, step.py. The secon
 relocation_types.py; arch/ppc64le.py, arch/ppc64le_section.py, arch/stubs.py, arch/frob.py.
 
 To look things up in, not to be read through: policy.py (what differs between kernels), messages.py, errno.py, kallsyms.py,
-livepatch/patch.py, livepatch/transition.py, snapshot.py, compare.py, recording.py, kmod.py, split.py, load_image.py,
+livepatch/patch.py, livepatch/transition.py, snapshot.py, compare.py, recording.py, schema.py, kmod.py, split.py, load_image.py,
 arch/fast.py.
 """

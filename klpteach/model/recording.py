@@ -10,14 +10,16 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from ..errors import RecordingError
 from .compare import Difference, compare_steps
+from .schema import HEAD
 from .step import Step, hexa
 
 SCHEMA = "klpteach-recording/1"
-HEAD = {"scenario": str, "title": str, "source": str, "kernel": dict, "config": list, "init_errno": dict, "files": dict,
-        "proposals": list}  # fmt: skip
+MAX_BYTES = 8 << 20  # the longest of the course has 2 MB
+_HEAD = ("scenario", "title", "source", "kernel", "config", "init_errno", "files", "proposals")
 
 
 @dataclass
@@ -59,7 +61,7 @@ class Recording:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write as JSON, one line a step."""
-        head = {"schema": SCHEMA} | {key: getattr(self, key) for key in HEAD}
+        head = {"schema": SCHEMA} | {key: getattr(self, key) for key in _HEAD}
         if self.vmlinux:
             head["vmlinux"] = {name: hexa(address) for name, address in self.vmlinux.items()}
         steps = ",\n  ".join(json.dumps(step.to_json()) for step in self.steps)
@@ -69,32 +71,25 @@ class Recording:
     def load(cls, path: str | os.PathLike[str]) -> Recording:
         """Read a recording. Errors: RecordingError, one line that says which key or step is wrong."""
         name = Path(path).name
-        try:
-            raw = json.loads(Path(path).read_bytes())
-        except OSError as error:
-            raise RecordingError(f"{name}: cannot be read ({error.strerror}).") from None
-        except (ValueError, RecursionError) as error:
-            raise RecordingError(f"{name}: not JSON ({error}).") from None
+        raw = _read_json(Path(path))
         if not isinstance(raw, dict) or raw.get("schema") != SCHEMA:
-            found = raw.get("schema") if isinstance(raw, dict) else type(raw).__name__
+            found = str(raw.get("schema"))[:80] if isinstance(raw, dict) else type(raw).__name__
             raise RecordingError(f"{name}: schema {found!r}, klpteach reads {SCHEMA!r}.")
-        for key, kind in (("scenario", str), ("kernel", dict), ("steps", list)):
-            if not isinstance(raw.get(key), kind):
-                raise RecordingError(f"{name}: key {key!r} is missing or no {kind.__name__}.")
-        steps = []
-        for number, step in enumerate(raw["steps"]):
-            try:
-                steps.append(Step.from_json(step))
-            except KeyError as error:
-                raise RecordingError(f"{name}: step {number} has no {error}.") from None
-            except (TypeError, ValueError, AttributeError) as error:
-                raise RecordingError(f"{name}: step {number} cannot be read ({error}).") from None
+        where = ""
         try:
-            vmlinux = {name: int(address, 16) for name, address in raw.get("vmlinux", {}).items()}
-            head = {key: kind(raw[key]) for key, kind in HEAD.items() if key in raw}
-            return cls(**{"source": "", **head}, vmlinux=vmlinux, steps=steps)
-        except (TypeError, ValueError, AttributeError) as error:
-            raise RecordingError(f"{name}: its head cannot be read ({error}).") from None
+            head = HEAD(raw)
+            steps = []
+            for number, step in enumerate(head.pop("steps")):
+                where = f"step {number} "
+                steps.append(Step.from_json(step))
+            return cls(**{"source": "", **head}, steps=steps)
+        except RecordingError as error:
+            said = str(error)
+            if not said.startswith("key "):
+                said = f"{where or 'its head '}cannot be read ({said})"
+            elif where:
+                said = f"{where}has no 'command'"  # the one key that a step must have
+            raise RecordingError(f"{name}: {said}.") from None
 
     def compare(self, other: Recording) -> list[Difference]:
         """Every difference between two recordings of the same commands, in order of steps; hashed pointers aside."""
@@ -105,3 +100,20 @@ class Recording:
         for number, (ours, theirs) in enumerate(zip(self.steps, other.steps, strict=False)):
             found += [Difference(number, ours.command, *rest) for rest in compare_steps(ours, theirs, exact_pointers)]
         return found
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        if path.exists() and not path.is_file():
+            raise RecordingError(f"{path.name}: a folder, a pipe or a device, no file.")
+        if (size := path.stat().st_size) > MAX_BYTES:
+            raise RecordingError(
+                f"{path.name}: {size} bytes are more than the {MAX_BYTES >> 20} MiB that klpteach reads."
+            )
+        return json.loads(path.read_bytes())
+    except OSError as error:
+        raise RecordingError(f"{path.name}: cannot be read ({error.strerror}).") from None
+    except RecordingError:
+        raise
+    except (ValueError, RecursionError) as error:
+        raise RecordingError(f"{path.name}: not JSON ({error}).") from None

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, NamedTuple
 
 from ..errors import RecordingError
+from .schema import STEP
 
 
 class Command(NamedTuple):
@@ -102,14 +103,13 @@ class Step:
 
     def to_json(self) -> dict[str, Any]:
         values = {key: getattr(self, key) for key in _OPTIONAL if getattr(self, key) not in (None, False)}
-        values |= {key: _IN_JSON[key][0](value) for key, value in values.items() if key in _IN_JSON}
+        values |= {key: _TO_JSON[key](value) for key, value in values.items() if key in _TO_JSON}
         return {"command": self.command, "errno": self.errno, "dmesg": [list(line) for line in self.dmesg], **values}
 
     @classmethod
-    def from_json(cls, raw: Mapping[str, Any]) -> Step:
-        values = {key: raw[key] for key in _OPTIONAL if raw.get(key) is not None}
-        values |= {key: _IN_JSON[key][1](value) for key, value in values.items() if key in _IN_JSON}
-        return cls(raw["command"], raw.get("errno"), [(level, text) for level, text in raw.get("dmesg", [])], **values)
+    def from_json(cls, raw: Any) -> Step:
+        """Errors: RecordingError for anything that is no step."""
+        return cls(**{"errno": None, **STEP(raw)})
 
 
 _OPTIONAL = tuple(one.name for one in fields(Step))[3:]  # all but command, errno, dmesg
@@ -128,21 +128,11 @@ def _hexa_rows(table: Mapping[str, Mapping[str, int]]) -> dict[str, dict[str, st
     return {name: {key: hexa(value) for key, value in row.items()} for name, row in table.items()}
 
 
-def _int_rows(table: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, int]]:
-    return {name: {key: int(value, 16) for key, value in row.items() if value != "new"} for name, row in table.items()}
-
-
-# Addresses and bytes are hexadecimal strings in JSON: how a field is written, and how it is read.
-# fmt: off
-_IN_JSON: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
-    "modules": (lambda rows: [{**row, "base": hexa(row["base"])} for row in rows],
-                lambda rows: [{**row, "base": int(row["base"], 16)} for row in rows]),
-    "sections": (_hexa_rows, _int_rows),
-    "placement": (_hexa_rows, _int_rows),
-    "symbols": (lambda table: {name: [[hexa(at), *row] for at, *row in rows] for name, rows in table.items()},
-                lambda table: {name: [(int(at, 16), kind, symbol) for at, kind, symbol in rows]
-                               for name, rows in table.items()}),
-    "sites": (lambda sites: {key: value.hex() for key, value in sites.items()},
-              lambda sites: {key: bytes.fromhex(value) for key, value in sites.items()}),
+# Addresses and bytes are hexadecimal strings in JSON; schema.py reads them.
+_TO_JSON: dict[str, Callable[[Any], Any]] = {
+    "modules": lambda rows: [{**row, "base": hexa(row["base"])} for row in rows],
+    "sections": _hexa_rows,
+    "placement": _hexa_rows,
+    "symbols": lambda table: {name: [[hexa(at), *row] for at, *row in rows] for name, rows in table.items()},
+    "sites": lambda sites: {key: value.hex() for key, value in sites.items()},
 }
-# fmt: on

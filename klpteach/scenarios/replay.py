@@ -56,7 +56,7 @@ def replay(recording: Recording, ko: str | os.PathLike[str] | None = None) -> tu
 
 def _check_files(recording: Recording, folder: Path) -> None:
     for file, digest in recording.files.items():
-        if digest is None or not (folder / plain_name(file)).exists():
+        if digest is None or not os.path.exists(folder / plain_name(file)):
             where = f"{recording.scenario}: module file {file} is not in {folder.name}"
             raise RecordingError(f"{where}; without it there is nothing to replay.")
         if hashlib.sha256(open_ko(folder, file).data).hexdigest() != digest:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from ..reading.steps import count
 from ..scenarios.replay import replay
 from ..scenarios.simulate import get
 from .reply import inline
-from .shown import Shown
+from .shown import Shown, escape
 from .table import LEFT, Cell, Row, Table
 from .yours.modules import opened
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-from html import escape
 
-from .shown import Shown
+from .shown import Shown, escape
 
 COLOURS = {"✓": "#009E73", "✗": "#D55E00"}
 CALM = "#0072B2"

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+import html
 from typing import Any
+
+from ..errors import printable
+
+
+def escape(text: str) -> str:
+    """Text for HTML and SVG, where a control character or a lone surrogate would make the whole picture invalid."""
+    return html.escape(printable(text, keep="\n\t\xa0"))
 
 
 class Shown:
@@ -21,7 +29,7 @@ class Shown:
         return None
 
     def __repr__(self) -> str:
-        return self.to_text()
+        return printable(self.to_text())
 
     def _repr_html_(self) -> str:
         return self.to_html()
@@ -32,4 +40,4 @@ class Shown:
         if widget is not None:
             bundle = widget._repr_mimebundle_()  # ipywidgets 7 and 8 differ in what they return
             shown.update(bundle[0] if isinstance(bundle, tuple) else bundle or {})
-        return shown | {"text/html": self.to_html(), "text/plain": self.to_text()}
+        return shown | {"text/html": self.to_html(), "text/plain": repr(self)}

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from html import escape
 from textwrap import wrap
 from typing import Any
 
 from .reply import inline
-from .shown import Shown
+from .shown import Shown, escape
 from .style import VERMILION
 
 LEFT = "text-align:left"  # Jupyter sets table cells to the right

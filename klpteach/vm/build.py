@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from . import host
+from .fetch import check_package
 from .host import HostError, cache_dir, need, need_room
 from .qemu import GuestKernel
 from .variants import VARIANTS, edited
@@ -91,6 +92,7 @@ def _unpacked(release: str, say: Callable[[str], None]) -> Path:
             name = f"^linux-source-{re.escape(release)}$"  # without ^ and $ apt takes linux-source-6.12 for 6.1
             host.run("apt-get", "-qq", "-o", "APT::Sandbox::User=root", "download", name, cwd=part, timeout=900)
             deb = next(part.glob("*.deb"))
+            check_package(deb)
             unpack = 'dpkg-deb --fsys-tarfile "$1" | tar -x -C "$2" ./usr/src'
             host.run("sh", "-c", unpack, "sh", deb, part, timeout=900)
             host.run("tar", "-xf", next(part.glob("usr/src/*.tar.*")), "-C", part, timeout=900)

@@ -24,7 +24,7 @@ from klpteach.scenarios.course import SCENARIOS
 from klpteach.scenarios.evidence import evidence
 from klpteach.scenarios.proposals import ON_ANY_KERNEL
 from klpteach.scenarios.simulate import get
-from klpteach.vm.fetch import fetch
+from klpteach.vm.fetch import check_package, fetch
 from klpteach.vm.host import HostError, need, need_room
 from klpteach.vm.initramfs import cpio
 from klpteach.vm.kernels import RECORDED, STOCK, kernel_named
@@ -227,6 +227,31 @@ def test_a_kernel_that_is_not_recorded_is_refused_with_those_that_are() -> None:
         kernel_named("5.3")
     with pytest.raises(HostError, match=r"no ppc64le kernel 'ppc64le-6\.1-fast'; there are 6\.1-stock, 6\.1-clear"):
         kernel_named("ppc64le-6.1-fast")
+
+
+def test_a_kept_kernel_that_was_changed_is_not_booted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KLPTEACH_CACHE", str(tmp_path))
+    image = tmp_path / "kernels" / "x86_64-6.1" / "linux-image-6.1.0-56-amd64" / "boot" / "vmlinuz-6.1.0-56-amd64"
+    image.parent.mkdir(parents=True)
+    image.write_bytes(b"kernel")
+    (image.parents[1] / "SHA256").write_text(hashlib.sha256(b"kernel").hexdigest() + "\n")
+    assert fetch("6.1").image == image
+    image.write_bytes(b"Kernel")
+    with pytest.raises(HostError, match="not the kernel that was fetched"):
+        fetch("6.1")
+
+
+def test_a_package_that_apts_list_does_not_know_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    deb = tmp_path / "linux-image-6.1.0-56-amd64_6.1.192-2_amd64.deb"
+    deb.write_bytes(b"package")
+    listed = f"Package: x\nSHA256: {hashlib.sha256(b'package').hexdigest()}\n"
+    monkeypatch.setattr(
+        "klpteach.vm.fetch.run", lambda *words, **_: listed if words[2] == "linux-image-6.1.0-56-amd64" else ""
+    )
+    check_package(deb)
+    deb.write_bytes(b"Package")
+    with pytest.raises(HostError, match="another sha256 than apt's list"):
+        check_package(deb)
 
 
 def test_a_full_disk_is_said_before_anything_is_downloaded(tmp_path: Path) -> None:

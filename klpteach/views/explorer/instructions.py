@@ -7,7 +7,6 @@ installed (`pip install klpteach[disasm]`), and stays a number where it is not.
 from __future__ import annotations
 
 from functools import lru_cache
-from html import escape
 from typing import Any
 
 from ...files.relocation_types import NOP
@@ -16,6 +15,7 @@ from ...reading.calls import Call, branch_target, call_at
 from ...reading.history import History
 from ...reading.reasons import goes_to
 from ...reading.steps import nop_line
+from ..shown import escape
 
 
 def instruction(word: int, address: int = 0) -> str:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from html import escape
 
 from ...model.step import hexa
 from ...reading.history import History
 from ...reading.loads import Load
 from ...reading.steps import count
 from ...reading.verdict import verdict
+from ..shown import escape
 from ..style import TONE, style
 from .map import Arrow, Axis, Box, Name, boxes, in_words, lanes, pointers, shorten, window
 

@@ -5,13 +5,12 @@ saved.py tells the same to a saved notebook and a terminal. Everything that come
 
 from __future__ import annotations
 
-from html import escape
-
 from ...model.recording import Recording
 from ...reading.history import History
 from ...reading.loads import Files
 from ...reading.steps import count
 from ...reading.verdict import Verdict, verdict
+from ..shown import escape
 from ..style import TONE, style
 from .map_svg import map_svg
 from .sites import MAX_COLUMNS, MAX_SITES, bytes_pane

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
-from html import escape
 
 from ...model.recording import Recording
 from ...model.step import hexa
@@ -13,6 +12,7 @@ from ...reading.history import History
 from ...reading.loads import Files
 from ...reading.reasons import goes_to
 from ...reading.verdict import verdict
+from ..shown import escape
 from ..table import LEFT, Cell, Row, Table
 from .instructions import instruction
 from .map import events

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from html import escape
 
 from ...files.klp import parse_symbol
 from ...model.errno import EAGAIN
@@ -13,6 +12,7 @@ from ...reading.history import History
 from ...reading.sites import State
 from ...reading.steps import count, patch_of
 from ...reading.sums import Sum
+from ..shown import escape
 from ..style import LETTERS, MEANING
 from .instructions import call_html, short
 from .map import events, shorten

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from html import escape
 from itertools import groupby
 from typing import NamedTuple
 
 from ...reading.history import History
 from ...reading.steps import count
 from ...reading.stubs import Slot, StubTable
+from ..shown import escape
 from ..style import STUB_LETTERS, STUB_MEANING
 from .map import shorten
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from html import escape
-
 from ...model.policy import PROPOSALS
 from ...model.recording import Recording
 from ...reading.history import History
 from ...reading.verdict import verdict
+from ..shown import escape
 from ..style import style
 from .map_svg import map_svg
 from .panes import dmesg_pane, note_html, question_html, verdict_html

@@ -8,7 +8,6 @@ from __future__ import annotations
 import io
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
-from html import escape
 from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
@@ -17,7 +16,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from ..shown import Shown
+from ...errors import printable
+from ..shown import Shown, escape
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,7 +30,7 @@ class _PlainAxes(Axes):
     """Axes whose words are words: a name with $ in it is no formula."""
 
     def text(self, x: float, y: float, s: str, *args: Any, **kwargs: Any) -> Text:
-        return super().text(x, y, s, *args, parse_math=False, **kwargs)
+        return super().text(x, y, printable(s), *args, parse_math=False, **kwargs)
 
 
 def canvas(height: float, width: float = 12.0) -> tuple[Figure, Axes]:

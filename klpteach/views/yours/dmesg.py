@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from html import escape
 from typing import Any
 
 from ...errors import KlpteachError
 from ...reading.log.explain import NOTHING, Explanation, Log, read
 from ..reply import Reply, framed
-from ..shown import Shown
+from ..shown import Shown, escape
 
 _LONGEST = 200_000  # characters
 _MOST = 100  # lines that are explained

@@ -7,7 +7,6 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from html import escape
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +19,7 @@ from ...reading.steps import count
 from ...scenarios.checks import Check
 from ...scenarios.inspection import Inspection
 from ...scenarios.reload import Outcome, story
-from ..shown import Shown
+from ..shown import Shown, escape
 from ..table import LEFT, Table
 
 if TYPE_CHECKING:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
-from html import escape
 from typing import TYPE_CHECKING
 
 from ...files.module_file import ModuleFile
@@ -13,7 +12,7 @@ from ...model.errno import errno_name
 from ...model.kernel import Kernel
 from ...model.policy import RELEASES
 from ...reading.steps import count
-from ..shown import Shown
+from ..shown import Shown, escape
 from ..table import Table
 
 if TYPE_CHECKING:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from html import escape
 from typing import Any
 
 from ...errors import KlpteachError
 from ...model.policy import RELEASES
-from ..shown import Shown
+from ..shown import Shown, escape
 from .modules import Brought, opened
 from .not_a_livepatch import Ordinary
 
