@@ -167,10 +167,7 @@ def cleared_sites_are_as_in_the_file(kernel: Kernel) -> None:
         for section, site in placed_sites(file):
             now = step.sites.get(f"{patch.name}:{site.key}")
             if site.object == step.did.what and now is not None:
-                assert now == file.section_bytes(section)[site.offset : site.offset + len(now)], (
-                    patch.name,
-                    site,
-                )
+                assert now == file.section_bytes(section)[site.offset : site.offset + len(now)], (patch.name, site)
 
 
 def the_views_agree(kernel: Kernel) -> None:
