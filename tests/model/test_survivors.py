@@ -13,7 +13,8 @@ import pytest
 from test_edges import LP, blocked, module
 
 from klpteach import Kernel, ModuleFile
-from klpteach.files.write import tiny_module
+from klpteach.files.elf_h import SHF_WRITE
+from klpteach.files.write import ElfImage, tiny_module
 from klpteach.model import messages
 from klpteach.model.errno import EBUSY, EINVAL, ENOEXEC, Refused
 from klpteach.model.klp_structs import KlpFunc, KlpObject, KlpPatch
@@ -78,14 +79,12 @@ def test_what_two_relocations_write_in_common_refuses_the_second() -> None:
 
 
 def test_jump_tables_are_read_only_after_init() -> None:
-    made = ModuleFile(
-        tiny_module("jumps", {".text": bytes(8), ".data": bytes(8), "__jump_table": bytes(16)}), "jumps.ko"
-    )
+    image = ElfImage.parse(tiny_module("jumps", {".text": bytes(8), ".data": bytes(8), "__jump_table": bytes(16)}))
+    index = next(number for number, section in enumerate(image.sections) if section.name == "__jump_table")
+    image.sections[index].flags |= SHF_WRITE
     kernel = Kernel(release="6.12")
-    kernel.insmod(made)
-    places = kernel.modules[0].image.layout.places
-    writable = [i for i, name in enumerate(made.section_names) if name == "__jump_table" and made.shdrs["flags"][i] & 1]
-    assert all(places[index][0] == "ro_after_init" for index in writable)
+    assert kernel.insmod(ModuleFile(image.to_bytes(), "jumps.ko")).errno == 0
+    assert kernel.modules[0].image.layout.places[index][0] == "ro_after_init"
 
 
 # -- livepatch ------------------------------------------------------------------------------------------------------------------
