@@ -38,13 +38,18 @@ def story(chance: random.Random, kernel: Kernel) -> Iterator[str]:
     folder = ko_dir(kernel.arch.name, kernel.rules.release)
     names = sorted(path.stem for path in folder.glob("*.ko"))
     patches = [name for name in names if name.startswith("livepatch_")]
-    cast = [*chance.sample(names, 4), *chance.sample(patches, 3), "nfsd_demo", "lockd_demo"]
+    cast = [*chance.sample(names, 2), *chance.sample(patches, 3), *["nfsd_demo", "lockd_demo"] * 2]
 
     def one(kind: Callable[[str], bool] = lambda name: True) -> str:
         return chance.choice([name for name in cast if kind(name)])
 
     def livepatch() -> str:
         return one(lambda name: name.startswith("livepatch_"))
+
+    def there(kind: Callable[[str], bool] = lambda name: True) -> str:
+        """Mostly a module that is loaded, the target of a livepatch as likely as any."""
+        loaded = [mod.name for mod in kernel.modules if kind(mod.name)]
+        return chance.choice(loaded) if loaded and chance.random() < 0.9 else one()
 
     def number() -> str:
         return chance.choice(["0", "1", "N", "on", "2"])
@@ -59,21 +64,19 @@ def story(chance: random.Random, kernel: Kernel) -> Iterator[str]:
             else "boot"
         ),
         lambda: f"modprobe {one().replace('_', chance.choice('_-'))}",
-        lambda: f"rmmod {one()}",
-        lambda: f"rmmod {one()}",
-        lambda: f"rmmod {one()}",
-        lambda: (
-            f"echo {number()} > /sys/kernel/livepatch/{livepatch()}/{chance.choice(['enabled', 'enabled', 'force'])}"
-        ),
-        lambda: f"echo 0 > /sys/kernel/livepatch/{livepatch()}/enabled",
+        lambda: f"rmmod {there()}",
+        lambda: f"rmmod {there()}",
+        lambda: f"rmmod {there(lambda name: not name.startswith('livepatch_'))}",
+        lambda: f"echo {number()} > /sys/kernel/livepatch/{there()}/{chance.choice(['enabled', 'enabled', 'force'])}",
+        lambda: f"echo 0 > /sys/kernel/livepatch/{there()}/enabled",
         lambda: f"echo {number()} > /sys/module/busy_demo/parameters/block_transition",
         lambda: f"insmod {one(lambda name: not name.startswith('livepatch_'))}.ko &",
-        lambda: f"wait {one()}",
+        lambda: f"wait {there()}",
         lambda: f"fill {chance.randrange(3)}",
-        lambda: f"cat /proc/{one()}",
+        lambda: f"cat /proc/{there()}",
         lambda: f"modprobe no_{one()}",
     ]
-    for _ in range(chance.randrange(4, 14)):
+    for _ in range(chance.randrange(4, 20)):
         yield chance.choice(commands)()
 
 
