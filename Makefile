@@ -1,8 +1,8 @@
 # make lab    set everything up and open JupyterLab on the course
 # make test   set everything up and check everything but browsers
 # make talk   the talk, live; make slides: the talk as static slides in build/slides
-# More: make test-browser, make test-hub, make test-binder, make test-debian13, make live, make notebooks, make fuzz, make bench,
-#       make bench-browser, make record, make modules, make constraints, make clean
+# More: make test-browser, make test-hub, make test-binder, make test-debian13, make live, make notebooks, make fuzz, make mutants,
+#       make bench, make bench-browser, make record, make modules, make constraints, make clean
 
 VENV    := .venv
 BIN     := $(VENV)/bin
@@ -119,9 +119,17 @@ notebooks: $(VENV)/.test
 	$(BIN)/python tests/run_notebooks.py notebooks/*.ipynb
 	$(BIN)/python -c 'from klpteach import simulate; from klpteach.views.figures.reuse import reuse; print(reuse(simulate("reload")).svg(), end="")' > notebooks/reuse.svg
 
+# Bad input, and stories that nobody would think of.
 fuzz: $(VENV)/.test
 	KLPTEACH_MUTATIONS=10000 $(BIN)/pytest tests/test_robustness.py tests/test_robustness_recordings.py
+	KLPTEACH_STORIES=5000 $(BIN)/pytest $(IN_PARALLEL) tests/model/test_random_stories.py
 	KLPTEACH_ORDERS=10 $(BIN)/pytest tests/course/test_notebooks.py -k another_order
+
+# Do the tests notice a small change to the library? A few minutes for ten mutants. SEED=2 takes others.
+SEED := 1
+MUTANTS := 60
+mutants: $(VENV)/.test
+	$(BIN)/python tests/mutants.py --count $(MUTANTS) --seed $(SEED)
 
 bench: $(VENV)/.test
 	$(BIN)/pip --version >/dev/null 2>&1 && $(BIN)/pip install -q -c constraints.txt -e '.[lab,test,bench]' || VIRTUAL_ENV=$(VENV) uv pip install -q -e '.[lab,test,bench]'
@@ -148,4 +156,4 @@ EXTRAS := lab test disasm zst browser binder hub
 clean:
 	rm -rf $(VENV) build .hypothesis .mypy_cache .ruff_cache
 
-.PHONY: lab test test-browser test-hub test-binder test-debian13 talk slides tools live notebooks fuzz bench bench-browser record modules constraints clean
+.PHONY: lab test test-browser test-hub test-binder test-debian13 talk slides tools live notebooks fuzz mutants bench bench-browser record modules constraints clean

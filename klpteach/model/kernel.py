@@ -24,10 +24,11 @@ from .livepatch.transition import klp_try_complete_transition
 from .loader import delete_module, load_module, set_parameter
 from .memory import AddressSpace
 from .module import LIVE
+from .params import kstrtobool
 from .policy import Behaviour, behaviour
 from .recording import Recording
 from .state import Commands, Machine, State
-from .step import Command, Step
+from .step import Command, Step, module_name
 
 FILL = "fill"  # the kind of a mapping that no module has
 _SITE = re.compile(r"(?P<module>[^:]+):(?P<section>.+)\+0x(?P<offset>[0-9a-f]+)$")
@@ -93,14 +94,14 @@ class Kernel(State):
 
     def rmmod(self, name: str) -> Step:
         """Remove a module (with split-per-object: all parts of a livepatch)."""
-        return self.step(f"rmmod {name}", lambda: self.commands.rmmod(name))
+        return self.step(f"rmmod {name}", lambda: self.commands.rmmod(module_name(name)))
 
     def modprobe(self, name: str, params: str = "") -> Step:
         """Load a module by name, first what its modinfo `depends` names (and its targets, where a proposal says so)."""
-        missing = kmod.not_found(self, name)
-        step = self.step(f"modprobe {name} {params}".rstrip(), lambda: kmod.load_by_name(self, name, params))
+        planned = kmod.plan(self, name)
+        step = self.step(f"modprobe {name} {params}".rstrip(), lambda: kmod.load_by_name(self, planned, params))
         if step.errno:
-            step.out = kmod.modprobe(step, name, missing)[1]
+            step.out = kmod.modprobe(step, name, planned)[1]
         return step
 
     def insmod_in_background(self, file: str) -> Step:
@@ -121,14 +122,15 @@ class Kernel(State):
             self.commands.parameter(found[1], found[2], value)
             return
         found = _ENABLED.match(path)
+        on = kstrtobool(value)
         if not found:
             raise Refused(ENOENT)
-        if value not in ("0", "1"):
-            raise Refused(EINVAL)
+        if on is None:
+            raise Refused(EINVAL if self.klp.find(found[1]) else ENOENT)
         if found[2] == "force":
-            force_store(self, found[1])
+            force_store(self, found[1], on)
         else:
-            self.commands.enabled(found[1], value == "1")
+            self.commands.enabled(found[1], on)
 
     def cat(self, path: str) -> Step:
         """Look whether a module answers: /proc/NAME is there while NAME is Live."""
@@ -207,10 +209,11 @@ class Kernel(State):
         step = Step(command)
         self.placed = {}
         try:
-            action()
-            klp_try_complete_transition(self)
-        except Refused as refused:
-            step.errno = refused.errno
+            try:
+                action()
+            except Refused as refused:
+                step.errno = refused.errno
+            klp_try_complete_transition(self)  # klp_transition_work() comes by every second
         except Oops:
             step.errno, step.oops, self.wrecked = None, True, True
         step.dmesg, self.dmesg = self.dmesg, []
@@ -219,6 +222,10 @@ class Kernel(State):
             snapshot.look(self, step)
         self.recording.steps.append(step)
         return step
+
+    def find_file(self, name: str) -> ModuleFile | None:
+        """Where another folder is opened, its file of that name."""
+        return self.open_file(f"{name}.ko") if self._open else super().find_file(name)
 
     def open_file(self, file: str | os.PathLike[str]) -> ModuleFile:
         """A module file by path, or by its name in the ko folder; the recording keeps its sha256."""

@@ -7,69 +7,108 @@ a refused rmmod.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from ..files.module_file import ModuleFile
-from .errno import EAGAIN, EBUSY, EEXIST, EINVAL, ENODEV, ENOENT, ENOEXEC, EPERM, Refused
+from .errno import EEXIST, EINVAL, ENOENT, ENOEXEC, ESRCH, Refused, strerror
 from .livepatch.core import klp_target_names
 from .loader import form_module
 from .module import HALF_LOADED
 from .state import State
-from .step import Step
+from .step import Step, module_name
 
 # -- modprobe -------------------------------------------------------------------------------------------------------------
 
 
-def load_by_name(kernel: State, name: str, params: str = "", wanted_by_livepatch: bool = False) -> None:
-    """modprobe NAME: first what it needs, then the module itself; one that is loaded already is fine.
+class Wanted(NamedTuple):
+    """A module that modprobe is about to load: its file, None where there is none, and whether a livepatch wants it as its target."""
+
+    name: str
+    file: ModuleFile | None
+    by_livepatch: bool
+
+
+class Plan(NamedTuple):
+    """What modprobe loads, in order; or the circle in which modules need each other, for which depmod makes no plan."""
+
+    wanted: list[Wanted]
+    circle: list[str]
+
+    @property
+    def missing(self) -> str | None:
+        """The first module that has no file on this machine."""
+        return next((one.name for one in self.wanted if one.file is None), None)
+
+
+def plan(kernel: State, name: str) -> Plan:
+    """modules.dep's line for a module, without what is loaded already.
+
+    >>> from klpteach import Kernel
+    >>> [one.name for one in plan(Kernel(), "nfsd_demo").wanted], plan(Kernel(), "nfsd-demos").missing
+    (['nfsd_demo'], 'nfsd_demos')
+    """
+    planned, trail = dict[str, Wanted](), list[tuple[Wanted, Iterator[tuple[str, bool]]]]()
+
+    def enter(name: str, by_livepatch: bool) -> None:
+        if name not in planned and not kernel.find_module(name):
+            file = None if name in kernel.machine.not_installed else kernel.find_file(name)
+            trail.append((Wanted(name, file, by_livepatch), needs(kernel, file) if file else iter(())))
+
+    enter(module_name(name), False)
+    while trail:
+        needed = next(trail[-1][1], None)
+        on_the_way = [wanted.name for wanted, _ in trail]
+        if needed is None:
+            wanted, _ = trail.pop()
+            planned[wanted.name] = wanted
+        elif needed[0] in on_the_way:
+            return Plan([], [*on_the_way[on_the_way.index(needed[0]) :], needed[0]])
+        else:
+            enter(*needed)
+    return Plan(list(planned.values()), [])
+
+
+def load_by_name(kernel: State, planned: Plan, params: str = "") -> None:
+    """modprobe: first what a module needs, then the module itself; one that is loaded already is fine.
 
     Errors: Refused(-ENOENT) where a file is missing, else with what the kernel answers; what came before stays loaded.
     """
-    if kernel.find_module(name):
-        return
-    if name in kernel.machine.not_installed:
+    if planned.circle:
         raise Refused(ENOENT)
-    file = kernel.open_file(f"{name}.ko")
-    for needed, for_livepatch in needs(kernel, file):
-        load_by_name(kernel, needed, wanted_by_livepatch=for_livepatch)
-    if wanted_by_livepatch and kernel.rules.half_load:
-        form_module(kernel, file).state = HALF_LOADED
-    else:
-        kernel.commands.insmod(file, params)
+    for one in planned.wanted:
+        if kernel.find_module(one.name):
+            continue
+        if one.file is None:
+            raise Refused(ENOENT)
+        if one.by_livepatch and kernel.rules.half_load:
+            form_module(kernel, one.file).state = HALF_LOADED
+        else:
+            kernel.commands.insmod(one.file, params if one is planned.wanted[-1] else "")
 
 
 def needs(kernel: State, file: ModuleFile) -> Iterator[tuple[str, bool]]:
     """The modules that must be there first, each with whether a livepatch wants it as its target.
 
     With the proposal hard-dependencies depmod would write a livepatch's targets into modules.dep, like any dependency.
+    Simplified: depmod asks which symbols are exported where; here modinfo's `depends` is believed, but for a module that
+    names itself, since none exports what it lacks.
     """
-    for name in filter(None, file.modinfo.get("depends", "").split(",")):
-        yield name, False
+    for name in map(module_name, filter(None, file.modinfo.get("depends", "").split(","))):
+        if name != file.name:
+            yield name, False
     if kernel.rules.depend_on_targets:
         for name in klp_target_names(file):
             yield name, True
 
 
-def not_found(kernel: State, name: str) -> str | None:
-    """The first module, of `name` and what it needs, that has no file on this machine; None where all are there."""
-    if kernel.find_module(name):
-        return None
-    if name in kernel.machine.not_installed:
-        return name
-    missing = (not_found(kernel, needed) for needed, _ in needs(kernel, kernel.open_file(f"{name}.ko")))
-    return next(filter(None, missing), None)
-
-
 # -- words ----------------------------------------------------------------------------------------------------------------
 
+# What a tool says of an errno by itself; of any other, what strerror() says.
 INSMOD = {
     ENOEXEC: "Invalid module format", ENOENT: "Unknown symbol in module", EINVAL: "Invalid parameters",
-    EEXIST: "File exists", ENODEV: "No such device", EBUSY: "Device or resource busy", EPERM: "Operation not permitted",
+    ESRCH: "Module has wrong symbol version",
 }  # fmt: skip
-MODPROBE = {
-    **INSMOD, ENOEXEC: "Exec format error", EINVAL: "Invalid argument",
-    ENOENT: "Unknown symbol in module, or unknown parameter (see dmesg)",
-}  # fmt: skip
-RMMOD = {EAGAIN: "Resource temporarily unavailable", EBUSY: "Device or resource busy"}
+MODPROBE = {ENOENT: "Unknown symbol in module, or unknown parameter (see dmesg)"}
 
 
 def insmod(step: Step, path: str) -> tuple[int, str]:
@@ -80,23 +119,26 @@ def insmod(step: Step, path: str) -> tuple[int, str]:
     """
     if not step.errno:
         return 0, ""
-    return 1, f"insmod: ERROR: could not insert module {path}: {INSMOD.get(step.errno, f'error {step.errno}')}\n"
+    return 1, f"insmod: ERROR: could not insert module {path}: {INSMOD.get(step.errno) or strerror(step.errno)}\n"
 
 
-def modprobe(step: Step, name: str, missing: str | None = None) -> tuple[int, str]:
-    """Exit status and words of modprobe; a module that is loaded already is fine. missing: the one that has no file."""
-    if not step.errno:
+def modprobe(step: Step, name: str, planned: Plan | None = None) -> tuple[int, str]:
+    """Exit status and words of modprobe, and depmod's before it where it made no plan. -EEXIST is fine: it is there already."""
+    if step.errno in (0, None, EEXIST):
         return 0, ""
-    if missing:
-        return 1, f"modprobe: FATAL: Module {missing} not found in directory /lib/modules/$(uname -r)\n"
-    return 1, f"modprobe: ERROR: could not insert '{name}': {MODPROBE.get(step.errno, f'error {step.errno}')}\n"
+    found = planned or Plan([], [])
+    circle = f"depmod: ERROR: Cycle detected: {' -> '.join(found.circle)}\n" if found.circle else ""
+    if missing := module_name(name) if circle else found.missing:
+        return 1, f"{circle}modprobe: FATAL: Module {missing} not found in directory /lib/modules/$(uname -r)\n"
+    words = MODPROBE.get(step.errno) or strerror(step.errno)
+    return 1, f"modprobe: ERROR: could not insert '{module_name(name)}': {words}\n"
 
 
 def rmmod(step: Step, name: str) -> tuple[int, str]:
     """Exit status and words of rmmod for what the kernel answered."""
     if not step.errno:
         return 0, ""
-    return 1, f"rmmod: ERROR: could not remove module {name}: {RMMOD.get(step.errno, f'error {step.errno}')}\n"
+    return 1, f"rmmod: ERROR: could not remove module {name}: {strerror(step.errno)}\n"
 
 
 def rmmod_objection(kernel: State, name: str) -> str | None:

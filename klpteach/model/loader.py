@@ -5,15 +5,16 @@ A refused load leaves by the way it came: what had been done is undone in revers
 
 from __future__ import annotations
 
-from ..files.elf_h import SHN_UNDEF
+from ..files.elf_h import SHF_EXECINSTR, SHF_WRITE, SHN_UNDEF
 from ..files.module_file import ModuleFile
 from . import messages
 from .errno import EAGAIN, EBUSY, EEXIST, ENOENT, ENOEXEC, EPERM, Refused
-from .image import Image, Loading
+from .image import Image, Loading, section_flags
 from .kallsyms import symbols_by_name
 from .layout import layout_sections
 from .livepatch.core import check_targets, klp_enable_patch, klp_module_coming, klp_module_going
 from .livepatch.relocs import klp_write_section_relocs
+from .memory import Region, page_align
 from .module import COMING, GOING, HALF_LOADED, LIVE, Module
 from .state import State
 
@@ -24,7 +25,7 @@ def load_module(kernel: State, file: ModuleFile, params: str = "") -> None:
     """insmod: from the file's bytes to a module in state Live; one that waits half-loaded goes on from there.
 
     Errors: Refused with the errno of init_module(). Simplified: no signature is verified, no version magic, no symbol CRCs; of
-    a module's parameters three mean something: pre_patch_ret, block_transition and replace.
+    a module's parameters three mean something, where it declares them: pre_patch_ret, block_transition and replace.
     """
     waiting = kernel.find_module(file.name)
     mod = waiting if waiting and waiting.state == HALF_LOADED else form_module(kernel, file)
@@ -83,15 +84,37 @@ def taint(kernel: State, file: ModuleFile) -> None:
 def layout_and_allocate(kernel: State, on_disk: ModuleFile) -> Module:
     """Memory for every region, in the kernel's order, and the file's bytes in it."""
     file = kernel.arch.module_frob_arch_sections(on_disk, kernel.rules, kernel.log)
+    if kernel.rules.refuse_wx:
+        module_enforce_rwx_sections(kernel, file)
     layout = layout_sections(file, kernel.arch, kernel.rules.separate_memory)
     wanted = kernel.placement.get(file.name, {})
-    kinds = [(kind, size) for kind, size in layout.sizes.items() if size]
-    regions = [kernel.memory.alloc(size, file.name, kind, wanted.get(kind)) for kind, size in kinds]
+    regions = move_module(kernel, file.name, {kind: size for kind, size in layout.sizes.items() if size})
     kernel.placed[file.name] = {region.kind: region.start for region in regions}
     bases = dict.fromkeys(layout.sizes, 0) | kernel.placed[file.name]
     memory = {region.kind: region.data for region in regions}
-    image = Image(file, kernel.arch, layout, bases, memory, wanted.get("percpu", kernel.percpu_base))
+    image = Image(file, kernel.arch, layout, bases, memory, wanted.get("percpu", kernel.rules.percpu_base))
     return Module(file.name, file, image, regions)
+
+
+def module_enforce_rwx_sections(kernel: State, file: ModuleFile) -> None:
+    """No section may be written and run."""
+    for index, flags in enumerate(section_flags(file)):
+        if flags & SHF_WRITE and flags & SHF_EXECINSTR:
+            line = messages.WRITE_EXEC(module=file.name, section=file.section_names[index], index=index)
+            raise kernel.refuse(line, ENOEXEC)
+
+
+def move_module(kernel: State, name: str, sizes: dict[str, int]) -> list[Region]:
+    """A region of each size. Errors: Refused(-ENOMEM); what had been taken is given back."""
+    wanted, regions = kernel.placement.get(name, {}), list[Region]()
+    for kind, size in sizes.items():
+        try:
+            regions.append(kernel.memory.alloc(size, name, kind, wanted.get(kind)))
+        except Refused:
+            kernel.free_regions(regions)
+            kernel.log(kernel.rules.no_memory(size=page_align(size, kernel.arch.page) + kernel.arch.page))
+            raise
+    return regions
 
 
 def add_unformed_module(kernel: State, mod: Module) -> None:
@@ -143,8 +166,12 @@ def prepare_coming_module(kernel: State, mod: Module) -> None:
     """Livepatch is called directly, between ftrace and the notifiers."""
     try:
         klp_module_coming(kernel, mod)
-        for notify in kernel.coming:
-            notify(mod)
+        try:
+            for notify in kernel.coming:
+                notify(mod)
+        except Refused:
+            klp_module_going(kernel, mod)
+            raise
     except Refused:
         mod.state = GOING
         raise
@@ -179,18 +206,29 @@ def run_code(kernel: State, mod: Module, function: str) -> None:
 
 
 def parse_args(kernel: State, mod: Module, params: str) -> None:
-    """NAME=VALUE …, as insmod was given them. Errors: Refused(-EINVAL) for a value that is none of its type."""
+    """NAME=VALUE …, as insmod was given them; what the module does not declare is ignored. Errors: Refused, the last one.
+
+    Simplified: no quotes, nothing special after `--`.
+    """
+    failed = None
     for word in params.split():
-        key, _, value = word.partition("=")
+        key, equals, value = word.partition("=")
+        name = mod.find_parameter(key)
+        if name is None:
+            if key not in ("async_probe", "dyndbg"):
+                kernel.log(messages.UNKNOWN_PARAMETER(module=mod.name, name=key))
+            continue
         try:
-            mod.set_parameter(key, value)
-        except Refused:
+            mod.set_parameter(name, value if equals else None)
+        except Refused as refused:
             kernel.log(messages.BAD_PARAMETER(module=mod.name, value=value, name=key))
-            raise
+            failed = refused
+    if failed:
+        raise failed
 
 
 def set_parameter(kernel: State, module: str, key: str, value: str) -> None:
-    """A write to /sys/module/MODULE/parameters/KEY. Errors: Refused(-ENOENT, -EINVAL)."""
+    """A write to /sys/module/MODULE/parameters/KEY. Errors: Refused(-ENOENT, -EINVAL, -ERANGE)."""
     mod = kernel.find_module(module)
     if mod is None or key not in mod.parameter_types:
         raise Refused(ENOENT)

@@ -138,7 +138,21 @@ COMMON = Message(WARNING, _MAIN, "{module}: please compile with -fno-common")
 UNKNOWN_SYMBOL = Message(WARNING, _MAIN, "{module}: Unknown symbol {name} (err {err})")
 BAD_SECTION_INDEX = Message(ERR, _MAIN, "{module}: Symbol {name} has an invalid section index {index} (max {max})")
 BAD_PARAMETER = Message(ERR, "kernel/params.c", "{module}: `{value}' invalid for parameter `{name}'")
+UNKNOWN_PARAMETER = Message(WARNING, _MAIN, "{module}: unknown parameter '{name}' ignored")
+WRITE_EXEC = Message(ERR, "kernel/module/strict_rwx.c",
+    "{module}: section {section} (index {index}) has invalid WRITE|EXEC flags")
+# Up to 6.9 with a call trace, which is left out here, as that of DUPLICATE_FOLDER; size is with the guard page.
+NO_MEMORY = Message(WARNING, "mm/vmalloc.c",
+    "vmap allocation for size {size} failed: use vmalloc=<size> to increase size")
+NO_MEMORY_610 = Message(WARNING, "mm/execmem.c", "execmem: unable to allocate memory")  # 6.10 and later
 DUPLICATE_EXPORT = Message(ERR, _MAIN, "{module}: exports duplicate symbol {name} (owned by {owner})")
+
+# -- sysfs ----------------------------------------------------------------------------------------------------------------
+DUPLICATE_FOLDER = Message(WARNING, "fs/sysfs/dir.c", "sysfs: cannot create duplicate filename '{folder}/{name}'")
+DUPLICATE_NAME = Message(ERR, "lib/kobject.c", "kobject_add_internal failed for {name} with -EEXIST, "
+    "don't try to register things with the same name in the same directory.")
+DUPLICATE_NAME_65 = Message(ERR, "lib/kobject.c", "kobject: kobject_add_internal failed for {name} with -EEXIST, "
+    "don't try to register things with the same name in the same directory.")  # 6.5 and later
 
 # -- livepatch: symbols and sections --------------------------------------------------------------------------------------
 NOT_MARKED = Message(ERR, _CORE, "livepatch: symbol {name} is not marked as a livepatch symbol")

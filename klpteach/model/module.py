@@ -11,13 +11,12 @@ import numpy as np
 from ..files.elf_h import SHN_ABS, SHN_UNDEF
 from ..files.module_file import ModuleFile
 from ..files.relocation_types import MASK64
-from .errno import EINVAL, Refused
 from .image import Image
 from .kallsyms import KallsymsRow, exported_names, kallsyms_types, kept_symbols, symbols_by_name
 from .layout import core_symbols, is_init
 from .memory import Region
+from .params import param_set
 
-TRUE, FALSE = ("1", "Y", "y"), ("0", "N", "n")  # what kstrtobool() takes, as stories write it
 UNFORMED, COMING, LIVE, GOING = "Unformed", "Loading", "Live", "Unloading"  # the words of /proc/modules
 HALF_LOADED = "Half-loaded"  # no kernel's: of the proposal half-loaded
 
@@ -45,15 +44,13 @@ class Module:
         entries = (value.partition(":") for key, value in self.file.modinfo_pairs if key == "parmtype")
         return {name: kind for name, _, kind in entries}
 
-    def set_parameter(self, key: str, value: str) -> None:
-        """kernel/params.c: param_set_int(), param_set_bool(). Errors: Refused(-EINVAL) for what is no such value."""
-        kind = self.parameter_types.get(key)
-        if kind == "bool" and value not in (*TRUE, *FALSE):
-            raise Refused(EINVAL)
-        try:
-            self.parameters[key] = str(int(value, 0)) if kind == "int" else value
-        except ValueError:
-            raise Refused(EINVAL) from None
+    def find_parameter(self, key: str) -> str | None:
+        """The parameter's name as it was declared: - and _ are the same (parameq())."""
+        return next((name for name in self.parameter_types if name.replace("-", "_") == key.replace("-", "_")), None)
+
+    def set_parameter(self, name: str, value: str | None) -> None:
+        """Errors: Refused(-EINVAL, -ERANGE) for what is no value of its type."""
+        self.parameters[name] = param_set(self.parameter_types[name], value)
 
     @property
     def refcount(self) -> int:

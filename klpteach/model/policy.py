@@ -27,6 +27,10 @@ class Behaviour:
     coming_error_clears_mod: bool = True  # 4ff96fb52c69 (5.4), patch 1/2 of the RFC
     patched_in_sysfs: bool = True  # 6.1: /sys/kernel/livepatch/PATCH/OBJECT/patched
     ksym_name_len: int = 512  # 128 before 6.1
+    refuse_wx: bool = True  # 5c3a7db0c7ec (5.7): no section is both written and run
+    no_memory: messages.Message = messages.NO_MEMORY
+    duplicate: messages.Message = messages.DUPLICATE_NAME
+    percpu_base: int = 0x35000  # where a module's per-CPU data begins, behind the kernel's own; recorded (percpu)
     tolerate_r2: bool = False  # 37251c7114e1 (6.3): ppc64le takes an existing `ld r2,24(r1)` after a call for done
     stubs: str = "search"  # ppc64le: how a call finds its stub: "search", "reuse" (proposal), "count" (6.18)
     pin_targets: bool = False  # proposal deny-removal
@@ -43,10 +47,11 @@ class Behaviour:
 _6_3 = Behaviour("6.3", nonzero=messages.NONZERO, overflow_first=True, clear="checked", tolerate_r2=True)
 RELEASES: Mapping[str, Behaviour] = {
     "5.3": Behaviour("5.3", early_vmlinux=False, coming_error_clears_mod=False, patched_in_sysfs=False,
-                     ksym_name_len=128),
+                     ksym_name_len=128, refuse_wx=False),
     "6.1": Behaviour("6.1"),
     "6.3": _6_3,
-    "6.12": replace(_6_3, release="6.12", separate_memory=True, exists_first=True),
+    "6.12": replace(_6_3, release="6.12", separate_memory=True, exists_first=True, percpu_base=0x39000,
+                    no_memory=messages.NO_MEMORY_610, duplicate=messages.DUPLICATE_NAME_65),
 }  # fmt: skip
 
 

@@ -22,7 +22,7 @@ from ..files.write import ElfImage
 from . import messages
 from .errno import EAGAIN, EEXIST, Refused
 from .klp_structs import KlpPatch
-from .livepatch.core import enabled_store, klp_disable_patch
+from .livepatch.core import enabled_store, klp_disable_patch, klp_module_going
 from .loader import delete_module, do_init_module, form_module, load_module, set_parameter, unlink
 from .module import GOING, LIVE, Module
 from .state import Commands, State
@@ -250,7 +250,8 @@ class Parts:
         try:
             self._load(waiting)
         except Refused:
-            mod.klp_alive, mod.state = False, GOING
+            mod.state = GOING
+            klp_module_going(self.kernel, mod)
             unlink(self.kernel, mod)
             raise
         do_init_module(self.kernel, mod, "")

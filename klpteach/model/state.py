@@ -20,6 +20,7 @@ from .klp_structs import LivepatchState
 from .memory import AddressSpace, Region
 from .module import LIVE, UNFORMED, Module
 from .policy import Behaviour
+from .step import module_name
 
 Callback = Callable[["State"], int | None]
 
@@ -68,8 +69,6 @@ class State:
     # Where the next load must land (module -> region -> address; none: lowest fit), and where this command's loads did.
     placement: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     placed: dict[str, dict[str, int]] = field(default_factory=dict)
-    # Per-CPU data of a module: an offset behind the kernel's own (recording percpu--6.12); it must fit 32 bits signed.
-    percpu_base: int = 0x39000
     # What vmlinux has: symbols that livepatches look up, and exports (None: at an unknown address), which are complete
     # for the files that are known.
     vmlinux: dict[str, list[int]] = field(default_factory=dict)
@@ -126,6 +125,10 @@ class State:
         mod = self.find_module(module)
         return mod.parameters.get(key, "0") if mod else "0"
 
+    def flag(self, module: str, key: str) -> bool:
+        """Whether a module's parameter is set, be it a number or a bool."""
+        return self.parameter(module, key) not in ("0", "N")
+
     def init_errno_of(self, file: ModuleFile) -> int:
         """What the module's own init() returns: the story says so, or the machine lacks the hardware."""
         absent = file.name in self.machine.without_hardware
@@ -141,6 +144,16 @@ class State:
         if Path(file).name == name and ("+" in name or (self.ko / name).exists()):
             return open_ko(self.ko, name)
         return ModuleFile.open(file)
+
+    def find_file(self, name: str) -> ModuleFile | None:
+        """The file of a module, by its name, in the ko folder; None where there is none. - and _ are the same in files' names."""
+        if (self.ko / f"{name}.ko").exists():
+            return self.open_file(f"{name}.ko")
+        files = sorted((path.name for path in self.ko.glob("*.ko*")), reverse=True)
+        names = {module_name(file.partition(".ko")[0]): file for file in files}
+        stem, made, _ = name.partition("+")
+        found = names.get(name) or (f"{name}.ko" if made and stem in names else None)
+        return self.open_file(found) if found else None
 
     # -- symbols ------------------------------------------------------------------------------------------------------
 

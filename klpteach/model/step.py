@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, NamedTuple
 
 from ..errors import RecordingError
+from .params import kstrtobool
 from .schema import STEP
 
 
@@ -25,7 +26,8 @@ class Command(NamedTuple):
 
     @classmethod
     def parse(cls, line: str) -> Command:
-        return cls(*line.removeprefix("~").split(maxsplit=2))
+        did = cls(*line.removeprefix("~").split(maxsplit=2))
+        return did._replace(what=module_name(did.what)) if did.verb in ("rmmod", "modprobe") else did
 
     @property
     def loads(self) -> bool:
@@ -48,7 +50,17 @@ class Command(NamedTuple):
     def disables(self) -> str:
         """The livepatch that `echo 0 > …/enabled` takes out of force; "" for any other command."""
         folder, _, attribute = self.path.rpartition("/")
-        return folder.rpartition("/")[2] if attribute == "enabled" and self.what == "0" else ""
+        return folder.rpartition("/")[2] if attribute == "enabled" and kstrtobool(self.what) is False else ""
+
+
+def module_name(name: str) -> str:
+    """A module's name as kmod and the kernel have it: _ for every -. An option, or what makes a defect, stays.
+
+    >>> module_name("nfsd-demo"), module_name("nfsd_demo+symbol-missing"), module_name("-r")
+    ('nfsd_demo', 'nfsd_demo+symbol-missing', '-r')
+    """
+    name, plus, defect = name.partition("+")
+    return (name if name.startswith("-") else name.replace("-", "_")) + plus + defect
 
 
 @dataclass

@@ -19,7 +19,7 @@ from ..model.arch import ARCHITECTURES
 from ..model.errno import EEXIST
 from ..model.recording import Recording
 from ..model.step import Step
-from .steps import is_look, patch_line
+from .steps import is_look, patch_folder_twice, patch_line
 
 Files = Mapping[str, ModuleFile]  # file name -> the module in it
 
@@ -150,7 +150,7 @@ class Loads:
             name = self._name(step)
             if worked and name not in self._open:
                 self._begin(name, index)
-            elif not worked and step.errno != EEXIST:  # then nothing was tried
+            elif not worked and (step.errno != EEXIST or patch_folder_twice(step)):  # else nothing was tried
                 self._attempt(name, index, index, refused=True)
         elif did.verb == "rmmod" and worked and did.what in self._open:
             self._end(did.what, index)

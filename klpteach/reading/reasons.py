@@ -28,6 +28,15 @@ _PLAIN: tuple[tuple[messages.Message, str], ...] = (
     (messages.REL32_RANGE, "A 32-bit distance in {module} does not reach its target."),
     (messages.STUB_RANGE, "A stub of {module} would be too far from its TOC."),
     (messages.BLACKLISTED, "The administrator does not want {module} to be loaded."),
+    (messages.WRITE_EXEC, "Its section {section} can be written and run, and this kernel wants no such section."),
+    (
+        messages.NO_MEMORY,
+        "No hole in the module area is large enough for {size} bytes; what it had taken is given back.",
+    ),
+    (messages.NO_MEMORY_610, "No hole in the module area is large enough for it; what it had taken is given back."),
+    (messages.DUPLICATE_NAME, "It names {name} twice, and sysfs takes one folder of a name."),
+    (messages.DUPLICATE_NAME_65, "It names {name} twice, and sysfs takes one folder of a name."),
+    (messages.BAD_PARAMETER, "Its parameter {name} takes no such value as `{value}`."),
     (messages.TOO_LATE, "{patch} is enabled and can no longer patch it, and this proposal makes that a condition."),
     (messages.TARGET_ABSENT, "Its target {target} is not loaded, and this proposal makes that a condition."),
 )

@@ -53,6 +53,11 @@ def nop_line(step: Step) -> NopLine | None:
     return NopLine(found["module"], int(found["insn"], 16), symbol, int(rest.partition("/")[0], 16))
 
 
+def patch_folder_twice(step: Step) -> bool:
+    """Whether -EEXIST is of a livepatch that names one object or function twice, and not of a module that is there."""
+    return any(map(messages.DUPLICATE_FOLDER.match, step.lines))
+
+
 def no_stub_left(step: Step) -> bool:
     """Whether stub_for_addr() warned: every slot of .stubs is taken (ppc64le)."""
     return any(messages.STUB_WARNING.match(line) for line in step.lines)

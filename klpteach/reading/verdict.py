@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from ..model import messages
 from ..model.errno import EAGAIN, EBUSY, EEXIST, ENOENT, ENOEXEC
+from ..model.params import kstrtobool
 from ..model.recording import Recording
 from ..model.step import Step, hexa
 from .calls import is_call
@@ -99,7 +100,7 @@ class _Judge:
         last = (step.out or "").strip().split("\n")[-1]  # what the program of user space said
         if step.errno is None:
             return Verdict("refused", f"{name}.", because or f"The program said: {last}")
-        if step.errno == EEXIST:
+        if step.errno == EEXIST and not because:
             headline = f"Already loaded: {errno_words(EEXIST)}."
             return Verdict("exists", headline, "A module of this name is there. Nothing changed.")
         other = f"The program says: {last}." if last else "The kernel gave no reason in its log."
@@ -204,20 +205,42 @@ class _Judge:
         elif row["used_by"]:
             holder = f"{', '.join(row['used_by'])} uses it."
         elif "K" in row["taint"]:
-            holder = "The livepatch is enabled: disable it first."
+            holder = self._why_held(module)
         return Verdict("in-use", f"Not removed: in use, {errno_words(number)}.", holder)
+
+    def _why_held(self, patch: str) -> str:
+        """Why a livepatch's module cannot go, as far as its folder in sysfs tells."""
+        shown = self.step.livepatch
+        if shown is None or shown.get(patch, {}).get("enabled"):
+            return "The livepatch is enabled: disable it first."
+        if patch in shown:
+            return "The livepatch is disabled, and a task that still runs its code keeps the transition waiting."
+        return "It was taken out of force while somebody may still have run it: its module stays for good."
 
     # -- the rest -----------------------------------------------------------------------------------------------------
 
     def _echo(self) -> Verdict:
         if self.step.refused:
             return Verdict("refused", f"Refused: {errno_words(self.step.errno)}.")
-        if self.did.what != "0":
-            return Verdict("info", "Written.")
+        if not self.did.disables:
+            return self._written()
         keys = self.history.sites_in(self.did.disables)
         holding = sum(any(self.history.states(key)[self.seen].value or b"") for key in keys)
         because = f"It stays loaded, and {count(holding)} keep their bytes." if holding else "It stays loaded."
+        if (self.step.livepatch or {}).get(self.did.disables, {}).get("transition"):
+            because = f"{because} A task that still runs its code keeps the transition waiting."
         return Verdict("info", "Livepatch disabled.", because)
+
+    def _written(self) -> Verdict:
+        """A parameter, `force`, or a transition turned round."""
+        *_, owner, folder, attribute = ["", "", "", *self.did.path.split("/")]
+        if folder == "parameters":
+            return Verdict("info", "Written.", f"The parameter {attribute} of {owner} is {self.did.what} now.")
+        if attribute != "force":
+            return Verdict("info", "Written.")
+        if not kstrtobool(self.did.what):
+            return Verdict("info", "Nothing was forced.", "0 is taken, and does nothing.")
+        return Verdict("info", "Forced.", f"The transition of {folder} is done, whoever still runs the old code.")
 
     def _poke(self) -> Verdict:
         if self.step.errno == ENOENT:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -130,7 +131,7 @@ def loaded_kernel(ko: Path, *proposals: str) -> tuple[Kernel, Module]:
         exports={name: kernel_symbol(name) for name in used},
         vmlinux={name: kernel_symbol(name) for name in looked_up},
     )  # fmt: skip
-    kernel.percpu_base = PERCPU
+    kernel.rules = replace(kernel.rules, percpu_base=PERCPU)
     targets = {obj.name for obj in livepatch.klp.objects if obj.name} if livepatch.klp else set()
     for file in ("nfsd_demo.ko", *(f"{name}.ko" for name in sorted(targets - {"nfsd_demo"})), ko.name):
         assert kernel.insmod(file).errno == 0

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 from ...files.module_file import ModuleFile
 from .. import messages
-from ..errno import EBUSY, EINVAL, ENOENT, EPERM, Refused
+from ..errno import EBUSY, EEXIST, EINVAL, ENOENT, EPERM, Refused
 from ..klp_structs import PATCHED, UNPATCHED, KlpFunc, KlpObject, KlpPatch
-from ..module import COMING, TRUE, Module
+from ..module import COMING, Module
 from ..state import State
 from . import transition
 from .patch import klp_patch_object, klp_post_unpatch_callback, klp_pre_patch_callback, klp_unpatch_object, run_callback
@@ -22,7 +22,7 @@ def klp_enable_patch(kernel: State, pmod: Module) -> None:
         raise Refused(EINVAL)
     if not pmod.file.is_livepatch:
         raise kernel.refuse(messages.NOT_A_LIVEPATCH(module=pmod.name), EINVAL)
-    replace = info.replace or kernel.parameter(pmod.name, "replace") in TRUE  # as in the kernel's own test modules
+    replace = info.replace or kernel.flag(pmod.name, "replace")  # as in the kernel's own test modules
     patch = KlpPatch(pmod, [], replace)
     for obj in info.objects:
         patch.objects.append(KlpObject(obj.name, [KlpFunc(func.old_name, func.old_sympos) for func in obj.funcs]))
@@ -50,13 +50,26 @@ def klp_init_patch(kernel: State, patch: KlpPatch) -> None:
     """Prepare every object; relocations of the loaded ones are written here."""
     if patch.replace:
         klp_add_nops(kernel, patch)
-    for obj in patch.objects:
+    folder = f"/kernel/livepatch/{patch.name}"
+    for number, obj in enumerate(patch.objects):
         obj.mod = klp_find_object_module(kernel, obj)
+        kobject_add(kernel, folder, obj.label, [other.label for other in patch.objects[:number]])
+        for place, func in enumerate(obj.funcs):
+            kobject_add(
+                kernel, f"{folder}/{obj.label}", func.sysfs_name, [other.sysfs_name for other in obj.funcs[:place]]
+            )
         if kernel.rules.depend_on_targets and obj.name is not None and obj.mod is not None:
             patch.mod.use(obj.mod)
         if obj.loaded:
             klp_init_object_loaded(kernel, patch, obj)
     kernel.klp.patches.append(patch)
+
+
+def kobject_add(kernel: State, folder: str, name: str, there: list[str]) -> None:
+    """A folder in sysfs for an object or a function. Errors: Refused(-EEXIST) where one of that name is there."""
+    if name in there:
+        kernel.log(messages.DUPLICATE_FOLDER(folder=folder, name=name))
+        raise kernel.refuse(kernel.rules.duplicate(name=name), EEXIST)
 
 
 def klp_find_object_module(kernel: State, obj: KlpObject) -> Module | None:
@@ -134,11 +147,13 @@ def enabled_store(kernel: State, name: str, value: bool) -> None:
         raise Refused(EINVAL)
 
 
-def force_store(kernel: State, name: str) -> None:
-    """A write of 1 to /sys/kernel/livepatch/NAME/force. Errors: Refused(-EINVAL) where no transition of NAME runs."""
+def force_store(kernel: State, name: str, value: bool) -> None:
+    """A write to /sys/kernel/livepatch/NAME/force; 0 does nothing. Errors: Refused(-EINVAL) where no transition of NAME runs."""
     patch = kernel.klp.find(name)
     if patch is None:
         raise Refused(ENOENT)
+    if not value:
+        return
     if patch is not kernel.klp.transition:
         raise Refused(EINVAL)
     transition.klp_force_transition(kernel)

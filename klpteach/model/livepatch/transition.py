@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from .. import messages
 from ..klp_structs import PATCHED, UNPATCHED, KlpPatch
-from ..module import TRUE
 from ..state import State
 from .patch import klp_post_unpatch_callback, klp_unpatch_object, run_callback
 
@@ -38,7 +37,7 @@ def in_the_way(kernel: State, patch: KlpPatch) -> bool:
     Simplified: a parameter named block_transition tells that, as in the kernel's own test modules.
     """
     targets = [obj.name for obj in patch.objects if obj.name and obj.mod]
-    sleeping = any(kernel.parameter(name, "block_transition") in TRUE for name in targets)
+    sleeping = any(kernel.flag(name, "block_transition") for name in targets)
     return kernel.transition_blocked or (sleeping and kernel.klp.target == PATCHED)
 
 

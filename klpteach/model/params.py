@@ -1,0 +1,66 @@
+"""What a written value means: kstrtobool() and the integers (lib/kstrtox.c), and the types of module_param() (kernel/params.c)."""
+
+from __future__ import annotations
+
+import re
+
+from .errno import EINVAL, ERANGE, Refused
+
+_BITS = {
+    "byte": 8,
+    "short": 16,
+    "ushort": 16,
+    "int": 32,
+    "uint": 32,
+    "hexint": 32,
+    "long": 64,
+    "ulong": 64,
+    "ullong": 64,
+}
+_SIGNED = ("short", "int", "long")
+_INTEGER = re.compile(r"(-)?\+?(0[xX][0-9a-fA-F]+|0[0-7]*|[1-9][0-9]*)\n?")
+
+
+def kstrtobool(value: str) -> bool | None:
+    """What the first letter says, or the second after an o; None for what is neither. Simplified: 5.3 knows no t and f.
+
+    >>> kstrtobool("1"), kstrtobool("yes"), kstrtobool("off"), kstrtobool("2")
+    (True, True, False, None)
+    """
+    first, second = value[:1].lower(), value[1:2].lower()
+    if first == "o":
+        return {"n": True, "f": False}.get(second)
+    return True if first in ("1", "y", "t") else False if first in ("0", "n", "f") else None
+
+
+def param_set(kind: str, value: str | None) -> str:
+    """A value as a parameter of this type keeps it; None where it was given without `=`, which only a bool takes.
+
+    Errors: Refused(-EINVAL) for what is no such value, Refused(-ERANGE) for a number that does not fit.
+
+    >>> param_set("int", "0x10"), param_set("bool", None), param_set("bool", "off")
+    ('16', 'Y', 'N')
+    """
+    if kind in ("bool", "invbool"):
+        flag = kstrtobool("1" if value is None else value)
+        if flag is None:
+            raise Refused(EINVAL)
+        return "Y" if flag != (kind == "invbool") else "N"
+    if value is None:
+        raise Refused(EINVAL)
+    return str(kstrtoint(kind, value)) if kind in _BITS else value
+
+
+def kstrtoint(kind: str, value: str) -> int:
+    """kstrtoint(value, 0) and its like: 0x is hexadecimal, a leading 0 octal."""
+    found = _INTEGER.fullmatch(value)
+    signed = kind in _SIGNED
+    if found is None or (found[1] and (not signed or "+" in value)):
+        raise Refused(EINVAL)
+    digits = found[2]
+    number = int(digits, 16 if digits[1:2] in ("x", "X") else 8 if digits[0] == "0" else 10)
+    number = -number if found[1] else number
+    limit = 1 << (_BITS[kind] - signed)
+    if not (-limit if signed else 0) <= number < limit:
+        raise Refused(ERANGE)
+    return number
