@@ -9,13 +9,15 @@ import argparse
 import json
 import os
 import sys
-from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .errors import KlpteachError, LoadRefused
+
+if TYPE_CHECKING:
+    from .scenarios.inspection import Inspection
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -63,9 +65,10 @@ def _parser() -> argparse.ArgumentParser:
         added.set_defaults(run=run)
         return added
 
-    add = verb(inspect, "what a module file holds, what it patches, whether it survives a reload").add_argument
+    add = verb(inspect, "check a livepatch before it is shipped: does its target survive a reload?").add_argument
     add("file")
-    target = "the module it patches (else a stand-in is used)"
+    target = "a module that it patches, or whose symbols it takes (else a stand-in is used)"
+    add("--sections", action="store_true", help="show the table of sections, too")
     add("--target", action="append", default=[], metavar="FILE.ko", help=target)
     add("--json", action="store_true")
 
@@ -111,96 +114,72 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def inspect(args: argparse.Namespace) -> int:
+    """Exit status 1: a check failed, or a load is refused on the kernel that the livepatch was built for."""
     from .files.module_file import ModuleFile
+    from .scenarios.inspection import Inspection, sections
 
-    file = ModuleFile.open(args.file)
-    report = _inspection(file, [ModuleFile.open(path) for path in args.target])
+    targets = [ModuleFile.open(path) for path in args.target]
+    found = Inspection(ModuleFile.open(args.file), {target.name: target for target in targets})
     if args.json:
-        print(json.dumps(report, indent=1))
-        return 0
-    say(
-        f"{file.filename}: module {file.name}, {file.arch}, {len(file.shdrs)} sections, {len(file.symtab)} symbols, "
-        f"{sum(len(file.rela(i)) for i in file.rela_sections)} relocations"
-    )
-    say("", f"{'section':<34}{'size':>9}  flags  relocations")
-    for row in report["sections"]:
-        say(f"{row['name']:<34}{row['size']:>9}  {row['flags']:<5}  {row['relocations'] or ''}")
-    say("", *_livepatch_lines(report))
-    return 0
+        print(json.dumps(found.to_json(), indent=1))
+        return int(not found.ok)
+    say(found.verdict, "", *_identities(found))
+    if found.file.is_livepatch:
+        say(*_livepatch_lines(found))
+    if args.sections or not found.file.is_livepatch:
+        say("", f"{'section':<34}{'size':>9}  flags  relocations")
+        say(
+            *(f"{r['name']:<34}{r['size']:>9}  {r['flags']:<5}  {r['relocations'] or ''}" for r in sections(found.file))
+        )
+    return int(not found.ok)
 
 
-def _livepatch_lines(report: dict[str, Any]) -> Iterable[str]:
-    if not report["livepatch"]:
-        yield "Not a livepatch: its relocations are all written when it is loaded, and nothing waits for another module."
-        return
-    for obj in report["patches"]:
+def _identities(found: Inspection) -> Iterable[str]:
+    from .scenarios.checks import identity
+
+    for file in (found.file, *found.targets.values()):
+        told = identity(file)
+        ids = "".join(f", {key} {told[key]}" for key in ("srcversion", "build_id") if told[key])
+        yield f"{told['file']}: module {told['name']}, {told['arch']}, vermagic {told['vermagic'] or 'none'}{ids}"
+
+
+def _livepatch_lines(found: Inspection) -> Iterable[str]:
+    yield from _maker(found)
+    for obj in found.patches():
         yield f"patches {obj['object']}: {', '.join(obj['functions']) or 'no function'}"
-    for name, found in report["livepatch_relocations"].items():
-        types = ", ".join(f"{count} {kind}" for kind, count in found["types"].items())
-        yield f"waits for {name}: {found['count']} livepatch relocations ({types})"
-        yield from (f"    {site}" for site in found["sites"])
-    for row in report["reload"]:
-        where = f" ({row['target']} is a stand-in)" if row["stand_in"] else ""
-        yield f"reload of {row['target']} on {row['release']}: {row['outcome']}{where}"
-        if row["line"]:
-            yield f"    {row['line']}"
+    if found.checks:
+        yield from ("", *map(str, found.checks))
+    if found.outcomes:
+        yield ""
+    mine = "what it was built for" if found.exact else f"the nearest to {found.version}"
+    for row in found.rows():
+        stand_in = f" ({row['target']} is a stand-in)" if row["stand_in"] else ""
+        own = f"  <- {mine}" if row["built_for"] else ""
+        yield f"reload of {row['target']} on {row['release']}: {row['outcome']}{stand_in}{own}"
+        yield from (f"    {text}" for text in (row["line"], row["note"]) if text)
+    refused = {(row["target"], row["site"]): row for row in found.refused_sites()}
+    for name, waits in found.waiting().items():
+        types = ", ".join(f"{count} {kind}" for kind, count in waits["types"].items())
+        yield from ("", f"waits for {name}: {waits['count']} livepatch relocations ({types})")
+        for site in waits["sites"]:
+            left = refused.get((name, site.partition(" ")[0]))
+            said = f": left as {left['bytes']}, refused on {', '.join(left['releases'])}" if left else ""
+            yield f"    {site}{said}"
 
 
-def _inspection(file: Any, targets: list[Any]) -> dict[str, Any]:
-    from .files.klp import sites
+def _maker(found: Inspection) -> Iterable[str]:
+    from .scenarios.checks import made_by
+    from .scenarios.inspection import leftovers
 
-    targets_of = {i: int(file.shdrs["info"][i]) for i in file.rela_sections}
-    counts = {file.section_names[at]: len(file.rela(i)) for i, at in targets_of.items() if at < len(file.shdrs)}
-    by_object: dict[str, dict[str, Any]] = {}
-    for site in sites(file):
-        entry = by_object.setdefault(site.object, {"count": 0, "types": Counter(), "sites": []})
-        entry["count"] += 1
-        entry["types"][file.type_name(site.type)] += 1
-        entry["sites"].append(f"{site.key} {file.type_name(site.type)} {site.symbol} {site.addend:+d}")
-    return {
-        "file": file.filename,
-        "name": file.name,
-        "arch": file.arch,
-        "livepatch": file.is_livepatch,
-        "modinfo": file.modinfo,
-        "sections": [
-            {"name": r.name, "size": int(r.size), "flags": r.flags, "relocations": counts.get(r.name, 0)}
-            for r in file.sections.itertuples(index=False)
-            if r.name
-        ],
-        "patches": [
-            {"object": o.name or "vmlinux", "functions": [f"{f.old_name},{f.old_sympos or 1}" for f in o.funcs]}
-            for o in (file.klp.objects if file.klp else ())
-        ],
-        "livepatch_relocations": by_object,
-        "reload": _reload_rows(file, {t.name: t for t in targets}) if file.is_livepatch and file.klp else [],
-    }
-
-
-def _reload_rows(file: Any, targets: dict[str, Any]) -> list[dict[str, Any]]:
-    from .scenarios.reload import survives
-
-    return [
-        {
-            "target": outcome.target,
-            "release": outcome.release,
-            "stand_in": outcome.stand_in,
-            "outcome": _after_reload(outcome),
-            "line": _bad_line(outcome.failed) if outcome.failed else None,
-        }
-        for outcome in survives(file, targets)
-    ]
-
-
-def _after_reload(outcome: Any) -> str:
-    failed = outcome.failed
-    if failed:
-        return "oops" if failed.oops else f"{failed.command}: {_errno(failed)}"
-    return f"works at the same base; at others {outcome.moves}x, then {outcome.ending}" if outcome.ending else "works"
-
-
-def _bad_line(step: Any) -> str | None:
-    return next((text for level, text in step.dmesg if level and level <= 4 and "taint" not in text), None)
+    told, left = made_by(found.file), leftovers(found.file)
+    if told["form"]:
+        replace = {True: "replaces older livepatches", False: "replaces none", None: "replace not known"}[
+            told["replace"]
+        ]
+        assumed = " (the tool's default; the file does not say)" if told["replace_assumed"] else ""
+        yield f"read from {told['form']}: {replace}{assumed}; callbacks: {', '.join(told['callbacks']) or 'none'}"
+    if left:
+        yield f"{left} relocations of type 0 are what the tool left in place of livepatch relocations; they are not counted"
 
 
 def _errno(step: Any) -> str:

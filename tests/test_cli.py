@@ -69,7 +69,7 @@ def test_inspect_tells_how_many_moves_a_table_of_stubs_bears(capsys) -> None:
     status, out, _ = run(capsys, "inspect", str(KO / "ppc64le-6.12" / "livepatch_edge.ko"))
     lines = [line for line in out.splitlines() if line.startswith("reload of nfsd_demo")]
     assert status == 0
-    assert [line.partition(": ")[2].removesuffix(" (nfsd_demo is a stand-in)") for line in lines] == [
+    assert [line.partition(": ")[2].partition(" (nfsd_demo is a stand-in)")[0] for line in lines] == [
         *["insmod nfsd_demo.ko: ENOEXEC (-8)"] * 2,
         "works at the same base; at others 2x, then ENOENT",  # 6.3: one block, so bytes follow the table
         "works at the same base; at others 2x, then oops",  # 6.12: .stubs ends with its page, as recorded
@@ -108,7 +108,7 @@ def test_replay_prints_each_difference_and_counts_them(capsys, tmp_path: Path) -
 
 def test_inspect_names_every_site_and_every_release(capsys) -> None:
     status, out, _ = run(capsys, "inspect", LIVEPATCH)
-    assert status == 0 and "patches nfsd_demo: demo_show,1, demo_clamp,1" in out
+    assert status == 1 and "patches nfsd_demo: demo_show,1, demo_clamp,1" in out
     assert "waits for nfsd_demo: 10 livepatch relocations" in out
     assert (
         "reload of nfsd_demo on 6.1: insmod nfsd_demo.ko: ENOEXEC (-8)" in out

@@ -26,8 +26,8 @@ from oracle import SAMPLES
 
 from klpteach import Kernel, LoadRefused, ModuleFile, ModuleFormatError, Step, load_image
 from klpteach.files import klp as klp_module
+from klpteach.files import klp_patch
 from klpteach.files.corrupt import mutate
-from klpteach.files.klp_patch import KlpPatchInfo
 from klpteach.files.write import ElfImage, tiny_module
 
 MUTATIONS = int(os.environ.get("KLPTEACH_MUTATIONS", "1500"))
@@ -63,7 +63,7 @@ def use(data: bytes, sample: str, release: str = "6.1", proposals: tuple[str, ..
 
 def look_at(file: ModuleFile) -> None:
     """Names, tables and everything about livepatch; what is shown must be there as often as the file says."""
-    assert repr(file) and isinstance(file.name, str) and isinstance(file.klp, KlpPatchInfo | None)
+    assert repr(file) and isinstance(file.name, str) and isinstance(file.klp, klp_patch.KlpPatchInfo | None)
     assert len(file.sections) == len(file.section_names) == len(file.shdrs)
     assert len(file.symbols) == len(file.symbol_names) == len(file.symtab)
     assert len(file.relocations) == sum(len(file.rela(i)) for i in file.rela_sections)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 from elftools.construct import ConstructError
@@ -26,6 +26,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 CUT_OFF = "Is the download complete?"
 LONGEST = 1024  # bytes of a name that are read: .klp.sym. with an object, a symbol of KSYM_NAME_LEN and a number has less
 MAX_MODINFO = 1 << 20  # bytes; a driver with thousands of aliases has a tenth of it
+READS = "klpteach reads modules of x86_64 (62) and ppc64le (21)."
 
 
 class ElfFile:
@@ -162,14 +163,18 @@ class ElfFile:
             hint = "A module ends in .ko, .ko.xz or .ko.gz."
             raise self.bad("not an ELF file", "Invalid ELF header magic: != \\x7fELF", hint)
         if data[4:6] != b"\x02\x01":
-            raise self.bad("not a 64-bit little-endian ELF file", hint="klpteach reads x86_64 and ppc64le modules.")
+            order: Literal["little", "big"] = "big" if data[5] == 2 else "little"
+            made_for = (
+                f": made for {elf_h.machine_name(int.from_bytes(data[18:20], order))}" if data[5] in (1, 2) else ""
+            )
+            raise self.bad(f"not a 64-bit little-endian ELF file{made_for}", hint=READS)
         kind, self.machine = (int.from_bytes(data[at : at + 2], "little") for at in (16, 18))
         if kind != ET_REL:
             what, hint = f"ELF type {kind}, a module is relocatable (ET_REL, 1)", "Is it a program or a shared library?"
             raise self.bad(what, f"Invalid ELF header type: {kind} != 1", hint)
         if self.machine not in ARCH_OF_MACHINE:
-            what, hint = f"made for machine {self.machine}", "klpteach reads x86_64 (62) and ppc64le (21) modules."
-            raise self.bad(what, f"Invalid architecture in ELF header: {self.machine}", hint)
+            what = f"made for {elf_h.machine_name(self.machine)}"
+            raise self.bad(what, f"Invalid architecture in ELF header: {self.machine}", READS)
         try:
             header = _structs(self.machine).Elf_Ehdr.parse(data[:64])
         except ConstructError as error:

@@ -11,6 +11,12 @@ ET_REL = 1
 EM_PPC64, EM_X86_64 = 21, 62
 MODULE_NAME_LEN, KSYM_NAME_LEN = 56, 512  # include/linux/moduleparam.h, kallsyms.h (128 up to 6.0); each with its NUL
 ARCH_OF_MACHINE = {EM_X86_64: "x86_64", EM_PPC64: "ppc64le"}
+# Other machines that Linux runs on, by the names that its source tree and its users have for them.
+MACHINES = {
+    2: "sparc", 3: "i386", 4: "m68k", 8: "mips", 15: "parisc", 20: "powerpc", EM_PPC64: "ppc64", 22: "s390x", 40: "arm",
+    42: "sh", 43: "sparc64", 50: "ia64", EM_X86_64: "x86_64", 94: "xtensa", 183: "aarch64", 195: "arc", 243: "riscv",
+    258: "loongarch", 0x9026: "alpha",
+}  # fmt: skip
 
 # Elf64_Shdr, Elf64_Sym and Elf64_Rela without "sh_", "st_" and "r_"
 SHDR = np.dtype([
@@ -19,3 +25,12 @@ SHDR = np.dtype([
 ])  # fmt: skip
 SYM = np.dtype([("name", "<u4"), ("info", "u1"), ("other", "u1"), ("shndx", "<u2"), ("value", "<u8"), ("size", "<u8")])
 RELA = np.dtype([("offset", "<u8"), ("type", "<u4"), ("sym", "<u4"), ("addend", "<i8")])  # r_info is sym << 32 | type
+
+
+def machine_name(number: int) -> str:
+    """e_machine in words.
+
+    >>> machine_name(183), machine_name(9999)
+    ('aarch64 (machine 183)', 'machine 9999')
+    """
+    return f"{MACHINES[number]} (machine {number})" if number in MACHINES else f"machine {number}"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -13,13 +12,14 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from ...errors import KlpteachError
-from ...files import klp
 from ...files.compressed import MAX_BYTES
 from ...files.module_file import ModuleFile
 from ...model.errno import errno_name
 from ...reading.history import History
 from ...reading.steps import count
-from ...scenarios.reload import Outcome, stand_in, survives
+from ...scenarios.checks import Check
+from ...scenarios.inspection import Inspection
+from ...scenarios.reload import Outcome, story
 from ..shown import Shown
 from ..table import LEFT, Table
 
@@ -70,36 +70,35 @@ def _named(file: ModuleFile) -> ModuleFile:
 
 @dataclass(repr=False)
 class Brought(Shown):
-    """A livepatch and its targets: `outcomes` by release, tables, and explore() for the whole story."""
+    """A livepatch and its targets: the verdict, `checks`, `outcomes` by release, tables, and explore() for the whole story."""
 
     livepatch: ModuleFile
     targets: Mapping[str, ModuleFile] = field(default_factory=dict)
 
-    def __post_init__(self) -> None:
-        if not self.outcomes:
-            raise KlpteachError(
-                f"{self.livepatch.filename} patches no module, only the kernel itself: nothing can be reloaded."
-            )
-        strangers = [name for name in self.targets if name not in self.waiting and name not in self.objects]
-        if strangers:
-            raise KlpteachError(
-                f"{self.livepatch.filename} does not patch {', '.join(strangers)}; it patches {', '.join(self.objects)}."
-            )
+    @cached_property
+    def inspection(self) -> Inspection:
+        """What `klpteach inspect` says, for a program: its to_json()."""
+        return Inspection(self.livepatch, dict(self.targets))
 
     @cached_property
     def waiting(self) -> dict[str, int]:
         """Object -> how many livepatch relocations wait for it."""
-        return dict(Counter(site.object for site in klp.sites(self.livepatch)))
+        return {name: len(sites) for name, sites in self.inspection.wanted.sites.items()}
 
     @cached_property
     def objects(self) -> list[str]:
         """The modules that it patches."""
         return [obj.name for obj in (self.livepatch.klp.objects if self.livepatch.klp else ()) if obj.name]
 
-    @cached_property
+    @property
     def outcomes(self) -> list[Outcome]:
-        """For each release and target: target, livepatch, rmmod, target again, in the model. Errors: KlpteachError."""
-        return survives(self.livepatch, dict(self.targets))
+        """For each target and release: target, livepatch, rmmod, target again, in the model."""
+        return self.inspection.outcomes
+
+    @property
+    def checks(self) -> list[Check]:
+        """What was looked at besides the reload."""
+        return self.inspection.checks
 
     @property
     def sections(self) -> pd.DataFrame:
@@ -113,48 +112,73 @@ class Brought(Shown):
 
         return livepatch_sites(self.livepatch)
 
-    def explore(self, release: str = "6.1", target: str | None = None) -> Explorer:
-        """The explorer of a reload with these files. Errors: KlpteachError for another release or target."""
+    @property
+    def release(self) -> str:
+        """The release that is shown first: what the livepatch was built for, or the nearest."""
+        return self.inspection.release or "6.1"
+
+    def explore(self, release: str | None = None, target: str | None = None) -> Explorer:
+        """The explorer of a reload with these files; on the release that the livepatch was built for, unless another is named.
+
+        Errors: KlpteachError for another release or target, and where nothing can be reloaded.
+        """
         from ..explorer.explorer import explore  # needs ipywidgets
 
+        release = release or self.release
         outcome = next((o for o in self.outcomes if o.release == release and target in (None, o.target)), None)
+        if not self.outcomes:
+            raise KlpteachError(f"no reload to explore: {self.inspection.verdict}")
         if outcome is None:
             known = ", ".join(dict.fromkeys(o.release for o in self.outcomes))
             raise KlpteachError(
                 f"no reload of {target or 'a target'} on {release} here; releases: {known}; targets: {', '.join(self.objects)}."
             )
-        history = History(outcome.recording, self._files(outcome))
+        files = self.inspection.wanted.files(self.targets)
+        recording = story(self.livepatch, outcome.target, self.targets, release)
+        history = History(recording, {f"{file.name}.ko": file for file in (self.livepatch, *files.values())})
         return explore("reload", release, arch=self.livepatch.arch, history=history)
-
-    def _files(self, outcome: Outcome) -> dict[str, ModuleFile]:
-        other = self.targets.get(outcome.target) or stand_in(self.livepatch, outcome.target)
-        return {f"{file.name}.ko": file for file in (self.livepatch, other)}
 
     @property
     def headline(self) -> str:
         """What it is and what waits, in a sentence."""
         waits = ", ".join(f"{number} for {name}" for name, number in self.waiting.items()) or "none"
-        total = count(sum(self.waiting.values()), "livepatch relocation")
-        return f"{self.livepatch.name} ({self.livepatch.arch}): {total}: {waits}."
+        total, info = count(sum(self.waiting.values()), "livepatch relocation"), self.livepatch.klp
+        read = f", read from {info.form}" if info else ""
+        return f"{self.livepatch.name} ({self.livepatch.arch}{read}): {total}: {waits}."
 
     def _rows(self) -> list[tuple[str, str, str, str]]:
         """Target, release, what a reload does, and with which target."""
-        return [(o.target, o.release, _said(o), "a stand-in" if o.stand_in else "your file") for o in self.outcomes]
+        mine = "built for" if self.inspection.exact else f"nearest to {self.inspection.version}"
+        return [
+            (
+                o.target,
+                o.release,
+                _said(o),
+                ("a stand-in" if o.stand_in else "your file") + (f", {mine}" if own else ""),
+            )
+            for o in self.outcomes
+            for own in [o.release == self.inspection.release]
+        ]
 
     def to_text(self) -> str:
         lines = [f"{target:<24} {release:<5} {said} (with {what})" for target, release, said, what in self._rows()]
-        return "\n".join([self.headline, *lines])
+        return "\n".join([self.inspection.verdict, self.headline, *map(str, self.checks), *lines])
 
     def to_html(self) -> str:
         css = f"{LEFT};padding:2px 14px 2px 0"
-        table = Table(("target", "release", "a reload", "with"), self._rows(), css=css).to_html()
+        rows = self._rows()
+        marked = [n for n, o in enumerate(self.outcomes) if o.release == self.inspection.release]
+        table = Table(("target", "release", "a reload", "with"), rows, marked=marked, css=css).to_html() if rows else ""
+        checked = "".join(f"<li>{escape(str(check))}</li>" for check in self.checks)
+        listed = f'<ul style="list-style:none;padding-left:0">{checked}</ul>' if checked else ""
         details = "".join(
             f"<details><summary>{escape(o.target)} on {escape(o.release)}: what the kernel says</summary>"
             f"<pre>{escape(chr(10).join(o.failed.lines))}</pre></details>"
             for o in self.outcomes
             if o.failed and o.failed.lines
         )
-        return f"<p><strong>{escape(self.headline)}</strong></p>{table}{details}"
+        verdict = f"<p><strong>{escape(self.inspection.verdict)}</strong></p><p>{escape(self.headline)}</p>"
+        return f"{verdict}{listed}{table}{details}"
 
 
 def _said(outcome: Outcome) -> str:
@@ -165,6 +189,5 @@ def _said(outcome: Outcome) -> str:
         return f"✓ works; at other places {count(outcome.moves or 0, 'time')}, then {outcome.ending}"
     if step.oops:
         return f"✗ oops in {step.command}"
-    last = outcome.recording.steps.index(step) == 3
-    what = "refused" if last else f"not reached, {step.command} fails"
+    what = "refused" if outcome.kind == "refused" else f"not reached, {step.command} fails"
     return f"✗ {what}: {errno_name(step.errno or 0)} ({step.errno})"

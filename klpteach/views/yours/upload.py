@@ -6,6 +6,7 @@ from html import escape
 from typing import Any
 
 from ...errors import KlpteachError
+from ...model.policy import RELEASES
 from ..shown import Shown
 from .modules import Brought, opened
 from .not_a_livepatch import Ordinary
@@ -21,9 +22,9 @@ def bring(livepatch: Any = None, target: Any = None) -> Brought | Ordinary | Bri
     """Look at your own livepatch, and at its target where you have that too; without a file: buttons to upload them.
 
     Each may be a path, the bytes of a file, a ModuleFile, or what an ipywidgets FileUpload holds; target also a list of
-    these. Without the target a stand-in with the symbols that the livepatch wants takes its place. A module alone that
-    is no livepatch gets its own tables. Errors: ModuleFormatError for what is no module file, KlpteachError for files
-    that do not belong together.
+    these. Without the target a stand-in with the symbols that the livepatch wants takes its place. What is shown first is
+    the verdict for the kernel that the livepatch was built for. A module alone that is no livepatch gets its own tables.
+    Errors: ModuleFormatError for what is no module file, KlpteachError for more than one livepatch.
 
     >>> from klpteach.files.samples import sample
     >>> mine = bring(sample("livepatch_nfsd_demo.ko"))
@@ -56,7 +57,7 @@ class BringWidget(Shown):
         self.look = w.Button(
             description="Look", button_style="primary", tooltip="What a reload does", layout=w.Layout(width="90px")
         )
-        self.release = w.Dropdown(options=["5.3", "6.1", "6.3", "6.12"], value="6.1", description="Explore on",
+        self.release = w.Dropdown(options=list(RELEASES), value="6.1", description="Explore on",
                                   style={"description_width": "initial"}, layout=w.Layout(width="170px"))  # fmt: skip
         self.output, self.story, self.failed = w.HTML(), w.VBox(), w.HTML()
         self.look.on_click(self._look)
@@ -78,7 +79,10 @@ class BringWidget(Shown):
         if isinstance(found, Brought):
             self.brought = found
             self.output.value = found.to_html()
-            self._explore()
+            if self.release.value == found.release:
+                self._explore()
+            else:
+                self.release.value = found.release  # and that explores
         else:
             self.output.value = found.to_html() + kept
 
