@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from klpteach.files.elf_h import SHDR, SYM
-from klpteach.files.write import ElfImage, Rela, Section, Symbol, tiny_module
+from klpteach.files.write import ElfImage, Rela, Section, tiny_module
 
 POINTER, PC32 = 1, 2  # R_X86_64_64, R_X86_64_PC32
 OBJECT_SIZE, FUNC_SIZE = 168, 152  # struct klp_object, struct klp_func
@@ -21,17 +21,18 @@ LIVEPATCH, TARGET = "livepatch_strange", "nfsd_demo"
 
 
 def livepatch(
-    objects: Iterable[tuple[str, int, int]] = ((TARGET, 0, 1),), names: bytes = b"nfsd_demo_open\0",
-    sites: Iterable[tuple[str, str]] = ((TARGET, "nfsd_demo_open,0"),), funcs: int = 1, replace: bool = False,
+    objects: Iterable[tuple[str, int]] = ((TARGET, 0),), names: bytes = b"nfsd_demo_open\0",
+    sites: Iterable[tuple[str, str]] = ((TARGET, "nfsd_demo_open,0"),), funcs: int = 1, every: int = 1,
 ) -> bytes:  # fmt: skip
     """A hand-written livepatch for x86_64.
 
-    objects: name, index of the first of its functions, (unused); sites: object and rest of the symbol's name.
+    objects: name and index of the first of its functions; of those only each `every`-th is there, so that an array ends.
+    sites: object and rest of the symbol's name.
     """
     objects, sites = list(objects), list(sites)
-    labels = "\0".join(name for name, *_ in objects).encode("utf-8", "surrogateescape") + b"\0"
+    labels = "\0".join(name for name, _ in objects).encode("utf-8", "surrogateescape") + b"\0"
     starts, at = [], 0
-    for name, *_ in objects:
+    for name, _ in objects:
         starts.append(at)
         at += len(name.encode("utf-8", "surrogateescape")) + 1
     data = bytes(128)
@@ -44,10 +45,10 @@ def livepatch(
     wanted = list(dict.fromkeys(f".klp.sym.{obj}.{rest}" for obj, rest in sites))
     symbols += [(name, None, 0) for name in wanted]  # type: ignore[list-item]
     relocations = [(".data", 0, POINTER, "__this_module", 0), (".data", 8, POINTER, "at.data.objs", 0)]
-    for n, (_, first, _) in enumerate(objects):
+    for n, (_, first) in enumerate(objects):
         relocations.append((".data.objs", OBJECT_SIZE * n, POINTER, "at.rodata.str", starts[n]))
         relocations.append((".data.objs", OBJECT_SIZE * n + 8, POINTER, "at.data.funcs", FUNC_SIZE * first))
-    for n in range(funcs):
+    for n in range(0, funcs, every):
         relocations.append((".data.funcs", FUNC_SIZE * n, POINTER, "at.rodata.names", min(n, len(names) - 1)))
         relocations.append((".data.funcs", FUNC_SIZE * n + 8, POINTER, "at.text", 0))
     image = ElfImage.parse(tiny_module(LIVEPATCH, sections, symbols, relocations, {"livepatch": "Y"}))
@@ -136,17 +137,17 @@ def sympos_bomb(position: int = 4_000_000_000) -> bytes:
 def name_with(letters: bytes, everywhere: bool = True) -> bytes:
     """A livepatch with these bytes in the names that it asks for."""
     text = letters.decode("utf-8", "surrogateescape")
-    return livepatch([(TARGET, 0, 1)], b"open_" + letters + b"\0", [(TARGET, f"{text}_open,0")])
+    return livepatch([(TARGET, 0)], b"open_" + letters + b"\0", [(TARGET, f"{text}_open,0")])
 
 
 def klp_quadratic(objects: int = 6_000, funcs: int = 6_000, shift: int = 0) -> bytes:
     """Objects that share their array of functions; with a shift of 1 each begins one function later than the last."""
-    return livepatch([(f"m{n}", shift * n % funcs, 1) for n in range(objects)], funcs=funcs)
+    return livepatch([(f"m{n}", shift * n % funcs) for n in range(objects)], funcs=funcs)
 
 
 def klp_same_objects(patches: int = 3_000, objects: int = 3_000) -> bytes:
     """Many structures that look like a klp_patch, all with the same array of objects that have no functions."""
-    image = ElfImage.parse(livepatch([("a", 0, 1)] * objects))
+    image = ElfImage.parse(livepatch([("a", 0)] * objects))
     data = next(section for section in image.sections if section.name == ".data")
     number = image.sections.index(data)
     rela = {section.info: section for section in image.sections if section.type == 4}
@@ -162,13 +163,13 @@ def klp_same_objects(patches: int = 3_000, objects: int = 3_000) -> bytes:
 
 def long_strings(funcs: int = 3_000, length: int = 1 << 20) -> bytes:
     """Function names that all begin in one long string."""
-    return livepatch([(TARGET, 0, 1)], b"A" * length + b"\0", funcs=funcs)
+    return livepatch([(TARGET, 0)], b"A" * length + b"\0", funcs=funcs)
 
 
 def many_objects(objects: int = 200) -> bytes:
     targets = [f"target{n}" for n in range(objects)]
-    return livepatch([(name, n, 1) for n, name in enumerate(targets)], b"open\0" * objects,
-                     [(name, "other,1") for name in targets], funcs=objects)  # fmt: skip
+    return livepatch([(name, 2 * n) for n, name in enumerate(targets)], b"open\0" * objects,
+                     [(name, "other,1") for name in targets], funcs=2 * objects, every=2)  # fmt: skip
 
 
 def many_symbols(symbols: int = 380_000) -> bytes:
@@ -230,10 +231,6 @@ def big_modinfo(bytes_: int = 10_000_000, entry: bytes = b"a=b\0") -> bytes:
 
 
 def long_module_name(length: int = 1 << 20) -> bytes:
-    return big_modinfo(0) if not length else ElfImageWithName(length)
-
-
-def ElfImageWithName(length: int) -> bytes:
     image = ElfImage.parse(livepatch())
     modinfo = next(section for section in image.sections if section.name == ".modinfo")
     modinfo.body = bytearray(b"name=" + b"n" * length + b"\0license=GPL\0livepatch=Y\0")
@@ -250,6 +247,7 @@ KINDS: dict[str, Callable[[], bytes]] = {
     "symbol names in one string": strtab_bomb,
     "10 MB of symbol names in one string": lambda: strtab_bomb(200_000, 5_000_000),
     "section names in one string": shstrtab_bomb,
+    "9,900 sections": lambda: many_sections(9_900),
     "60,000 sections": many_sections,
     "60,000 sections not in memory": lambda: many_sections(flags=0),
     "65,000 section names in one string": lambda: shstrtab_bomb(65_000, 5_000_000),
@@ -266,7 +264,7 @@ KINDS: dict[str, Callable[[], bytes]] = {
     "kpatch-build's table of 10 MB": kpatch_table,
     "klp-build's arrays overlap": klp_build_table,
     "10 MB of modinfo": big_modinfo,
-    "a module's name of 1 MB": long_module_name,
+    "a module's name of 1 MB": lambda: long_module_name((1 << 20) - 100),
     "a .bss of 60 MB": lambda: tiny_module(LIVEPATCH, {".text": bytes(16), ".bss": 60 << 20}),
 }
 
@@ -298,4 +296,3 @@ NO_FILES: dict[str, Callable[[Path], Path]] = {
     "a link to nowhere": lambda folder: link_to(folder, "nowhere.ko"),
     "a directory": directory,
 }
-__all__ = ["KINDS", "NO_FILES", "Symbol"]

@@ -25,6 +25,7 @@ from .relocation_types import type_names, type_widths
 Array = np.ndarray[Any, np.dtype[Any]]
 CUT_OFF = "Is the download complete?"
 LONGEST = 1024  # bytes of a name that are read: .klp.sym. with an object, a symbol of KSYM_NAME_LEN and a number has less
+MAX_SECTIONS = 10_000  # a livepatch built with -ffunction-sections has some hundreds
 MAX_MODINFO = 1 << 20  # bytes; a driver with thousands of aliases has a tenth of it
 READS = "klpteach reads modules of x86_64 (62) and ppc64le (21)."
 
@@ -244,6 +245,9 @@ class ElfFile:
     # -- and what the kernel does not check: it would read or write beyond a table, so no answer of ours could be right
 
     def _check_what_the_kernel_does_not(self) -> None:
+        if self._shnum > MAX_SECTIONS:
+            takes = "The kernel takes as many as e_shnum can count, 65,535."
+            raise self.over(f"{self._shnum} sections", f"reads {MAX_SECTIONS}", takes)
         if not len(self.symtab):
             raise self.bad("the symbol table has no entries")
         if not self._strtab or self._strtab[-1] or int(self.symtab["name"].max()) >= len(self._strtab):

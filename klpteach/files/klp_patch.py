@@ -66,7 +66,7 @@ class KlpPatchInfo:
 def read_klp_patch(file: ElfFile) -> KlpPatchInfo | None:
     """What a module declares to patch, by the first form that it has; None for a module that declares nothing.
 
-    Errors: ModuleFormatError where two objects share one array of functions, or a table does not fit its section.
+    Errors: ModuleFormatError where arrays of functions overlap, or a table does not fit its section.
 
     >>> from klpteach.files.module_file import ModuleFile
     >>> from klpteach.files.samples import sample
@@ -150,7 +150,7 @@ class _Pointers:
     def once(self, entry: Place) -> Place:
         """An entry of an array that is walked. Arrays that overlap would show more than the file holds."""
         if entry in self._walked:
-            raise self.file.bad("two objects share one array of functions", hint="No tool makes such a livepatch.")
+            raise self.file.bad("its arrays of functions or objects overlap", hint="No tool makes such a livepatch.")
         self._walked.add(entry)
         return entry
 
