@@ -237,6 +237,12 @@ def long_module_name(length: int = 1 << 20) -> bytes:
     return image.to_bytes()
 
 
+def big_bss(size: int = 60 << 20) -> bytes:
+    image = ElfImage.parse(livepatch())
+    image.sections.append(Section(".bss", 8, 3, addralign=16, nobits=size))
+    return image.to_bytes()
+
+
 KINDS: dict[str, Callable[[], bytes]] = {
     "an 0xff in a name": lambda: name_with(b"\xff"),
     "a name in Cyrillic": lambda: name_with("имя".encode()),
@@ -265,7 +271,7 @@ KINDS: dict[str, Callable[[], bytes]] = {
     "klp-build's arrays overlap": klp_build_table,
     "10 MB of modinfo": big_modinfo,
     "a module's name of 1 MB": lambda: long_module_name((1 << 20) - 100),
-    "a .bss of 60 MB": lambda: tiny_module(LIVEPATCH, {".text": bytes(16), ".bss": 60 << 20}),
+    "a .bss of 60 MB": big_bss,
 }
 
 

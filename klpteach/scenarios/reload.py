@@ -28,6 +28,7 @@ from ..model.step import Step
 
 MANY = 40  # moves
 FEW = 16  # targets for each of which a kernel of its own is started; more share one
+MOST_TARGETS, MOST_SITES = 256, 20_000  # of a livepatch; real ones have some tens, and some thousands
 NAMESAKES = 4096  # symbols that a stand-in has beyond one of each name; no module has so many
 # The first version that a release of the model stands for. 5.8: vmlinux early. 6.4: memory in several pieces.
 STANDS_FROM: Mapping[str, tuple[int, int]] = {"5.3": (0, 0), "6.1": (5, 8), "6.3": (6, 3), "6.12": (6, 4)}
@@ -179,6 +180,10 @@ def survives(livepatch: ModuleFile, targets: Mapping[str, ModuleFile] | None = N
         )
     wanted, given = Wanted(livepatch), targets or {}
     names, files = [name for name in klp_target_names(livepatch) if is_module_name(name)], wanted.files(given)
+    if len(names) > MOST_TARGETS or sum(map(len, wanted.sites.values())) > MOST_SITES:
+        most = f"{MOST_TARGETS} modules and {MOST_SITES} livepatch relocations"
+        what = f"patches {len(names)} modules with {sum(map(len, wanted.sites.values()))} livepatch relocations"
+        raise KlpteachError(f"{livepatch.filename}: {what}, klpteach plays {most} at most. The kernel has no such limit.")
     apart = len(names) <= FEW
     groups = [[name] for name in names] if apart else [names]
     found = []
@@ -298,7 +303,7 @@ class _Play:
         for site in self.wanted.sites.get(name, ()) if mod else ():
             width = kernel.arch.site_width or site.width
             now = mod.bytes_at(site.section, site.offset, width) or b"" if mod else b""
-            in_file = livepatch.section_bytes(self.wanted.places[site.section])[site.offset : site.offset + width]
+            in_file = livepatch.bytes_at(self.wanted.places[site.section], site.offset, width)
             if kernel.arch.zero_sites:
                 left = any(now)
             else:
