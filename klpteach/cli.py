@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
@@ -46,7 +47,7 @@ def printable(text: str) -> str:
     >>> printable("a\\x1b[31mb")
     'a\\\\x1b[31mb'
     """
-    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
+    return re.sub(r"[^ -~\n]", lambda c: c[0] if c[0].isprintable() else c[0].encode("unicode_escape").decode(), text)
 
 
 def say(*lines: str) -> None:
@@ -212,7 +213,7 @@ def relocate(args: argparse.Namespace) -> int:
     with Path(args.out).open("wb") as out:
         for region in regions:
             size += out.write(bytes(image.bases[region] - start - size))
-            size += out.write(image.memory[region])
+            size += out.write(image.memory[region].data)
     rows = [
         {"section": name, "address": hexa(address), "image_offset": address - start, "size": len(body)}
         for name, (address, body) in image.sections.items()

@@ -157,7 +157,9 @@ def klp_same_objects(patches: int = 3_000, objects: int = 3_000) -> bytes:
         Rela(32 * n + entry.offset, entry.symbol, entry.type, entry.addend) for n in range(patches) for entry in (this, objs)
     ])  # fmt: skip
     of_objects = next(s for s in rela.values() if image.sections[s.info].name == ".data.objs")
-    image.set_relocations(of_objects, [entry for entry in image.relocations(of_objects) if entry.offset % OBJECT_SIZE == 0])
+    image.set_relocations(
+        of_objects, [entry for entry in image.relocations(of_objects) if entry.offset % OBJECT_SIZE == 0]
+    )
     return image.to_bytes()
 
 
@@ -205,7 +207,11 @@ def many_sites(entries: int = 300_000) -> bytes:
 def kpatch_table(funcs: int = 180_000) -> bytes:
     """About 10 MB of .kpatch.funcs."""
     pointers = [(".kpatch.funcs", 40, POINTER, "at", 0), (".kpatch.funcs", 48, POINTER, "at", 0)]
-    sections: dict[str, bytes | int] = {".text": bytes(64), ".kpatch.funcs": bytes(56 * funcs), ".rodata": b"nfsd_demo\0"}
+    sections: dict[str, bytes | int] = {
+        ".text": bytes(64),
+        ".kpatch.funcs": bytes(56 * funcs),
+        ".rodata": b"nfsd_demo\0",
+    }
     return tiny_module(LIVEPATCH, sections, [("at", ".rodata", 0)], pointers, {"livepatch": "Y"})
 
 

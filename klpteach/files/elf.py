@@ -18,13 +18,25 @@ from ..errors import ModuleFormatError
 from . import elf_h
 from .compressed import MAX_BYTES, unpack
 from .elf_h import (
-    ARCH_OF_MACHINE, ET_REL, MODULE_NAME_LEN, RELA, SHDR, SHF_ALLOC, SHT_NOBITS, SHT_NULL, SHT_RELA, SHT_SYMTAB, SYM
+    ARCH_OF_MACHINE,
+    ET_REL,
+    MODULE_NAME_LEN,
+    RELA,
+    SHDR,
+    SHF_ALLOC,
+    SHT_NOBITS,
+    SHT_NULL,
+    SHT_RELA,
+    SHT_SYMTAB,
+    SYM,
 )  # fmt: skip
 from .relocation_types import type_names, type_widths
 
 Array = np.ndarray[Any, np.dtype[Any]]
 CUT_OFF = "Is the download complete?"
-LONGEST = 1024  # bytes of a name that are read: .klp.sym. with an object, a symbol of KSYM_NAME_LEN and a number has less
+LONGEST = (
+    1024  # bytes of a name that are read: .klp.sym. with an object, a symbol of KSYM_NAME_LEN and a number has less
+)
 MAX_SECTIONS = 10_000  # a livepatch built with -ffunction-sections has some hundreds
 MAX_MODINFO = 1 << 20  # bytes; a driver with thousands of aliases has a tenth of it
 READS = "klpteach reads modules of x86_64 (62) and ppc64le (21)."
@@ -133,6 +145,12 @@ class ElfFile:
     def rela_sections(self) -> list[int]:
         """Indices of the SHT_RELA sections, in header order."""
         return [int(i) for i in np.flatnonzero(self.shdrs["type"] == SHT_RELA) if i]
+
+    @cached_property
+    def memory_size(self) -> int:
+        """Bytes of memory that its sections want, at most."""
+        kept = self.shdrs[(self.shdrs["flags"] & SHF_ALLOC) != 0]
+        return int(kept["size"].astype(object).sum()) + int(kept["addralign"].astype(object).sum())
 
     def type_name(self, number: int) -> str:
         """The psABI's name of a relocation type; the bare number where there is none."""
@@ -263,12 +281,17 @@ class ElfFile:
             raise self.bad("a section's alignment is no power of two up to 1 MiB")
         if sum(self.shdrs["size"][self.shdrs["type"] == SHT_RELA].tolist()) > len(self.data):
             raise self.bad("its relocation sections overlap, together they are larger than the file")
-        kept = self.shdrs[(self.shdrs["flags"] & SHF_ALLOC) != 0]
-        total = sum(kept["size"].tolist()) + sum(kept["addralign"].tolist())
+        total = self.memory_size
         if total > MAX_BYTES:
-            kernel = "would refuse with ENOMEM: its" if total > 1 << 30 and self.arch == "x86_64" else "has another limit, the"
+            kernel = (
+                "would refuse with ENOMEM: its"
+                if total > 1 << 30 and self.arch == "x86_64"
+                else "has another limit, the"
+            )
             room = f"The kernel {kernel} space for all modules{', 1 GiB' if self.arch == 'x86_64' else ''}."
-            raise self.over(f"its sections want {total:#x} bytes of memory", f"gives a module {MAX_BYTES >> 20} MiB", room)
+            raise self.over(
+                f"its sections want {total:#x} bytes of memory", f"gives a module {MAX_BYTES >> 20} MiB", room
+            )
 
     def _check_rela(self, index: int) -> None:
         shdr = self.shdrs[index]

@@ -268,7 +268,9 @@ def _by_kpatch(pointers: _Pointers) -> KlpPatchInfo | None:
             if offset % 16 == 0 and pointers.at((section, offset)):
                 called.setdefault(_object_name(pointers.string((section, offset + 8))), []).append(kind)
     names = list(dict.fromkeys([*found, *called]))
-    objects = (KlpObjectInfo(name, tuple(found.get(name, ())[::-1]), True, tuple(called.get(name, ()))) for name in names)
+    objects = (
+        KlpObjectInfo(name, tuple(found.get(name, ())[::-1]), True, tuple(called.get(name, ()))) for name in names
+    )
     return KlpPatchInfo(tuple(reversed(list(objects))), True, form=KPATCH) if names else None
 
 

@@ -59,7 +59,9 @@ def _read(path: Path) -> ModuleFile:
         status = os.fstat(stream.fileno())
         if not stat.S_ISREG(status.st_mode):
             kind = _KINDS.get(stat.S_IFMT(status.st_mode), "a device")
-            raise ModuleFormatError(f"{path.name}: is {kind}, not a file. finit_module() reads regular files only (EINVAL).")
+            raise ModuleFormatError(
+                f"{path.name}: is {kind}, not a file. finit_module() reads regular files only (EINVAL)."
+            )
         if status.st_size > MAX_FILE:
             limit = f"more than the {MAX_FILE >> 20} MiB that klpteach reads. Try: strip -g"
             raise ModuleFormatError(f"{path.name}: {status.st_size} bytes is {limit}")

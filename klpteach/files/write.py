@@ -14,7 +14,14 @@ from dataclasses import dataclass, field
 from ..errors import ModuleFormatError
 from . import elf_h
 from .elf_h import (
-    EM_PPC64, EM_X86_64, MODULE_NAME_LEN, SHF_ALLOC, SHF_RELA_LIVEPATCH, SHN_LIVEPATCH, SHN_UNDEF, SHT_RELA
+    EM_PPC64,
+    EM_X86_64,
+    MODULE_NAME_LEN,
+    SHF_ALLOC,
+    SHF_RELA_LIVEPATCH,
+    SHN_LIVEPATCH,
+    SHN_UNDEF,
+    SHT_RELA,
 )  # fmt: skip
 
 STB_GLOBAL_NOTYPE = 1 << 4

@@ -82,7 +82,9 @@ def _bases(layout: Layout, base: int | Bases, init_base: int | None) -> dict[str
         if region not in layout.sizes:
             raise KlpteachError(f"there is no region {region!r} on this release, only {', '.join(layout.sizes)}.")
         if address % layout.page:
-            raise KlpteachError(f"{region} at {address:#x}: the kernel gives whole pages, of {layout.page:#x} bytes here.")
+            raise KlpteachError(
+                f"{region} at {address:#x}: the kernel gives whole pages, of {layout.page:#x} bytes here."
+            )
     free = max((given[r] + page_align(layout.sizes.get(r, 0), layout.page) for r in given), default=0)
     for region, size in layout.sizes.items():
         if region not in given:
@@ -100,4 +102,6 @@ def _check_apart(layout: Layout, bases: Bases) -> None:
             raise KlpteachError(f"{region} at {start:#x} overlaps {below}, which ends at {end:#x}.")
         end, below = start + page_align(layout.sizes[region], layout.page), region
         if end > 1 << 64:
-            raise KlpteachError(f"{region} at {start:#x} is {end - start:#x} bytes long: it leaves the 64-bit address space.")
+            raise KlpteachError(
+                f"{region} at {start:#x} is {end - start:#x} bytes long: it leaves the 64-bit address space."
+            )

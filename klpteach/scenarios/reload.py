@@ -6,6 +6,7 @@ asks for. What happens on a reload depends on the livepatch's bytes, not on the 
 
 from __future__ import annotations
 
+import gc
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
@@ -183,8 +184,10 @@ def survives(livepatch: ModuleFile, targets: Mapping[str, ModuleFile] | None = N
     if len(names) > MOST_TARGETS or sum(map(len, wanted.sites.values())) > MOST_SITES:
         most = f"{MOST_TARGETS} modules and {MOST_SITES} livepatch relocations"
         what = f"patches {len(names)} modules with {sum(map(len, wanted.sites.values()))} livepatch relocations"
-        raise KlpteachError(f"{livepatch.filename}: {what}, klpteach plays {most} at most. The kernel has no such limit.")
-    apart = len(names) <= FEW
+        raise KlpteachError(
+            f"{livepatch.filename}: {what}, klpteach plays {most} at most. The kernel has no such limit."
+        )
+    apart, big = len(names) <= FEW, livepatch.memory_size > 8 << 20
     groups = [[name] for name in names] if apart else [names]
     found = []
     for release in RELEASES:
@@ -193,6 +196,8 @@ def survives(livepatch: ModuleFile, targets: Mapping[str, ModuleFile] | None = N
             if apart and livepatch.machine == EM_PPC64:
                 outcomes = [_with_moves(outcome, _Play(wanted, files, release, group)) for outcome in outcomes]
             found += [replace(outcome, stand_in=outcome.target not in given) for outcome in outcomes]
+            if big:  # a kernel that is done with refers to itself, and its memory would stay for a while
+                gc.collect()
     order = {name: number for number, name in enumerate(names)}
     return sorted(found, key=lambda outcome: order[outcome.target])
 

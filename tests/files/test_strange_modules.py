@@ -21,7 +21,7 @@ from klpteach import ModuleFile, ModuleFormatError
 from klpteach.files.write import ElfImage
 from klpteach.scenarios.reload import stand_in
 
-SHARED = Path(__file__).parents[3].parent / "shared" / "strangers"
+SHARED = Path(__file__).parents[3] / "shared" / "strangers"
 STRANGERS = sorted(SHARED.glob("*.ko*")) if SHARED.is_dir() else []
 SECONDS, MEGABYTES = 2, 300
 # What is not klpteach's own (numpy, pandas) is loaded before the clock runs and before memory is counted.
@@ -35,7 +35,7 @@ from klpteach.scenarios import inspection
 path, folder, symbols = sys.argv[1:]
 numpy.ones(8).sort()
 pages = int(open("/proc/self/statm").read().split()[0])
-resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + (%d << 20),) * 2)
+resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + (MEGABYTES << 20),) * 2)
 def told(*arguments):
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
@@ -58,7 +58,7 @@ for name, run in {
     start = time.process_time()
     found[name] = (*run(), time.process_time() - start)
 print(json.dumps(found))
-""" % MEGABYTES  # fmt: skip
+""".replace("MEGABYTES", str(MEGABYTES))
 
 
 def use(path: Path, tmp_path: Path) -> dict[str, tuple[int, str, float]]:
