@@ -185,6 +185,8 @@ def _errno(step: Any) -> str:
     return f"{errno_name(step.errno or 0)} ({step.errno})"
 
 
+MOST_APART = 64 << 20  # bytes, from the first region to the last in an image file
+
 # -- relocate -------------------------------------------------------------------------------------------------------------
 
 
@@ -199,24 +201,25 @@ def relocate(args: argparse.Namespace) -> int:
     image = load_image(file, _base(args.base), symbols.get, args.release)
     start = min(address for address, _ in image.sections.values())
     start = min([start, *(base for region, base in image.bases.items() if image.layout.sizes[region])])
-    flat = bytearray()
-    for region in sorted((r for r in image.bases if image.layout.sizes[r]), key=lambda r: image.bases[r]):
-        offset = image.bases[region] - start
-        if offset > 1 << 28:
+    regions = sorted((r for r in image.bases if image.layout.sizes[r]), key=lambda r: image.bases[r])
+    for region in regions:
+        if (offset := image.bases[region] - start) > MOST_APART:
             far = f"{region} lies {offset:#x} bytes behind the first region"
-            raise KlpteachError(f"{far}: too far apart for one image file.")
-        flat.extend(bytes(max(offset - len(flat), 0)))
-        flat[offset : offset + len(image.memory[region])] = image.memory[region].tobytes()
-    Path(args.out).write_bytes(flat)
+            raise KlpteachError(f"{far}: too far apart for one image file, {MOST_APART:#x} at most.")
+    size = 0
+    with Path(args.out).open("wb") as out:
+        for region in regions:
+            size += out.write(bytes(image.bases[region] - start - size))
+            size += out.write(image.memory[region].data)
     rows = [
         {"section": name, "address": hexa(address), "image_offset": address - start, "size": len(body)}
         for name, (address, body) in image.sections.items()
     ]
     if args.json:
-        found = {"image": str(args.out), "start": hexa(start), "size": len(flat), "sections": rows}
+        found = {"image": str(args.out), "start": hexa(start), "size": size, "sections": rows}
         print(json.dumps({**found, "doubtful": symbols.doubtful}, indent=1))
         return 0
-    say(f"{file.filename} on {args.release}: {len(flat)} bytes from {hexa(start)} written to {args.out}")
+    say(f"{file.filename} on {args.release}: {size} bytes from {hexa(start)} written to {args.out}")
     say(*(f"{row['address']}  {row['image_offset']:#9x}  {row['size']:>8}  {row['section']}" for row in rows))
     for name, count in symbols.doubtful.items():
         say(f"{name} has {count} addresses in {args.symbols}; one was taken")
@@ -229,6 +232,8 @@ def _base(text: str) -> int | dict[str, int]:
     if "=" not in text:
         return number(text, "--base")
     pairs = [part.partition("=") for part in text.split(",")]
+    if len({region for region, *_ in pairs}) < len(pairs):
+        raise KlpteachError(f"--base {text}: a region is named twice.")
     return {region: number(address, f"--base {region}") for region, _, address in pairs}
 
 

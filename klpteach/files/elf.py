@@ -17,11 +17,28 @@ from elftools.elf.structs import ELFStructs
 from ..errors import ModuleFormatError, printable
 from . import elf_h
 from .compressed import MAX_BYTES, unpack
-from .elf_h import ARCH_OF_MACHINE, ET_REL, RELA, SHDR, SHF_ALLOC, SHT_NOBITS, SHT_NULL, SHT_RELA, SHT_SYMTAB, SYM
+from .elf_h import (
+    ARCH_OF_MACHINE,
+    ET_REL,
+    MODULE_NAME_LEN,
+    RELA,
+    SHDR,
+    SHF_ALLOC,
+    SHT_NOBITS,
+    SHT_NULL,
+    SHT_RELA,
+    SHT_SYMTAB,
+    SYM,
+)  # fmt: skip
 from .relocation_types import type_names, type_widths
 
 Array = np.ndarray[Any, np.dtype[Any]]
 CUT_OFF = "Is the download complete?"
+LONGEST = (
+    1024  # bytes of a name that are read: .klp.sym. with an object, a symbol of KSYM_NAME_LEN and a number has less
+)
+MAX_SECTIONS = 10_000  # a livepatch built with -ffunction-sections has some hundreds
+MAX_MODINFO = 1 << 20  # bytes; a driver with thousands of aliases has a tenth of it
 READS = "klpteach reads modules of x86_64 (62) and ppc64le (21)."
 
 
@@ -49,12 +66,22 @@ class ElfFile:
     @cached_property
     def section_names(self) -> list[str]:
         """Name by section index; where sh_name points nowhere (allowed outside SHF_ALLOC) the name is empty."""
-        return [_string(self._shstrtab, int(offset)) for offset in self.shdrs["name"]]
+        return self._names(self._shstrtab, self.shdrs["name"], "section")
 
     @cached_property
     def symbol_names(self) -> list[str]:
         """Name by symbol index; many symbols may share a name, so look symbols up by index."""
-        return [_string(self._strtab, offset) for offset in self.symtab["name"].tolist()]
+        return self._names(self._strtab, self.symtab["name"], "symbol")
+
+    def _names(self, table: bytes, offsets: Array, what: str) -> list[str]:
+        """The names at these offsets. Names may share tails, but a linker never makes more of it than some tables' worth."""
+        found, room = dict[int, str](), 4 * len(table) + (64 << 10)
+        for offset in np.unique(offsets).tolist():
+            found[offset] = name = _string(table, offset)
+            room -= len(name)
+            if room < 0:
+                raise self.bad(f"its {what} names overlap, together they are more than four times their string table")
+        return [found[offset] for offset in offsets.tolist()]
 
     @cached_property
     def modinfo(self) -> dict[str, str]:
@@ -67,14 +94,17 @@ class ElfFile:
     @cached_property
     def modinfo_pairs(self) -> list[tuple[str, str]]:
         index = self.section_index(".modinfo")
+        if index is not None and self.extents[index][2] > MAX_MODINFO:
+            raise self.over(f".modinfo has {self.extents[index][2]} bytes", f"reads {MAX_MODINFO >> 20} MiB")
         entries = self.section_bytes(index).split(b"\0") if index is not None else []
-        pairs = (entry.decode("utf-8", "replace").partition("=") for entry in entries if entry)
+        pairs = (text_of(entry).partition("=") for entry in entries if entry)
         return [(key, value) for key, _, value in pairs]
 
     @cached_property
     def name(self) -> str:
-        """The module's name: modinfo `name`, else the file's."""
-        return self.modinfo.get("name") or Path(self.filename).name.split(".ko")[0].replace("-", "_")
+        """The module's name: modinfo `name`, else the file's; as much of it as struct module has room for."""
+        name = self.modinfo.get("name") or Path(self.filename).name.split(".ko")[0].replace("-", "_")
+        return name[: MODULE_NAME_LEN - 1]
 
     @property
     def is_livepatch(self) -> bool:
@@ -83,8 +113,12 @@ class ElfFile:
 
     def section_index(self, name: str) -> int | None:
         """Index of the first SHF_ALLOC section of that name, or None (kernel: find_sec())."""
-        found = (i for i, n in enumerate(self.section_names) if n == name and self.shdrs["flags"][i] & SHF_ALLOC)
-        return next(found, None)
+        return self._alloc_sections.get(name)
+
+    @cached_property
+    def _alloc_sections(self) -> dict[str, int]:
+        kept = np.flatnonzero(self.shdrs["flags"] & SHF_ALLOC).tolist()
+        return {self.section_names[index]: index for index in reversed(kept)}
 
     @cached_property
     def extents(self) -> list[tuple[int, int, int]]:
@@ -93,8 +127,14 @@ class ElfFile:
 
     def section_bytes(self, index: int) -> bytes:
         """The file's bytes of a section; none for SHT_NOBITS, which takes memory but no room in the file."""
+        return self.bytes_at(index, 0, self.extents[index][2])
+
+    def bytes_at(self, index: int, start: int, length: int) -> bytes:
+        """Some bytes of a section; fewer where it ends before, none where start lies outside."""
         kind, offset, size = self.extents[index]
-        return b"" if kind in (SHT_NOBITS, SHT_NULL) else self.data[offset : offset + size]
+        if kind in (SHT_NOBITS, SHT_NULL) or not 0 <= start < size:
+            return b""
+        return self.data[offset + start : offset + min(start + length, size)]
 
     def rela(self, index: int) -> Array:
         """The entries of a SHT_RELA section, shape (n,), dtype RELA, in file order."""
@@ -105,6 +145,12 @@ class ElfFile:
     def rela_sections(self) -> list[int]:
         """Indices of the SHT_RELA sections, in header order."""
         return [int(i) for i in np.flatnonzero(self.shdrs["type"] == SHT_RELA) if i]
+
+    @cached_property
+    def memory_size(self) -> int:
+        """Bytes of memory that its sections want, at most."""
+        kept = self.shdrs[(self.shdrs["flags"] & SHF_ALLOC) != 0]
+        return int(kept["size"].astype(object).sum()) + int(kept["addralign"].astype(object).sum())
 
     def type_name(self, number: int) -> str:
         """The psABI's name of a relocation type; the bare number where there is none."""
@@ -124,6 +170,10 @@ class ElfFile:
         """The error for what is wrong with this file; kernel: the line that the kernel would print."""
         says = f'say "{kernel}" and refuse with ENOEXEC' if kernel else "not check this"
         return ModuleFormatError(f"{self.filename}: {what}. The kernel would {says}. {hint}".rstrip())
+
+    def over(self, what: str, limit: str, kernel: str = "The kernel has no such limit.") -> ModuleFormatError:
+        """The error for a file that klpteach does not read because of its size; kernel: which limit a real kernel has."""
+        return ModuleFormatError(f"{self.filename}: {what}, klpteach {limit} at most. {kernel}")
 
     def _check_header(self) -> None:
         data = self.data
@@ -215,10 +265,14 @@ class ElfFile:
     # -- and what the kernel does not check: it would read or write beyond a table, so no answer of ours could be right
 
     def _check_what_the_kernel_does_not(self) -> None:
+        if self._shnum > MAX_SECTIONS:
+            takes = "The kernel takes as many as e_shnum can count, 65,535."
+            raise self.over(f"{self._shnum} sections", f"reads {MAX_SECTIONS}", takes)
         if not len(self.symtab):
             raise self.bad("the symbol table has no entries")
         if not self._strtab or self._strtab[-1] or int(self.symtab["name"].max()) >= len(self._strtab):
             raise self.bad("a symbol has its name outside the string table")
+        _ = self.symbol_names  # errors: they overlap
         self._check_sizes()
         for index in self.rela_sections:
             self._check_rela(index)
@@ -229,11 +283,17 @@ class ElfFile:
             raise self.bad("a section's alignment is no power of two up to 1 MiB")
         if sum(self.shdrs["size"][self.shdrs["type"] == SHT_RELA].tolist()) > len(self.data):
             raise self.bad("its relocation sections overlap, together they are larger than the file")
-        kept = self.shdrs[(self.shdrs["flags"] & SHF_ALLOC) != 0]
-        total = sum(kept["size"].tolist()) + sum(kept["addralign"].tolist())
+        total = self.memory_size
         if total > MAX_BYTES:
-            what = f"its sections want {total:#x} bytes of memory, more than {MAX_BYTES >> 20} MiB"
-            raise self.bad(what, hint="The kernel would run out of module space.")
+            kernel = (
+                "would refuse with ENOMEM: its"
+                if total > 1 << 30 and self.arch == "x86_64"
+                else "has another limit, the"
+            )
+            room = f"The kernel {kernel} space for all modules{', 1 GiB' if self.arch == 'x86_64' else ''}."
+            raise self.over(
+                f"its sections want {total:#x} bytes of memory", f"gives a module {MAX_BYTES >> 20} MiB", room
+            )
 
     def _check_rela(self, index: int) -> None:
         shdr = self.shdrs[index]
@@ -271,4 +331,13 @@ def _structs(machine: int) -> ELFStructs:
 
 def _string(table: bytes, offset: int) -> str:
     """The string at an offset. Tables share tails, so they cannot be split at the NULs; outside, the empty string."""
-    return table[offset : max(table.find(b"\0", offset), offset)].decode("utf-8", "replace")
+    return text_of(table[offset : offset + LONGEST].partition(b"\0")[0])
+
+
+def text_of(raw: bytes) -> str:
+    r"""Bytes of a file as text. What is no UTF-8 is spelled out, as /dev/kmsg does, so it can be shown and written again.
+
+    >>> text_of(b"nfsd\xff")
+    'nfsd\\xff'
+    """
+    return raw.decode("utf-8", "backslashreplace")

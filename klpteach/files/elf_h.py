@@ -9,6 +9,7 @@ SHN_UNDEF, SHN_LIVEPATCH, SHN_ABS, SHN_COMMON = 0, 0xFF20, 0xFFF1, 0xFFF2
 STB_WEAK = 2
 ET_REL = 1
 EM_PPC64, EM_X86_64 = 21, 62
+MODULE_NAME_LEN, KSYM_NAME_LEN = 56, 512  # include/linux/moduleparam.h, kallsyms.h (128 up to 6.0); each with its NUL
 ARCH_OF_MACHINE = {EM_X86_64: "x86_64", EM_PPC64: "ppc64le"}
 # Other machines that Linux runs on, by the names that its source tree and its users have for them.
 MACHINES = {

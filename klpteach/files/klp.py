@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from .elf import ElfFile
-from .elf_h import SHF_RELA_LIVEPATCH
+from .elf_h import MODULE_NAME_LEN, SHF_RELA_LIVEPATCH
 from .relocation_types import width_of
 
 # sscanf(".klp.rela.%55[^.]") and sscanf(".klp.sym.%55[^.].%511[^,],%lu"): the number may be followed by anything
@@ -33,7 +33,7 @@ def section_object(name: str) -> str | None:
     ('nfsd', None)
     """
     match = _SECTION.match(name)
-    return match[1] if match else None
+    return match[1] if match and len(match[1].encode()) < MODULE_NAME_LEN else None
 
 
 def parse_symbol(name: str, ksym_name_len: int = 512) -> KlpSymbol | None:
@@ -45,7 +45,7 @@ def parse_symbol(name: str, ksym_name_len: int = 512) -> KlpSymbol | None:
     KlpSymbol(object='nfsd', name='can_modify.isra.3', sympos=2)
     """
     match = _SYMBOL.match(name)
-    if not match or len(match[2]) >= ksym_name_len:
+    if not match or len(match[1].encode()) >= MODULE_NAME_LEN or len(match[2].encode()) >= ksym_name_len:
         return None
     return KlpSymbol(match[1], match[2], int(match[3]) & 0xFFFFFFFFFFFFFFFF)
 

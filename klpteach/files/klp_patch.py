@@ -11,8 +11,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from .elf import ElfFile
-from .elf_h import SHF_WRITE, SHN_UNDEF
+import numpy as np
+
+from .elf import Array, ElfFile, text_of
+from .elf_h import KSYM_NAME_LEN, RELA, SHF_WRITE, SHN_UNDEF
 from .klp import livepatch_sections, section_object
 from .relocation_types import POINTER_TYPE
 
@@ -21,7 +23,6 @@ KLP_PATCH_OBJS, KLP_PATCH_STATES, KLP_PATCH_REPLACE = 8, 16, 24  # offsetof(stru
 KLP_STATE_SIZE = 24  # struct klp_state: id, version, data
 CALLBACKS = ("pre_patch", "post_patch", "pre_unpatch", "post_unpatch")
 BY_HAND, KPATCH, KLP_BUILD, BY_NAMES = "struct klp_patch", "kpatch-build", "klp-build", "section names"
-NAME_LIMIT = 512  # KSYM_NAME_LEN; a longer name is cut, the kernel finds no such symbol
 
 Place = tuple[int, int]  # section index, offset in it
 
@@ -65,7 +66,7 @@ class KlpPatchInfo:
 def read_klp_patch(file: ElfFile) -> KlpPatchInfo | None:
     """What a module declares to patch, by the first form that it has; None for a module that declares nothing.
 
-    Errors: ModuleFormatError where two objects share one array of functions, or a table does not fit its section.
+    Errors: ModuleFormatError where arrays of functions overlap, or a table does not fit its section.
 
     >>> from klpteach.files.module_file import ModuleFile
     >>> from klpteach.files.samples import sample
@@ -85,37 +86,54 @@ class _Pointers:
 
     def __init__(self, file: ElfFile) -> None:
         self.file = file
-        self.at: dict[Place, tuple[int, int]] = {}
         self._walked: set[Place] = set()
+        infos = file.shdrs["info"]
+        self._tables: dict[int, list[int]] = {}  # section -> those with its relocations
         for index in file.rela_sections:
-            target = int(file.shdrs["info"][index])
-            if target < len(file.shdrs):
-                entries = file.rela(index)
-                for offset, _, symbol, addend in entries[entries["type"] == POINTER_TYPE[file.machine]].tolist():
-                    self.at[target, offset] = (symbol, addend)
+            self._tables.setdefault(int(infos[index]), []).append(index)
+        self._sorted: dict[int, tuple[Array, Array]] = {}
+
+    def of(self, section: int) -> tuple[Array, Array]:
+        """The pointers in a section by offset, and their offsets; of two to one place the later stands behind."""
+        if section not in self._sorted:
+            parts = [self.file.rela(index) for index in self._tables.get(section, ())]
+            every = np.concatenate([np.zeros(0, RELA), *parts])
+            every = every[every["type"] == POINTER_TYPE[self.file.machine]]
+            every = every[np.argsort(every["offset"], kind="stable")]
+            self._sorted[section] = every, every["offset"].copy()
+        return self._sorted[section]
+
+    def at(self, where: Place) -> tuple[int, int] | None:
+        """Symbol and addend of the pointer at (section, offset), None where there is none."""
+        section, offset = where
+        if not 0 <= offset < 1 << 63:
+            return None
+        entries, offsets = self.of(section)
+        found = int(offsets.searchsorted(np.uint64(offset), "right")) - 1
+        if found < 0 or offsets[found] != offset:
+            return None
+        return int(entries["sym"][found]), int(entries["addend"][found])
 
     def place(self, where: Place) -> Place | None:
         """(section, offset) that the pointer at (section, offset) points to; None where it does not stay in the file."""
-        if where not in self.at:
+        pointer = self.at(where)
+        if pointer is None:
             return None
-        symbol, addend = self.at[where]
-        entry = self.file.symtab[symbol]
+        entry = self.file.symtab[pointer[0]]
         section = int(entry["shndx"])
         if section == SHN_UNDEF or section >= len(self.file.shdrs):
             return None
-        return section, int(entry["value"]) + addend
+        return section, int(entry["value"]) + pointer[1]
 
     def string(self, where: Place) -> str | None:
         place = self.place(where)
         if place is None:
             return None
-        start = max(place[1], 0)
-        return (
-            self.file.section_bytes(place[0])[start : start + NAME_LIMIT].partition(b"\0")[0].decode("utf-8", "replace")
-        )
+        # A longer name than the kernel can have is cut: it finds no such symbol.
+        return text_of(self.file.bytes_at(place[0], max(place[1], 0), KSYM_NAME_LEN).partition(b"\0")[0])
 
     def number(self, where: Place, size: int = 8) -> int:
-        return int.from_bytes(self.file.section_bytes(where[0])[where[1] : where[1] + size], "little")
+        return int.from_bytes(self.file.bytes_at(*where, size), "little")
 
     def table(self, name: str, entry: int) -> Iterator[Place]:
         """Where the entries of a section stand whose size is a multiple of an entry's. Errors: ModuleFormatError."""
@@ -129,12 +147,12 @@ class _Pointers:
         new_section, new_offset = self.place(new) or (0, 0)
         return KlpFuncInfo(self.string(name) or "", new_section, new_offset, sympos)
 
-    def walk_once(self, start: Place) -> Place:
-        """An array of functions that is walked for an object. A second object with it would double every entry."""
-        if start in self._walked:
-            raise self.file.bad("two objects share one array of functions", hint="No tool makes such a livepatch.")
-        self._walked.add(start)
-        return start
+    def once(self, entry: Place) -> Place:
+        """An entry of an array that is walked. Arrays that overlap would show more than the file holds."""
+        if entry in self._walked:
+            raise self.file.bad("its arrays of functions or objects overlap", hint="No tool makes such a livepatch.")
+        self._walked.add(entry)
+        return entry
 
 
 class Entry(NamedTuple):
@@ -195,10 +213,11 @@ def _owned_structures(pointers: _Pointers) -> Iterator[Place]:
     """Places in writable sections that hold a pointer to the module itself; a patch has list heads, so it is writable."""
     file = pointers.file
     this_module = file.section_index(".gnu.linkonce.this_module")
-    for (section, offset), (symbol, _) in sorted(pointers.at.items()):
-        named = file.symbol_names[symbol] == "__this_module" or int(file.symtab["shndx"][symbol]) == this_module
-        if named and section != this_module and file.shdrs["flags"][section] & SHF_WRITE:
-            yield section, offset
+    named = np.array([name == "__this_module" for name in file.symbol_names]) | (file.symtab["shndx"] == this_module)
+    for section in np.flatnonzero(file.shdrs["flags"] & SHF_WRITE).tolist():
+        if section != this_module:
+            entries, offsets = pointers.of(section)
+            yield from ((section, offset) for offset in np.unique(offsets[named[entries["sym"]]]).tolist())
 
 
 def _states(pointers: _Pointers, at: Place) -> Iterator[tuple[int, int]]:
@@ -211,20 +230,21 @@ def _states(pointers: _Pointers, at: Place) -> Iterator[tuple[int, int]]:
 
 def _objects(pointers: _Pointers, at: Place) -> Iterator[KlpObjectInfo]:
     section, offset = at
-    while (section, offset) in pointers.at or (section, offset + 8) in pointers.at:
+    while pointers.at((section, offset)) or pointers.at((section, offset + 8)):
+        pointers.once((section, offset))
         funcs = pointers.place((section, offset + 8))
         name = pointers.string((section, offset))
-        called = tuple(kind for n, kind in enumerate(CALLBACKS) if (section, offset + 16 + 8 * n) in pointers.at)
-        listed = tuple(_funcs(pointers, pointers.walk_once(funcs))) if funcs else ()
+        called = tuple(kind for n, kind in enumerate(CALLBACKS) if pointers.at((section, offset + 16 + 8 * n)))
+        listed = tuple(_funcs(pointers, funcs)) if funcs else ()
         yield KlpObjectInfo(name, listed, funcs is not None, called)
         offset += KLP_OBJECT_SIZE
 
 
 def _funcs(pointers: _Pointers, at: Place) -> Iterator[KlpFuncInfo]:
     section, offset = at
-    while (section, offset) in pointers.at:
+    while pointers.at((section, offset)):
         sympos = pointers.number((section, offset + 16))
-        yield pointers.func((section, offset), (section, offset + 8), sympos)
+        yield pointers.func(pointers.once((section, offset)), (section, offset + 8), sympos)
         offset += KLP_FUNC_SIZE
 
 
@@ -242,13 +262,15 @@ def _by_kpatch(pointers: _Pointers) -> KlpPatchInfo | None:
     for section, offset in pointers.table(".kpatch.funcs", 56):
         name = _object_name(pointers.string((section, offset + 48)))
         func = pointers.func((section, offset + 40), (section, offset), pointers.number((section, offset + 32)))
-        found.setdefault(name, []).insert(0, func)
+        found.setdefault(name, []).append(func)
     for kind in CALLBACKS:
         for section, offset in pointers.table(f".kpatch.callbacks.{kind}", 8):
-            if offset % 16 == 0 and (section, offset) in pointers.at:
+            if offset % 16 == 0 and pointers.at((section, offset)):
                 called.setdefault(_object_name(pointers.string((section, offset + 8))), []).append(kind)
     names = list(dict.fromkeys([*found, *called]))
-    objects = (KlpObjectInfo(name, tuple(found.get(name, ())), True, tuple(called.get(name, ()))) for name in names)
+    objects = (
+        KlpObjectInfo(name, tuple(found.get(name, ())[::-1]), True, tuple(called.get(name, ()))) for name in names
+    )
     return KlpPatchInfo(tuple(reversed(list(objects))), True, form=KPATCH) if names else None
 
 
@@ -261,8 +283,8 @@ def _by_klp_build(pointers: _Pointers) -> KlpPatchInfo | None:
     objects = []
     for section, offset in pointers.table(".init.klp_objects", 64):
         start, count = pointers.place((section, offset + 8)), pointers.number((section, offset + 56), 4)
-        funcs = tuple(_external_funcs(pointers, pointers.walk_once(start), count)) if start and count else ()
-        called = tuple(kind for n, kind in enumerate(CALLBACKS) if (section, offset + 16 + 8 * n) in pointers.at)
+        funcs = tuple(_external_funcs(pointers, start, count)) if start and count else ()
+        called = tuple(kind for n, kind in enumerate(CALLBACKS) if pointers.at((section, offset + 16 + 8 * n)))
         objects.append(KlpObjectInfo(_object_name(pointers.string((section, offset))), funcs, True, called))
     return KlpPatchInfo(tuple(objects), True, form=KLP_BUILD) if objects else None
 
@@ -275,7 +297,8 @@ def _external_funcs(pointers: _Pointers, start: Place, count: int) -> Iterator[K
             f".init.klp_objects counts {count} functions, .init.klp_funcs has room for {room // 24}"
         )
     for offset in range(first, first + 24 * count, 24):
-        yield pointers.func((section, offset), (section, offset + 8), pointers.number((section, offset + 16)))
+        sympos = pointers.number((section, offset + 16))
+        yield pointers.func(pointers.once((section, offset)), (section, offset + 8), sympos)
 
 
 def _object_name(name: str | None) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from functools import cached_property, lru_cache
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from .elf import ElfFile
 from .klp_patch import read_klp_patch
 
 MAX_FILE = 256 << 20  # with all its debug sections
+_LARGE = 1 << 20
+_KINDS = {stat.S_IFIFO: "a pipe", stat.S_IFDIR: "a directory", stat.S_IFSOCK: "a socket"}
 
 
 class ModuleFile(ElfFile):
@@ -37,11 +40,7 @@ class ModuleFile(ElfFile):
         """Read and check a module file. Errors: ModuleFormatError, also where the file cannot be read."""
         path = Path(path)
         try:
-            stat = path.stat()
-            if stat.st_size > MAX_FILE:
-                limit = f"more than the {MAX_FILE >> 20} MiB that klpteach reads. Try: strip -g"
-                raise ModuleFormatError(f"{path.name}: {stat.st_size} bytes is {limit}")
-            return _read(str(path), stat.st_mtime_ns, stat.st_size)
+            return _read(path)
         except ModuleFormatError:
             raise
         except (OSError, ValueError) as error:
@@ -59,7 +58,21 @@ class ModuleFile(ElfFile):
         return self
 
 
-@lru_cache(maxsize=64)
-def _read(path: str, mtime_ns: int, size: int) -> ModuleFile:
-    """A story loads the same file many times; it is read and checked once, and again when it changed."""
-    return ModuleFile(Path(path).read_bytes(), Path(path).name)
+def _read(path: Path) -> ModuleFile:
+    """The module in a regular file. Anything else is refused without waiting for it: a pipe, a device, a directory."""
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY), "rb") as stream:
+        status = os.fstat(stream.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            kind = _KINDS.get(stat.S_IFMT(status.st_mode), "a device")
+            raise ModuleFormatError(
+                f"{path.name}: is {kind}, not a file. finit_module() reads regular files only (EINVAL)."
+            )
+        if status.st_size > MAX_FILE:
+            limit = f"more than the {MAX_FILE >> 20} MiB that klpteach reads. Try: strip -g"
+            raise ModuleFormatError(f"{path.name}: {status.st_size} bytes is {limit}")
+        data = stream.read(status.st_size) or b""  # as much as was promised: some files of /proc have no end
+        return (_large if len(data) > _LARGE else _small)(data, path.name)
+
+
+# A story loads the same file many times; it is checked once, and again when its bytes have changed.
+_small, _large = lru_cache(maxsize=64)(ModuleFile), lru_cache(maxsize=2)(ModuleFile)

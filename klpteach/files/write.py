@@ -13,7 +13,16 @@ from dataclasses import dataclass, field
 
 from ..errors import ModuleFormatError
 from . import elf_h
-from .elf_h import EM_PPC64, EM_X86_64, SHF_ALLOC, SHF_RELA_LIVEPATCH, SHN_LIVEPATCH, SHN_UNDEF, SHT_RELA
+from .elf_h import (
+    EM_PPC64,
+    EM_X86_64,
+    MODULE_NAME_LEN,
+    SHF_ALLOC,
+    SHF_RELA_LIVEPATCH,
+    SHN_LIVEPATCH,
+    SHN_UNDEF,
+    SHT_RELA,
+)  # fmt: skip
 
 STB_GLOBAL_NOTYPE = 1 << 4
 EHDR, SHDR, SYM, RELA = "HHIQQQIHHHHHH", "IIQQQQIIQQ", "IBBHQQ", "QQq"  # Elf64_*, the header without e_ident
@@ -124,15 +133,15 @@ class ElfImage:
 
     def to_bytes(self) -> bytes:
         """Lay the file out: header, bodies in the order of their headers, section headers. The same image, the same bytes."""
-        tables = {self.shstrndx: bytearray(1), self.symtab.link: bytearray(1)}
-        section_names = [_add_string(tables[self.shstrndx], section.name) for section in self.sections]
+        tables = {self.shstrndx: Strings(), self.symtab.link: Strings()}
+        section_names = [tables[self.shstrndx].add(section.name) for section in self.sections]
         self.symtab.body = bytearray().join(
-            struct.pack(self.order + SYM, _add_string(tables[self.symtab.link], symbol.name),
+            struct.pack(self.order + SYM, tables[self.symtab.link].add(symbol.name),
                         symbol.info, symbol.other, symbol.shndx, symbol.value, symbol.size)
             for symbol in self.symbols
         )  # fmt: skip
         for number, table in tables.items():
-            self.sections[number].body = table
+            self.sections[number].body = table.body
         out, headers = bytearray(64), bytearray()
         for name, s in zip(section_names, self.sections, strict=True):
             out += bytes(-len(out) % (s.addralign or 1))
@@ -169,16 +178,21 @@ def _string(table: bytearray, offset: int) -> str:
     end = table.find(0, offset)
     if end < 0:
         raise ModuleFormatError(f"name at {offset:#x} lies outside its string table of {len(table):#x} bytes")
-    return table[offset:end].decode("latin-1")
+    return table[offset:end].decode("utf-8", "surrogateescape")  # any bytes come back as they were
 
 
-def _add_string(table: bytearray, name: str) -> int:
-    """Offset of name in a string table; appended if it is not there yet."""
-    found = table.find(b"\0" + name.encode("latin-1") + b"\0") + 1 if name else 0
-    if name and not found:
-        found = len(table)
-        table += name.encode("latin-1") + b"\0"
-    return found
+class Strings:
+    """A string table that grows: each name stands in it once."""
+
+    def __init__(self) -> None:
+        self.body, self._offsets = bytearray(1), {"": 0}
+
+    def add(self, name: str) -> int:
+        """Offset of a name; appended if it is not there yet."""
+        if name not in self._offsets:
+            self._offsets[name] = len(self.body)
+            self.body += name.encode("utf-8", "surrogateescape") + b"\0"
+        return self._offsets[name]
 
 
 def klp_convert(data: bytes) -> bytes:
@@ -240,7 +254,8 @@ def tiny_module(
     """
     info = {"license": "GPL", "depends": "", "name": name, "vermagic": "6.1.0 SMP preempt mod_unload modversions "}
     this_module = bytearray(0x380)
-    this_module[24 : 24 + len(name)] = name.encode()
+    raw = name.encode()[: MODULE_NAME_LEN - 1]
+    this_module[24 : 24 + len(raw)] = raw
     bodies: dict[str, bytes | int] = {
         **sections,
         ".modinfo": b"".join(f"{key}={value}\0".encode() for key, value in {**info, **(modinfo or {})}.items()),

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from ..errors import LoadRefused
+from ..errors import KlpteachError, LoadRefused
 from ..files.klp import parse_symbol, section_object
 from ..files.module_file import ModuleFile
 from . import arch
@@ -27,7 +27,8 @@ def load_image(
     "data": …}; an int there places the regions one after the other. resolve: undefined symbol name -> address, or None
     for unknown. Livepatch relocations of modules stay unwritten, those of vmlinux go through resolve too. ppc64le: resolve
     is asked for ftrace_caller and ftrace_regs_caller as well; where it says None, that stub is not made.
-    Errors: LoadRefused with the errno and the lines printed (errno 0: the kernel oopses).
+    Errors: LoadRefused with the errno and the lines printed (errno 0: the kernel oopses); KlpteachError for a base that
+    no kernel would give.
 
     >>> from klpteach.files.samples import sample
     >>> image = load_image(ModuleFile.open(sample("nfsd_demo.ko")), 0xffffffffc0201000, lambda name: 0xffffffff81000000)
@@ -73,13 +74,34 @@ def _write_vmlinux(me: Loading, relsec: int, resolve: Resolve) -> None:
 
 
 def _bases(layout: Layout, base: int | Bases, init_base: int | None) -> dict[str, int]:
-    """An address for every region: the given ones, the rest behind them with a guard page between."""
+    """An address for every region: the given ones, the rest behind them with a guard page between. Errors: KlpteachError."""
     given = dict(base) if isinstance(base, Mapping) else {next(iter(layout.sizes)): base}
     if init_base is not None:
         given.setdefault("init" if "init" in layout.sizes else "init_text", init_base)
+    for region, address in given.items():
+        if region not in layout.sizes:
+            raise KlpteachError(f"there is no region {region!r} on this release, only {', '.join(layout.sizes)}.")
+        if address % layout.page:
+            raise KlpteachError(
+                f"{region} at {address:#x}: the kernel gives whole pages, of {layout.page:#x} bytes here."
+            )
     free = max((given[r] + page_align(layout.sizes.get(r, 0), layout.page) for r in given), default=0)
     for region, size in layout.sizes.items():
         if region not in given:
             given[region] = free = page_align(free, layout.page) + layout.page
             free += page_align(size, layout.page)
+    _check_apart(layout, given)
     return {region: given[region] for region in layout.sizes}
+
+
+def _check_apart(layout: Layout, bases: Bases) -> None:
+    end, below = 0, ""
+    for region in sorted((r for r in bases if layout.sizes[r]), key=bases.__getitem__):
+        start = bases[region]
+        if start < end:
+            raise KlpteachError(f"{region} at {start:#x} overlaps {below}, which ends at {end:#x}.")
+        end, below = start + page_align(layout.sizes[region], layout.page), region
+        if end > 1 << 64:
+            raise KlpteachError(
+                f"{region} at {start:#x} is {end - start:#x} bytes long: it leaves the 64-bit address space."
+            )

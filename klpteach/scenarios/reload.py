@@ -6,6 +6,7 @@ asks for. What happens on a reload depends on the livepatch's bytes, not on the 
 
 from __future__ import annotations
 
+import gc
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
@@ -28,6 +29,7 @@ from ..model.step import Step
 
 MANY = 40  # moves
 FEW = 16  # targets for each of which a kernel of its own is started; more share one
+MOST_TARGETS, MOST_SITES = 256, 20_000  # of a livepatch; real ones have some tens, and some thousands
 NAMESAKES = 4096  # symbols that a stand-in has beyond one of each name; no module has so many
 # The first version that a release of the model stands for. 5.8: vmlinux early. 6.4: memory in several pieces.
 STANDS_FROM: Mapping[str, tuple[int, int]] = {"5.3": (0, 0), "6.1": (5, 8), "6.3": (6, 3), "6.12": (6, 4)}
@@ -139,7 +141,7 @@ class Wanted:
         for name, count in self.symbols.get(module, {}).items():
             more = min(count - 1, room)
             room -= more
-            names += [name.encode().decode("latin-1")] * (1 + more)  # the writer's letters are bytes
+            names += [name] * (1 + more)
         symbols = [("__stand_in_text", ".text", 0), *((name, ".text", 32 * n) for n, name in enumerate(names))]
         machine = self.livepatch.machine
         pointer = POINTER_TYPE[machine]
@@ -179,7 +181,13 @@ def survives(livepatch: ModuleFile, targets: Mapping[str, ModuleFile] | None = N
         )
     wanted, given = Wanted(livepatch), targets or {}
     names, files = [name for name in klp_target_names(livepatch) if is_module_name(name)], wanted.files(given)
-    apart = len(names) <= FEW
+    if len(names) > MOST_TARGETS or sum(map(len, wanted.sites.values())) > MOST_SITES:
+        most = f"{MOST_TARGETS} modules and {MOST_SITES} livepatch relocations"
+        what = f"patches {len(names)} modules with {sum(map(len, wanted.sites.values()))} livepatch relocations"
+        raise KlpteachError(
+            f"{livepatch.filename}: {what}, klpteach plays {most} at most. The kernel has no such limit."
+        )
+    apart, big = len(names) <= FEW, livepatch.memory_size > 8 << 20
     groups = [[name] for name in names] if apart else [names]
     found = []
     for release in RELEASES:
@@ -188,6 +196,8 @@ def survives(livepatch: ModuleFile, targets: Mapping[str, ModuleFile] | None = N
             if apart and livepatch.machine == EM_PPC64:
                 outcomes = [_with_moves(outcome, _Play(wanted, files, release, group)) for outcome in outcomes]
             found += [replace(outcome, stand_in=outcome.target not in given) for outcome in outcomes]
+            if big:  # a kernel that is done with refers to itself, and its memory would stay for a while
+                gc.collect()
     order = {name: number for number, name in enumerate(names)}
     return sorted(found, key=lambda outcome: order[outcome.target])
 
@@ -298,7 +308,7 @@ class _Play:
         for site in self.wanted.sites.get(name, ()) if mod else ():
             width = kernel.arch.site_width or site.width
             now = mod.bytes_at(site.section, site.offset, width) or b"" if mod else b""
-            in_file = livepatch.section_bytes(self.wanted.places[site.section])[site.offset : site.offset + width]
+            in_file = livepatch.bytes_at(self.wanted.places[site.section], site.offset, width)
             if kernel.arch.zero_sites:
                 left = any(now)
             else:

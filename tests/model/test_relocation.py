@@ -6,13 +6,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from klpteach.errors import KlpteachError
 from klpteach.files.module_file import ModuleFile
 from klpteach.files.relocation_types import HOWTO_X86_64
+from klpteach.files.samples import sample
 from klpteach.files.write import tiny_module
 from klpteach.model import messages
 from klpteach.model.arch import fast
 from klpteach.model.errno import Refused
-from klpteach.model.load_image import laid_out
+from klpteach.model.load_image import laid_out, load_image
 from klpteach.model.policy import behaviour
 
 PLACE = 0xFFFFFFFFC0206000
@@ -180,3 +182,15 @@ def test_checked_clearing_stops_at_a_strangers_byte_and_leaves_the_rest() -> Non
         clear(me)
     assert [line.message for line in lines] == [messages.MISMATCH]
     assert [target[n : n + 8].any() for n in (0, 8, 16)] == [False, True, True]
+
+
+@pytest.mark.parametrize("release, base, words", [
+    ("6.1", 0xFFFFFFFFFFFFFF00, "whole pages"),
+    ("6.1", 0xFFFFFFFFFFFFF000, "leaves the 64-bit address space"),
+    ("6.1", {"core": 0x1000, "init": 0x1000}, "overlaps core"),
+    ("6.1", {"text": 0x1000}, "no region 'text' on this release, only core, init"),
+    ("6.12", {"txt": 0x1000}, "no region 'txt' on this release, only text, "),
+])  # fmt: skip
+def test_a_base_that_no_kernel_would_give_is_refused(release: str, base: int | dict[str, int], words: str) -> None:
+    with pytest.raises(KlpteachError, match=words):
+        load_image(ModuleFile.open(sample("filler64k.ko")), base, lambda name: 0, release)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import lru_cache
 
 from ...files.elf_h import SHF_ALLOC, SHN_LIVEPATCH
 from ...files.klp import livepatch_sections, parse_symbol, section_object
+from ...files.module_file import ModuleFile
 from .. import messages
 from ..errno import EINVAL, Refused
 from ..image import Loading, section_flags
@@ -35,7 +37,7 @@ def klp_find_object_symbol(kernel: State, objname: str | None, name: str, sympos
 def klp_resolve_symbols(kernel: State, pmod: Module, index: int, sec_objname: str) -> None:
     """Look up every symbol that a livepatch section uses and keep its address in the livepatch's own symbol table."""
     file = pmod.file
-    for number in file.rela(index)["sym"].tolist():
+    for number in dict.fromkeys(file.rela(index)["sym"].tolist()):  # the kernel looks up a symbol for each of its uses
         name = file.symbol_names[number]
         if file.symtab["shndx"][number] != SHN_LIVEPATCH:
             raise kernel.refuse(messages.NOT_MARKED(name=name), EINVAL)
@@ -76,20 +78,34 @@ def klp_write_section_relocs(kernel: State, pmod: Module, index: int, objname: s
         kernel.arch.clear_relocate_add(me, index)
 
 
+def _sections_for(file: ModuleFile, objname: str) -> list[int]:
+    """The livepatch sections that name an object, and those that name none: the first of them stops the kernel's walk."""
+    by_object = _sections_by_object(file)
+    return sorted([*by_object.get(objname, ()), *by_object.get(None, ())])
+
+
+@lru_cache(maxsize=64)
+def _sections_by_object(file: ModuleFile) -> dict[str | None, list[int]]:
+    found: dict[str | None, list[int]] = {}
+    for index in livepatch_sections(file):
+        found.setdefault(section_object(file.section_names[index]), []).append(index)
+    return found
+
+
 def klp_clear_object_relocs(kernel: State, patch: KlpPatch, obj: KlpObject) -> None:
     """Take the relocations of an object back (6.3 and later, or a proposal)."""
     # Miroslav Benes' RFC of July 2019 added this, and with it a clear_relocate_add() an architecture; Josh Poimboeuf did
     # not like the code for something that he would rather forbid. Song Liu's eleventh version is 6.3 (0c05e7bd2d01), for
     # x86_64 alone: powerpc got a check that accepts what it has written itself (37251c7114e1).
     if kernel.rules.clear != "no" and obj.name is not None:
-        for index in livepatch_sections(patch.mod.file):
+        for index in _sections_for(patch.mod.file, obj.name):
             klp_write_section_relocs(kernel, patch.mod, index, obj.name, apply=False)
 
 
 def klp_init_object_loaded(kernel: State, patch: KlpPatch, obj: KlpObject) -> None:
     """Relocations of the object, then the address of every function to be replaced."""
     if obj.name is not None:
-        for index in livepatch_sections(patch.mod.file):
+        for index in _sections_for(patch.mod.file, obj.name):
             klp_write_section_relocs(kernel, patch.mod, index, obj.name)
     for func in obj.funcs:
         if obj.name is None:

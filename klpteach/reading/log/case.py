@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from ...errors import KlpteachError
+from ...files.compressed import MAX_BYTES
 from ...files.elf_h import EM_PPC64
 from ...files.klp import Site, livepatch_sections, section_object, sites
 from ...files.module_file import ModuleFile
@@ -17,6 +19,7 @@ from .row import Found
 
 _NEAR = 6  # messages: as far as the lines of one load reach
 _SHOWN = 4  # relocations that are named
+_FILES = 32  # of a folder that are looked at for one message
 
 
 class Modules:
@@ -28,25 +31,41 @@ class Modules:
     def __init__(self, folder: str | os.PathLike[str] | None = None) -> None:
         self.folder = folder
         self._opened: dict[str, list[ModuleFile]] = {}
+        self._kept: dict[Path, ModuleFile | None] = {}
+        self._room = MAX_BYTES
 
     def named(self, module: str) -> list[ModuleFile]:
         """Files of the module of that name."""
         if self.folder is None:
             return [file for file in self._samples(module) if _same(file.name, module)]
-        return [file for file in self._files if _same(file.name, module)]
+        return self._read(path for path, name, _ in self._files if _same(name, module))
 
     def livepatches(self) -> list[ModuleFile]:
         """The livepatches in the reader's own folder."""
-        return [] if self.folder is None else [file for file in self._files if file.is_livepatch]
+        return [] if self.folder is None else self._read(path for path, _, is_livepatch in self._files if is_livepatch)
+
+    def _read(self, paths: Iterable[Path]) -> list[ModuleFile]:
+        """The modules in some files, each read once, as long as there is room for them."""
+        found = []
+        for path in itertools.islice(paths, _FILES):
+            if path not in self._kept:
+                file = _readable(path)
+                self._room -= len(file.data) if file else 0
+                self._kept[path] = file if self._room >= 0 else None
+            found.append(self._kept[path])
+        return [file for file in found if file]
 
     @cached_property
-    def _files(self) -> list[ModuleFile]:
-        return list(_opened(Path(self.folder or "")))
+    def _files(self) -> list[tuple[Path, str, bool]]:
+        """Path, module name and whether it is a livepatch: a folder may hold more than fits into memory."""
+        read = ((path, _readable(path)) for path in _paths(Path(self.folder or "")))
+        return [(path, file.name, file.is_livepatch) for path, file in read if file]
 
     def _samples(self, module: str) -> list[ModuleFile]:
         """The project's own modules are named like their files, so only those are opened."""
         if module not in self._opened:
-            self._opened[module] = list(_opened(data_dir() / "ko", module))
+            same = (path for path in _paths(data_dir() / "ko") if _same(path.name.partition(".ko")[0], module))
+            self._opened[module] = self._read(same)
         return self._opened[module]
 
 
@@ -54,15 +73,15 @@ def _same(one: str, other: str) -> bool:
     return one.replace("-", "_") == other.replace("-", "_")
 
 
-def _opened(folder: Path, module: str = "") -> Iterator[ModuleFile]:
-    """The modules of a folder; of those, the ones whose files have a module's name."""
-    for path in sorted(folder.rglob("*.ko*")):
-        if module and not _same(path.name.partition(".ko")[0], module):
-            continue
-        try:
-            yield ModuleFile.open(path)
-        except (KlpteachError, OSError):
-            continue
+def _paths(folder: Path) -> list[Path]:
+    return sorted(folder.rglob("*.ko*"))
+
+
+def _readable(path: Path) -> ModuleFile | None:
+    try:
+        return ModuleFile.open(path)
+    except (KlpteachError, OSError):
+        return None
 
 
 @dataclass
