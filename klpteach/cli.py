@@ -193,12 +193,13 @@ MOST_APART = 64 << 20  # bytes, from the first region to the last in an image fi
 def relocate(args: argparse.Namespace) -> int:
     from .files.module_file import ModuleFile
     from .files.symbol_list import read_symbols
+    from .model.arch import of
     from .model.load_image import load_image
     from .model.step import hexa
 
     file = ModuleFile.open(args.file)
     symbols = read_symbols(args.symbols, file)
-    image = load_image(file, _base(args.base), symbols.get, args.release)
+    image = load_image(file, _base(args.base, of(file.arch).page), symbols.get, args.release)
     start = min(address for address, _ in image.sections.values())
     start = min([start, *(base for region, base in image.bases.items() if image.layout.sizes[region])])
     regions = sorted((r for r in image.bases if image.layout.sizes[r]), key=lambda r: image.bases[r])
@@ -226,15 +227,20 @@ def relocate(args: argparse.Namespace) -> int:
     return 0
 
 
-def _base(text: str) -> int | dict[str, int]:
+def _base(text: str, page: int) -> int | dict[str, int]:
+    """--base: an address, or REGION=ADDRESS,… Errors: KlpteachError, also for one where the kernel would put nothing."""
     from .files.symbol_list import number
 
-    if "=" not in text:
-        return number(text, "--base")
-    pairs = [part.partition("=") for part in text.split(",")]
-    if len({region for region, *_ in pairs}) < len(pairs):
+    pairs = [part.rpartition("=") for part in text.split(",")]
+    found = {region: number(address, f"--base {region}".rstrip()) for region, _, address in pairs}
+    if len(found) < len(pairs):
         raise KlpteachError(f"--base {text}: a region is named twice.")
-    return {region: number(address, f"--base {region}") for region, _, address in pairs}
+    for region, address in found.items():
+        if address % page:
+            raise KlpteachError(
+                f"--base {region or ''} {address:#x}: the kernel gives whole pages, of {page:#x} bytes here."
+            )
+    return found[""] if list(found) == [""] else found
 
 
 # -- simulate, replay, explain --------------------------------------------------------------------------------------------

@@ -81,10 +81,6 @@ def _bases(layout: Layout, base: int | Bases, init_base: int | None) -> dict[str
     for region, address in given.items():
         if region not in layout.sizes:
             raise KlpteachError(f"there is no region {region!r} on this release, only {', '.join(layout.sizes)}.")
-        if address % layout.page:
-            raise KlpteachError(
-                f"{region} at {address:#x}: the kernel gives whole pages, of {layout.page:#x} bytes here."
-            )
     free = max((given[r] + page_align(layout.sizes.get(r, 0), layout.page) for r in given), default=0)
     for region, size in layout.sizes.items():
         if region not in given:

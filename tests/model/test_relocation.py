@@ -185,7 +185,7 @@ def test_checked_clearing_stops_at_a_strangers_byte_and_leaves_the_rest() -> Non
 
 
 @pytest.mark.parametrize("release, base, words", [
-    ("6.1", 0xFFFFFFFFFFFFFF00, "whole pages"),
+    ("6.1", 0xFFFFFFFFFFFFFF00, "leaves the 64-bit address space"),
     ("6.1", 0xFFFFFFFFFFFFF000, "leaves the 64-bit address space"),
     ("6.1", {"core": 0x1000, "init": 0x1000}, "overlaps core"),
     ("6.1", {"text": 0x1000}, "no region 'text' on this release, only core, init"),
