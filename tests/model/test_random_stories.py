@@ -167,6 +167,8 @@ def cleared_sites_are_as_in_the_file(kernel: Kernel) -> None:
         return
     for patch in kernel.klp.patches:
         file = patch.mod.file.on_disk
+        if "+nonzero" in file.filename:
+            continue  # no check, and the clearing writes zeros where the damaged file has something else
         for section, site in placed_sites(file):
             now = step.sites.get(f"{patch.name}:{site.key}")
             if site.object == step.did.what and now is not None:
