@@ -199,6 +199,9 @@ def relocate(args: argparse.Namespace) -> int:
 
     file = ModuleFile.open(args.file)
     symbols = read_symbols(args.symbols, file)
+    for given in (args.file, args.symbols):
+        if os.path.realpath(given) == os.path.realpath(args.out):
+            raise KlpteachError(f"--out {args.out} is {given} itself, which would be lost. Try another name.")
     image = load_image(file, _base(args.base, of(file.arch).page), symbols.get, args.release)
     start = min(address for address, _ in image.sections.values())
     start = min([start, *(base for region, base in image.bases.items() if image.layout.sizes[region])])

@@ -403,3 +403,16 @@ def test_a_saved_recording_comes_back_the_same(tmp_path: Path) -> None:
     story.save(tmp_path / "rec.json")
     again = Recording.load(tmp_path / "rec.json")
     assert again.steps == Recording.load(tmp_path / "rec.json").steps and story.compare(again) == []
+
+
+def test_relocate_writes_over_none_of_its_inputs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    module, symbols = tmp_path / "a.ko", tmp_path / "symbols.json"
+    module.write_bytes((KO / "x86_64-6.1" / "nfsd_demo.ko").read_bytes())
+    symbols.write_text("{}")
+    link = tmp_path / "link"
+    link.symlink_to(module)
+    for out in (module, symbols, link):
+        before = out.read_bytes()
+        command = ["relocate", str(module), "--base", "ffffffffc0201000", "--symbols", str(symbols), "--out", str(out)]
+        assert main(command) == 2 and "which would be lost" in capsys.readouterr().err
+        assert out.read_bytes() == before

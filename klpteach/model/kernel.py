@@ -62,7 +62,8 @@ class Kernel(State):
         vmlinux: Mapping[str, int] | None = None, init_errno: Mapping[str, int] | None = None,
         open_file: Open | None = None, records_state: bool = True,
     ) -> None:  # fmt: skip
-        proposals, cpu = list(proposals), architectures.of(arch)
+        proposals = [proposals] if isinstance(proposals, str) else list(proposals)
+        cpu = architectures.of(arch)
         memory = AddressSpace(cpu.modules_start, cpu.modules_end, cpu.page)
         folder = Path(ko) if ko else ko_dir(arch, release)
         super().__init__(cpu, rules or behaviour(release, proposals, arch), folder, memory, machine)

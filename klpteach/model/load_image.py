@@ -78,7 +78,7 @@ def _bases(layout: Layout, base: int | Bases, init_base: int | None) -> dict[str
     given = dict(base) if isinstance(base, Mapping) else {next(iter(layout.sizes)): base}
     if init_base is not None:
         given.setdefault("init" if "init" in layout.sizes else "init_text", init_base)
-    for region, address in given.items():
+    for region in given:
         if region not in layout.sizes:
             raise KlpteachError(f"there is no region {region!r} on this release, only {', '.join(layout.sizes)}.")
     free = max((given[r] + page_align(layout.sizes.get(r, 0), layout.page) for r in given), default=0)

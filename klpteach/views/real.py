@@ -144,8 +144,11 @@ def _with_own(story: str, kernel: str, arch: str, ko: list[ModuleFile], targets:
 
 def _kernel(recording: Recording) -> str:
     about = recording.kernel
-    numbers = re.findall(r"Debian (\d+\.\d+\.\d+)-", about.get("banner", ""))  # the compiler's, then the kernel's
-    number = numbers[-1] if numbers else about.get("release", "?")
+    debian = re.search(
+        r"#\d.* Debian (\d+\.\d+\.\d+)-", about.get("banner", "")
+    )  # before the # stands the compiler's version
+    own = re.search(r"Linux version (\d+\.\d+\.\d+)", about.get("banner", ""))
+    number = next((found[1] for found in (debian, own) if found), about.get("release", "?"))
     if about.get("release", "").endswith("amd64"):
         return f"Debian's unmodified kernel {number}"
     return f"kernel {number}, built from Debian's sources ({about.get('variant', 'unmodified')})"

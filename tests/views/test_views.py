@@ -9,6 +9,7 @@ import pytest
 from markup import EVIL, check_markup, hostile, hostile_ppc64le
 from recordings import REAL, real
 
+import klpteach as kt
 from klpteach.model import policy
 from klpteach.model.recording import Recording
 from klpteach.model.step import Step, hexa
@@ -521,3 +522,9 @@ def test_the_height_of_the_picture_never_changes(explore):
         heights.add(shown.picture.layout.height)
     shown.arch.value = "ppc64le"
     assert heights | {shown.picture.layout.height} == {"780px"}
+
+
+def test_a_recording_can_be_explored_as_it_is_and_one_proposal_needs_no_brackets() -> None:
+    recording = kt.simulate("reload", proposals="remove-check")
+    assert recording.proposals == ["remove-check"] and recording[3].errno == 0
+    assert kt.explore(recording).recording is recording

@@ -32,16 +32,18 @@ _KIND_OF_ANSWER = {"refused": "refused", "in-use": "refused", "exists": "refused
 Compare = Recording | tuple[str, Iterable[str]]
 
 
-def explore(story: str = "reload", release: str = "6.1", proposals: Iterable[str] = (),
+def explore(story: str | Recording = "reload", release: str = "6.1", proposals: Iterable[str] = (),
             recording: Recording | None = None, *, arch: str = "x86_64", compare: Compare | None = None,
             history: History | None = None) -> Explorer:  # fmt: skip
     """An explorer to display. arch, story, release and proposals name what the model runs first; the controls change them.
 
     compare: a second kernel beside it, at the same step: (release, proposals), or beside a recording another recording.
     recording: show this one (real or the model's) instead; then there is only the step to choose. history: the same,
-    with module files that are not the course's own. Errors: ScenarioError, PolicyError.
+    with module files that are not the course's own. A recording may stand in the story's place, too. Errors:
+    ScenarioError, PolicyError.
     """
-    return Explorer(story, release, tuple(proposals), recording, history, arch, compare)
+    named, shown = ("reload", story) if isinstance(story, Recording) else (story, recording)
+    return Explorer(named, release, tuple(proposals), shown, history, arch, compare)
 
 
 class Explorer(Shown):
