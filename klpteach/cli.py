@@ -9,7 +9,7 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -112,17 +112,24 @@ def _parser() -> argparse.ArgumentParser:
 def inspect(args: argparse.Namespace) -> int:
     """Exit status 1: a check failed, or a load is refused on the kernel that the livepatch was built for."""
     from .files.module_file import ModuleFile
-    from .scenarios.inspection import Inspection, sections
+    from .scenarios.inspection import Inspection, by_name, looks_like_livepatch, sections
 
-    targets = [ModuleFile.open(path) for path in args.target]
-    found = Inspection(ModuleFile.open(args.file), {target.name: target for target in targets})
+    file, targets = ModuleFile.open(args.file), [ModuleFile.open(path) for path in args.target]
+    livepatch = looks_like_livepatch(file)
+    if targets and not livepatch:
+        swapped = next(
+            (f": {target.filename} is one; did you swap them?" for target in targets if looks_like_livepatch(target)),
+            "",
+        )
+        raise KlpteachError(f"{file.filename} is not a livepatch{swapped or ', and --target is for a livepatch only.'}")
+    found = Inspection(file, by_name(targets))
     if args.json:
         print(json.dumps(found.to_json(), indent=1))
         return int(not found.ok)
     say(found.verdict, "", *_identities(found))
-    if found.file.is_livepatch:
+    if livepatch:
         say(*_livepatch_lines(found))
-    if args.sections or not found.file.is_livepatch:
+    if args.sections or not livepatch:
         say("", f"{'section':<34}{'size':>9}  flags  relocations")
         say(
             *(f"{r['name']:<34}{r['size']:>9}  {r['flags']:<5}  {r['relocations'] or ''}" for r in sections(found.file))
@@ -150,18 +157,23 @@ def _livepatch_lines(found: Inspection) -> Iterable[str]:
         yield ""
     mine = "what it was built for" if found.exact else f"the nearest to {found.version}"
     for row in found.rows():
-        stand_in = f" ({row['target']} is a stand-in)" if row["stand_in"] else ""
+        stand_in = f" ({_stand_ins(row['stand_ins'])})" if row["stand_ins"] else ""
         own = f"  <- {mine}" if row["built_for"] else ""
         yield f"reload of {row['target']} on {row['release']}: {row['outcome']}{stand_in}{own}"
         yield from (f"    {text}" for text in (row["line"], row["note"]) if text)
     refused = {(row["target"], row["site"]): row for row in found.refused_sites()}
     for name, waits in found.waiting().items():
         types = ", ".join(f"{count} {kind}" for kind, count in waits["types"].items())
-        yield from ("", f"waits for {name}: {waits['count']} livepatch relocations ({types})")
+        plural = "" if waits["count"] == 1 else "s"
+        yield from ("", f"waits for {name}: {waits['count']} livepatch relocation{plural} ({types})")
         for site in waits["sites"]:
             left = refused.get((name, site.partition(" ")[0]))
             said = f": left as {left['bytes']}, refused on {', '.join(left['releases'])}" if left else ""
             yield f"    {site}{said}"
+
+
+def _stand_ins(names: Sequence[str]) -> str:
+    return f"{names[0]} is a stand-in" if len(names) == 1 else f"{' and '.join(names)} are stand-ins"
 
 
 def _maker(found: Inspection) -> Iterable[str]:

@@ -156,6 +156,30 @@ def test_an_ordinary_module_is_shown_with_its_sections(capsys) -> None:
     assert status == 0 and out.startswith("nfsd_demo.ko is not a livepatch") and "\nsection " in out
 
 
+def test_inspect_ends_with_1_on_a_livepatch_that_is_not_marked(capsys) -> None:
+    status, out, _ = run(capsys, "inspect", str(KO / "x86_64-6.1" / "livepatch_nomark.ko"))
+    assert status == 1 and "✗ livepatch_nomark: livepatch=Y is missing" in out
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        (("nfsd_demo", "livepatch_nfsd_demo"), "livepatch_nfsd_demo.ko is one; did you swap them?"),
+        (("nfsd_demo", "lockd_demo"), "nfsd_demo.ko is not a livepatch, and --target is for a livepatch only."),
+        (("livepatch_nfsd_demo", "nfsd_demo", "nfsd_demo_v2"), "nfsd_demo.ko and nfsd_demo_v2.ko are both module nfsd"),
+    ],
+)
+def test_inspect_says_in_one_line_that_files_do_not_go_together(names: tuple, words: str, capsys) -> None:
+    file, *targets = (str(KO / "x86_64-6.1" / f"{name}.ko") for name in names)
+    status, out, err = run(capsys, "inspect", file, *(f"--target={target}" for target in targets))
+    assert (status, out) == (2, "") and words in err and err.count("\n") == 1
+
+
+def test_inspect_names_every_stand_in(capsys) -> None:
+    _, out, _ = run(capsys, "inspect", str(KO / "x86_64-6.1" / "livepatch_kpatch_two.ko"))
+    assert "reload of acl_demo on 6.3: works (acl_demo and nfsd_demo are stand-ins)" in out
+
+
 def test_inspect_uses_the_target_that_is_given(capsys) -> None:
     _, out, _ = run(capsys, "inspect", LIVEPATCH, "--target", str(KO / "x86_64-6.1" / "nfsd_demo.ko"), "--json")
     rows = json.loads(out)["reload"]

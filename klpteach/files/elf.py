@@ -183,13 +183,16 @@ class ElfFile:
         if data[:4] != b"\x7fELF":
             hint = "A module ends in .ko, .ko.xz, .ko.gz or .ko.zst."
             raise self.bad("not an ELF file", "Invalid ELF header magic: != \\x7fELF", hint)
+        kind, self.machine = (int.from_bytes(data[at : at + 2], "little") for at in (16, 18))
         if data[4:6] != b"\x02\x01":
             order: Literal["little", "big"] = "big" if data[5] == 2 else "little"
+            says = f"Invalid ELF header type: {kind} != 1" if kind != ET_REL else ""  # 256 of the other byte order
+            if not says and self.machine not in ARCH_OF_MACHINE:
+                says = f"Invalid architecture in ELF header: {self.machine}"
             made_for = (
                 f": made for {elf_h.machine_name(int.from_bytes(data[18:20], order))}" if data[5] in (1, 2) else ""
             )
-            raise self.bad(f"not a 64-bit little-endian ELF file{made_for}", hint=READS)
-        kind, self.machine = (int.from_bytes(data[at : at + 2], "little") for at in (16, 18))
+            raise self.bad(f"not a 64-bit little-endian ELF file{made_for}", says, READS)
         if kind != ET_REL:
             what, hint = f"ELF type {kind}, a module is relocatable (ET_REL, 1)", "Is it a program or a shared library?"
             raise self.bad(what, f"Invalid ELF header type: {kind} != 1", hint)

@@ -6,16 +6,18 @@ for without a word.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from ..files.elf_h import SHN_UNDEF
+from ..files.elf_h import SHN_LIVEPATCH, SHN_UNDEF
 from ..files.klp import livepatch_sections, parse_symbol, section_object, sites
 from ..files.klp_patch import BY_HAND, BY_NAMES
 from ..files.module_file import ModuleFile
 from ..model import arch as architectures
+from ..model import messages
 from ..model.kallsyms import kept_symbols, symbols_by_name
-from ..model.loader import calls_klp_enable_patch
+from ..model.loader import GPL_COMPATIBLE, calls_klp_enable_patch
 
 Place = tuple[int, int]  # section, offset
 CALL_SITES = ("__mcount_loc", "__patchable_function_entries")  # the second on ppc64le since 6.8
@@ -48,7 +50,11 @@ def checks(livepatch: ModuleFile, targets: Mapping[str, ModuleFile], helpers: It
     True
     """
     objects = [obj.name for obj in livepatch.klp.objects if obj.name] if livepatch.klp else []
-    found = [*_of_livepatch(livepatch), *_names(livepatch, objects, targets)]
+    found = [
+        *_of_livepatch(livepatch),
+        *_names(livepatch, objects, targets),
+        *_not_given(livepatch, {*objects, *targets}),
+    ]
     for name, file in targets.items():
         if name in objects or name in helpers:
             found += _pair(livepatch, file)
@@ -62,8 +68,32 @@ def checks(livepatch: ModuleFile, targets: Mapping[str, ModuleFile], helpers: It
 # -- of the livepatch alone -----------------------------------------------------------------------------------------------
 
 
+def is_unmarked(file: ModuleFile) -> bool:
+    """Whether a file is a livepatch in all but its mark, livepatch=Y in .modinfo."""
+    if file.is_livepatch:
+        return False
+    symbols = file.symtab["shndx"] == SHN_LIVEPATCH
+    return calls_klp_enable_patch(file) or bool(livepatch_sections(file)) or bool(symbols.any())
+
+
+def _mark(livepatch: ModuleFile) -> Iterator[Check]:
+    """Without the mark klp_enable_patch() refuses a module; without a GPL licence the loader does not give it that."""
+    calls, name = calls_klp_enable_patch(livepatch), livepatch.name
+    if is_unmarked(livepatch):
+        line = messages.NOT_A_LIVEPATCH(module=name).render()
+        fails = f': its load fails with EINVAL (-22), "{line}"' if calls else ""
+        says = f'livepatch=Y is missing in its .modinfo{fails}. Its source wants MODULE_INFO(livepatch, "Y")'
+        yield Check(False, name, says)
+    license_ = livepatch.modinfo.get("license", "unspecified")
+    if calls and license_ not in GPL_COMPATIBLE:
+        line = messages.UNKNOWN_SYMBOL(module=name, name="klp_enable_patch", err=-2).render()
+        says = f'its licence is {license_}, klp_enable_patch() is for GPL modules only: its load fails with "{line}"'
+        yield Check(False, name, says)
+
+
 def _of_livepatch(livepatch: ModuleFile) -> Iterator[Check]:
     info = livepatch.klp
+    yield from _mark(livepatch)
     if info and info.form == BY_NAMES:
         says = (
             "which functions it patches, and whether it replaces, cannot be seen: no table of a tool that is known here"
@@ -91,6 +121,15 @@ def _names(livepatch: ModuleFile, objects: list[str], targets: Mapping[str, Modu
         )
 
 
+def _not_given(livepatch: ModuleFile, known: set[str]) -> Iterator[Check]:
+    """Modules whose symbols it takes and that nobody has given: a stand-in would have any symbol."""
+    taken = {symbol for site in sites(livepatch) if (symbol := parse_symbol(site.symbol))}
+    for name, number in sorted(Counter(symbol.object for symbol in taken).items()):
+        if name != "vmlinux" and name not in known:
+            are = "1 symbol is" if number == 1 else f"{number} symbols are"
+            yield Check(None, name, f"{are} taken from it, not checked; give its file, too: --target {name}.ko")
+
+
 # -- beside a target ------------------------------------------------------------------------------------------------------
 
 
@@ -106,13 +145,16 @@ def _pair(livepatch: ModuleFile, target: ModuleFile) -> Iterator[Check]:
 
 
 def _vermagic(livepatch: ModuleFile, target: ModuleFile) -> Iterator[Check]:
+    """same_magic(): of a file with CRCs the kernel does not compare the first word, its release."""
     ours, theirs = (file.modinfo.get("vermagic", "").strip() for file in (livepatch, target))
     if ours == theirs:
         yield Check(True, target.name, f"vermagic is the livepatch's: {ours or 'none'}")
-    else:
-        yield Check(
-            False, target.name, f"vermagic is '{theirs}', the livepatch's '{ours}': one kernel does not load both"
-        )
+        return
+    what = "one kernel does not load both"
+    with_crcs = all(file.section_index("__versions") is not None for file in (livepatch, target))
+    if with_crcs and ours.partition(" ")[2] == theirs.partition(" ")[2]:
+        what = "built for another build; with modversions the kernel compares the symbols' CRCs only"
+    yield Check(False, target.name, f"vermagic is '{theirs}', the livepatch's '{ours}': {what}")
 
 
 def struct_module(file: ModuleFile) -> tuple[int, dict[str, int]]:

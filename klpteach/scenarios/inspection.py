@@ -11,22 +11,40 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from ..errors import KlpteachError
 from ..files.elf_h import EM_PPC64
 from ..files.klp import Site
 from ..files.klp_patch import BY_NAMES
 from ..files.module_file import ModuleFile
 from ..model import messages
 from ..model.errno import errno_name
+from ..model.loader import calls_klp_enable_patch
 from ..model.policy import RELEASES
 from ..model.step import Step
-from .checks import Check, checks, identity, made_by
-from .reload import FEW, Outcome, Wanted, built_for, is_module_name, survives
+from .checks import Check, checks, identity, is_unmarked, made_by
+from .reload import FEW, Outcome, Wanted, built_for, is_module_name, of_distribution, survives
 
 NO_MEMORY_PROTECTION = (
     "5.3 as released leaves a module's read-only data writable on ppc64le (up to 5.13): there it is loaded"
 )
 _ORDINARY = (messages.OUT_OF_TREE, messages.TAINT_LIVEPATCH, messages.UNSIGNED, messages.LICENSE)
+_UNFIXED = ("5.3", "6.1")
 _BAD_KINDS = ("refused", "oops", "no livepatch", "no target")
+
+
+def looks_like_livepatch(file: ModuleFile) -> bool:
+    """Whether a file is a livepatch, or would be one if it said so."""
+    return file.is_livepatch or is_unmarked(file)
+
+
+def by_name(targets: Iterable[ModuleFile]) -> dict[str, ModuleFile]:
+    """Targets by the name of their module. Errors: KlpteachError where two have the same."""
+    found: dict[str, ModuleFile] = {}
+    for file in targets:
+        other = found.setdefault(file.name, file)
+        if other is not file:
+            raise KlpteachError(f"{other.filename} and {file.filename} are both module {file.name}: give one of them.")
+    return found
 
 
 @dataclass(frozen=True)
@@ -54,7 +72,7 @@ class Inspection:
     @cached_property
     def checks(self) -> list[Check]:
         """What was looked at besides; holes that a load leaves which fails half way come last."""
-        if not self.file.is_livepatch:
+        if not looks_like_livepatch(self.file):
             return []
         helpers = {helper for names in self.wanted.helpers.values() for helper in names}
         return [*checks(self.file, self.targets, helpers), *self._together(), *self._half_way()]
@@ -93,8 +111,21 @@ class Inspection:
 
     @property
     def verdict(self) -> str:
-        """What happens on the kernel that it was built for, in a sentence or two."""
+        """What happens on the kernel that it was built for, in a sentence or two, and how many checks failed."""
+        failed = sum(check.ok is False for check in self.checks)
+        if not failed or is_unmarked(self.file):
+            return self._verdict
+        besides = "But" if all(outcome.kind == "works" for outcome in self.own) else "Besides,"
+        return f"{self._verdict} {besides} {failed} check{'s' if failed > 1 else ''} failed (below)."
+
+    @property
+    def _verdict(self) -> str:
         name = self.file.filename
+        if is_unmarked(self.file):
+            ends = "the kernel refuses it: EINVAL (-22)"
+            if not calls_klp_enable_patch(self.file):
+                ends = "nothing of it is ever patched"
+            return f"{name} is built as a livepatch, but not marked as one (livepatch=Y in .modinfo): {ends}."
         if not self.file.is_livepatch:
             return f"{name} is not a livepatch: its relocations are all written when it is loaded, and nothing waits."
         if self.file.klp is None:
@@ -114,6 +145,8 @@ class Inspection:
             outcomes = [outcome for outcome in self.own if outcome.kind == kind]
             yield _sentence(kind, outcomes)
             yield from {note for outcome in outcomes if (note := self.notes(outcome))}
+        if "refused" in kinds and self.release in _UNFIXED and of_distribution(self.version):
+            yield "This is the kernel as released: a distribution's kernel may have backported 6.3's fix."
         if self._never():
             yield f"{_listed(self._never())} is never patched: no module can have this name."
 
@@ -191,6 +224,7 @@ class Inspection:
             "checks": [{"ok": c.ok, "about": c.about, "says": c.says} for c in self.checks],
             "patches": self.patches(),
             "livepatch_relocations": self.waiting(),
+            "unmarked": is_unmarked(file),
             "leftover_entries": leftovers(file) if file.is_livepatch else 0,
             "reload": self.rows(),
             "refused_on_reload": list(self.refused_sites()),
@@ -224,6 +258,7 @@ class Inspection:
             "release": outcome.release,
             "built_for": outcome.release == self.release,
             "stand_in": outcome.stand_in,
+            "stand_ins": outcome.stand_ins,
             "kind": outcome.kind,
             "outcome": outcome_words(outcome),
             "line": bad_line(outcome.failed) if outcome.failed else None,
@@ -238,7 +273,7 @@ def _sentence(kind: str, outcomes: list[Outcome]) -> str:
     is_, comes = ("is", "it comes") if len(outcomes) == 1 else ("are", "they come")
     match kind:
         case "works":
-            ends = {f"{o.moves} moves, then {o.ending}" for o in outcomes if o.ending}
+            ends = {f"{o.moves} move{'' if o.moves == 1 else 's'}, then {o.ending}" for o in outcomes if o.ending}
             more = f", at other addresses only so often: {_listed(sorted(ends))}" if ends else ""
             return f"{names}, if {it} can be removed, can be loaded again under it{more}."
         case "refused":

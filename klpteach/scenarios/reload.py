@@ -59,6 +59,12 @@ class Outcome:
     half_way: bool | None = None
     moves: int | None = None  # ppc64le: how many reloads at ever new bases the table of stubs bears; None: any number
     ending: str = ""  # what ends them: an errno's name, or oops
+    helpers: tuple[str, ...] = ()  # stand-ins for other modules, whose symbols it is patched with
+
+    @property
+    def stand_ins(self) -> tuple[str, ...]:
+        """Every module that a stand-in was loaded for."""
+        return (self.target, *self.helpers) if self.stand_in else self.helpers
 
     @property
     def failed(self) -> Step | None:
@@ -93,6 +99,15 @@ def built_for(file: ModuleFile) -> tuple[str, str]:
 def _stands_from(release: str) -> tuple[int, int]:
     major, minor = release.split(".")
     return STANDS_FROM.get(release, (int(major), int(minor)))
+
+
+def of_distribution(version: str) -> bool:
+    """Whether a release is of an enterprise distribution, whose kernels have fixes of later ones.
+
+    >>> of_distribution("5.14.0-362.8.1.el9_3.x86_64"), of_distribution("6.1.0-56-amd64")
+    (True, False)
+    """
+    return bool(re.search(r"\.el\d|uek|-default$|-150\d+", version))
 
 
 def is_module_name(name: str) -> bool:
@@ -195,7 +210,7 @@ def survives(livepatch: ModuleFile, targets: Mapping[str, ModuleFile] | None = N
             outcomes = _Play(wanted, files, release, group).outcomes()
             if apart and livepatch.machine == EM_PPC64:
                 outcomes = [_with_moves(outcome, _Play(wanted, files, release, group)) for outcome in outcomes]
-            found += [replace(outcome, stand_in=outcome.target not in given) for outcome in outcomes]
+            found += [_with_stand_ins(outcome, wanted, given) for outcome in outcomes]
             if big:  # a kernel that is done with refers to itself, and its memory would stay for a while
                 gc.collect()
     order = {name: number for number, name in enumerate(names)}
@@ -315,6 +330,11 @@ class _Play:
                 left = site.type == kernel.arch.call_type and now[4:] != in_file[4:] and not kernel.rules.tolerate_r2
             if left:
                 yield Refusing(site, now, in_file)
+
+
+def _with_stand_ins(outcome: Outcome, wanted: Wanted, given: Mapping[str, ModuleFile]) -> Outcome:
+    helpers = tuple(name for name in wanted.helpers.get(outcome.target, ()) if name not in given)
+    return replace(outcome, stand_in=outcome.target not in given, helpers=helpers)
 
 
 def _with_moves(outcome: Outcome, play: _Play) -> Outcome:

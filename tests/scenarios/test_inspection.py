@@ -407,6 +407,74 @@ def test_given_files_of_a_target_and_of_what_it_depends_on_are_loaded_in_order()
     assert "nfsd_demo" in files[0].modinfo["depends"] or "nfsd_demo" in Wanted(found.file).helpers["acl_demo"]
 
 
+# -- what the kernel refuses whoever the target is ------------------------------------------------------------------------
+
+
+def test_a_livepatch_without_its_mark_fails_and_is_not_called_an_ordinary_module() -> None:
+    found = inspected(opened("livepatch_nomark"))
+    assert not found.ok and "EINVAL (-22)" in found.verdict and "all written when it is loaded" not in found.verdict
+    (check,) = found.checks
+    assert "livepatch: module livepatch_nomark is not marked as a livepatch module" in check.says
+    uncalled = inspected(changed(found.file, renamed("klp_enable_patch", "something_else")))
+    assert not uncalled.ok and "nothing of it is ever patched" in uncalled.verdict
+
+
+def in_modinfo(old: bytes, new: bytes) -> Callable[[ElfImage], None]:
+    def change(image: ElfImage) -> None:
+        section = next(s for s in image.sections if s.name == ".modinfo")
+        assert old in section.body
+        section.body = section.body.replace(old, new)
+
+    return change
+
+
+def test_a_licence_that_is_not_gpl_fails_since_klp_enable_patch_is_not_for_it() -> None:
+    found = inspected(changed(opened("livepatch_nfsd_demo", "6.12"), in_modinfo(b"license=GPL", b"license=BSD")))
+    (check,) = (check for check in found.checks if check.ok is False)
+    assert "licence is BSD" in check.says and "Unknown symbol klp_enable_patch (err -2)" in check.says
+    assert found.verdict.endswith("can be loaded again under it. But 1 check failed (below).") and not found.ok
+
+
+def test_a_module_that_nobody_gave_and_whose_symbols_it_takes_is_named() -> None:
+    asked = ".klp.sym.nfsd_demo.demo_counter,0"
+    livepatch = changed(opened("livepatch_nfsd_demo", "6.12"), renamed(asked, asked.replace("nfsd_demo", "sunrpc")))
+    found = inspected(livepatch)
+    (check,) = (check for check in found.checks if check.about == "sunrpc")
+    assert check.ok is None and check.says.startswith("1 symbol is taken from it, not checked; give its file, too")
+    assert {row["stand_ins"] for row in found.rows()} == {("nfsd_demo", "sunrpc")} and found.ok
+    given = inspected(livepatch, changed(opened("nfsd_demo", "6.12"), in_modinfo(b"name=nfsd_demo", b"name=sunrpc")))
+    assert {row["stand_ins"] for row in given.rows()} == {("nfsd_demo",)}
+    assert not any("not checked" in check.says for check in given.checks)
+
+
+def without_crcs(image: ElfImage) -> None:
+    next(s for s in image.sections if s.name == "__versions").name = "__without"
+
+
+def test_of_two_builds_with_crcs_the_kernel_compares_those_and_without_it_loads_one() -> None:
+    livepatch, other = opened("livepatch_nfsd_demo"), changed(opened("nfsd_demo"), other_vermagic)
+    (check,) = failing(livepatch, other)
+    assert "built for another build; with modversions" in check.says
+    (check,) = failing(livepatch, changed(other, without_crcs))
+    assert "one kernel does not load both" in check.says
+    (check,) = failing(livepatch, changed(other, in_modinfo(b"preempt ", b"preempt_rt ")))
+    assert "one kernel does not load both" in check.says
+
+
+@pytest.mark.parametrize(
+    ("version", "said"),
+    [(b"5.14.0-362.8.1.el9_3.x86_64", True), (b"4.18.0-513.el8.x86_64", True), (b"5.15.0-3.60.5.1.el8uek.x86_64", True),
+     (b"5.14.21-150400.24.46-default", True), (b"6.1.0-56-amd64", False), (b"6.4.0-150600.21-default", False)],
+)  # fmt: skip
+def test_of_an_enterprise_kernel_it_is_said_that_it_may_have_the_fix(version: bytes, said: bool) -> None:
+    found = inspected(changed(opened("livepatch_nfsd_demo"), in_modinfo(b"6.1.0-56-amd64", version)))
+    assert ("may have backported 6.3's fix" in found.verdict) == said
+
+
+def test_one_move_is_no_plural() -> None:
+    assert ": 1 move, then ENOENT" in inspected(opened("livepatch_nfsd_demo", "6.12", "ppc64le")).verdict
+
+
 # -- machines that are not read -------------------------------------------------------------------------------------------
 
 
@@ -421,5 +489,7 @@ def test_another_machine_is_called_by_its_name(order: int, machine: int, words: 
     data[16:20] = (1).to_bytes(2, "little" if order == 1 else "big") + machine.to_bytes(
         2, "little" if order == 1 else "big"
     )
-    with pytest.raises(ModuleFormatError, match=re.escape(words)):
+    line = "Invalid ELF header type: 256 != 1" if order == 2 else f"Invalid architecture in ELF header: {machine}"
+    with pytest.raises(ModuleFormatError, match=re.escape(words)) as caught:
         ModuleFile(bytes(data), "x.ko")
+    assert f'The kernel would say "{line}"' in str(caught.value)

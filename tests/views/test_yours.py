@@ -97,6 +97,26 @@ def test_two_files_find_their_places_by_what_is_in_them():
     assert kt.bring(target=[upload(TARGET), upload(PATCH)]).targets.keys() == {"nfsd_demo"}
 
 
+def test_files_in_each_others_place_are_taken_in_the_right_order():
+    for mine in (kt.bring(TARGET, PATCH), kt.bring([TARGET, PATCH])):
+        assert mine.livepatch.name == "livepatch_nfsd_demo" and mine.targets.keys() == {"nfsd_demo"}
+    with pytest.raises(kt.KlpteachError, match="there are 0 here"):
+        kt.bring(TARGET, kt.sample("lockd_demo.ko"))
+    with pytest.raises(kt.KlpteachError, match="are both module nfsd_demo"):
+        kt.bring(PATCH, [TARGET, kt.sample("nfsd_demo_v2.ko")])
+
+
+def test_a_livepatch_without_its_mark_is_not_shown_as_an_ordinary_module():
+    mine = kt.bring(kt.sample("livepatch_nomark.ko"))
+    assert "✗ livepatch_nomark: livepatch=Y is missing" in repr(mine) and "not a livepatch:" not in repr(mine)
+    check_markup(mine._repr_html_())
+
+
+def test_a_stand_in_for_a_module_whose_symbols_it_takes_is_named():
+    mine = kt.bring(kt.sample("livepatch_kpatch_two.ko"), kt.sample("acl_demo.ko"))
+    assert "(with your file; nfsd_demo is a stand-in, its own kernel)" in repr(mine)
+
+
 def test_the_explorer_tells_the_readers_own_reload_with_its_sums():
     shown = kt.bring(upload(PATCH, "mine (1).ko"), TARGET).explore("6.1")
     assert [step.errno for step in shown.recording] == [0, 0, 0, -8]

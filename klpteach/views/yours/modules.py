@@ -149,12 +149,7 @@ class Brought(Shown):
         """Target, release, what a reload does, and with which target."""
         mine = "its own kernel" if self.inspection.exact else f"nearest to {self.inspection.version}"
         return [
-            (
-                o.target,
-                o.release,
-                _said(o),
-                ("a stand-in" if o.stand_in else "your file") + (f", {mine}" if own else ""),
-            )
+            (o.target, o.release, _said(o), _with(o) + (f", {mine}" if own else ""))
             for o in self.outcomes
             for own in [o.release == self.inspection.release]
         ]
@@ -178,6 +173,12 @@ class Brought(Shown):
         )
         verdict = f"<p><strong>{escape(self.inspection.verdict)}</strong></p><p>{escape(self.headline)}</p>"
         return f"{verdict}{listed}{table}{details}"
+
+
+def _with(outcome: Outcome) -> str:
+    file, helpers = "a stand-in" if outcome.stand_in else "your file", outcome.helpers
+    are = "is a stand-in" if len(helpers) == 1 else "are stand-ins"
+    return f"{file}; {' and '.join(helpers)} {are}" if helpers else file
 
 
 def _said(outcome: Outcome) -> str:

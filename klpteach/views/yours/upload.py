@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from ...errors import KlpteachError
+from ...files.module_file import ModuleFile
 from ...model.policy import RELEASES
+from ...scenarios.inspection import by_name, looks_like_livepatch
 from ..shown import Shown, escape
 from .modules import Brought, opened
 from .not_a_livepatch import Ordinary
@@ -33,14 +35,21 @@ def bring(livepatch: Any = None, target: Any = None) -> Brought | Ordinary | Bri
     if livepatch is None and target is None:
         return BringWidget()
     patches, targets = list(opened(livepatch)), list(opened(target))
-    if not patches:  # in which place a file was put does not matter: a livepatch is known by what is in it
-        patches, targets = [f for f in targets if f.is_livepatch], [f for f in targets if not f.is_livepatch]
-    alone = [*patches, *targets]
-    if len(alone) == 1 and not alone[0].is_livepatch:
-        return Ordinary(alone[0])
+    if len(patches) + len(targets) == 1 and not looks_like_livepatch((patches or targets)[0]):
+        return Ordinary((patches or targets)[0])
+    patches, targets = _sorted(patches, targets)
     if len(patches) != 1:
         raise KlpteachError(f"One livepatch is looked at at a time; there are {len(patches)} here.")
-    return Brought(patches[0], {file.name: file for file in targets})
+    return Brought(patches[0], by_name(targets))
+
+
+def _sorted(patches: list[ModuleFile], targets: list[ModuleFile]) -> tuple[list[ModuleFile], list[ModuleFile]]:
+    """Livepatches, and the others. In which place a file was put does not matter: a livepatch is known by what is in it."""
+    if len(patches) == 1 and looks_like_livepatch(patches[0]):
+        return patches, targets
+    files = [*patches, *targets]
+    chosen = [file for file in files if looks_like_livepatch(file)]
+    return chosen, [file for file in files if not looks_like_livepatch(file)]
 
 
 class BringWidget(Shown):
