@@ -29,7 +29,7 @@ from ..model.recording import Recording
 from ..model.step import Command, Step, hexa
 from ..scenarios.scenario import Scenario
 from ..scenarios.simulate import commands_for, get
-from .host import HostError
+from .host import HostError, need
 from .initramfs import initramfs
 from .kernels import RECORDED
 from .qemu import Guest, GuestError, GuestKernel, Watch, boot
@@ -43,6 +43,7 @@ _DEBIAN = re.compile(r"#\d.* Debian (\d+\.\d+\.\d+)")  # before the # stands the
 def record(scenario: Scenario, release: str, variant: str = "stock", arch: str = "x86_64",
            watch: Watch = None) -> Recording:  # fmt: skip
     """Run a story on a real kernel and record it. Errors: HostError, GuestError."""
+    need(RECORDED[arch].machine.program, RECORDED[arch].compiler)
     kernel, folder = RECORDED[arch].kernel(release, variant), ko_dir(arch, release)
     commands = commands_for(scenario, folder)
     return run_guest(scenario, kernel, commands, files_of(commands, folder), watch)
