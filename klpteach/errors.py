@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 
@@ -13,7 +14,10 @@ def printable(text: str, keep: str = "\n\xa0") -> str:
     """
     if text.isprintable():
         return text
-    return "".join(c if c.isprintable() or c in keep else c.encode("unicode_escape").decode() for c in text)
+    spelled = lambda found: "".join(
+        c if c.isprintable() or c in keep else c.encode("unicode_escape").decode() for c in found[0]
+    )
+    return re.sub(r"[^ -~]+", spelled, text)  # a character at a time, a text of 10 MB would take 100
 
 
 class KlpteachError(ValueError):

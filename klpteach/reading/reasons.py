@@ -98,7 +98,7 @@ def _init_failed(history: History, index: int) -> str:
 
 def _from_dmesg(step: Step) -> str:
     tried = ((words, message.match(line)) for line in step.lines for message, words in _PLAIN)
-    known = next((words.format(**fields) for words, fields in tried if fields), "")
+    known = next((words.format(**fields) for words, fields in tried if fields is not None), "")
     if known:
         return known
     bad = [text for level, text in step.dmesg if level is None or level <= 4]
