@@ -289,3 +289,83 @@ def test_a_reason_of_another_module_is_not_the_tools_reason():
     )
     assert "nearest reason" not in says(lines[0], lines[1].format("other"), at=1)
     assert "line 1 is the nearest reason" in says(lines[0], lines[1].format("one"), at=1)
+
+
+# -- other machines, other places, whole lines -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("line", "message", "word"),
+    [
+        ("module lp: overflow in relocation type 283 val ffff800012345678", "ARM64_OVERFLOW", "R_AARCH64_CALL26"),
+        ("module lp: unsupported RELA relocation: 311", "ARM64_UNSUPPORTED", "-fPIC"),
+        ("module lp: unknown relocation: 65", "S390_UNKNOWN", "R_390_PLT24DBL"),
+        ("module lp: relocation error for symbol f (r_type 20, value 0x3ff8)", "S390_ERROR", "R_390_PLT32DBL"),
+        ("lp: Relocation type 20 not supported", "TYPE_NOT_SUPPORTED", "R_390_PLT32DBL on s390"),
+        ("module: overflow in relocation type 283 val ffff800012345678", "OVERFLOW", "is none of x86"),
+    ],
+)
+def test_a_line_of_another_architecture_is_not_explained_as_x86s(line, message, word):
+    [found] = explain(f"[   12.345678] {line}", "/nowhere")
+    assert found.message == message and word in " ".join(found.says) and "2 GiB: per-CPU" not in " ".join(found.says)
+
+
+@pytest.mark.parametrize(
+    ("reason", "fits", "does_not_fit"),
+    [
+        ("lp: Unknown symbol nfsd_open (err -2)", "Unknown symbol in module", "Invalid module format"),
+        ("lp: Unknown symbol nfsd_open (err -22)", "Invalid parameters", "Unknown symbol in module"),
+        ("Loading of unsigned module is rejected", "Key was rejected by service", "Invalid module format"),
+        ("lp: disagrees about version of symbol module_layout", "Invalid module format", "Invalid parameters"),
+        ("lp: disagrees about version of symbol nfsd_open", "Invalid parameters", "Invalid module format"),
+        (FAILED.format("lp", "nfsd", -22), "Invalid parameters", "Key was rejected by service"),
+        ("failed to validate module [lp] BTF: -22", "Invalid parameters", "File exists"),
+    ],
+)
+def test_a_line_is_the_reason_only_if_it_gives_that_errno(reason, fits, does_not_fit):
+    insmod = "insmod: ERROR: could not insert module lp.ko: "
+    assert "line 1 is the nearest reason" in says(reason, insmod + fits, at=1)
+    assert "nearest reason" not in says(reason, insmod + does_not_fit, at=1)
+
+
+def test_the_reason_is_found_behind_a_line_with_another_errno():
+    lines = ("lp: Unknown symbol f (err -2)", "Loading of unsigned module is rejected")
+    assert "line 1 is" in says(*lines, "insmod: ERROR: could not insert module lp.ko: Unknown symbol in module", at=2)
+
+
+@pytest.mark.parametrize(
+    ("line", "word"),
+    [
+        ("failed to validate module [lp] BTF: -22", "vmlinux"),
+        ("-bash: echo: write error: Device or resource busy", "EBUSY"),
+        ("bash: line 3: echo: write error: Invalid argument", "that value already"),
+        ("tee: /sys/kernel/livepatch/lp/enabled: Invalid argument", "EINVAL"),
+    ],
+)
+def test_what_the_kernel_answers_elsewhere_is_explained(line, word):
+    assert word in says(line)
+
+
+WHOLE = [
+    "livepatch: 'lp': reversing transition from patching to unpatching",
+    "Modules linked in: lp(OEK) nfsd(+) lockd grace [last unloaded: foo(OE)]",
+    "Oops: 0003 [#1] PREEMPT SMP NOPTI",
+    "Oops: Oops: 0002 [#1] PREEMPT_RT(full) SMP NOPTI",
+    "Oops: Kernel access of bad area, sig: 11 [#1]",
+    "Internal error: Oops: 0000000096000004 [#1] PREEMPT SMP",
+    "general protection fault, probably for non-canonical address 0xdead000000000100: 0000 [#1] PREEMPT SMP PTI",
+    "Oops: general protection fault, maybe for address 0x0: 0000 [#2] SMP KASAN",
+]
+
+
+def test_lines_are_shown_whole():
+    assert [one.line for one in explain("\n".join(WHOLE), "/nowhere")] == WHOLE
+    assert "Livepatches among them: lp (OEK)." in says(WHOLE[1])
+    assert "No livepatch is in this line" in says("Modules linked in: nfsd(E) lockd")
+
+
+def test_the_list_of_modules_ends_where_another_message_begins_and_is_bounded():
+    [first, *_] = explain("Modules linked in: nfsd lp(K) CPU: 1 PID: 77 Comm: insmod", "/nowhere")
+    assert first.line == "Modules linked in: nfsd lp(K)"
+    [only] = explain("Modules linked in:" + " x" * 5000, "/nowhere")
+    assert len(only.line) < 1000

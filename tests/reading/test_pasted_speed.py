@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from klpteach.errors import KlpteachError
 from klpteach.reading.log.explain import read
 from klpteach.reading.log.pasted import blocks
 
@@ -100,3 +101,49 @@ def test_fifty_megabytes_need_few_seconds_and_little_memory():
     found, seconds, peak = done.stdout.split()
     assert int(found) == 1000
     assert float(seconds) < 8 and int(peak) < 300
+
+
+@pytest.mark.parametrize("lines", [True, False], ids=["lines", "one line"])
+def test_fifty_megabytes_of_no_text_are_left_out_and_counted(lines):
+    """The file is its own, so that what is measured is the reading only."""
+    code = (
+        "import random, resource, sys, tempfile, time\n"
+        "from klpteach.reading.log.explain import read\n"
+        "piece = random.Random(1).randbytes(1 << 20)\n"
+        "piece = piece if int(sys.argv[1]) else piece.replace(b'\\n', b'a').replace(b'\\r', b'a')\n"
+        "with tempfile.TemporaryFile() as file:\n"
+        "    for _ in range(50):\n"
+        "        file.write(piece)\n"
+        "    file.seek(0)\n"
+        "    began = time.process_time()\n"
+        "    log = read(file, '/nowhere')\n"
+        "    took = time.process_time() - began\n"
+        "print(took, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024, log.notes[0], sep='|')\n"
+    )
+    argv = [sys.executable, "-c", code, str(int(lines))]
+    done = subprocess.run(argv, capture_output=True, check=True, timeout=300, text=True)
+    seconds, peak, note = done.stdout.strip().split("|")
+    assert float(seconds) < 5 and int(peak) < 300
+    assert note == "52428800 bytes are no text and were not read."
+
+
+def test_messages_beside_what_is_no_text_keep_their_numbers():
+    noise = random.Random(1).randbytes(1 << 17)
+    data = KNOWN.encode().ljust(1 << 16, b"\n") + noise + b"\n" + KNOWN.encode()
+    log = read(data, "/nowhere")
+    assert [one.number for one in log.found] == [1, data.rstrip(b"\n").count(b"\n") + 1]
+
+
+@pytest.mark.parametrize(
+    "line", ["\u6a21\u5757\u52a0\u8f7d\u5931\u8d25\n", "\x1b[33mred\x1b[0m\n", "Zuf\xe4llig\n", "\x00\x00\n"]
+)
+def test_logs_in_other_letters_and_with_zeros_are_text(line):
+    text = line * (1 << 16) + KNOWN
+    for data in (text.encode(), text.encode("latin-1", "replace")):
+        log = read(data, "/nowhere")
+        assert len(log.found) == 1 and not log.notes
+
+
+def test_a_device_is_refused_in_one_line():
+    with open("/dev/zero", "rb") as device, pytest.raises(KlpteachError, match="/dev/zero: a device, not a log"):
+        read(device, "/nowhere")

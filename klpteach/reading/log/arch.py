@@ -8,6 +8,7 @@ from ...files.elf_h import EM_X86_64
 from ...files.relocation_types import HOWTO_X86_64, MASK64
 from ...model.step import hexa
 from .case import Case, call_before, named_relocations, of_type, relocation_at
+from .others import not_of_x86
 from .row import Found, Row, likely
 
 _X86, _PPC = "arch/x86/kernel/module.c", "arch/powerpc/kernel/module_64.c"
@@ -139,6 +140,10 @@ def _mismatch(case: Case) -> Iterator[str]:
 
 
 def _overflow(case: Case) -> Iterator[str]:
+    if other := not_of_x86(int(case["type"])):
+        yield other
+        return
+    yield from map(str, _OUT_OF_REACH)
     if "sec" in case.fields:
         yield from _relocations(case, case.directly_after("INIT_FAILED"))
     else:
@@ -154,7 +159,7 @@ _STRANGER = (
     "It stops: this site and those after it in the same section stay written, so the next load of the target will be refused."
 )
 _OVERFLOW = (
-    "A value does not fit into the 32 bits of relocation type {type}: {val}. The load is refused with ENOEXEC (-8)."
+    "A value does not fit into the field of relocation type {type}: {val}. The load is refused with ENOEXEC (-8)."
 )
 _OUT_OF_REACH = (
     likely("it refers to something outside the top 2 GiB: per-CPU data, user addresses, an undefined symbol."),
@@ -256,7 +261,6 @@ ROWS = (
         _X86,
         "overflow in relocation type {type} val {val} sec {sec} idx {idx}",
         _OVERFLOW,
-        _OUT_OF_REACH,
         by=_overflow,
         kernels="6.19 and later",
         optional="module: ",
@@ -266,7 +270,6 @@ ROWS = (
         _X86,
         "overflow in relocation type {type} val {val}",
         _OVERFLOW,
-        _OUT_OF_REACH,
         by=_overflow,
         kernels="up to 6.18",
         optional="module: ",

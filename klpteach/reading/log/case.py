@@ -110,7 +110,11 @@ class Case:
 
     def before(self, *names: str, **fields: str) -> Found | None:
         """The last such message before."""
-        return _first(self.log[max(0, self.at - _NEAR) : self.at][::-1], names, fields)
+        return _first(self.nearest_before(), names, fields)
+
+    def nearest_before(self) -> Sequence[Found]:
+        """The messages before that are near, the nearest first."""
+        return self.log[max(0, self.at - _NEAR) : self.at][::-1]
 
     def directly_after(self, *names: str) -> Found | None:
         """The next message, if it is one of these names."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import re
+import stat
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,8 +13,9 @@ from dataclasses import asdict, dataclass, field
 from functools import cache, lru_cache
 from typing import BinaryIO
 
+from ...errors import KlpteachError
 from .case import Case, Modules
-from .pasted import blocks, clean, unquoted, without_soft_breaks
+from .pasted import Binary, blocks, clean, unquoted, without_soft_breaks
 from .row import Found, Row, lower, packed
 from .table import OURS, ROWS, hints, rows_with
 
@@ -67,7 +69,9 @@ def explain(text: str | bytes, ko: str | os.PathLike[str] | None = None) -> list
 
 def read(source: str | bytes | BinaryIO, ko: str | os.PathLike[str] | None = None, most: int = MOST) -> Log:
     """Explain a log of any size: a text, its bytes, or an open file."""
-    windows = _windows(source)
+    _no_device(source)
+    binary = Binary()
+    windows = _windows(source, binary)
     log = list(itertools.islice(_messages(windows), most))
     more = sum(1 for _ in windows)
     notes = []
@@ -76,7 +80,23 @@ def read(source: str | bytes | BinaryIO, ko: str | os.PathLike[str] | None = Non
             f"Only the first {most} messages are explained, up to line {log[-1].number}; {more} lines that may hold more were not read. "
             "Try fewer lines, or grep for one module."
         )
+    if binary.size:
+        notes.append(f"{binary.size} bytes are no text and were not read.")
     return Log(list(_explanations(log, Modules(ko))), notes)
+
+
+def _no_device(source: str | bytes | BinaryIO) -> None:
+    """A device need not end. Standard input may be anything, a terminal too. Errors: KlpteachError."""
+    if isinstance(source, (str, bytes)):
+        return
+    try:
+        number = source.fileno()
+    except OSError:  # of memory
+        return
+    mode = os.fstat(number).st_mode
+    if number and (stat.S_ISCHR(mode) or stat.S_ISBLK(mode)) and not os.isatty(number):
+        name = getattr(source, "name", "this")
+        raise KlpteachError(f"{name}: a device, not a log. Give a file, or: dmesg | klpteach explain -")
 
 
 def as_text(log: Log) -> Iterator[str]:
@@ -201,10 +221,10 @@ def _messages(windows: Iterable[Window]) -> Iterator[Found]:
         yield from found
 
 
-def _windows(source: str | bytes | BinaryIO) -> Iterator[Window]:
+def _windows(source: str | bytes | BinaryIO, binary: Binary) -> Iterator[Window]:
     """The lines that hold a hint, and those before them, each with its followers."""
     number, rest, small = 1, "", isinstance(source, (str, bytes)) and len(source) <= _SMALL
-    stream = blocks(source)
+    stream = blocks(source, binary)
     block = next(stream, None)
     while block is not None:
         following = next(stream, None)

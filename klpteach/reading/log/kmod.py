@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Collection, Iterator
 
 from .case import Case
+from .errnos import APPLY
 from .row import Found, Row, likely, possible
 
 _INSMOD, _MODPROBE, _RMMOD, _BUSYBOX, _KPATCH = (
@@ -111,38 +113,74 @@ def _why(case: Case) -> Iterator[str]:
 
 
 def _reason(case: Case) -> Found | None:
-    """The last line before that gives a reason, unless it is about another module."""
-    reason = case.before(*_REASONS)
+    """The last line before that gives the errno behind the tool's words, unless it is about another module."""
+    errno = _errno(case.fields.get("why", ""))
     own = case.fields.get("module") or case.fields.get("path", "").rpartition("/")[2]
-    names = {reason.fields[key] for key in ("module", "patch") if key in reason.fields} if reason else set()
-    if names and own.partition(".ko")[0].replace("-", "_") not in {name.replace("-", "_") for name in names}:
-        return None
-    return reason
+    for found in case.nearest_before():
+        if errno in _given(found) and _about(found, own.partition(".ko")[0]):
+            return found
+    return None
 
 
-_REASONS = (
-    *(
-        "REFUSING",
-        "INIT_FAILED",
-        "UNKNOWN_SYMBOL",
-        "VERMAGIC",
-        "DISAGREES",
-        "NO_SYMBOL_VERSION",
-        "LIVEPATCH_OFF",
-        "REJECTED",
-        "LOCKDOWN",
-    ),
-    *(
-        "THIS_MODULE_SIZE",
-        "NONZERO",
-        "NONZERO_SKIPPING",
-        "NONZERO_619",
-        "ENABLE_FAILED",
-        "BLACKLISTED",
-        "NOT_A_LIVEPATCH",
-        "INCOMPATIBLE",
-    ),
-)
+def _errno(why: str) -> int:
+    """The errno in the sentence about these words, 0 for others."""
+    says = next((says for words, says in _WORDS if why.lower().startswith(words)), ("",))
+    number = _NUMBER.search(says[0])
+    return int(number[1]) if number else 0
+
+
+def _about(found: Found, module: str) -> bool:
+    names = {found.fields[key].replace("-", "_") for key in ("module", "patch") if key in found.fields}
+    return not names or module.replace("-", "_") in names
+
+
+def _given(found: Found) -> Collection[int]:
+    """The errnos that the load can have failed with, if this line is why."""
+    if found.name in ("UNKNOWN_SYMBOL", "INIT_FAILED", "APPLY_FAILED", "BTF"):
+        return (int(found.fields["err"]) or -2,)
+    if found.name in ("DISAGREES", "NO_SYMBOL_VERSION"):
+        return (-8,) if found.fields["name"] == "module_layout" else (-22,)
+    return _GIVES.get(found.name, ())
+
+
+_NUMBER = re.compile(r"\((-[0-9]+)\)")
+_GIVES: dict[str, Collection[int]] = {
+    **dict.fromkeys(("NONZERO", "NONZERO_SKIPPING", "NONZERO_619", "OVERFLOW", "OVERFLOW_619", "UNKNOWN_RELA"), (-8,)),
+    **dict.fromkeys(("EXPECTED_NOP", "ARM64_OVERFLOW", "ARM64_UNSUPPORTED", "S390_UNKNOWN", "S390_ERROR"), (-8,)),
+    **dict.fromkeys(("VERMAGIC", "LIVEPATCH_OFF", "THIS_MODULE_SIZE"), (-8,)),
+    **dict.fromkeys(("NOT_A_LIVEPATCH", "INCOMPATIBLE", "NOT_FOUND", "AMBIGUOUS", "NO_SUCH_POSITION"), (-22,)),
+    **dict.fromkeys(("LOCKDOWN", "BLACKLISTED"), (-1,)),
+    "UNKNOWN_SYMBOL_OLD": (-2, -22),
+    **dict.fromkeys(("VMAP_FAILED", "EXECMEM", "PERCPU_MEMORY"), (-12,)),
+    "SYSFS_DUPLICATE": (-17,),
+    "REJECTED": (-129, -126),
+    "NO_SIZE": (-2,),
+    "ENABLE_FAILED": tuple(APPLY),
+    "REFUSING": (),  # the line before it, INIT_FAILED or APPLY_FAILED, gives the errno
+}
+
+
+def _enabled(case: Case) -> Iterator[str]:
+    """What the files of /sys/kernel/livepatch/PATCH/ answer."""
+    why = case["why"].lower()
+    if why.startswith("device or resource busy"):
+        yield (
+            "EBUSY (-16), if it was …/livepatch/PATCH/enabled: a transition of another livepatch is still going on. Before 5.1 also: a "
+            "livepatch that was enabled later is still there, and must go first."
+        )
+        yield "What to do: `grep . /sys/kernel/livepatch/*/transition` says 1 for the one that goes on; wait for it, or write to its own enabled."
+    elif why.startswith("invalid argument"):
+        yield (
+            "EINVAL (-22), if it was …/livepatch/PATCH/enabled: it has that value already (0 to one that is disabled or being disabled), "
+            "or it was no 0 or 1; since 5.1 also 1 to a livepatch that is disabled, which must be removed and loaded again."
+        )
+        yield "Of …/force: no transition of this livepatch is going on; of it only 1 is taken."
+    elif why.startswith(("permission denied", "operation not permitted")):
+        yield "Only root may write there; `sudo echo 0 > FILE` writes as the user: take `echo 0 | sudo tee FILE`."
+    elif why.startswith("no such"):
+        yield "The livepatch, or the file's folder, has gone: it is disabled and removed already."
+    else:
+        yield "dmesg may have the kernel's own line."
 
 
 def _used_by(case: Case) -> Iterator[str]:
@@ -160,6 +198,21 @@ _STALLED = (
 )
 
 ROWS = (
+    # -- the shell: writing to /sys/kernel/livepatch/PATCH/enabled ----------------------------------------------------------
+    Row(
+        "SHELL_WRITE",
+        "the shell",
+        "echo: write error: {why}",
+        "The kernel refused what was written into a file.",
+        by=_enabled,
+    ),
+    Row(
+        "TEE_WRITE",
+        "tee",
+        "tee: /sys/kernel/livepatch/{patch}: {why}",
+        "The kernel refused what was written into /sys/kernel/livepatch/{patch}.",
+        by=_enabled,
+    ),
     Row(
         "INSMOD",
         _INSMOD,

@@ -339,8 +339,8 @@ ROWS = (
     Row(
         "REVERSING",
         _TRANSITION,
-        "livepatch: '{patch}': reversing transition from {what}",
-        "Somebody wrote to …/enabled while a transition of {patch} was going on: it turns round ({what} ends); a debug line.",
+        "livepatch: '{patch}': reversing transition from {turn}",
+        "Somebody wrote to …/enabled while a transition of {patch} was going on: it turns round ({turn}); a debug line.",
         by=lambda case: [],
     ),
     Row(

@@ -287,6 +287,28 @@ ROWS = (
         kernels="5.4 and later",
     ),
     Row(
+        "BTF",
+        "kernel/bpf/btf.c",
+        "failed to validate module [{module}] BTF: {err}",
+        "The type information (section .BTF) of {module} does not fit the running kernel's, and its load is refused with that error.",
+        (
+            likely(
+                "built against another vmlinux than the one that runs: BTF of a module is a supplement to vmlinux's."
+            ),
+            possible("vmlinux was built again (or pahole exchanged) after the module."),
+        ),
+        "Build it against the vmlinux of the running kernel, or drop its types: objcopy --remove-section .BTF FILE (before it is signed). "
+        "CONFIG_MODULE_ALLOW_BTF_MISMATCH=y (5.18 or near, and later) loads it without.",
+        kernels="5.11 and later",
+    ),
+    Row(
+        "BTF_MISMATCH",
+        "kernel/bpf/btf.c",
+        "Kernel module BTF mismatch detected, BTF debug info may be unavailable for some modules",
+        "A module's type information does not fit this kernel; it is loaded without (CONFIG_MODULE_ALLOW_BTF_MISMATCH). Said once a boot.",
+        kernels="5.18 or near, and later",
+    ),
+    Row(
         "HASH_BLACKLISTED",
         _SIGNING,
         "Module hash {text} is blacklisted",

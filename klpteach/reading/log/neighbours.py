@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from .case import Case
@@ -69,6 +70,20 @@ def _in_module(case: Case) -> Iterator[str]:
         yield "It searched a full table of stubs beyond its end, with klp_mutex held: no module can be loaded any more."
     if "apply_relocate_add" in where or "klp_" in where:
         yield "It happened while relocations or livepatches were being handled."
+
+
+_TAINTED = re.compile(r"([\w-]+)\(([A-Z+-]+)\)")
+
+
+def _linked(case: Case) -> Iterator[str]:
+    loaded = case["linked"].partition("[last unloaded")[0]
+    if not loaded.strip():
+        return
+    found = [f"{name} ({taints})" for name, taints in _TAINTED.findall(loaded) if "K" in taints]
+    if found:
+        yield f"Livepatches among them: {', '.join(found)}."
+    else:
+        yield "No livepatch is in this line: none has (K)."
 
 
 _FAULT = (
@@ -178,15 +193,22 @@ ROWS = (
     Row(
         "OOPS",
         "arch/x86/kernel/dumpstack.c",
-        "Oops: {code} [#{count}]",
+        "Oops: {code} [#{count}]{flags}",
         "The kernel's fault number {count} of this boot (code {code}). "
         + _KILLED
         + " Only the first one can be trusted.",
+        optional="Internal error: ",
+    ),
+    Row(
+        "OOPS_PPC",
+        "arch/powerpc/kernel/traps.c",
+        "Oops: {reason}, sig: {count} [#{index}]",
+        "The kernel's fault number {index} of this boot ({reason}). " + _KILLED + " Only the first one can be trusted.",
     ),
     Row(
         "OOPS_NAMED",
         "arch/x86/kernel/dumpstack.c",
-        "Oops: Oops: {code} [#{count}]",
+        "Oops: Oops: {code} [#{count}]{flags}",
         "The kernel's fault number {count} of this boot (code {code}). "
         + _KILLED
         + " Only the first one can be trusted.",
@@ -195,21 +217,24 @@ ROWS = (
     Row(
         "GPF",
         "arch/x86/kernel/traps.c",
-        "general protection fault, {text}: {code} [#{count}]",
+        "general protection fault, {text}: {code} [#{count}]{flags}",
         "The processor refused an address ({text}). " + _KILLED,
         (likely("a pointer that was overwritten or freed."),),
+        optional="Oops: ",
     ),
     Row(
         "GPF_OLD",
         "arch/x86/kernel/traps.c",
-        "general protection fault: {code} [#{count}]",
+        "general protection fault: {code} [#{count}]{flags}",
         "The processor refused an address. " + _KILLED,
+        optional="Oops: ",
     ),
     Row(
         "INVALID_OPCODE",
         "arch/x86/kernel/traps.c",
-        "invalid opcode: {code} [#{count}]",
+        "invalid opcode: {code} [#{count}]{flags}",
         "The processor met bytes that are no instruction: a BUG(), or code that was written wrongly. " + _KILLED,
+        optional="Oops: ",
     ),
     Row(
         "KERNEL_BUG", "lib/bug.c", "kernel BUG at {file}:{source_line}!", "A BUG() at {file}:{source_line}. " + _KILLED
@@ -264,8 +289,38 @@ ROWS = (
     Row(
         "MODULES_LINKED",
         "kernel/module/main.c",
-        "Modules linked in:",
+        "Modules linked in:{linked}",
         "The modules that were loaded, in brackets their taints: (K) a livepatch, (O) built outside the kernel, (E) unsigned, (F) forced, (P) proprietary, (+) loading, (-) going.",
+        by=_linked,
+    ),
+    # -- memory and names ---------------------------------------------------------------------------------------------------
+    Row(
+        "VMAP_FAILED",
+        "mm/vmalloc.c",
+        "vmap allocation for size {count} failed: use vmalloc=<size> to increase size",
+        "There is no free room of {count} bytes in the addresses kept for this. During a load: no room for modules (ENOMEM, -12).",
+        cure="The advice vmalloc= does not help modules: fewer or smaller modules do, or a reboot. /proc/modules shows their sizes.",
+    ),
+    Row(
+        "EXECMEM",
+        "mm/execmem.c",
+        "execmem: unable to allocate memory",
+        "There is no room for code: during a load, none for the module (ENOMEM, -12).",
+        kernels="6.10 and later",
+    ),
+    Row(
+        "SYSFS_DUPLICATE",
+        "fs/sysfs/dir.c",
+        "sysfs: cannot create duplicate filename '{name}'",
+        "Something wanted to make {name} in /sys, and it is there already. A trace follows; the caller gets EEXIST (-17).",
+        (likely("of a livepatch: it names the same object, or the same function of one, twice."),),
+    ),
+    Row(
+        "KOBJECT_DUPLICATE",
+        "lib/kobject.c",
+        "kobject_add_internal failed for {name} with -EEXIST, don't try to register things with the same name in the same directory.",
+        "{name} could not be made in /sys, since it is there already; the lines before say where.",
+        optional="kobject: ",
     ),
     # -- ftrace -------------------------------------------------------------------------------------------------------------
     Row(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import html
+import itertools
 import quopri
 import re
 from collections.abc import Iterator
@@ -11,6 +12,8 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 BLOCK = 1 << 20  # characters that are looked at together
+_PIECE, _FEW = 1 << 16, 1 << 12  # bytes: what is judged together, and too few to be judged
+_CONTROL = bytes({*range(1, 32), 127} - set(b"\a\b\t\n\v\f\r\x1b"))
 _BLANKS = "\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000\t\x00"
 _NOTHING = "\u200b\u200c\u200d\u200e\u200f\u2060\ufeff\u00ad\u202a\u202b\u202c\u202d\u202e"
 _PLAIN = str.maketrans(
@@ -39,6 +42,34 @@ class Line:
     number: int
     raw: str
     cut: bool = False
+
+
+@dataclass
+class Binary:
+    """What is no text is left out, piece by piece, and counted; its line ends stay, so that numbers of lines go on."""
+
+    size: int = 0
+
+    def left_out(self, part: bytes) -> bytes:
+        """The bytes of a part that may be text."""
+        pieces = (part[at : at + _PIECE] for at in range(0, len(part), _PIECE))
+        return b"".join(self._read(piece) for piece in pieces)
+
+    def _read(self, piece: bytes) -> bytes:
+        if not _is_binary(piece):
+            return piece
+        self.size += len(piece)
+        return b"\n" * piece.count(b"\n")
+
+
+def _is_binary(piece: bytes) -> bool:
+    """Many control characters, or many bytes that are no UTF-8; zeros stand in logs too (after a power cut) and do not count."""
+    size = len(piece) - piece.count(0)
+    if size < _FEW:
+        return False
+    if len(piece) - len(piece.translate(None, _CONTROL)) > size * 0.04:
+        return True
+    return not piece.isascii() and piece.decode("utf-8", "replace").count("\ufffd") > size * 0.3
 
 
 def clean(raw: str) -> str:
@@ -76,10 +107,10 @@ def without_soft_breaks(text: str) -> str:
     return quopri.decodestring(text.encode("utf-8", "replace")).decode("utf-8", "replace")
 
 
-def blocks(source: str | bytes | BinaryIO) -> Iterator[str]:
+def blocks(source: str | bytes | BinaryIO, binary: Binary | None = None) -> Iterator[str]:
     """The text in blocks of about a million characters, cut behind a line's end where there is one."""
     rest = ""
-    for text in _texts(source):
+    for text in _texts(source, binary or Binary()):
         rest += text
         while len(rest) > BLOCK:
             end = max(rest.rfind("\n", 0, BLOCK), rest.rfind("\r", 0, BLOCK)) + 1 or BLOCK
@@ -89,16 +120,16 @@ def blocks(source: str | bytes | BinaryIO) -> Iterator[str]:
         yield rest
 
 
-def _texts(source: str | bytes | BinaryIO) -> Iterator[str]:
+def _texts(source: str | bytes | BinaryIO, binary: Binary) -> Iterator[str]:
     if isinstance(source, str):
         yield from (source[at : at + BLOCK] for at in range(0, len(source), BLOCK))
         return
     parts = _parts(source)
     first = next(parts, b"")
-    decoder = codecs.getincrementaldecoder(encoding_of(first))("replace")
-    yield decoder.decode(first)
-    for part in parts:
-        yield decoder.decode(part)
+    encoding = encoding_of(first)
+    decoder = codecs.getincrementaldecoder(encoding)("replace")
+    for part in itertools.chain([first], parts):
+        yield decoder.decode(binary.left_out(part) if encoding == "utf-8" else part)
     yield decoder.decode(b"", True)
 
 
@@ -120,8 +151,8 @@ def encoding_of(data: bytes) -> str:
         return "utf-16"
     head = data[:1000]
     even, odd = head[0::2], head[1::2]
-    if len(head) > 7 and odd.count(0) > len(odd) * 0.6:
+    if len(head) > 7 and odd.count(0) > len(odd) * 0.6 > even.count(0):
         return "utf-16-le"
-    if len(head) > 7 and even.count(0) > len(even) * 0.6:
+    if len(head) > 7 and even.count(0) > len(even) * 0.6 > odd.count(0):
         return "utf-16-be"
     return "utf-8"

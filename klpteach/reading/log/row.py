@@ -18,6 +18,9 @@ from .errnos import WHY
 _GAP = re.compile(r"\{(\w+)[^}]*\}")
 _HEX = "(?:0x)?[0-9a-f]{1,16}"
 _NUMBER = "[0-9]{1,20}"
+# after an oops's number: what the kernel was built with; and the modules of "Modules linked in:"
+_FLAGS = r"(?: ?(?:PREEMPT(?:[_(][\w()]{1,20})?|SMP|DEBUG_PAGEALLOC|KASAN|NOPTI|PTI)(?![\w-])){0,8}"
+_LINKED = r"(?: [\w-]{1,64}(?:\([A-Z+-]{1,20}\))?(?!\S)){0,400}(?: \[last unloaded: [^\]\n]{1,120}\])?"
 _FIELDS = {
     "why": "|".join([*(re.escape(words) for words in WHY), r"[\w ,()-]{1,60}"]),
     **dict.fromkeys(("type", "index", "max", "pos", "pid", "cpu", "sec", "idx", "source_line", "count"), _NUMBER),
@@ -27,6 +30,10 @@ _FIELDS = {
     "insn": "[0-9a-f]{8}",
     "loc": rf"(?:{_HEX}|\(_{{0,4}}ptrval_{{0,4}}\)|\(efault\)|\(null\))",
     "what": r"\w{1,20}",  # patching, unpatching
+    "turn": r"\w{1,20}(?: to \w{1,20})?",  # patching to unpatching
+    "reason": r"[\w ]{1,60}",
+    "flags": _FLAGS,
+    "linked": _LINKED,
     "file": r"[\w./@+-]{1,300}",
     "module": r"[\w.-]{1,100}",
     "module_": r"[\w.-]{1,100}",
@@ -150,8 +157,7 @@ def packed(text: str) -> str:
 
 def lower(text: str) -> str:
     """Lower case with every character in its place (of 'İ' str.lower() makes two)."""
-    low = text.lower()
-    return low if len(low) == len(text) else "".join(c.lower()[:1] or c for c in text)
+    return text.replace("\u0130", "i").lower()
 
 
 @dataclass

@@ -7,10 +7,10 @@ from collections import Counter
 from collections.abc import Iterable
 from functools import cache
 
-from . import arch, kmod, livepatch, loader, neighbours
+from . import arch, kmod, livepatch, loader, neighbours, others
 from .row import Row
 
-ROWS: tuple[Row, ...] = (*livepatch.ROWS, *arch.ROWS, *loader.ROWS, *kmod.ROWS, *neighbours.ROWS)
+ROWS: tuple[Row, ...] = (*livepatch.ROWS, *arch.ROWS, *others.ROWS, *loader.ROWS, *kmod.ROWS, *neighbours.ROWS)
 BY_NAME: dict[str, Row] = {row.name: row for row in ROWS}
 
 # What only the module loader, livepatch or their tools print: such a line is never passed over in silence.
@@ -34,6 +34,8 @@ _COMMON = frozenset(
         "symbols",
         "failed",
         "error",
+        "error:",
+        "relocation",
         "with",
         "from",
         "this",
