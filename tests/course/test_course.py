@@ -300,7 +300,7 @@ def test_a_full_disk_leaves_no_draft_loses_nothing_and_is_told_once(blank, capsy
     assert set(json.loads(blank.read_text())["predictions"]) == {"reload", "same-address"}
 
 
-@pytest.mark.parametrize("count", [3_064, 30_000, 300_000])
+@pytest.mark.parametrize("count", [3_064, 30_000])
 def test_a_progress_text_can_be_given_back_whatever_its_size(count):
     rows = {
         f"offsets:{seed * 7919}": book.Attempt([book.digest(seed), book.digest(-seed)], seed % 3 == 0)
