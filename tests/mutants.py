@@ -112,7 +112,7 @@ def survives(mutant: Mutant, copy_of: Path, limit: int) -> bool:
     place, room = copy_of / mutant.path, mutant.path.parts[1]
     before = place.read_text()
     place.write_text(mutant.text)
-    tests = [test for test in TESTS[room].split() if (copy_of / test).exists()]
+    tests = TESTS[room].split()
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests]
     env = {**os.environ, "PYTHONPATH": str(copy_of), "PYTHONDONTWRITEBYTECODE": "1"}
     try:
@@ -149,6 +149,12 @@ def main() -> int:
         for number in range(args.jobs):
             ignored = shutil.ignore_patterns(".git", ".venv", "build", "__pycache__", ".*_cache")
             copies.put(Path(shutil.copytree(ROOT, Path(scratch) / str(number), ignore=ignored)))
+
+        # Where a test fails without a mutant, each one would count as killed.
+        for path in {mutant.path.parts[1]: mutant.path for mutant in chosen}.values():
+            if not survives(Mutant(path, 0, "", "", (ROOT / path).read_text()), copies.queue[0], args.limit):
+                print(f"{path.parts[1]}: its tests fail as it is; mend that first")
+                return 2
 
         def one(mutant: Mutant) -> bool:
             place = copies.get()

@@ -251,7 +251,8 @@ class Walk:
             rest, edition = divmod(place, 3)
             state, wanted = divmod(rest, 1 << len(self.cast.targets))
             now, count = self.table.conditions[state], int(self.days_in[place])
-            days["down"] += count * bool(down[state, wanted])
+            if down[state, wanted]:
+                days["down"] += count
             days["unpatched"] += count * (now.loaded & ~now.patched != 0)
             days["behind"] += count * (now.edition != edition - 1)
             days["overwritten"] += count * now.damaged

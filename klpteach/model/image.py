@@ -206,7 +206,6 @@ class Arch:
     stubs_behind = 64  # slots behind the table that a recorder looks at
     site_width: int | None = None  # how many bytes a recorder looks at; None: as wide as the relocation's field
     zero_sites = True  # whether a livepatch's sites hold zeros in its file, and a load asks for zeros
-    clears = True  # whether 6.3 and later take relocations back when a target goes (0c05e7bd2d01)
     shares_vmalloc = False  # whether vmalloc() takes from the area where modules live
     config: tuple[str, ...] = ()
 
