@@ -102,7 +102,7 @@ def find_headers(name: str, cache: Path) -> Path:
     if not TARGETS[name].headers:
         from klpteach.vm.build import build_tree  # builds a kernel where there is none: ten minutes
 
-        return build_tree(name.partition("-")[2])
+        return build_tree(*name.split("-"))
     folder = cache / "headers" / name.replace(".", "_")  # a dot would look like a suffix
     if not folder.exists():
         fetch_headers(TARGETS[name], folder)

@@ -54,6 +54,11 @@ RELEASES: Mapping[str, Behaviour] = {
                     no_memory=messages.NO_MEMORY_610, duplicate=messages.DUPLICATE_NAME_65),
 }  # fmt: skip
 
+# What an architecture's own code decides: architecture -> from which release on -> switches.
+ON_ARCH: Mapping[str, Mapping[str, Mapping[str, object]]] = {
+    "ppc64le": {"5.3": {"clear": "no"}},  # 0c05e7bd2d01 gave powerpc no clear_relocate_add()
+}
+
 
 @dataclass(frozen=True)
 class Proposal:
@@ -129,8 +134,9 @@ def behaviour(release: str, proposals: Iterable[str] = (), arch: str = "x86_64")
     if release not in RELEASES:
         raise PolicyError(f"unknown release {release!r}; there are {', '.join(RELEASES)}.")
     rules = RELEASES[release]
-    if arch == "ppc64le":
-        rules = replace(rules, clear="no")  # 0c05e7bd2d01 gave powerpc no clear_relocate_add()
+    for first, switches in ON_ARCH.get(arch, {}).items():
+        if list(RELEASES).index(release) >= list(RELEASES).index(first):
+            rules = replace(rules, **switches)  # type: ignore[arg-type]
     chosen = list(dict.fromkeys(proposals))
     for name in chosen:
         if reason := why_impossible(name, chosen, arch):

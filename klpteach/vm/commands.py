@@ -72,12 +72,11 @@ def vm_fetch(args: argparse.Namespace) -> int:
 def vm_build(args: argparse.Namespace) -> int:
     from .build import build_kernel
     from .initramfs import build_agent
-    from .kernels import RECORDED
+    from .variants import VARIANTS
 
     print(f"the guest's first program: {build_agent(args.arch).name}; modules: make -C data/src")
-    how = RECORDED[args.arch]
-    for release, variant in how.kernels if how.kernel is build_kernel else ():
-        print(f"{release}-{variant}: {build_kernel(release, variant).image.parent.name}")
+    for release, variant in VARIANTS.get(args.arch, ()):
+        print(f"{release}-{variant}: {build_kernel(args.arch, release, variant).image.parent.name}")
     return 0
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
 import shutil
 import subprocess
 import tarfile
@@ -12,6 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ..files.module_file import ModuleFile
+from .apt import apt_for, sha256, version
 from .host import HostError, cache_dir, need, need_room, run
 from .qemu import GuestKernel
 
@@ -30,7 +29,7 @@ def fetch(release: str, variant: str = "stock") -> GuestKernel:
     if not _images(parent):
         _download(release, parent)
     image = _images(parent)[-1]
-    if _sha256(image) != _sum_of(image).read_text().strip():
+    if sha256(image) != _sum_of(image).read_text().strip():
         why = "is not the kernel that was fetched: its sha256 is another"
         raise HostError(f"{image.name} {why}. Try: rm -r {image.parents[1]}, and it is fetched anew")
     return GuestKernel("x86_64", release, variant, image, image.with_name(image.name.replace("vmlinuz", "config", 1)))
@@ -39,45 +38,26 @@ def fetch(release: str, variant: str = "stock") -> GuestKernel:
 def _images(parent: Path) -> list[Path]:
     """The kernels that are kept with their sha256, the newest last."""
     kept = (path for path in parent.glob("*/boot/vmlinuz-*") if _sum_of(path).exists())
-    return sorted(kept, key=lambda path: _version(path.name))
+    return sorted(kept, key=lambda path: version(path.name))
 
 
 def _sum_of(image: Path) -> Path:
     return image.parents[1] / "SHA256"
 
 
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def check_package(deb: Path) -> None:
-    """A fetched package against apt's list, which the distribution has signed. Errors: HostError where it is another."""
-    said = run("apt-cache", "show", deb.name.partition("_")[0])
-    if _sha256(deb) not in re.findall(r"^SHA256: ([0-9a-f]{64})$", said, re.M):
-        raise HostError(f"{deb.name} has another sha256 than apt's list says; it is not used. Try: apt-get update")
-
-
-def _version(name: str) -> list[int]:
-    return [int(number) for number in re.findall(r"\d+", name)]
-
-
 def _download(release: str, parent: Path) -> None:
     need("apt-get", "dpkg-deb", "tar")
-    names = re.findall(rf"^({PACKAGE[release]}) ", run("apt-cache", "search", "--names-only", "^linux-image-6"), re.M)
-    if not names:
-        raise HostError(f"apt knows no kernel {release}. Try: apt-get update (Debian 12 with its security suite)")
-    package = max(names, key=_version)
+    apt = apt_for(release)
+    package = apt.newest(PACKAGE[release])
     parent.mkdir(parents=True, exist_ok=True)
     need_room(parent, 400)
     part = Path(tempfile.mkdtemp(prefix="part-", dir=parent))
     try:
-        run("apt-get", "-qq", "-o", "APT::Sandbox::User=root", "download", package, cwd=part, timeout=600)
-        deb = next(part.glob("*.deb"))
-        check_package(deb)
+        deb = apt.download(package, part)
         run("sh", "-c", 'dpkg-deb --fsys-tarfile "$1" | tar -x -C "$2" ./boot', "sh", deb, part)
         deb.unlink()
         image = next(part.glob("boot/vmlinuz-*"))
-        (part / "SHA256").write_text(f"{_sha256(image)}\n")
+        (part / "SHA256").write_text(f"{sha256(image)}\n")
         if not (parent / package / "SHA256").exists():  # one whose sha256 was not kept goes
             shutil.rmtree(parent / package, ignore_errors=True)
         part.rename(parent / package)  # complete, or not there at all
@@ -100,22 +80,20 @@ def debian_modules(kernel: GuestKernel, names: Iterable[str]) -> dict[str, Modul
     missing = {name for name in names if not (folder / f"{name}.ko").exists()}
     if missing:
         folder.mkdir(exist_ok=True)
-        _unpack(_package(package), missing, folder)
+        _unpack(_package(package, kernel.release), missing, folder)
     lost = sorted(name for name in missing if not (folder / f"{name}.ko").exists())
     if lost:
         raise HostError(f"{package.name} has no module {', '.join(lost)}.")
     return {name: ModuleFile.open(folder / f"{name}.ko") for name in names}
 
 
-def _package(folder: Path) -> Path:
+def _package(folder: Path, release: str) -> Path:
     kept = folder / "package.deb"
     if not kept.exists():
-        need("apt-get", "dpkg-deb")
         need_room(folder, 200)
         with tempfile.TemporaryDirectory(prefix="part-", dir=folder) as part:
             where = Path(part)
-            run("apt-get", "-qq", "-o", "APT::Sandbox::User=root", "download", folder.name, cwd=where, timeout=600)
-            next(where.glob("*.deb")).rename(kept)
+            apt_for(release).download(folder.name, where).rename(kept)
     return kept
 
 

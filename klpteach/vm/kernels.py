@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 from ..scenarios.course import SCENARIOS
 from ..scenarios.evidence import evidence
@@ -67,7 +68,7 @@ RECORDED: Mapping[str, Recorded] = {
                  "-chardev", "file,id=agent,path=FOLDER/agent", "-device", "spapr-vty,chardev=agent,reg=0x30001000"),
                 'console=hvc0 panic=-1 loglevel=7 dyndbg="func move_module +p"',
                 boot=400),
-        compiler="powerpc64le-linux-gnu-gcc", kernel=build_kernel, kernels=tuple(VARIANTS),
+        compiler="powerpc64le-linux-gnu-gcc", kernel=partial(build_kernel, "ppc64le"), kernels=tuple(VARIANTS["ppc64le"]),
         stories=("reload", "late", "init-fails", "workaround", "retry", "disabled", "stacked", "cumulative",
                  *STUB_STORIES, *evidence("ppc64le")),
         only={**dict.fromkeys(("no-nop", "stacked", "cumulative", "catalogue", "catalogue-late"), STOCK),

@@ -126,13 +126,20 @@ _REUSE_CALL = Edit(MODULE_64, "\t\t\t\tvalue = stub_for_addr(sechdrs, value, me,
 """, instead=True)
 # fmt: on
 
-VARIANTS: Mapping[tuple[str, str], tuple[Edit, ...]] = {
-    ("6.1", "stock"): (),
-    ("6.1", "clear"): (_CLEAR_ARCH, _CLEAR_OBJECT, _CLEAR_CALL),
-    ("6.1", "tolerate"): (TOLERATE,),
-    ("6.1", "reuse"): (TOLERATE, _REUSE_SEARCH, _REUSE_CALL),
-    ("6.12", "stock"): (),
-    ("6.12", "reuse"): (_REUSE_SEARCH, _REUSE_CALL),  # 6.12 tolerates by itself
+Variants = Mapping[tuple[str, str], tuple[Edit, ...]]  # release, variant -> what is changed
+VARIANTS: Mapping[str, Variants] = {
+    "x86_64": {("6.1", "stock"): (), ("6.12", "stock"): ()},
+    "arm64": {("7.3", "stock"): ()},
+    "s390x": {("6.1", "stock"): (), ("6.12", "stock"): (), ("7.3", "stock"): ()},
+    "ppc64le": {
+        ("6.1", "stock"): (),
+        ("6.1", "clear"): (_CLEAR_ARCH, _CLEAR_OBJECT, _CLEAR_CALL),
+        ("6.1", "tolerate"): (TOLERATE,),
+        ("6.1", "reuse"): (TOLERATE, _REUSE_SEARCH, _REUSE_CALL),
+        ("6.12", "stock"): (),
+        ("6.12", "reuse"): (_REUSE_SEARCH, _REUSE_CALL),  # 6.12 tolerates by itself
+        ("7.3", "stock"): (),
+    },
 }
 
 

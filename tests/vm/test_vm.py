@@ -24,7 +24,8 @@ from klpteach.scenarios.course import SCENARIOS
 from klpteach.scenarios.evidence import evidence
 from klpteach.scenarios.proposals import ON_ANY_KERNEL
 from klpteach.scenarios.simulate import get
-from klpteach.vm.fetch import check_package, fetch
+from klpteach.vm.apt import Apt
+from klpteach.vm.fetch import fetch
 from klpteach.vm.host import HostError, need, need_room
 from klpteach.vm.initramfs import cpio
 from klpteach.vm.kernels import RECORDED, STOCK, kernel_named
@@ -246,12 +247,12 @@ def test_a_package_that_apts_list_does_not_know_is_not_used(tmp_path: Path, monk
     deb.write_bytes(b"package")
     listed = f"Package: x\nSHA256: {hashlib.sha256(b'package').hexdigest()}\n"
     monkeypatch.setattr(
-        "klpteach.vm.fetch.run", lambda *words, **_: listed if words[2] == "linux-image-6.1.0-56-amd64" else ""
+        "klpteach.vm.apt.run", lambda *words, **_: listed if words[2] == "linux-image-6.1.0-56-amd64" else ""
     )
-    check_package(deb)
+    Apt().check(deb)
     deb.write_bytes(b"Package")
     with pytest.raises(HostError, match="another sha256 than apt's list"):
-        check_package(deb)
+        Apt().check(deb)
 
 
 def test_a_full_disk_is_said_before_anything_is_downloaded(tmp_path: Path) -> None:
