@@ -56,7 +56,7 @@ RELEASES: Mapping[str, Behaviour] = {
 
 # What an architecture's own code decides: architecture -> from which release on -> switches.
 ON_ARCH: Mapping[str, Mapping[str, Mapping[str, object]]] = {
-    "ppc64le": {"5.3": {"clear": "no"}},  # 0c05e7bd2d01 gave powerpc no clear_relocate_add()
+    "ppc64le": {"5.3": {"clear": "no"}}  # 0c05e7bd2d01 gave powerpc no clear_relocate_add()
 }
 
 
