@@ -14,16 +14,20 @@ export JUPYTER_PLATFORM_DIRS := 1
 export PYTHONDONTWRITEBYTECODE := 1
 
 # One stamp per set of extras: the venv is made again only when what it is made from changes.
+# On a terminal pip says what it collects, a line that is written over; else nothing but errors.
 define install
 	@command -v $(PYTHON) >/dev/null || { echo "python3 is missing. Try: apt-get install python3 python3-venv"; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or later is needed; $$($(PYTHON) --version) is here."; exit 1; }
-	@if command -v uv >/dev/null; then \
+	@test -w . || { echo "This folder cannot be written to, and $(VENV) belongs here. Try: git clone it to a folder of yours"; exit 1; }
+	@echo "Setting up $(VENV) with the Python packages of constraints.txt: about 2 minutes, once."
+	@if test -t 1; then quiet=; else quiet=-q; fi; if command -v uv >/dev/null; then \
 		test -x $(BIN)/python || uv venv -q --python "$$(command -v $(PYTHON))" $(VENV); \
-		VIRTUAL_ENV=$(VENV) uv pip install -q --compile-bytecode -c constraints.txt -e '.[$(1)]'; \
+		VIRTUAL_ENV=$(VENV) uv pip install $$quiet --compile-bytecode -c constraints.txt -e '.[$(1)]'; \
 	else \
 		test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV) || { echo "No venv could be made. Try: apt-get install python3-venv"; exit 1; }; \
-		$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[$(1)]'; \
-	fi
+		set -o pipefail; $(BIN)/pip install $$quiet --disable-pip-version-check --progress-bar off -c constraints.txt -e '.[$(1)]' | \
+			awk '/^Collecting/ { printf "\r\033[K%d packages: %s", ++n, $$2; fflush() } END { if (n) print "" }'; \
+	fi || { echo "The packages could not be installed; pip's or uv's own words stand above (no network, or a full disk?). make goes on from here the next time."; exit 1; }
 	@mkdir -p $(SETTINGS) && echo '{"@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": false}}' > $(SETTINGS)/overrides.json
 	@touch $@
 endef
@@ -64,7 +68,7 @@ $(NPM)/.hub: Makefile
 
 lab: $(VENV)/.lab
 	@echo "The course opens at the address that ends in 00-start-here.ipynb below; Ctrl-C ends it."
-	$(BIN)/jupyter lab --notebook-dir=. --ip=127.0.0.1 --port=$(PORT) --ServerApp.allow_root=True \
+	@$(BIN)/jupyter lab --notebook-dir=. --ip=127.0.0.1 --port=$(PORT) --ServerApp.allow_root=True \
 		--LabApp.default_url=/lab/tree/notebooks/00-start-here.ipynb \
 		$(if $(or $(DISPLAY),$(WAYLAND_DISPLAY),$(BROWSER)),,--no-browser) $(LAB_ARGS)
 

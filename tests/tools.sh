@@ -18,7 +18,7 @@ if [ "${1:-}" = browser ]; then
 fi
 [ ${#missing[@]} -eq 0 ] && exit 0
 if ! command -v apt-get >/dev/null || [ "$(id -u)" -ne 0 ]; then
-    echo "not installed: ${missing[*]} (needs root and apt); the tests that need them are skipped. Try: sudo apt-get install ${missing[*]}"
+    echo "Going on without ${missing[*]}: the tests that need them are skipped, and say so. To run them too: sudo apt-get install ${missing[*]}"
     exit 0
 fi
 echo "installing ${missing[*]}"
