@@ -155,7 +155,7 @@ def with_quiet_lines(steps: Iterable[Step]) -> None:
     for step in steps:
         if step.quiet:
             waiting += step.dmesg
-            step.errno, step.dmesg = None, []
+            step.dmesg = []
         else:
             step.dmesg, waiting = waiting + step.dmesg, []
 
