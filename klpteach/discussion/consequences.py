@@ -8,61 +8,25 @@ from __future__ import annotations
 
 import csv
 import io
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from functools import lru_cache
 from itertools import product
 
 from ..files.samples import ko_dir
 from ..model.policy import PROPOSALS, possible
 from ..reading.outcome import ENDINGS, outcome_of
-from ..scenarios.scenario import Scenario
+from ..scenarios.questions import ARCHES as ARCHES
+from ..scenarios.questions import QUESTIONS as QUESTIONS
+from ..scenarios.questions import Question as Question
+from ..scenarios.questions import by_modprobe as by_modprobe
 from ..scenarios.simulate import get, has_files, simulate
 from .rows import read_rows
 
-ARCHES, RELEASES = ("x86_64", "ppc64le"), ("6.1", "6.12")
-
-
-@dataclass(frozen=True)
-class Question:
-    """One row of the table: what is asked, which story answers it on each architecture, and what one would wish for."""
-
-    key: str
-    asks: str
-    story: Mapping[str, str]
-    wish: str = "works"
-
-
-def _both(key: str, asks: str, wish: str = "works") -> Question:
-    return Question(key, asks, dict.fromkeys(ARCHES, key), wish)
+RELEASES = ("6.1", "6.12")
 
 
 # fmt: off
-QUESTIONS: tuple[Question, ...] = (
-    _both("reload", "reload at the same address"),
-    _both("moved", "reload at other addresses"),
-    Question("many-moves", "40 or 50 reloads, each elsewhere", {"x86_64": "fifty-moves", "ppc64le": "moved-40"}),
-    _both("init-fails", "init() fails, then a good load"),
-    Question("half-way", "patching fails half way, then all is well",
-             {"x86_64": "callback-fails", "ppc64le": "half-way"}),
-    _both("corrupted", "a damaged livepatch", wish="refused"),
-    _both("foreign-write", "a stranger wrote to a site"),
-    _both("disabled", "disable, then reload"),
-    _both("stacked", "two livepatches on one target"),
-    _both("cumulative", "a livepatch replaced, then reloads"),
-    _both("target-later", "the target comes after the livepatch"),
-    _both("one-in-use", "five targets, one in use"),
-    _both("no-hardware", "hardware of one target absent"),
-    _both("not-installed", "one target not installed"),
-    _both("blacklisted", "one target forbidden"),
-    _both("race", "a newer livepatch while a target loads"),
-    _both("spanning", "one fix for two loaded modules"),
-    Question("vmlinux", "a livepatch for vmlinux and a module", {"x86_64": "vmlinux"}),
-    Question("data-only", "a livepatch that calls nothing", {"ppc64le": "data-only"}),
-    Question("one-call", "a livepatch with one call, moved", {"ppc64le": "one-call"}),
-    Question("edge", "stubs up to the end of a page, moved", {"ppc64le": "edge"}),
-)
 # Combinations that somebody might want, beside each proposal alone; those impossible on an architecture are left out.
 MIXES: tuple[tuple[str, ...], ...] = (
     ("deny-removal", "clear-checked"), ("deny-removal", "reuse-stub"), ("deny-removal", "no-late-patching"),
@@ -139,15 +103,6 @@ def consequence(question: Question, arch: str, release: str, chosen: tuple[str, 
     values |= {key: " ".join(values[key]) for key in ("refused", "pinned", "unpatched")}
     wished = outcome.kind == question.wish
     return Consequence(arch, release, "+".join(chosen), question.key, as_wished=wished, **values)
-
-
-def by_modprobe(story: Scenario) -> Scenario:
-    """The story with its livepatches loaded as a user would: by modprobe, which alone looks for what a module needs.
-
-    Without dependencies that is the same as insmod.
-    """
-    found = re.compile(r"(~?)insmod (livepatch_\w+)\.ko\b")
-    return replace(story, commands=tuple(found.sub(r"\1modprobe \2", command) for command in story.commands))
 
 
 # -- as a file ------------------------------------------------------------------------------------------------------------

@@ -39,7 +39,7 @@ def replay(recording: Recording, ko: str | os.PathLike[str] | None = None) -> tu
     ko: folder that holds <arch>-<release>/FILE.ko; default: the project's own. A replay ends with the first oops.
     Errors: RecordingError where a module file is missing, PolicyError for an unknown release.
     """
-    player = _Player(recording, ko_dir(recording.arch, recording.release, ko))
+    player = _Player(recording, ko_dir(recording.arch, recording.release, ko, recording.kernel.get("variant", "stock")))
     theirs = Recording(recording.scenario, kernel=recording.kernel)
     for number, step in enumerate(recording.steps):
         player.play(number, step)

@@ -22,10 +22,12 @@ from ..files.samples import data_dir, ko_dir, open_ko
 from ..files.symbol_list import undefined_names
 from ..model import arch as arches
 from ..model.compare import Difference
+from ..model.errno import ENODEV
 from ..model.kallsyms import exported_names
 from ..model.layout import layout_sections
 from ..model.policy import RELEASES
 from ..model.recording import Recording
+from ..model.state import Machine as StoryMachine
 from ..model.step import Command, Step, hexa
 from ..scenarios.scenario import Scenario
 from ..scenarios.simulate import commands_for, get
@@ -33,6 +35,9 @@ from .host import HostError, need
 from .initramfs import initramfs
 from .kernels import RECORDED
 from .qemu import Guest, GuestError, GuestKernel, Watch, boot
+from .variants import proposals_of
+from .variants.user_space import Guest as UserSpace
+from .variants.user_space import guest_for, loads_of
 
 Files = Mapping[str, ModuleFile]
 _KMSG = re.compile(r"(\d+),\d+,\d+,[^;]*;(.*)")
@@ -44,9 +49,14 @@ def record(scenario: Scenario, release: str, variant: str = "stock", arch: str =
            watch: Watch = None) -> Recording:  # fmt: skip
     """Run a story on a real kernel and record it. Errors: HostError, GuestError."""
     need(RECORDED[arch].machine.program, RECORDED[arch].compiler)
-    kernel, folder = RECORDED[arch].kernel(release, variant), ko_dir(arch, release)
+    kernel, folder = RECORDED[arch].kernel(release, variant), ko_dir(arch, release, variant=variant)
     commands = commands_for(scenario, folder)
-    return run_guest(scenario, kernel, commands, files_of(commands, folder), watch)
+    files = files_of([line for line in commands if not _absent(line, scenario)], folder)
+    return run_guest(scenario, kernel, commands, files, watch, proposals=proposals_of(variant), folder=folder)
+
+
+def _absent(line: str, scenario: Scenario) -> bool:
+    return Command.parse(line).file.removesuffix(".ko") in scenario.machine.not_installed
 
 
 def run_guest(
@@ -56,12 +66,22 @@ def run_guest(
     files: Sequence[ModuleFile],
     watch: Watch = None,
     margin: float = 0,
+    proposals: Sequence[str] = (),
+    folder: Path | None = None,
+    timeout: float | None = None,
 ) -> Recording:
-    """Boot a guest that has these files and nothing else, and record the commands. margin: seconds more than usual."""
+    """Boot a guest that has these files and record the commands.
+
+    margin: seconds more than usual; timeout: instead of the usual ones. proposals: what the kernel has in it, for which user
+    space does its half; folder: where the modules are that it may pull in.
+    """
     machine = RECORDED[kernel.arch].machine
-    archive = initramfs(kernel.arch, commands, files, lists(files, kernel))
-    timeout = machine.boot + 4 * len(commands) + margin
-    return from_guest(scenario, kernel, boot(machine, kernel.image, archive, timeout, watch), files)
+    guest = guest_for(files, scenario.machine, proposals, folder or ko_dir(kernel.arch, kernel.release))
+    known = [*guest.files, *guest.parts]
+    archive = initramfs(kernel.arch, commands, known, {**lists(known, kernel), **guest.lists})
+    timeout = timeout or machine.boot + 4 * len(commands) + margin
+    found = boot(machine, kernel.image, archive, timeout, watch, guest.cmdline)
+    return from_guest(scenario, kernel, found, guest, proposals)
 
 
 def files_of(commands: Iterable[str], folder: Path) -> list[ModuleFile]:
@@ -125,20 +145,24 @@ def loader_copy(file: ModuleFile, kernel: GuestKernel) -> ModuleFile:
 # -- the recording --------------------------------------------------------------------------------------------------------
 
 
-def from_guest(scenario: Scenario, kernel: GuestKernel, guest: Guest, modules: Iterable[ModuleFile]) -> Recording:
-    """The recording of a guest that came to its end."""
-    how, files = RECORDED[kernel.arch], {file.filename: file for file in modules}
+def from_guest(
+    scenario: Scenario, kernel: GuestKernel, guest: Guest, had: UserSpace, proposals: Sequence[str] = ()
+) -> Recording:
+    """The recording of a guest that came to its end, and had these files."""
+    how, files = RECORDED[kernel.arch], {file.filename: file for file in [*had.files, *had.parts]}
     banner = next((line.split("] ", 1)[-1] for line in guest.console.splitlines() if "Linux version " in line), "")
     release = banner.split()[2] if banner else kernel.release
     debian = _DEBIAN.search(banner)
     about = {"arch": kernel.arch, "release": release, "version": debian[1] if debian else release,
-             "variant": kernel.variant, "cmdline": how.machine.cmdline, "banner": banner}  # fmt: skip
+             "variant": kernel.variant, "cmdline": f"{how.machine.cmdline} {had.cmdline}".strip(),
+             "banner": banner}  # fmt: skip
     config = [option for option in how.config if option in kernel.config]
-    digests = {name: hashlib.sha256(file.data).hexdigest() for name, file in files.items()}
-    recording = Recording(scenario.name, scenario.title, "real kernel", about, config)
-    recording.init_errno, recording.files = dict(scenario.init_errno), {**digests}
+    digests = {file.filename: hashlib.sha256(file.data).hexdigest() for file in had.files}
+    recording = Recording(scenario.name, scenario.title, "real kernel", about, config, proposals=[*proposals])
+    no_device = {f"{name}.ko": ENODEV for name in scenario.machine.without_hardware}
+    recording.init_errno, recording.files = {**scenario.init_errno, **no_device}, {**digests}
     for line in guest.agent:
-        recording.steps.append(step_of(json.loads(line), kernel, files))
+        recording.steps.append(step_of(json.loads(line), kernel, files, scenario.machine))
         if recording.steps[-1].oops:
             break  # what follows is the wreck
     with_quiet_lines(recording.steps)
@@ -155,7 +179,7 @@ def with_quiet_lines(steps: Iterable[Step]) -> None:
     for step in steps:
         if step.quiet:
             waiting += step.dmesg
-            step.errno, step.dmesg = None, []
+            step.dmesg = []
         else:
             step.dmesg, waiting = waiting + step.dmesg, []
 
@@ -170,13 +194,13 @@ def _vmlinux(recording: Recording) -> dict[str, int]:
 # -- a step ---------------------------------------------------------------------------------------------------------------
 
 
-def step_of(raw: Mapping[str, Any], kernel: GuestKernel, files: Files) -> Step:
-    """One line of the agent as a step. files: the story's modules by file name."""
+def step_of(raw: Mapping[str, Any], kernel: GuestKernel, files: Files, machine: StoryMachine | None = None) -> Step:
+    """One line of the agent as a step. files: the modules that the guest has, by file name. machine: the story's."""
     step = Step(raw["command"], raw["errno"], _dmesg(raw["kmsg"]), raw.get("quiet", False), raw.get("oops", False))
     if step.oops:
         step.errno = None
     step.out = raw.get("out")
-    step.placement = _placement(raw, kernel, files)
+    step.placement = _placements(raw, kernel, files, machine or StoryMachine())
     if "modules" not in raw:
         return step
     step.modules = [_module_row(line) for line in raw["modules"].splitlines()]
@@ -259,10 +283,35 @@ def is_placement(level: int, text: str) -> bool:
     return level == 7 and (text.lower().startswith("final section addresses") or bool(SECTION_LINE.match(text)))
 
 
-def _placement(raw: Mapping[str, Any], kernel: GuestKernel, files: Files) -> dict[str, dict[str, int]] | None:
-    """Module -> region -> address for the load that this command has tried, whether or not it was refused."""
-    file = files.get(Command.parse(raw["command"]).file)
-    found = [SECTION_LINE.match(text) for level, text in records(raw["kmsg"]) if is_placement(level, text)]
+def _placements(
+    raw: Mapping[str, Any], kernel: GuestKernel, files: Files, machine: StoryMachine
+) -> dict[str, dict[str, int]] | None:
+    """Module -> region -> address for the loads that this command has tried, whether or not they were refused.
+
+    One command may load several modules: the agent names them in order, and the kernel's lines come in groups.
+    """
+    groups = list[list[str]]()
+    for level, text in records(raw["kmsg"]):
+        if level == 7 and text.lower().startswith("final section addresses"):
+            groups.append([])
+        elif is_placement(level, text) and groups:
+            groups[-1].append(text)
+    command = Command.parse(raw["command"])
+    loads = loads_of(command, raw["loads"].split(), machine) if "loads" in raw else [command.file]
+    if len(loads) <= 1:
+        groups, loads = [[line for group in groups for line in group]], loads or [""]
+    elif len(groups) != len(loads):
+        return None
+    found = dict[str, dict[str, int]]()
+    for name, lines in zip(loads, groups, strict=True):
+        found |= _placement(files.get(name), lines, raw, kernel) or {}
+    return found or None
+
+
+def _placement(
+    file: ModuleFile | None, lines: Iterable[str], raw: Mapping[str, Any], kernel: GuestKernel
+) -> dict[str, dict[str, int]] | None:
+    found = [SECTION_LINE.match(text) for text in lines]
     addresses = {match[2]: int(match[1], 16) for match in found if match}
     if file is None or not addresses:
         return None

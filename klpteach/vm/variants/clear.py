@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from .edit import Edit, after, before, behind, instead, without
+from .edit import Edit, before, behind, instead, without
 
 X86, CORE, LOADER_H = "arch/x86/kernel/module.c", "kernel/livepatch/core.c", "include/linux/moduleloader.h"
 
