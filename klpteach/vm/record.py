@@ -49,10 +49,18 @@ def record(scenario: Scenario, release: str, variant: str = "stock", arch: str =
            watch: Watch = None) -> Recording:  # fmt: skip
     """Run a story on a real kernel and record it. Errors: HostError, GuestError."""
     need(RECORDED[arch].machine.program, RECORDED[arch].compiler)
-    kernel, folder = RECORDED[arch].kernel(release, variant), ko_dir(arch, release, variant=variant)
+    kernel, folder = RECORDED[arch].kernel(release, variant), modules_for(arch, release, variant)
     commands = commands_for(scenario, folder)
     files = files_of([line for line in commands if not _absent(line, scenario)], folder)
     return run_guest(scenario, kernel, commands, files, watch, proposals=proposals_of(variant), folder=folder)
+
+
+def modules_for(arch: str, release: str, variant: str) -> Path:
+    """The sample modules of a kernel. Errors: HostError where they have not been built for it."""
+    folder = ko_dir(arch, release, variant=variant)
+    if not folder.exists():
+        raise HostError(f"no modules for {arch} {release} {variant}. Try: python3 data/src/build.py {folder.name}")
+    return folder
 
 
 def _absent(line: str, scenario: Scenario) -> bool:

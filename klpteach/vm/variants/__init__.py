@@ -12,6 +12,7 @@ split.py       split-per-object
 powerpc.py     clear-relocations, tolerate-r2 and reuse-stub on ppc64le
 user_space.py  the halves that are no kernel code: what modprobe pulls in, which parts of a livepatch lie on disk
 pack.py        recordings of all of them, packed
+shown.py       each as a reader sees it: our lines, where they stand, how many go
 
 Built unmodified, a kernel is called "stock", on x86_64 "small": there stock is Debian's own. A mix is one tuple behind another.
 """

@@ -15,8 +15,10 @@ _ONLY_THE_PATCHED = (
 /* Of those with its name: one that came too late has no patch. */
 			if (obj->mod != mod)
 """),
-    instead(CORE, "klp_cleanup_module_patches_limited", "_limited(struct module *mod,\n", "(struct module *mod)", until=")"),
-    instead(CORE, "klp_module_going", "_limited(mod, NULL)", "(mod)"),
+    instead(CORE, "klp_cleanup_module_patches_limited", "klp_cleanup_module_patches_limited(struct module *mod,\n",
+            "klp_cleanup_module_patches(struct module *mod)", until=")"),
+    instead(CORE, "klp_module_going", "\tklp_cleanup_module_patches_limited(mod, NULL);\n",
+            "\tklp_cleanup_module_patches(mod);\n"),
     instead(CORE, "", " The list of\n", "\n", until="will be handled.\n"),
 )
 

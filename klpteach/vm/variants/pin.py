@@ -9,7 +9,8 @@ CORE, MAIN, LOADER_H = "kernel/livepatch/core.c", "kernel/module/main.c", "inclu
 # fmt: off
 _FIND_AND_HOLD = (
     without(CORE, "klp_find_object_module", "\t/*\n\t * We do not want", until="*/\n"),
-    instead(CORE, "klp_find_object_module", "mod->klp_alive)", "mod->klp_alive && try_module_get(mod))"),
+    instead(CORE, "klp_find_object_module", "\tif (mod && mod->klp_alive)\n",
+            "\tif (mod && mod->klp_alive && try_module_get(mod))\n"),
     behind(CORE, "klp_find_object_module", """\
 /*
  * A patched module stays: obj->mod is a counted reference, from the moment
@@ -29,11 +30,11 @@ static void klp_put_object_module(struct klp_object *obj)
 			klp_put_object_module(obj);
 
 """),
-    instead(CORE, "klp_free_object_loaded", "obj->mod = NULL;", "klp_put_object_module(obj);"),
+    instead(CORE, "klp_free_object_loaded", "\tobj->mod = NULL;\n", "\tklp_put_object_module(obj);\n"),
 )
 _HOLD_WHAT_COMES = (
-    before(CORE, "klp_module_coming", "obj->mod = mod;", "__module_get(mod);\n\t\t\t"),
-    instead(CORE, "klp_module_coming", "obj->mod = NULL;", "klp_put_object_module(obj);"),
+    before(CORE, "klp_module_coming", "\t\t\tobj->mod = mod;\n", "\t\t\t__module_get(mod);\n"),
+    instead(CORE, "klp_module_coming", "\tobj->mod = NULL;\n", "\tklp_put_object_module(obj);\n"),
 )
 
 # The reference is given back when the patch is freed: disabled or replaced. Until rmmod of the livepatch would be another
