@@ -20,12 +20,11 @@ from ..scenarios.questions import ARCHES as ARCHES
 from ..scenarios.questions import QUESTIONS as QUESTIONS
 from ..scenarios.questions import Question as Question
 from ..scenarios.questions import by_modprobe as by_modprobe
+from ..scenarios.questions import told as told
 from ..scenarios.simulate import get, has_files, simulate
 from .rows import read_rows
 
 RELEASES = ("6.1", "6.12")
-
-
 # fmt: off
 # Combinations that somebody might want, beside each proposal alone; those impossible on an architecture are left out.
 MIXES: tuple[tuple[str, ...], ...] = (
@@ -73,8 +72,9 @@ Rows = Sequence[Consequence]
 
 
 def choices(arch: str) -> list[tuple[str, ...]]:
-    """The columns of the table: nothing, each proposal alone, the mixes; as far as the architecture has them."""
-    return [chosen for chosen in [(), *((name,) for name in PROPOSALS), *MIXES] if possible(chosen, arch)]
+    """The columns of the table: nothing, each proposal alone in its first reading, the mixes; as far as the architecture has them."""
+    alone = ((name,) for name, proposal in PROPOSALS.items() if proposal.reading_of is None)
+    return [chosen for chosen in [(), *alone, *MIXES] if possible(chosen, arch)]
 
 
 def cells(arch: str, release: str) -> Iterator[tuple[Question, tuple[str, ...]]]:
@@ -97,7 +97,7 @@ def compute(arches: Iterable[str] = ARCHES, releases: Iterable[str] = RELEASES,
 
 def consequence(question: Question, arch: str, release: str, chosen: tuple[str, ...] = ()) -> Consequence:
     """One cell, computed. Errors: PolicyError for an impossible mix."""
-    story = by_modprobe(get(question.story[arch], arch))
+    story = told(get(question.story[arch], arch))
     outcome = outcome_of(simulate(story, release, chosen, arch, quietly=True))
     values = asdict(outcome) | {"unasked": len(outcome.unasked)}
     values |= {key: " ".join(values[key]) for key in ("refused", "pinned", "unpatched")}

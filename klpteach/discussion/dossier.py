@@ -23,6 +23,9 @@ GIVES = {
     "half-loaded": "As hard-dependencies, and no init() runs that nobody asked for; absent hardware does not matter.",
     "split-per-object": "Each load begins with fresh bytes: nothing to check, to clear, or to pin, and nothing unasked is loaded.",
     "no-late-patching": "What the livepatch does is decided when it is loaded; nothing happens to it later.",
+    "clear-also-on-error": "As clear-relocations, and the hole that even 6.12 has, a load that fails half way, is closed with one call.",
+    "clear-checked-kept": "As clear-checked, and a refused load says what the release always said.",
+    "refuse-vulnerable": "As refuse-unpatched, and a machine that has the fixed file installed is not kept from using it.",
     "refuse-unpatched": "As no-late-patching, and no module ever runs without the fix that an enabled livepatch has for it.",
 }
 # Questions that follow from the code, whoever proposes it.
@@ -68,7 +71,16 @@ LEAVES_OPEN = {
         "A module that is loaded later comes up without its fix, and nothing says so: story target-later.",
         "After rmmod and reload too: the fix is gone until the livepatch is loaded anew.",
     ),
-    "refuse-unpatched": ("A module that comes later does not come at all, until its file on disk is a fixed one.",),
+    "refuse-unpatched": (
+        "A module that comes later does not come at all, a fixed file on disk neither, until the livepatch is disabled.",
+    ),
+    "refuse-vulnerable": (
+        "Somebody must say which builds of a module are to be refused, and a livepatch has no place for it.",
+    ),
+    "clear-also-on-error": ("Bytes that somebody else wrote there are wiped out where the clearing does not compare.",),
+    "clear-checked-kept": (
+        "One foreign write to a site, and the rest of its section is not cleared: story foreign-write.",
+    ),
 }
 
 
@@ -91,6 +103,7 @@ class Dossier:
     def parts(self) -> Iterator[tuple[str, list[str]]]:
         """(heading, lines) of the page."""
         yield "Gives", [GIVES[self.proposal.name]]
+        yield "As it is read here", [self.proposal.chosen]
         yield "In the model", [f"{name}: {before} -> {after}" for name, before, after in self.switches]
         yield "Lines of the kernel", _cost_lines(self.costs) or ["nobody counted"]
         yield "Leaves open", list(self.leaves_open)

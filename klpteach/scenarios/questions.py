@@ -60,3 +60,13 @@ def by_modprobe(story: Scenario) -> Scenario:
     """
     found = re.compile(r"(~?)insmod (livepatch_\w+)\.ko\b")
     return replace(story, commands=tuple(found.sub(r"\1modprobe \2", command) for command in story.commands))
+
+
+# What has a function that can be run: reading it tells which code is in force, and whether that can be run at all.
+USE = ("cat /proc/nfsd_demo", "cat /proc/lockd_demo", "cat /proc/kvm_demo")
+
+
+def told(story: Scenario) -> Scenario:
+    """A story as the table of consequences tells it: livepatches by modprobe, and in the end the targets are used."""
+    by_user = by_modprobe(story)
+    return replace(by_user, commands=(*by_user.commands, *USE))
