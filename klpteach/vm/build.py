@@ -95,7 +95,10 @@ def unpack_source(release: str, say: Callable[[str], None] = print) -> Path:
 
 def configured(arch: str, release: str, say: Callable[[str], None]) -> Path:
     """The build folder of an architecture, with its configuration."""
-    recipe, source, tree = RECIPES[arch], unpack_source(release, say), build_folder(arch, release)
+    recipe, tree = RECIPES[arch], build_folder(arch, release)
+    if " " in str(tree) or ":" in str(tree):
+        raise HostError(f"the kernel's make cannot work in {tree}: no space, no colon. Try: KLPTEACH_CACHE=some/folder")
+    source = unpack_source(release, say)
     tree.mkdir(parents=True, exist_ok=True)
     wanted = tree / "klpteach.config"
     if not wanted.exists() or wanted.read_text() != recipe.config:
@@ -109,7 +112,12 @@ def configured(arch: str, release: str, say: Callable[[str], None]) -> Path:
 
 
 def make(recipe: Recipe, tree: Path, *targets: str) -> None:
-    host.run("make", "-C", tree, f"-j{(os.cpu_count() or 1) + 1}", *recipe.make, *targets, timeout=7200)
+    host.run(*make_words(recipe, tree, *targets), timeout=7200)
+
+
+def make_words(recipe: Recipe, tree: Path, *targets: str) -> list[str]:
+    """The command that builds in a folder."""
+    return ["make", "-C", str(tree), f"-j{(os.cpu_count() or 1) + 1}", *recipe.make, *targets]
 
 
 @contextmanager

@@ -49,7 +49,13 @@ class GuestKernel:
 
 
 class GuestError(HostError):
-    """The guest did not get to the end of its story; the message says what its console said last."""
+    """The guest did not get to the end of its story; the message says what its console said last.
+
+    how: "panics", "hangs" (the time was over), or "" where QEMU ended for another reason.
+    """
+
+    how = ""
+    last = ""  # line of the console
 
 
 @dataclass(frozen=True)
@@ -98,10 +104,13 @@ def boot(
     why = "it panicked or died" if ended else f"it did not finish within {timeout:.0f} s and was ended"
     kept = cache_dir() / "last-console.txt"
     kept.write_text(console)
-    raise GuestError(
+    failure = GuestError(
         f"the guest gave {len(agent)} steps, then {why}. {words} Its console, kept in {kept.name} of the cache folder, "
         f"ends: {' | '.join(last) or 'nothing'}"
     )
+    failure.how = "panics" if "Kernel panic" in console else "" if ended else "hangs"
+    failure.last = next((line for line in console.splitlines() if "Kernel panic" in line), last[-1] if last else "")
+    raise failure
 
 
 def _wait(process: subprocess.Popen[bytes], folder: Path, timeout: float, watch: Watch) -> bool:

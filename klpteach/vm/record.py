@@ -51,7 +51,7 @@ def record(scenario: Scenario, release: str, variant: str = "stock", arch: str =
     need(RECORDED[arch].machine.program, RECORDED[arch].compiler)
     kernel, folder = RECORDED[arch].kernel(release, variant), modules_for(arch, release, variant)
     commands = commands_for(scenario, folder)
-    files = files_of([line for line in commands if not _absent(line, scenario)], folder)
+    files = files_for(scenario, commands, folder)
     return run_guest(scenario, kernel, commands, files, watch, proposals=proposals_of(variant), folder=folder)
 
 
@@ -63,8 +63,10 @@ def modules_for(arch: str, release: str, variant: str) -> Path:
     return folder
 
 
-def _absent(line: str, scenario: Scenario) -> bool:
-    return Command.parse(line).file.removesuffix(".ko") in scenario.machine.not_installed
+def files_for(scenario: Scenario, commands: Iterable[str], folder: Path) -> list[ModuleFile]:
+    """The files of a story's commands, but for those that its machine has not. Errors: ModuleFormatError."""
+    absent = {f"{name}.ko" for name in scenario.machine.not_installed}
+    return [file for file in files_of(commands, folder) if file.filename not in absent]
 
 
 def run_guest(

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 
 from ...model.recording import Recording
 from ...scenarios.evidence import evidence
-from ...scenarios.questions import QUESTIONS, by_modprobe
+from ...scenarios.questions import QUESTIONS, told
 from ...scenarios.recorded import archive, pack
 from ...scenarios.scenario import Scenario
 from ...scenarios.simulate import get, has_files
@@ -21,22 +20,15 @@ from ..kernels import RECORDED, Key, with_proposals
 from ..qemu import GuestKernel
 from ..record import file_name, modules_for, record
 
-TARGETS = ("nfsd_demo", "lockd_demo", "kvm_demo")
-
-
-def asks_in_the_end(story: Scenario) -> Scenario:
-    """The story, and then a look at what the targets say: does their code still run, and which?"""
-    return replace(story, commands=(*story.commands, *(f"cat /proc/{name}" for name in TARGETS)))
-
 
 def stories_of(arch: str, release: str, variant: str) -> Iterator[Scenario]:
     """What a kernel with a proposal is asked: the table's stories whose modules there are, and the walks."""
     folder = modules_for(arch, release, variant)
     for question in QUESTIONS:
         if arch in question.story:
-            story = by_modprobe(get(question.story[arch], arch))
+            story = told(get(question.story[arch], arch))
             if has_files(story, folder):
-                yield asks_in_the_end(story)
+                yield story
     yield from (story for name, story in evidence(arch).items() if name.startswith("walk-"))
 
 
