@@ -1,8 +1,8 @@
 """`klpteach vm try my.patch`: a kernel with the reader's own patch tells the stories of the table and earns its row.
 
-fix.py       the patch as text: an allow-list before anything runs, whether it fits
-compiled.py  the kernel with it, the compiler's errors
-row.py       what the stories came to, and the nearest known row
+fix.py      the patch as text: an allow-list before anything runs, whether it fits
+compile.py  the kernel with it, the compiler's errors
+row.py      what the stories came to, and the nearest known row
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from ..kernels import RECORDED
 from ..qemu import GuestError, GuestKernel
 from ..record import files_for, run_guest
 from ..variants import VARIANTS
-from .compiled import ARCH, compiled, modules_of
+from .compile import ARCH, compiled, modules_of
 from .fix import Fix, read_fix
 from .row import Row, Told
 
