@@ -101,7 +101,7 @@ def configured(arch: str, release: str, say: Callable[[str], None]) -> Path:
     source = unpack_source(release, say)
     tree.mkdir(parents=True, exist_ok=True)
     wanted = tree / "klpteach.config"
-    if not wanted.exists() or wanted.read_text() != recipe.config:
+    if not wanted.exists() or wanted.read_text() != recipe.config or not (tree / ".config").exists():
         wanted.write_text(recipe.config)
         make(recipe, source, f"O={tree}", f"KCONFIG_ALLCONFIG={wanted}", "allnoconfig")
         on = set(re.findall(r"^CONFIG_(\w+)=y$", (tree / ".config").read_text(), re.M))

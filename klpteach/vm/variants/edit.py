@@ -92,7 +92,7 @@ def body_of(source: str, function: str) -> tuple[int, int]:
     A system call is named as it is defined: SYSCALL_DEFINE2(delete_module.
 
     >>> body_of("int f(int x);\\nstatic int f(int x)\\n{\\n\\treturn x;\\n}\\n", "f")
-    (14, 48)
+    (14, 49)
     """
     found = re.search(rf"^(?:\w[^\n;=]*\W)?{re.escape(function)}\b[^;{{}}]*\)\n{{\n.*?^}}\n", source, re.M | re.S)
     return found.span() if found else (-1, -1)
