@@ -394,21 +394,22 @@ def record_all(names: Iterable[str], kernels: Iterable[tuple[str, str, str]], ou
     return failed
 
 
-def write_exports(arch: str, release: str, recordings: Path) -> None:
+def write_exports(arch: str, release: str, recordings: Path, variant: str = "stock") -> None:
     """vmlinux-exports.txt: every name that the sample modules need and none of them exports, at its address in recordings."""
-    how, folder = RECORDED[arch], ko_dir(arch, release)
+    how, folder = RECORDED[arch], ko_dir(arch, release, variant=variant)
     files = [ModuleFile.open(path) for path in sorted(folder.glob("*.ko"))]
     needed = (undefined_names(files) | {*how.listed}) - {name for file in files for name in exported_names(file)}
     at = {
         name: address
-        for path in sorted(recordings.glob(f"*--{how.name(release, 'stock')}--*.json"))
+        for path in sorted(recordings.glob(f"*--{how.name(release, variant)}--*.json"))
         for step in Recording.load(path)
         for module, rows in (step.symbols or {}).items()
         for address, kind, name in rows
         if kind == "u" or module == "vmlinux"
     }
     lines = [f"{hexa(at[name])} {name}\n" if name in at else f"{name}\n" for name in sorted(needed)]
-    (folder / "vmlinux-exports.txt").write_text(how.exports.format(release=release) + "".join(lines))
+    head = how.exports if variant == "stock" else how.exports.replace("Debian's", "the small")
+    (folder / "vmlinux-exports.txt").write_text(head.format(release=release) + "".join(lines))
 
 
 # -- two recordings of one story --------------------------------------------------------------------------------------------

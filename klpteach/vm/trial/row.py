@@ -32,7 +32,7 @@ class Told:
         return NO_END.get(self.kind) or ENDINGS[self.kind].words
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Row:
     """What a patch came to. patch: its file's name. kernel: the version that it was built from. told: a cell a question."""
 
@@ -74,6 +74,8 @@ class Row:
         lines += [f"There {asks[one.question]!r} is: {_words(other[one.question])}, here: {one.words}." for one in self.told
                   if other.get(one.question, one.kind) != one.kind]  # fmt: skip
         return "\n".join(lines)
+
+    __repr__ = __str__  # what a notebook shows
 
     def to_json(self) -> str:
         """One line: patch, kernel, the cells, the nearest known row."""

@@ -18,7 +18,7 @@ from ...scenarios.simulate import get, has_files
 from ..host import HostError, cache_dir
 from ..kernels import RECORDED, Key, with_proposals
 from ..qemu import GuestKernel
-from ..record import file_name, modules_for, record
+from ..record import file_name, modules_for, record, write_exports
 
 
 def stories_of(arch: str, release: str, variant: str) -> Iterator[Scenario]:
@@ -45,6 +45,8 @@ def record_proposals(
     todo = [(key, story) for key in wanted for story in stories_of(arch, *key)]
     with ThreadPoolExecutor(jobs) as pool:
         said = list(pool.map(lambda one: _kept(arch, *one, anew=anew, say=say), todo))
+    for release in {release for release, _ in wanted} if arch == "x86_64" else ():
+        write_exports(arch, release, folder_of(arch), "small")
     packed = sorted(folder_of(arch).glob("*.json"))
     archive(arch).parent.mkdir(parents=True, exist_ok=True)
     pack(packed, archive(arch))

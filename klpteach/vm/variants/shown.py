@@ -40,7 +40,7 @@ class Size:
     removed: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Patch:
     """A proposal as code: its pieces in order, and its size."""
 
@@ -52,6 +52,8 @@ class Patch:
         size = self.size
         yours = f"{self.proposal} on {size.arch} {size.release}: {size.added} lines come, {size.removed} go, in {size.files} "
         return "\n".join([yours + ("file" if size.files == 1 else "files"), *self._text()])
+
+    __repr__ = __str__  # what a notebook shows
 
     def _text(self) -> Iterator[str]:
         for piece in self.pieces:
