@@ -86,7 +86,6 @@ VARIANTS: Mapping[str, Variants] = {
 
 _ALSO_CALLED: Mapping[str, tuple[str, ...]] = {
     "small": (), "stock": (), "clear": ("clear-relocations",), "tolerate": ("tolerate-r2",), "reuse": ("reuse-stub",),
-    "clear-checked-kept": ("clear-checked",), "clear-also-on-error": ("clear-relocations",),
 }  # fmt: skip
 
 
