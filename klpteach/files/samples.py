@@ -29,10 +29,20 @@ def data_dir() -> Path:
     return found
 
 
-def ko_dir(arch: str = "x86_64", release: str = "6.1", root: str | os.PathLike[str] | None = None) -> Path:
-    """The folder of modules built for a release; 5.3 and 6.3 use those of 6.1, which have the same layout."""
+def ko_dir(
+    arch: str = "x86_64", release: str = "6.1", root: str | os.PathLike[str] | None = None, variant: str = "stock"
+) -> Path:
+    """The folder of modules built for a release; 5.3 and 6.3 use those of 6.1, which have the same layout.
+
+    variant: of the kernel. On x86_64 stock is Debian's; in the small ones that are built here struct module is another, so
+    they have modules of their own.
+
+    >>> ko_dir(variant="deny-removal").name, ko_dir("ppc64le", variant="reuse").name
+    ('x86_64-6.1-small', 'ppc64le-6.1')
+    """
     built_for = release if release in ("6.1", "6.12") else "6.1"
-    return (Path(root) if root else data_dir() / "ko") / f"{arch}-{built_for}"
+    small = "-small" if arch == "x86_64" and variant != "stock" else ""
+    return (Path(root) if root else data_dir() / "ko") / f"{arch}-{built_for}{small}"
 
 
 def ko_dir_with(

@@ -70,7 +70,7 @@ USE = ("cat /proc/nfsd_demo", "cat /proc/lockd_demo", "cat /proc/kvm_demo")
 NEVER_BACK = {("corrupted", "ppc64le")}
 
 
-def told(story: Scenario, arch: str) -> Scenario:
+def told(story: Scenario, arch: str = "x86_64") -> Scenario:
     """A story as the table of consequences tells it: livepatches by modprobe, and in the end the targets are used."""
     by_user = by_modprobe(story)
     use = () if (story.name, arch) in NEVER_BACK else USE
