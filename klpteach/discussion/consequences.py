@@ -192,20 +192,24 @@ def by_kernel(rows: Iterable[Consequence]) -> list[list[Consequence]]:
 
 
 def grid(rows: Sequence[Consequence]) -> str:
-    """One kernel as text: a line a question, a column a choice of proposals; * marks what nobody would wish for."""
+    """One kernel as text: a line a question, a column a choice of proposals; * marks what nobody would wish for.
+
+    Behind each letter stands who says so, as legend() has it.
+    """
     columns = list(dict.fromkeys(row.proposals for row in rows))
     cells = {(row.question, row.proposals): row for row in rows}
     lines = [f"{rows[0].arch} {rows[0].release}"]
     lines += [f"{number} {name or 'as released'}" for number, name in enumerate(columns, 1)]
-    lines.append(" " * WIDTH + " ".join(f"{number:<2}" for number in range(1, len(columns) + 1)).rstrip())
+    lines.append(" " * WIDTH + " ".join(f"{number:<3}" for number in range(1, len(columns) + 1)).rstrip())
     for question in QUESTIONS:
         mine = [cells[question.key, name] for name in columns if (question.key, name) in cells]
         if mine:
-            lines.append(f"{question.asks:<{WIDTH}}" + " ".join(f"{row.letter:<2}" for row in mine).rstrip())
+            lines.append(f"{question.asks:<{WIDTH}}" + " ".join(f"{row.letter + row.mark:<3}" for row in mine).rstrip())
     return "\n".join(lines)
 
 
 def legend() -> str:
     """What the letters mean."""
     lines = [f"{ending.letter}  {ending.meaning}" for ending in ENDINGS.values()]
-    return "\n".join([*lines, "*  not what one would wish for"])
+    marks = [f"{mark}  {words}" for mark, words in WHO.items()]
+    return "\n".join([*lines, "*  not what one would wish for", *marks])
