@@ -245,9 +245,10 @@ def why_impossible(name: str, others: Iterable[str], arch: str = "x86_64") -> st
     return next(found, None)
 
 
-def available(arch: str = "x86_64") -> list[str]:
-    """The proposals that can be switched on, by name."""
-    return [p.name for p in PROPOSALS.values() if p.arch in (None, arch)]
+def available(arch: str = "x86_64", readings: bool = True) -> list[str]:
+    """The proposals that can be switched on, by name. readings: also other readings of one that is there."""
+    known = [p for p in PROPOSALS.values() if p.arch in (None, arch)]
+    return [p.name for p in known if readings or p.reading_of is None]
 
 
 def possible(chosen: Iterable[str], arch: str = "x86_64") -> bool:
