@@ -68,7 +68,7 @@ def test_every_story_is_there_for_every_choice_on_every_kernel(arch: str) -> Non
             assert possible(chosen, arch)
 
 
-@pytest.mark.parametrize(("arch", "release"), product(ARCHES, RELEASES))
+@pytest.mark.parametrize(("arch", "release"), list(product(ARCHES, RELEASES)))
 def test_every_cell_that_names_a_recording_is_what_that_recording_comes_to(arch: str, release: str) -> None:
     for cell in RECORDED:
         if (cell.arch, cell.release) == (arch, release):

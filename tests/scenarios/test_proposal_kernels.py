@@ -161,5 +161,7 @@ def test_the_model_does_what_every_packed_recording_shows() -> None:
 def test_a_packed_recording_is_named_after_the_proposals_in_its_kernel() -> None:
     for arch, one in PACKED:
         words = [word for word in one.variant.split("+") if word not in UNMODIFIED]
-        assert (words and all(word in VARIANTS or word in available(arch) for word in words)) or one.variant in UNMODIFIED
+        assert (
+            words and all(word in VARIANTS or word in available(arch) for word in words)
+        ) or one.variant in UNMODIFIED
         assert one.release in recorded.open_recorded(one.name, arch).release
