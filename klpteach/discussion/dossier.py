@@ -115,8 +115,9 @@ class Dossier:
             found = [_spoken(s) for s in self.statements if s.position == position]
             if found:
                 yield heading, found
-        if self.proposal.name in ONE_SIDED:
-            yield "Only one side, or none", [ONE_SIDED[self.proposal.name]]
+        name = self.proposal.reading_of or self.proposal.name
+        if name in ONE_SIDED:
+            yield "Only one side, or none", [ONE_SIDED[name]]
 
     def __str__(self) -> str:
         head = f"{self.proposal.name}: {self.proposal.summary}"
@@ -145,7 +146,8 @@ def about_proposal(name: str) -> Dossier:
     after = PROPOSALS[name].change(before)
     switches = ((one.name, getattr(before, one.name), getattr(after, one.name)) for one in fields(Behaviour))
     changed = tuple(switch for switch in switches if switch[1] != switch[2])
-    return Dossier(PROPOSALS[name], changed, costs_of(name), LEAVES_OPEN[name], tuple(positions(name)))
+    said = tuple(positions(PROPOSALS[name].reading_of or name))  # nobody spoke of one reading alone
+    return Dossier(PROPOSALS[name], changed, costs_of(name), LEAVES_OPEN[name], said)
 
 
 def _seen(proposal: Proposal) -> Iterator[str]:
