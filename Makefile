@@ -1,7 +1,7 @@
 # make lab    set everything up and open JupyterLab on the course
 # make test   set everything up and check everything but browsers
 # make talk   the talk, live; make slides: the talk as static slides in build/slides
-# More: make test-browser, make test-hub, make test-binder, make test-debian13, make live, make notebooks, make fuzz, make mutants,
+# More: make test-browser, make test-hub, make test-binder, make test-debian13, make live, make live-proposals, make notebooks, make fuzz, make mutants,
 #       make bench, make bench-browser, make record, make modules, make constraints, make clean
 
 VENV    := .venv
@@ -117,7 +117,12 @@ tools:
 # One story on a real kernel, now: fetches Debian's 6.1 kernel and QEMU where it can. Skipped, with the reason, where it cannot.
 live: $(VENV)/.test
 	@tests/tools.sh live
-	KLPTEACH_LIVE=1 $(BIN)/pytest tests/vm/test_vm.py -k "real_kernel_refuses"
+	KLPTEACH_LIVE=1 $(BIN)/pytest tests/vm/test_vm.py tests/vm/test_live.py -k "real_kernel_refuses or built_here"
+
+# Every proposal as a kernel: the first time three to ten minutes more for each release.
+live-proposals: $(VENV)/.test
+	@tests/tools.sh live
+	KLPTEACH_LIVE=proposals $(BIN)/pytest tests/vm/test_live.py $(IN_PARALLEL)
 
 notebooks: $(VENV)/.test
 	$(BIN)/python tests/run_notebooks.py notebooks/*.ipynb
@@ -148,6 +153,8 @@ bench-browser: $(VENV)/.browser
 # What real kernels do, recorded anew: needs qemu-system-x86, gcc, apt; about 15 minutes.
 record: $(VENV)/.test
 	$(BIN)/python -m klpteach vm record --all
+	$(BIN)/python -m klpteach vm record --proposals x86_64
+	$(BIN)/python -m klpteach vm record --proposals ppc64le
 
 modules:
 	$(MAKE) -C data/src

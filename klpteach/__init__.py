@@ -54,6 +54,8 @@ if TYPE_CHECKING:
     from .views.yours.dmesg import explain_dmesg as explain_dmesg
     from .views.yours.dmesg import paste as paste
     from .views.yours.upload import bring as bring
+    from .vm.trial import try_patch as try_patch
+    from .vm.variants.shown import patch_of as patch_of
 
 __version__ = "0.1.0"
 
@@ -81,6 +83,8 @@ _WHERE = {
     "bring": "views.yours.upload",
     **dict.fromkeys(("explain_dmesg", "paste"), "views.yours.dmesg"),
     "self_check": "course.selfcheck",
+    "try_patch": "vm.trial",
+    "patch_of": "vm.variants.shown",
     **dict.fromkeys(
         ("KlpteachError", "LoadRefused", "ModuleFormatError", "PolicyError", "RecordingError", "ScenarioError"),
         "errors",

@@ -86,7 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--json", action="store_true")
 
     add = verb(replay, "run a recording's commands in the model and print every difference").add_argument
-    add("recording")
+    add("recording", help="a file, or the name of one of the project's own recordings")
     add("--ko", metavar="DIR", help="holds <arch>-<release>/FILE.ko; default: the project's own modules")
     add("--json", action="store_true")
 
@@ -295,9 +295,11 @@ def simulate(args: argparse.Namespace) -> int:
 
 def replay(args: argparse.Namespace) -> int:
     from .model.recording import Recording
+    from .scenarios.recorded import open_recorded
     from .scenarios.replay import replay as run
 
-    ours, differences = run(Recording.load(args.recording), args.ko)
+    named = not os.path.exists(args.recording) and os.sep not in args.recording and not args.recording.endswith(".json")
+    ours, differences = run(open_recorded(args.recording) if named else Recording.load(args.recording), args.ko)
     if args.json:
         print(json.dumps({"steps": len(ours), "differences": [str(d) for d in differences]}))
     else:

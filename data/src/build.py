@@ -33,6 +33,7 @@ class Target:
     cross: str = ""  # prefix of the binutils, such as powerpc64le-linux-gnu-
     make_args: tuple[str, ...] = ()
     sources: str = ""  # folder with more sources, which go before those here
+    flags: str = ""  # for the compiler
 
 
 PPC64LE = "powerpc64le-linux-gnu-"
@@ -40,6 +41,8 @@ TARGETS = {
     "x86_64-6.1": Target(r"linux-headers-6\.1\.0-[0-9]+-amd64"),
     "x86_64-6.12": Target(r"linux-headers-6\.12\.[0-9]+\+deb12-amd64"),
     "x86_64-7.3": Target(""),  # from Debian 13's backports, with its gcc: where these are, and --headers
+    "x86_64-6.1-small": Target("", flags="-DDEMO_ABSENT "),  # struct module has another layout than Debian's
+    "x86_64-6.12-small": Target("", flags="-DDEMO_ABSENT "),
     "ppc64le-6.1": Target("", PPC64LE, ("ARCH=powerpc", f"CROSS_COMPILE={PPC64LE}"), "ppc64le"),
     "ppc64le-6.12": Target("", PPC64LE, ("ARCH=powerpc", f"CROSS_COMPILE={PPC64LE}"), "ppc64le"),
 }
@@ -97,12 +100,12 @@ def fetch_headers(target: Target, folder: Path) -> None:
 
 
 def find_headers(name: str, cache: Path) -> Path:
-    if not TARGETS[name].cross and not TARGETS[name].headers:
+    if not (TARGETS[name].cross or TARGETS[name].headers or TARGETS[name].flags):
         sys.exit(f"build.py: {name} wants --headers; see data/README.md")
     if not TARGETS[name].headers:
         from klpteach.vm.build import build_tree  # builds a kernel where there is none: ten minutes
 
-        return build_tree(*name.split("-"))
+        return build_tree(*name.split("-")[:2])
     folder = cache / "headers" / name.replace(".", "_")  # a dot would look like a suffix
     if not folder.exists():
         fetch_headers(TARGETS[name], folder)
@@ -117,7 +120,7 @@ def kbuild(target: Target, headers: Path, work: Path, variant: str) -> None:
     for folder in dict.fromkeys((SRC, SRC / target.sources)):
         for source in [*folder.glob("*.[ch]"), folder / "Kbuild"]:
             shutil.copy(source, work)
-    make(target, headers, work, "", f"NFSD_DEMO_VARIANT={variant}")
+    make(target, headers, work, target.flags, f"NFSD_DEMO_VARIANT={variant}")
 
 
 def make(target: Target, headers: Path, work: Path, flags: str, *more: str) -> None:

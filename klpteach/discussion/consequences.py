@@ -8,61 +8,32 @@ from __future__ import annotations
 
 import csv
 import io
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from functools import lru_cache
 from itertools import product
 
 from ..files.samples import ko_dir
 from ..model.policy import PROPOSALS, possible
 from ..reading.outcome import ENDINGS, outcome_of
-from ..scenarios.scenario import Scenario
+from ..scenarios.questions import ARCHES as ARCHES
+from ..scenarios.questions import QUESTIONS as QUESTIONS
+from ..scenarios.questions import Question as Question
+from ..scenarios.questions import by_modprobe as by_modprobe
+from ..scenarios.questions import told as told
+from ..scenarios.recorded import recording_of
 from ..scenarios.simulate import get, has_files, simulate
 from .rows import read_rows
 
-ARCHES, RELEASES = ("x86_64", "ppc64le"), ("6.1", "6.12")
-
-
-@dataclass(frozen=True)
-class Question:
-    """One row of the table: what is asked, which story answers it on each architecture, and what one would wish for."""
-
-    key: str
-    asks: str
-    story: Mapping[str, str]
-    wish: str = "works"
-
-
-def _both(key: str, asks: str, wish: str = "works") -> Question:
-    return Question(key, asks, dict.fromkeys(ARCHES, key), wish)
-
-
+RELEASES = ("6.1", "6.12")
+# Who says what a story comes to, for eyes without colour.
+SHIPPED, OWN_BUILD, MODEL = "●", "◐", "○"
+WHO = {
+    SHIPPED: "seen on a distribution's kernel",
+    OWN_BUILD: "seen on a kernel of our own build",
+    MODEL: "the model's word",
+}
 # fmt: off
-QUESTIONS: tuple[Question, ...] = (
-    _both("reload", "reload at the same address"),
-    _both("moved", "reload at other addresses"),
-    Question("many-moves", "40 or 50 reloads, each elsewhere", {"x86_64": "fifty-moves", "ppc64le": "moved-40"}),
-    _both("init-fails", "init() fails, then a good load"),
-    Question("half-way", "patching fails half way, then all is well",
-             {"x86_64": "callback-fails", "ppc64le": "half-way"}),
-    _both("corrupted", "a damaged livepatch", wish="refused"),
-    _both("foreign-write", "a stranger wrote to a site"),
-    _both("disabled", "disable, then reload"),
-    _both("stacked", "two livepatches on one target"),
-    _both("cumulative", "a livepatch replaced, then reloads"),
-    _both("target-later", "the target comes after the livepatch"),
-    _both("one-in-use", "five targets, one in use"),
-    _both("no-hardware", "hardware of one target absent"),
-    _both("not-installed", "one target not installed"),
-    _both("blacklisted", "one target forbidden"),
-    _both("race", "a newer livepatch while a target loads"),
-    _both("spanning", "one fix for two loaded modules"),
-    Question("vmlinux", "a livepatch for vmlinux and a module", {"x86_64": "vmlinux"}),
-    Question("data-only", "a livepatch that calls nothing", {"ppc64le": "data-only"}),
-    Question("one-call", "a livepatch with one call, moved", {"ppc64le": "one-call"}),
-    Question("edge", "stubs up to the end of a page, moved", {"ppc64le": "edge"}),
-)
 # Combinations that somebody might want, beside each proposal alone; those impossible on an architecture are left out.
 MIXES: tuple[tuple[str, ...], ...] = (
     ("deny-removal", "clear-checked"), ("deny-removal", "reuse-stub"), ("deny-removal", "no-late-patching"),
@@ -76,6 +47,7 @@ class Consequence:
     """One cell of the table: where, which proposals, which question, and what it came to (see klpteach.reading.outcome).
 
     proposals: names with + between, "" for the kernel as released. as_wished: whether the kind is the one wished for.
+    step: the one of the story that shows it, from 1. recording: where a real kernel did the same, "" for the model's word.
     """
 
     arch: str
@@ -94,10 +66,33 @@ class Consequence:
     stubs: int
     slots: int
     past_end: int
+    step: int
+    recording: str
 
     @property
     def chosen(self) -> tuple[str, ...]:
         return tuple(filter(None, self.proposals.split("+")))
+
+    @property
+    def mark(self) -> str:
+        """Who says so: ● a distribution's kernel, ◐ a kernel that was built with the proposals, ○ the model alone."""
+        if not self.recording:
+            return MODEL
+        return OWN_BUILD if is_own_build(self.recording) else SHIPPED
+
+    @property
+    def evidence(self) -> str:
+        """Who says so, in words: a recording's name and the step in it.
+
+        >>> [row.evidence for row in read_consequences() if (row.release, row.question) == ("6.1", "vmlinux")][0]
+        'a kernel did so: vmlinux--6.1--REFUSED, step 4'
+        """
+        kernel = "a kernel with this patch" if self.proposals else "a kernel"
+        return (
+            f"{kernel} did so: {self.recording}, step {self.step}"
+            if self.recording
+            else "the model says so, no kernel was asked"
+        )
 
     @property
     def letter(self) -> str:
@@ -108,9 +103,19 @@ class Consequence:
 Rows = Sequence[Consequence]
 
 
+def is_own_build(recording: str) -> bool:
+    """Whether a recording is of a kernel that was built here: its name says which variant, a distribution's has none.
+
+    >>> is_own_build("reload--6.1--REFUSED"), is_own_build("reload--6.1-stock--REFUSED")
+    (False, True)
+    """
+    return "-" in recording.split("--")[1]
+
+
 def choices(arch: str) -> list[tuple[str, ...]]:
-    """The columns of the table: nothing, each proposal alone, the mixes; as far as the architecture has them."""
-    return [chosen for chosen in [(), *((name,) for name in PROPOSALS), *MIXES] if possible(chosen, arch)]
+    """The columns of the table: nothing, each proposal alone in its first reading, the mixes; as far as the architecture has them."""
+    alone = ((name,) for name, proposal in PROPOSALS.items() if proposal.reading_of is None)
+    return [chosen for chosen in [(), *alone, *MIXES] if possible(chosen, arch)]
 
 
 def cells(arch: str, release: str) -> Iterator[tuple[Question, tuple[str, ...]]]:
@@ -133,21 +138,13 @@ def compute(arches: Iterable[str] = ARCHES, releases: Iterable[str] = RELEASES,
 
 def consequence(question: Question, arch: str, release: str, chosen: tuple[str, ...] = ()) -> Consequence:
     """One cell, computed. Errors: PolicyError for an impossible mix."""
-    story = by_modprobe(get(question.story[arch], arch))
+    story = told(get(question.story[arch], arch), arch)
     outcome = outcome_of(simulate(story, release, chosen, arch, quietly=True))
     values = asdict(outcome) | {"unasked": len(outcome.unasked)}
     values |= {key: " ".join(values[key]) for key in ("refused", "pinned", "unpatched")}
     wished = outcome.kind == question.wish
-    return Consequence(arch, release, "+".join(chosen), question.key, as_wished=wished, **values)
-
-
-def by_modprobe(story: Scenario) -> Scenario:
-    """The story with its livepatches loaded as a user would: by modprobe, which alone looks for what a module needs.
-
-    Without dependencies that is the same as insmod.
-    """
-    found = re.compile(r"(~?)insmod (livepatch_\w+)\.ko\b")
-    return replace(story, commands=tuple(found.sub(r"\1modprobe \2", command) for command in story.commands))
+    seen = recording_of(story.name, arch, release, chosen, used=outcome.kind == "oops-on-use")
+    return Consequence(arch, release, "+".join(chosen), question.key, as_wished=wished, recording=seen, **values)
 
 
 # -- as a file ------------------------------------------------------------------------------------------------------------
@@ -195,20 +192,24 @@ def by_kernel(rows: Iterable[Consequence]) -> list[list[Consequence]]:
 
 
 def grid(rows: Sequence[Consequence]) -> str:
-    """One kernel as text: a line a question, a column a choice of proposals; * marks what nobody would wish for."""
+    """One kernel as text: a line a question, a column a choice of proposals; * marks what nobody would wish for.
+
+    Behind each letter stands who says so, as legend() has it.
+    """
     columns = list(dict.fromkeys(row.proposals for row in rows))
     cells = {(row.question, row.proposals): row for row in rows}
     lines = [f"{rows[0].arch} {rows[0].release}"]
     lines += [f"{number} {name or 'as released'}" for number, name in enumerate(columns, 1)]
-    lines.append(" " * WIDTH + " ".join(f"{number:<2}" for number in range(1, len(columns) + 1)).rstrip())
+    lines.append(" " * WIDTH + " ".join(f"{number:<3}" for number in range(1, len(columns) + 1)).rstrip())
     for question in QUESTIONS:
         mine = [cells[question.key, name] for name in columns if (question.key, name) in cells]
         if mine:
-            lines.append(f"{question.asks:<{WIDTH}}" + " ".join(f"{row.letter:<2}" for row in mine).rstrip())
+            lines.append(f"{question.asks:<{WIDTH}}" + " ".join(f"{row.letter + row.mark:<3}" for row in mine).rstrip())
     return "\n".join(lines)
 
 
 def legend() -> str:
     """What the letters mean."""
     lines = [f"{ending.letter}  {ending.meaning}" for ending in ENDINGS.values()]
-    return "\n".join([*lines, "*  not what one would wish for"])
+    marks = [f"{mark}  {words}" for mark, words in WHO.items()]
+    return "\n".join([*lines, "*  not what one would wish for", *marks])

@@ -8,9 +8,12 @@ from html import escape
 
 from ..errors import PolicyError
 from ..model.policy import PROPOSALS, RELEASES, Behaviour, Proposal
+from ..reading.outcome import ENDINGS
+from .consequences import QUESTIONS, by_kernel, read_consequences
 from .costs import Cost, costs_of
 from .thread import ONE_SIDED, Statement, positions
 
+ASKS = {question.key: question.asks for question in QUESTIONS}
 # What speaks for each, in a sentence, at its strongest.
 GIVES = {
     "remove-check": "The reload works, with less code than before, on x86_64 at once.",
@@ -23,6 +26,9 @@ GIVES = {
     "half-loaded": "As hard-dependencies, and no init() runs that nobody asked for; absent hardware does not matter.",
     "split-per-object": "Each load begins with fresh bytes: nothing to check, to clear, or to pin, and nothing unasked is loaded.",
     "no-late-patching": "What the livepatch does is decided when it is loaded; nothing happens to it later.",
+    "clear-also-on-error": "As clear-relocations, and the hole that even 6.12 has, a load that fails half way, is closed with one call.",
+    "clear-checked-kept": "As clear-checked, and a refused load says what the release always said.",
+    "refuse-vulnerable": "As refuse-unpatched, and a machine that has the fixed file installed is not kept from using it.",
     "refuse-unpatched": "As no-late-patching, and no module ever runs without the fix that an enabled livepatch has for it.",
 }
 # Questions that follow from the code, whoever proposes it.
@@ -68,7 +74,16 @@ LEAVES_OPEN = {
         "A module that is loaded later comes up without its fix, and nothing says so: story target-later.",
         "After rmmod and reload too: the fix is gone until the livepatch is loaded anew.",
     ),
-    "refuse-unpatched": ("A module that comes later does not come at all, until its file on disk is a fixed one.",),
+    "refuse-unpatched": (
+        "A module that comes later does not come at all, a fixed file on disk neither, until the livepatch is disabled.",
+    ),
+    "refuse-vulnerable": (
+        "Somebody must say which builds of a module are to be refused, and a livepatch has no place for it.",
+    ),
+    "clear-also-on-error": ("Bytes that somebody else wrote there are wiped out where the clearing does not compare.",),
+    "clear-checked-kept": (
+        "One foreign write to a site, and the rest of its section is not cleared: story foreign-write.",
+    ),
 }
 
 
@@ -91,15 +106,18 @@ class Dossier:
     def parts(self) -> Iterator[tuple[str, list[str]]]:
         """(heading, lines) of the page."""
         yield "Gives", [GIVES[self.proposal.name]]
+        yield "As it is read here", [self.proposal.chosen]
         yield "In the model", [f"{name}: {before} -> {after}" for name, before, after in self.switches]
+        yield "Real kernels", list(_seen(self.proposal))
         yield "Lines of the kernel", _cost_lines(self.costs) or ["nobody counted"]
         yield "Leaves open", list(self.leaves_open)
         for position, heading in (("for", "For"), ("against", "Against"), ("asks", "Asks")):
             found = [_spoken(s) for s in self.statements if s.position == position]
             if found:
                 yield heading, found
-        if self.proposal.name in ONE_SIDED:
-            yield "Only one side, or none", [ONE_SIDED[self.proposal.name]]
+        name = self.proposal.reading_of or self.proposal.name
+        if name in ONE_SIDED:
+            yield "Only one side, or none", [ONE_SIDED[name]]
 
     def __str__(self) -> str:
         head = f"{self.proposal.name}: {self.proposal.summary}"
@@ -128,7 +146,23 @@ def about_proposal(name: str) -> Dossier:
     after = PROPOSALS[name].change(before)
     switches = ((one.name, getattr(before, one.name), getattr(after, one.name)) for one in fields(Behaviour))
     changed = tuple(switch for switch in switches if switch[1] != switch[2])
-    return Dossier(PROPOSALS[name], changed, costs_of(name), LEAVES_OPEN[name], tuple(positions(name)))
+    said = tuple(positions(PROPOSALS[name].reading_of or name))  # nobody spoke of one reading alone
+    return Dossier(PROPOSALS[name], changed, costs_of(name), LEAVES_OPEN[name], said)
+
+
+def _seen(proposal: Proposal) -> Iterator[str]:
+    """For every kernel of the table: how many of its stories a kernel with this patch has told, and one of them by name."""
+    if proposal.reading_of:
+        yield f"Not in the table of consequences: another reading of {proposal.reading_of}."
+        return
+    for cells in by_kernel(row for row in read_consequences() if row.chosen == (proposal.name,)):
+        where, seen = f"{cells[0].arch} {cells[0].release}", [row for row in cells if row.recording]
+        if seen:
+            one = next((row for row in seen if not row.as_wished), seen[0])
+            ends = f"{ASKS[one.question]}: {ENDINGS[one.kind].words}"
+            yield f"{where}: {len(seen)} of {len(cells)} stories. {ends}: {one.evidence}"
+        else:
+            yield f"{where}: the model's word, {len(cells)} stories"
 
 
 def _cost_lines(costs: tuple[Cost, ...]) -> list[str]:

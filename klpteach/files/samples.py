@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 
@@ -27,10 +29,50 @@ def data_dir() -> Path:
     return found
 
 
-def ko_dir(arch: str = "x86_64", release: str = "6.1", root: str | os.PathLike[str] | None = None) -> Path:
-    """The folder of modules built for a release; 5.3 and 6.3 use those of 6.1, which have the same layout."""
+def ko_dir(
+    arch: str = "x86_64", release: str = "6.1", root: str | os.PathLike[str] | None = None, variant: str = "stock"
+) -> Path:
+    """The folder of modules built for a release; 5.3 and 6.3 use those of 6.1, which have the same layout.
+
+    variant: of the kernel. On x86_64 stock is Debian's; in the small ones that are built here struct module is another, so
+    they have modules of their own.
+
+    >>> ko_dir(variant="deny-removal").name, ko_dir("ppc64le", variant="reuse").name
+    ('x86_64-6.1-small', 'ppc64le-6.1')
+    """
     built_for = release if release in ("6.1", "6.12") else "6.1"
-    return (Path(root) if root else data_dir() / "ko") / f"{arch}-{built_for}"
+    small = "-small" if arch == "x86_64" and variant != "stock" else ""
+    return (Path(root) if root else data_dir() / "ko") / f"{arch}-{built_for}{small}"
+
+
+def ko_dir_with(
+    files: Mapping[str, str | None], arch: str, release: str, root: str | os.PathLike[str] | None = None
+) -> Path:
+    """The folder that has these very modules (name -> sha256): ARCH-RELEASE, or one beside it whose name goes on with -….
+
+    A kernel that is built small has another struct module, so modules of its own. None has them all: ARCH-RELEASE.
+
+    >>> ko_dir_with({}, "x86_64", "6.1").name
+    'x86_64-6.1'
+    """
+    first = ko_dir(arch, release, root)
+    folders = [first, *sorted(first.parent.glob(f"{first.name}-*"))]
+    wanted = {
+        name: digest for name, digest in files.items() if plain_name(name) == name
+    }  # a damaged one is made on the spot
+    return next((folder for folder in folders if all(_sha256(folder / name) == wanted[name] for name in wanted)), first)
+
+
+def _sha256(path: Path) -> str:
+    try:
+        return _digest(path, path.stat().st_mtime_ns)
+    except OSError:
+        return "no file"
+
+
+@lru_cache(maxsize=512)
+def _digest(path: Path, _mtime: int) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def sample(filename: str, arch: str = "x86_64", release: str = "6.1") -> Path:

@@ -112,7 +112,7 @@ class Fleet:
 
 def default_mixes(arch: str = "x86_64") -> tuple[Mix, ...]:
     """The release as it is, then every proposal of the architecture alone."""
-    return ((), *((name,) for name in available(arch)))
+    return ((), *((name,) for name in available(arch, readings=False)))
 
 
 def _check_part(name: str, value: float) -> None:

@@ -150,7 +150,11 @@ class Loading:
         if section in (elf_h.SHN_ABS, elf_h.SHN_LIVEPATCH):  # livepatch fills in its own, later
             return 0
         if section == elf_h.SHN_UNDEF:
-            if (address := resolve(name)) is not None:
+            try:
+                address = resolve(name)
+            except Refused as refused:
+                return self.refuse(messages.UNKNOWN_SYMBOL, refused.errno, name=name, err=refused.errno).errno
+            if address is not None:
                 self.image.symbols[index] = address
             elif file.symtab["info"][index] >> 4 != elf_h.STB_WEAK and name != "_GLOBAL_OFFSET_TABLE_":
                 return self.refuse(messages.UNKNOWN_SYMBOL, ENOENT, name=name, err=ENOENT).errno

@@ -44,13 +44,16 @@ def exported_names(file: ModuleFile) -> dict[str, bool]:
 
 
 @lru_cache(maxsize=64)
-def kallsyms_types(file: ModuleFile, arch: Arch) -> list[tuple[int, str, str]]:
+def kallsyms_types(file: ModuleFile, arch: Arch, whole: bool = False) -> list[tuple[int, str, str]]:
     """(symbol index, type letter, name) of every symbol that kallsyms shows; upper case for EXPORT_SYMBOL, not for _GPL.
+
+    whole: of a module whose init has not run, so that nothing has been left out yet.
 
     Source: kernel/module/kallsyms.c, elf_type() and module_get_kallsym().
     """
     capital = {name for name, for_gpl in exported_names(file).items() if not for_gpl}
-    named = ((index, _symbol_type(file, index), file.symbol_names[index]) for index in core_symbols(file, arch))
+    shown = range(len(file.symtab)) if whole else core_symbols(file, arch)
+    named = ((index, _symbol_type(file, index), file.symbol_names[index]) for index in shown)
     return [(index, kind.upper() if name in capital else kind, name) for index, kind, name in named if name]
 
 

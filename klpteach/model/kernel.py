@@ -13,17 +13,18 @@ from functools import partial
 from pathlib import Path
 
 from ..errors import ScenarioError
+from ..files.klp import sites
 from ..files.module_file import ModuleFile
 from ..files.samples import exports as exports_of
-from ..files.samples import ko_dir
+from ..files.samples import ko_dir, plain_name
 from . import arch as architectures
 from . import kmod, messages, snapshot, split
 from .errno import EAGAIN, EINVAL, ENOENT, Oops, Refused
-from .livepatch.core import enabled_store, force_store
+from .livepatch.core import enabled_store, force_store, in_force
 from .livepatch.transition import klp_try_complete_transition
 from .loader import delete_module, load_module, set_parameter
 from .memory import AddressSpace
-from .module import LIVE
+from .module import LIVE, Module
 from .params import kstrtobool
 from .policy import Behaviour, behaviour
 from .recording import Recording
@@ -134,14 +135,35 @@ class Kernel(State):
             self.commands.enabled(found[1], on)
 
     def cat(self, path: str) -> Step:
-        """Look whether a module answers: /proc/NAME is there while NAME is Live."""
+        """Look whether a module answers: /proc/NAME is there while NAME is Live, and reading it runs the patched function.
+
+        Simplified: which instructions a stranger's bytes make is not looked at, nor those of a damaged livepatch; where one
+        in force has some in its code, it oopses. Only the program that read dies of it: no lock of livepatch is held then.
+        """
 
         def look() -> None:
             mod = self.find_module(path.rpartition("/")[2])
             if mod is None or mod.state != LIVE:
                 raise Refused(ENOENT)
+            for pmod in in_force(self, mod):
+                if self.arch.has_stubs and self._is_damaged(pmod):
+                    raise ScenarioError(
+                        f"cat {path}: it never comes back. A call in {pmod.name} that was not written leads to itself."
+                    )
+                if pmod.has_foreign_code or self._is_damaged(pmod):
+                    raise Oops(path)
 
         return self.step(f"cat {path}", look)
+
+    def _is_damaged(self, pmod: Module) -> bool:
+        """Whether a call in a livepatch's code was not written, since its relocation in NAME+DEFECT.ko is elsewhere."""
+        name = pmod.file.on_disk.filename
+        plain = super().find_file(plain_name(name).removesuffix(".ko")) if plain_name(name) != name else None
+        if plain is None:
+            return False
+        wanted, found = (list(sites(file)) for file in (plain, pmod.file.on_disk))
+        missing = {site.key for site in wanted if self.find_module(site.object)} - {site.key for site in found}
+        return any(site.key in missing and pmod.is_code(site.section) for site in wanted)
 
     def poke(self, site: str, value: str) -> Step:
         """A foreign write of 8 little-endian bytes to "MODULE:SECTION+0xOFF"; value is hex."""
@@ -216,7 +238,7 @@ class Kernel(State):
                 step.errno = refused.errno
             klp_try_complete_transition(self)  # klp_transition_work() comes by every second
         except Oops:
-            step.errno, step.oops, self.wrecked = None, True, True
+            step.errno, step.oops, self.wrecked = None, True, step.did.verb != "cat"
         step.dmesg, self.dmesg = self.dmesg, []
         step.placement = self.placed or None
         if self.records_state:

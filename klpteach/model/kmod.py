@@ -50,7 +50,7 @@ def plan(kernel: State, name: str) -> Plan:
     planned, trail = dict[str, Wanted](), list[tuple[Wanted, Iterator[tuple[str, bool]]]]()
 
     def enter(name: str, by_livepatch: bool) -> None:
-        if name not in planned and not kernel.find_module(name):
+        if name not in planned and not is_there(kernel, name, by_livepatch):
             file = None if name in kernel.machine.not_installed else kernel.find_file(name)
             trail.append((Wanted(name, file, by_livepatch), needs(kernel, file) if file else iter(())))
 
@@ -76,7 +76,7 @@ def load_by_name(kernel: State, planned: Plan, params: str = "") -> None:
     if planned.circle:
         raise Refused(ENOENT)
     for one in planned.wanted:
-        if kernel.find_module(one.name):
+        if is_there(kernel, one.name, one.by_livepatch):
             continue
         if one.file is None:
             raise Refused(ENOENT)
@@ -84,6 +84,12 @@ def load_by_name(kernel: State, planned: Plan, params: str = "") -> None:
             form_module(kernel, one.file).state = HALF_LOADED
         else:
             kernel.commands.insmod(one.file, params if one is planned.wanted[-1] else "")
+
+
+def is_there(kernel: State, name: str, by_livepatch: bool) -> bool:
+    """Whether modprobe has nothing to do: the module's initstate is live; for a livepatch one that waits half-loaded will do."""
+    mod = kernel.find_module(name)
+    return mod is not None and (mod.state != HALF_LOADED or by_livepatch)
 
 
 def needs(kernel: State, file: ModuleFile) -> Iterator[tuple[str, bool]]:

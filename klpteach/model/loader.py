@@ -12,7 +12,7 @@ from .errno import EAGAIN, EBUSY, EEXIST, ENOENT, ENOEXEC, EPERM, Refused
 from .image import Image, Loading, section_flags
 from .kallsyms import symbols_by_name
 from .layout import layout_sections
-from .livepatch.core import check_targets, klp_enable_patch, klp_module_coming, klp_module_going
+from .livepatch.core import klp_enable_patch, klp_module_coming, klp_module_going
 from .livepatch.relocs import klp_write_section_relocs
 from .memory import Region, page_align
 from .module import COMING, GOING, HALF_LOADED, LIVE, Module
@@ -144,8 +144,6 @@ def taint_letters(file: ModuleFile, unsigned: bool) -> str:
 
 def relocate(kernel: State, mod: Module) -> None:
     """Symbols, then relocations; of the livepatch ones only those for vmlinux."""
-    if kernel.rules.depend_on_targets and mod.file.is_livepatch:
-        check_targets(kernel, mod)
     me = Loading(mod.image, mod.name, kernel.rules, kernel.log)
     me.simplify_symbols(lambda name: kernel.resolve_symbol(mod, name))
     # A module's own relocations are written into the copy that was made a moment ago, so their places hold what the file

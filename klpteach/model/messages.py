@@ -135,6 +135,7 @@ STAGING = Message(WARNING, _MAIN,
 BAD_ARCH = Message(ERR, _MAIN, "Invalid architecture in ELF header: {machine}")
 BLACKLISTED = Message(ERR, _MAIN, "Module {module} is blacklisted")
 COMMON = Message(WARNING, _MAIN, "{module}: please compile with -fno-common")
+GAVE_UP_WAITING = Message(WARNING, _MAIN, "{module}: gave up waiting for init of module {owner}.")
 UNKNOWN_SYMBOL = Message(WARNING, _MAIN, "{module}: Unknown symbol {name} (err {err})")
 BAD_SECTION_INDEX = Message(ERR, _MAIN, "{module}: Symbol {name} has an invalid section index {index} (max {max})")
 BAD_PARAMETER = Message(ERR, "kernel/params.c", "{module}: `{value}' invalid for parameter `{name}'")
@@ -193,9 +194,11 @@ REFUSING = Message(WARNING, _CORE,
 PAGE_FAULT = Message(1, "arch/x86/mm/fault.c", "BUG: unable to handle page fault for address: {loc}")
 POKE = Message(INFO, "a test module of ours", "poke_demo: old value {old:016x}, new value {new:016x}")
 TARGET_ABSENT = Message(ERR, "no kernel: the proposal hard-dependencies",
-    "{module}: target module {target} is not loaded (err {err})")
+    "livepatch: {module}: target module {target} is not loaded (err {err})")
 TOO_LATE = Message(ERR, "no kernel: the proposal refuse-unpatched",
-    "{module}: livepatch {patch} is enabled and can no longer patch it, refusing to load (err {err})")
+    "livepatch: {module}: livepatch {patch} is enabled and can no longer patch it, refusing to load (err {err})")
+NO_PART = Message(WARNING, "no kernel: the proposal split-per-object",
+    "livepatch: user space has no livepatch for module '{module}', refusing to load it (err {err})")
 # fmt: on
 
 ALL: dict[str, Message] = {name: value for name, value in globals().items() if isinstance(value, Message)}

@@ -8,10 +8,10 @@ from functools import cached_property
 
 import numpy as np
 
-from ..files.elf_h import SHN_ABS, SHN_UNDEF
+from ..files.elf_h import SHF_EXECINSTR, SHN_ABS, SHN_UNDEF
 from ..files.module_file import ModuleFile
 from ..files.relocation_types import MASK64
-from .image import Image
+from .image import Image, section_flags
 from .kallsyms import KallsymsRow, exported_names, kallsyms_types, kept_symbols, symbols_by_name
 from .layout import core_symbols, is_init
 from .memory import Region
@@ -19,6 +19,7 @@ from .params import param_set
 
 UNFORMED, COMING, LIVE, GOING = "Unformed", "Loading", "Live", "Unloading"  # the words of /proc/modules
 HALF_LOADED = "Half-loaded"  # no kernel's: of the proposal half-loaded
+BEFORE_INIT = (COMING, HALF_LOADED)  # init memory is still there, and with it the whole symbol table
 
 
 @dataclass(eq=False)
@@ -37,6 +38,7 @@ class Module:
     uses: list[Module] = field(default_factory=list)
     init_rows: list[KallsymsRow] = field(default_factory=list)
     parameters: dict[str, str] = field(default_factory=dict)
+    foreign: dict[tuple[str, int], int] = field(default_factory=dict)  # (section, offset) -> byte that a stranger wrote
 
     @property
     def parameter_types(self) -> dict[str, str]:
@@ -91,11 +93,11 @@ class Module:
     def find_symbol(self, name: str) -> Iterator[int]:
         """Addresses of the symbols of that name in symbol table order, as livepatch looks for them; UNDEF ones are skipped.
 
-        While the module is loading its whole table is there, later only what kallsyms kept.
+        Until its init has run its whole table is there, later only what kallsyms kept.
         """
         kept = kept_symbols(self.file, self.image.arch)
         for index in symbols_by_name(self.file).get(name, ()):
-            if self.file.symtab["shndx"][index] != SHN_UNDEF and (self.state == COMING or index in kept):
+            if self.file.symtab["shndx"][index] != SHN_UNDEF and (self.state in BEFORE_INIT or index in kept):
                 yield int(self.image.symbols[index])
 
     @cached_property
@@ -137,7 +139,7 @@ class Module:
         next_value = region.start + (layout.text_size if one_block else layout.sizes[region.kind])
         best, best_value = "", -1 if region.kind == "core" else region.start - 1
         whole_table, kept = range(len(self.file.symtab)), core_symbols(self.file, self.image.arch)
-        for index in (whole_table if self.state == COMING else kept)[1:]:
+        for index in (whole_table if self.state in BEFORE_INIT else kept)[1:]:
             value, name = int(self.image.symbols[index]), self.file.symbol_names[index]
             if not name or self.file.symtab["shndx"][index] == SHN_UNDEF:
                 continue
@@ -152,7 +154,8 @@ class Module:
 
     def kallsyms(self) -> list[KallsymsRow]:
         """The module's rows of /proc/kallsyms, in their order."""
-        values, known = self.image.symbols.tolist(), kallsyms_types(self.file, self.image.arch)
+        whole = self.state in BEFORE_INIT
+        values, known = self.image.symbols.tolist(), kallsyms_types(self.file, self.image.arch, whole)
         return [KallsymsRow(values[index], kind, name) for index, kind, name in known] + self.init_rows
 
     @cached_property
@@ -174,4 +177,15 @@ class Module:
         if old is None or len(old) < len(value):
             return None
         self.image.bytes_of(self._index[section])[offset : offset + len(value)] = np.frombuffer(value, "u1")
+        changed = (i for i, (before, now) in enumerate(zip(old, value, strict=True)) if before != now)
+        self.foreign |= {(section, offset + i): value[i] for i in changed}
         return old
+
+    def is_code(self, section: str) -> bool:
+        return bool(section_flags(self.file)[self._index[section]] & SHF_EXECINSTR)
+
+    @property
+    def has_foreign_code(self) -> bool:
+        """Whether a byte that a stranger wrote still stands in a section that is run."""
+        code = (place for place in self.foreign if self.is_code(place[0]))
+        return any(self.bytes_at(*place, 1) == bytes([self.foreign[place]]) for place in code)

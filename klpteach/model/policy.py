@@ -39,6 +39,8 @@ class Behaviour:
     split_per_object: bool = False  # proposal split-per-object
     late_patching: bool = True  # proposal no-late-patching switches it off
     refuse_unpatched: bool = False  # proposal refuse-unpatched: a module that comes too late is not loaded at all
+    refuse_by_version: bool = False  # and only if its file is the one that the livepatch was made for
+    clear_on_error: bool = False  # what a livepatch wrote for a target is cleared, too, where it then fails for it
 
     def __deepcopy__(self, memo: object) -> Behaviour:
         return self  # it never changes: copies of a kernel share it
@@ -62,7 +64,11 @@ ON_ARCH: Mapping[str, Mapping[str, Mapping[str, object]]] = {
 
 @dataclass(frozen=True)
 class Proposal:
-    """One idea of the discussion: a name, what it does in a sentence, and the change to the model."""
+    """One idea of the discussion: a name, what it does in a sentence, and the change to the model.
+
+    chosen: what the sentence leaves open, how it is read here, and what else it could mean. reading_of: the proposal that
+    this is another reading of; such a one is a switch, and no column of the table of consequences.
+    """
 
     name: str
     label: str
@@ -70,48 +76,100 @@ class Proposal:
     change: Callable[[Behaviour], Behaviour]
     arch: str | None = None  # only there; None: everywhere
     excludes: Mapping[str, str] = field(default_factory=dict)  # another proposal -> why not both
+    chosen: str = ""
+    reading_of: str | None = None
 
 
 def _set(**switches: object) -> Callable[[Behaviour], Behaviour]:
     return lambda behaviour: replace(behaviour, **switches)  # type: ignore[arg-type]
 
 
+def _as_6_3(behaviour: Behaviour) -> Behaviour:
+    """One function that writes and clears (0c05e7bd2d01); a kernel that has it already stays as it is."""
+    if behaviour.clear == "checked" and behaviour.overflow_first:
+        return behaviour
+    return replace(behaviour, clear="checked", overflow_first=True, nonzero=messages.NONZERO)
+
+
+def _also_on_error(behaviour: Behaviour) -> Behaviour:
+    """Where nothing is cleared by itself, as the RFC does; else as the kernel does it."""
+    return replace(behaviour, clear="unchecked" if behaviour.clear == "no" else behaviour.clear, clear_on_error=True)
+
+
+_TWO_READINGS = "they are two readings of one proposal; choose one"
 _TWO_WAYS = "both decide what is written to the sites when the target goes; choose one"
 _NOTHING_LEFT = "one loads every target beforehand, the other patches each target when it comes; choose one"
 _NO_ONE_WAITS = "then no target is patched when it comes, and a livepatch that comes with its target is just that"
 # fmt: off
 PROPOSALS: Mapping[str, Proposal] = {p.name: p for p in (
     Proposal("remove-check", "remove the check",
-             "drop the test of eda9cec4c9a1: write over whatever is there", _set(check_zero=False)),
+             "drop the test of eda9cec4c9a1: write over whatever is there", _set(check_zero=False),
+             chosen="The test goes for every module, not only for livepatches: the places of an ordinary one hold what its file "
+                    "has, so it was never asked there."),
     Proposal("deny-removal", "deny removal",
-             "hold a reference to every patched module, so that rmmod says it is in use", _set(pin_targets=True)),
+             "hold a reference to every patched module, so that rmmod says it is in use", _set(pin_targets=True),
+             chosen="The reference is given back when the livepatch is disabled or replaced; after a forced transition it is kept. "
+                    "Until rmmod of the livepatch would be as true to the sentence: then the story disabled ends pinned, too."),
     Proposal("clear-relocations", "clear on removal (RFC)",
              "when the target goes, put every site back to what the file has, whatever is there",
-             _set(clear="unchecked"), excludes={"clear-checked": _TWO_WAYS}),
+             _set(clear="unchecked"), excludes={"clear-checked": _TWO_WAYS},
+             chosen="A load that fails inside livepatch is no going: what was written for it stays. The other reading is "
+                    "clear-also-on-error. Relocations of unknown types are passed over."),
+    Proposal("clear-also-on-error", "clear, also after an error",
+             "as clearing on removal, and also when a livepatch fails for a target that is loading",
+             _also_on_error, excludes={"clear-relocations": _TWO_READINGS}, reading_of="clear-relocations",
+             chosen="One call more, where klp_module_coming() gives up. On a kernel that clears by itself that is all it adds."),
     Proposal("clear-checked", "clear, checked (6.3)",
              "when the target goes, write zeros where the bytes are still the livepatch's own",
-             _set(clear="checked"), arch="x86_64", excludes={"clear-relocations": _TWO_WAYS}),
+             _as_6_3, arch="x86_64", excludes={"clear-relocations": _TWO_WAYS},
+             chosen="One function that writes and clears, as 6.3 has it: with it change the words of the line about a nonzero "
+                    "target, its val (S + A - P), and that an overflow is noticed first. The other reading is clear-checked-kept."),
+    Proposal("clear-checked-kept", "clear, checked, writing as before",
+             "as the checked clearing of 6.3, while the code that writes stays as the kernel has it",
+             _set(clear="checked"), arch="x86_64", reading_of="clear-checked",
+             excludes={"clear-checked": _TWO_READINGS, "clear-relocations": _TWO_WAYS},
+             chosen="Only the clearing compares; the lines of a refused load are those of the release."),
     Proposal("tolerate-r2", "accept a restored r2",
-             "take an existing ld r2,24(r1) after the call for done", _set(tolerate_r2=True), arch="ppc64le"),
+             "take an existing ld r2,24(r1) after the call for done", _set(tolerate_r2=True), arch="ppc64le",
+             chosen="Any ld r2,24(r1) after the call is accepted, whoever wrote it: as 6.3 does."),
     Proposal("reuse-stub", "keep the stub", "let a call site keep its stub and point that elsewhere",
-             _set(tolerate_r2=True, stubs="reuse"), arch="ppc64le"),
+             _set(tolerate_r2=True, stubs="reuse"), arch="ppc64le",
+             chosen="The stub is found by where the call leads, so it accepts a restored r2 as well. A list of sites and stubs, "
+                    "kept beside, would do it without, and take memory."),
     Proposal("hard-dependencies", "depend on targets",
              "a livepatch needs its targets loaded and keeps them, like any module that uses another",
-             _set(depend_on_targets=True), excludes={"split-per-object": _NOTHING_LEFT}),
+             _set(depend_on_targets=True), excludes={"split-per-object": _NOTHING_LEFT},
+             chosen="Asked in klp_enable_patch(), which alone knows the targets of a livepatch; kept until rmmod of the livepatch, as "
+                    "modules that use others do it; a target whose init runs is -EBUSY. depmod would have to learn the targets "
+                    "from the file: how is open. Until the livepatch is disabled would be the other reading."),
     Proposal("half-loaded", "half-load targets",
              "hard dependencies, but a target that only the livepatch asks for is relocated and its init does not run",
-             _set(depend_on_targets=True, half_load=True), excludes={"split-per-object": _NOTHING_LEFT}),
+             _set(depend_on_targets=True, half_load=True), excludes={"split-per-object": _NOTHING_LEFT},
+             chosen="The init that runs later is that of the image that waits, whatever file is named then; where it fails the "
+                    "module goes on waiting; exports of a module that waits do not count, and its init memory stays. All of "
+                    "that is open: a kernel could as well compare the files, or let a failed one go."),
     Proposal("split-per-object", "split per object",
              "one livepatch module an object, loaded together with its target and removed with it",
              _set(split_per_object=True),
              excludes={"hard-dependencies": _NOTHING_LEFT, "half-loaded": _NOTHING_LEFT,
-                       "no-late-patching": _NO_ONE_WAITS, "refuse-unpatched": _NO_ONE_WAITS}),
+                       "no-late-patching": _NO_ONE_WAITS, "refuse-unpatched": _NO_ONE_WAITS},
+             chosen="The kernel runs a program and waits for it, while the target is loading; an atomic replace ends livepatches of "
+                    "the same object only. A kernel that asks for the part and goes on would not hang, and run unpatched for a while."),
     Proposal("no-late-patching", "no late patching",
              "patch only what is loaded when the livepatch is; a module that comes later comes up unpatched",
-             _set(late_patching=False), excludes={"split-per-object": _NO_ONE_WAITS}),
+             _set(late_patching=False), excludes={"split-per-object": _NO_ONE_WAITS},
+             chosen="A module that was patched, removed and loaded again comes up unpatched as well; a newer livepatch may patch it."),
     Proposal("refuse-unpatched", "refuse what comes too late",
              "no late patching, and a module that an enabled livepatch names is then not loaded at all",
-             _set(late_patching=False, refuse_unpatched=True), excludes={"split-per-object": _NO_ONE_WAITS}),
+             _set(late_patching=False, refuse_unpatched=True), excludes={"split-per-object": _NO_ONE_WAITS},
+             chosen="By the module's name, whatever version its file is: a fixed one is refused, too, until the livepatch is "
+                    "disabled. The other reading is refuse-vulnerable."),
+    Proposal("refuse-vulnerable", "refuse what is known to be vulnerable",
+             "no late patching, and a module that an enabled livepatch names is not loaded if its file is the one to be fixed",
+             _set(late_patching=False, refuse_unpatched=True, refuse_by_version=True), reading_of="refuse-unpatched",
+             excludes={"split-per-object": _NO_ONE_WAITS, "refuse-unpatched": _TWO_READINGS},
+             chosen="By the file: another build of the module, a fixed one, comes as it is and is not patched. No livepatch says "
+                    "today which build it was made for; here it is the one that lies installed under the module's name."),
 )}
 # fmt: on
 
@@ -123,6 +181,7 @@ VARIANTS: Mapping[str, Mapping[str, object]] = {
     "reuse": {"tolerate_r2": True, "stubs": "reuse"},
     "count": {"tolerate_r2": True, "stubs": "count"},
 }
+UNMODIFIED = ("", "stock", "small")  # what a recording calls a kernel with no proposal in it
 
 
 def behaviour(release: str, proposals: Iterable[str] = (), arch: str = "x86_64") -> Behaviour:
@@ -145,6 +204,31 @@ def behaviour(release: str, proposals: Iterable[str] = (), arch: str = "x86_64")
     return rules
 
 
+# What an architecture's code never asks for: two kernels that differ in nothing else are one kernel there.
+NEVER_ASKED: Mapping[str, tuple[str, ...]] = {
+    "x86_64": ("tolerate_r2", "stubs"),
+    "ppc64le": ("check_zero", "overflow_first", "nonzero"),
+}
+
+
+def kernel_of(release: str, words: Iterable[str] = (), arch: str = "x86_64") -> Behaviour:
+    """What a kernel does, by its proposals or the names of variants; equal for kernels that cannot be told apart.
+
+    Errors: PolicyError for a word that is neither, and for what cannot be combined.
+
+    >>> kernel_of("6.12", ["clear-checked"]) == kernel_of("6.12"), kernel_of("6.1", ["clear-checked"]) == kernel_of("6.1")
+    (True, False)
+    >>> kernel_of("6.1", ["reuse"], "ppc64le") == kernel_of("6.1", ["reuse-stub"], "ppc64le")
+    True
+    """
+    names = [word for word in words if word not in UNMODIFIED]
+    rules = behaviour(release, [name for name in names if name not in VARIANTS], arch)
+    for name in names:
+        rules = replace(rules, **VARIANTS.get(name, {}))  # type: ignore[arg-type]
+    plain = RELEASES[release]
+    return replace(rules, **{switch: getattr(plain, switch) for switch in NEVER_ASKED.get(arch, ())})
+
+
 def why_impossible(name: str, others: Iterable[str], arch: str = "x86_64") -> str | None:
     """Why a proposal cannot be switched on beside the others, in a sentence; None where it can.
 
@@ -161,9 +245,10 @@ def why_impossible(name: str, others: Iterable[str], arch: str = "x86_64") -> st
     return next(found, None)
 
 
-def available(arch: str = "x86_64") -> list[str]:
-    """The proposals that can be switched on, by name."""
-    return [p.name for p in PROPOSALS.values() if p.arch in (None, arch)]
+def available(arch: str = "x86_64", readings: bool = True) -> list[str]:
+    """The proposals that can be switched on, by name. readings: also other readings of one that is there."""
+    known = [p for p in PROPOSALS.values() if p.arch in (None, arch)]
+    return [p.name for p in known if readings or p.reading_of is None]
 
 
 def possible(chosen: Iterable[str], arch: str = "x86_64") -> bool:

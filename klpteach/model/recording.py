@@ -10,7 +10,6 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from ..errors import RecordingError
 from .compare import Difference, compare_steps
@@ -70,8 +69,15 @@ class Recording:
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Recording:
         """Read a recording. Errors: RecordingError, one line that says which key or step is wrong."""
-        name = Path(path).name
-        raw = _read_json(Path(path))
+        return cls.parse(_read(Path(path)), Path(path).name)
+
+    @classmethod
+    def parse(cls, text: bytes, name: str) -> Recording:
+        """The recording whose JSON these bytes are. Errors: RecordingError, one line that begins with the name."""
+        try:
+            raw = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise RecordingError(f"{name}: not JSON ({error}).") from None
         if not isinstance(raw, dict) or raw.get("schema") != SCHEMA:
             found = str(raw.get("schema"))[:80] if isinstance(raw, dict) else type(raw).__name__
             raise RecordingError(f"{name}: schema {found!r}, klpteach reads {SCHEMA!r}.")
@@ -102,7 +108,7 @@ class Recording:
         return found
 
 
-def _read_json(path: Path) -> Any:
+def _read(path: Path) -> bytes:
     try:
         if path.exists() and not path.is_file():
             raise RecordingError(f"{path.name}: a folder, a pipe or a device, no file.")
@@ -110,10 +116,6 @@ def _read_json(path: Path) -> Any:
             raise RecordingError(
                 f"{path.name}: {size} bytes are more than the {MAX_BYTES >> 20} MiB that klpteach reads."
             )
-        return json.loads(path.read_bytes())
+        return path.read_bytes()
     except OSError as error:
         raise RecordingError(f"{path.name}: cannot be read ({error.strerror}).") from None
-    except RecordingError:
-        raise
-    except (ValueError, RecursionError) as error:
-        raise RecordingError(f"{path.name}: not JSON ({error}).") from None

@@ -8,7 +8,7 @@ from typing import Any
 from ..files import klp
 from ..files.module_file import ModuleFile
 from .klp_structs import KlpPatch
-from .module import COMING, Module
+from .module import BEFORE_INIT, COMING, Module
 from .state import State
 from .step import Step
 
@@ -17,7 +17,9 @@ def look(kernel: State, step: Step, file_of: Callable[[Module], ModuleFile] = la
     """Fill in a step: /proc/modules, sysfs, kallsyms, and the bytes at every site; file_of: whose sites are looked at."""
     step.modules = [proc_modules_row(mod) for mod in reversed(kernel.modules)]
     step.livepatch = {patch.name: sysfs(kernel, patch) for patch in kernel.klp.patches}
-    step.sections = {m.name: {name: at for name, (at, _) in m.image.sections.items()} for m in kernel.modules}
+    # mod_sysfs_setup() comes after klp_module_coming(): a target that waits there has no sections in sysfs yet.
+    listed = {mod.name: mod.image.sections if mod.state != COMING else {} for mod in kernel.modules}
+    step.sections = {module: {name: at for name, (at, _) in sections.items()} for module, sections in listed.items()}
     step.symbols = {mod.name: mod.kallsyms() for mod in kernel.modules}
     found = ((mod.name, site_bytes(kernel, mod, file_of(mod))) for mod in kernel.modules)
     step.sites = {f"{name}:{key}": value for name, sites in found for key, value in sites.items()}
@@ -34,7 +36,8 @@ def site_bytes(kernel: State, mod: Module, file: ModuleFile) -> dict[str, bytes]
 
 def proc_modules_row(mod: Module) -> dict[str, Any]:
     loading, layout = mod.state == COMING, mod.image.layout  # a load holds a reference until it is done
-    size, taint = (layout.loading_size, f"{mod.taint}+") if loading else (layout.core_size, mod.taint)
+    size = layout.loading_size if mod.state in BEFORE_INIT else layout.core_size
+    taint = f"{mod.taint}+" if loading else mod.taint
     used_by = [holder.name for holder in reversed(mod.holders)] + (["[permanent]"] if mod.permanent else [])
     return {"name": mod.name, "size": size, "refcount": mod.refcount + loading, "used_by": used_by,
             "state": mod.state, "base": mod.base, "taint": taint}  # fmt: skip

@@ -211,11 +211,11 @@ class Parts:
         for number, (part, params) in enumerate(wanted.parts):
             try:
                 load_module(self.kernel, part, params)
-            except Refused:
-                name = wanted.mod.name
-                self.kernel.log(messages.REFUSING(patch=part.name, module=name, module_=name))
+            except Refused as refused:
                 for earlier, _ in reversed(wanted.parts[:number]):
                     self._unload(earlier.name)
+                # Which part it was only user space knows: the kernel sees how its program ended.
+                self.kernel.log(messages.NO_PART(module=wanted.mod.name, err=refused.errno))
                 raise
 
     def unload_for(self, mod: Module) -> None:

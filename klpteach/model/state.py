@@ -14,11 +14,11 @@ from pathlib import Path
 from ..files.module_file import ModuleFile
 from ..files.samples import INIT_ERRNO, open_ko, plain_name
 from . import messages
-from .errno import ENODEV, Refused
+from .errno import EBUSY, ENODEV, Refused
 from .image import Arch
 from .klp_structs import LivepatchState
 from .memory import AddressSpace, Region
-from .module import LIVE, UNFORMED, Module
+from .module import COMING, LIVE, UNFORMED, Module
 from .policy import Behaviour
 from .step import module_name
 
@@ -161,9 +161,12 @@ class State:
         """An exported symbol's address: of the kernel, or of a Live module, which is then in use by `mod`.
 
         What the kernel exports is known for the modules of the ko folder. For a module from elsewhere a name that no
-        loaded module exports is taken to be the kernel's.
+        loaded module exports is taken to be the kernel's. Errors: Refused(-EBUSY) where the owner's init has not run: the
+        kernel waits for it, 30 seconds at most (resolve_symbol_wait()), and here nobody else goes on meanwhile.
         """
         if owner := self.find_export(name):
+            if owner.state == COMING:
+                raise self.refuse(messages.GAVE_UP_WAITING(module=mod.name, owner=owner.name), EBUSY)
             mod.use(owner)
             return owner.exports[name]
         if name in self.exports:
@@ -171,8 +174,8 @@ class State:
         return None if plain_name(mod.file.filename) in self.known else self.invented(name)
 
     def find_export(self, name: str) -> Module | None:
-        """The Live module that exports a symbol."""
-        return next((mod for mod in self.modules if mod.state == LIVE and name in mod.exports), None)
+        """The module that exports a symbol; one that waits half-loaded does not count."""
+        return next((mod for mod in self.modules if mod.state in (COMING, LIVE) and name in mod.exports), None)
 
     def invented(self, name: str) -> int:
         """An address in the kernel's text for a symbol whose real one is not known; the same name, the same address."""

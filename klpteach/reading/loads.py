@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from ..errors import KlpteachError
 from ..files.module_file import ModuleFile
-from ..files.samples import ko_dir, open_ko
+from ..files.samples import ko_dir_with, open_ko
 from ..model import messages
 from ..model.arch import ARCHITECTURES
 from ..model.errno import EEXIST
@@ -33,10 +33,10 @@ def module_files(recording: Recording, folder: Path | None = None) -> dict[str, 
     folder: where they are; default: the course's own modules for that kernel. Each stands under its file name, and under
     NAME.ko after the module in it: a damaged livepatch NAME+DEFECT.ko is what the sites of NAME are in.
     """
-    found = {}
+    found, place = {}, folder or ko_dir_with(recording.files, recording.arch, recording.release)
     for name, digest in recording.files.items():
         with suppress(KlpteachError):
-            file = open_ko(folder or ko_dir(recording.arch, recording.release), Path(name).name)
+            file = open_ko(place, Path(name).name)
             if hashlib.sha256(file.data).hexdigest() == digest:
                 found[name] = file
     return {f"{file.name}.ko": file for file in found.values()} | found

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from ..files import klp
 from ..files.module_file import ModuleFile
 from ..files.relocation_types import width_of
-from ..files.samples import ko_dir, open_ko, plain_name
+from ..files.samples import ko_dir_with, open_ko, plain_name
 from ..model import messages
 from ..model.errno import EAGAIN, errno_name
 from ..model.livepatch.core import klp_target_names
@@ -36,7 +36,7 @@ class Outcome:
 
     pinned, unpatched, unasked: names of modules; unasked_kib: the memory of the last. stale: sites whose bytes are
     neither the file's nor written for the load of their target that is there. stubs, slots: of the fullest table of
-    stubs (ppc64le); past_end: stubs behind it.
+    stubs (ppc64le); past_end: stubs behind it. step: the one that shows it, from 1.
     """
 
     kind: str
@@ -50,6 +50,7 @@ class Outcome:
     stubs: int = 0
     slots: int = 0
     past_end: int = 0
+    step: int = 0
 
 
 def outcome_of(recording: Recording, history: History | None = None) -> Outcome:
@@ -63,7 +64,7 @@ def outcome_of(recording: Recording, history: History | None = None) -> Outcome:
     ending = next(ending for ending in ENDINGS.values() if ending.found(end) or ending.kind == "works")
     names = (tuple(end.refused), end.pinned, end.unpatched, end.unasked)
     kib = sum(end.loaded[name]["size"] for name in end.unasked) // 1024
-    return Outcome(ending.kind, ending.found(end), *names, kib, end.stale(), *end.stubs)
+    return Outcome(ending.kind, ending.found(end), *names, kib, end.stale(), *end.stubs, end.shown_at(ending.kind) + 1)
 
 
 class _End:
@@ -79,7 +80,27 @@ class _End:
         self.asked = {i: history.asked_for(i) for i in tried}
 
     def oops(self) -> str:
-        return next((_bad_line(step) for step in self.recording if step.oops), "")
+        return next((_bad_line(step) for step in self.recording if step.oops and step.did.verb != "cat"), "")
+
+    def oops_on_use(self) -> str:
+        """The command that used a module and died of it."""
+        return next((step.command for step in self.recording if step.oops and step.did.verb == "cat"), "")
+
+    def shown_at(self, kind: str) -> int:
+        """The step in which an ending is seen: an oops, a refusal, or else the last look before anybody used anything."""
+        steps = list(enumerate(self.recording))
+        match kind:
+            case "oops" | "oops-on-use":
+                found = (i for i, step in steps if step.oops)
+            case "refused":
+                found = (i for i, name in reversed(self.asked.items()) if name in self.refused)
+            case "pinned":
+                found = (
+                    i for i, step in steps if step.did.what in self.pinned and step.did.verb == "rmmod" and step.refused
+                )
+            case _:
+                found = (i for i, step in reversed(steps) if step.modules is not None and step.did.verb != "cat")
+        return next(found, len(steps) - 1)
 
     @cached_property
     def refused(self) -> dict[str, Step]:
@@ -146,12 +167,7 @@ class _End:
         there, now = self.history.load_at(target, index), states[index]
         if there is None or now.kind in ("file", "cleared", "absent", "unknown"):
             return now.kind in ("stale", "foreign")
-        # Counted as ever: each command that names a module is a load of its own, also one that finds it there (EEXIST).
-        asked = max((i for i, name in self.asked.items() if name == target), default=len(states))
-        enabled = self.enabled.get(patch_of(key), 0)
-        written = max((i for i, state in enumerate(states) if state.kind == "written"), default=enabled)
-        fresh = there.number == now.load or enabled >= there.first
-        return not fresh or asked > max(there.first, written, enabled)
+        return there.number != now.load and self.enabled.get(patch_of(key), 0) < there.first
 
     @cached_property
     def enabled(self) -> dict[str, int]:
@@ -170,12 +186,14 @@ class _End:
         _, slots, past_end = self.stubs
         for name, file in self.history.files.items():
             if plain_name(name) != name and file.name in self.loaded:
-                intended = open_ko(ko_dir(self.recording.arch, self.recording.release), plain_name(name))
-                for place, before, after in self._strays(file, _covered(intended)):
-                    return f"{place}: {before.hex(' ')} became {after.hex(' ')}"
+                wanted = (self.recording.files, self.recording.arch, self.recording.release)
+                intended = open_ko(ko_dir_with(*wanted), plain_name(name))
+                # First what the files tell alone: a recorder may look at the sites of the undamaged file only.
                 asked = {site.key for site in klp.sites(intended) if site.object in self.loaded}
                 for place in sorted(asked - {site.key for site in klp.sites(file)}):
                     return f"{place}: a pointer that was never written"
+                for place, before, after in self._strays(file, _covered(intended)):
+                    return f"{place}: {before.hex(' ')} became {after.hex(' ')}"
         return f"{past_end} stub behind the last of {slots} slots: 40 bytes" if past_end else ""
 
     def _strays(self, file: ModuleFile, covered: set[tuple[str, int]]) -> Iterator[tuple[str, bytes, bytes]]:
@@ -201,6 +219,7 @@ class Ending(NamedTuple):
 # From worst to best: the first that is found is the outcome.
 ENDINGS: Mapping[str, Ending] = {e.kind: e for e in (
     Ending("oops", "X", "oops", "the kernel oopsed", _End.oops),
+    Ending("oops-on-use", "O", "oops on use", "everything loads, and the kernel oopses when the fix is run", _End.oops_on_use),
     Ending("corrupt", "C", "memory corrupted", "bytes were written where nothing should be, and nobody said so",
            _End.damage),
     Ending("unpatched", "U", "runs unpatched",
@@ -227,7 +246,7 @@ def _covered(file: ModuleFile) -> set[tuple[str, int]]:
 
 
 def _bad_line(step: Step) -> str:
-    """The line that says why: the first that no successful load prints; else what the program said, or the errno."""
+    """The line that says why: the first that no successful load prints; else the errno, or what the program said."""
     lines = (line for line in step.lines if not line.startswith(_FRAMES))
     said = next((line for line in lines if not any(message.match(line) for message in _ORDINARY)), "")
-    return said or (step.out or "").strip() or errno_name(step.errno or 0)
+    return said or (errno_name(step.errno) if step.errno else (step.out or "").strip()) or errno_name(0)

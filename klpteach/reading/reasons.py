@@ -38,6 +38,11 @@ _PLAIN: tuple[tuple[messages.Message, str], ...] = (
     (messages.DUPLICATE_NAME_65, "It names {name} twice, and sysfs takes one folder of a name."),
     (messages.BAD_PARAMETER, "Its parameter {name} takes no such value as `{value}`."),
     (messages.TOO_LATE, "{patch} is enabled and can no longer patch it, and this proposal makes that a condition."),
+    (messages.NO_PART, "User space could not load the part of a livepatch that belongs to it."),
+    (
+        messages.GAVE_UP_WAITING,
+        "It needs a symbol of {owner}, whose init has not run; after 30 seconds the kernel gives up.",
+    ),
     (messages.TARGET_ABSENT, "Its target {target} is not loaded, and this proposal makes that a condition."),
 )
 

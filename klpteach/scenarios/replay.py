@@ -17,7 +17,7 @@ from typing import Any
 from ..errors import RecordingError
 from ..files.klp import parse_symbol
 from ..files.module_file import ModuleFile
-from ..files.samples import ko_dir, open_ko, plain_name
+from ..files.samples import ko_dir_with, open_ko, plain_name
 from ..model import kmod, snapshot
 from ..model.compare import Difference
 from ..model.errno import EEXIST
@@ -27,6 +27,7 @@ from ..model.layout import layout_sections
 from ..model.module import Module
 from ..model.policy import VARIANTS, behaviour
 from ..model.recording import Recording
+from ..model.state import Machine
 from ..model.step import Step
 
 # Commands that only look, or that only take address space, which the recording knows better: they change nothing here.
@@ -36,10 +37,10 @@ _LOOKS = re.compile(r"(cat|busybox|lsmod|modinfo|stk|vmi|fill|modprobe -r|uname|
 def replay(recording: Recording, ko: str | os.PathLike[str] | None = None) -> tuple[Recording, list[Difference]]:
     """Run every command of a recording in the model: the model's recording, and the differences.
 
-    ko: folder that holds <arch>-<release>/FILE.ko; default: the project's own. A replay ends with the first oops.
+    ko: folder that holds <arch>-<release>/FILE.ko, or <arch>-<release>-…/FILE.ko for kernels built otherwise; default: the project's own. A replay ends with the first oops.
     Errors: RecordingError where a module file is missing, PolicyError for an unknown release.
     """
-    player = _Player(recording, ko_dir(recording.arch, recording.release, ko))
+    player = _Player(recording, ko_dir_with(recording.files, recording.arch, recording.release, ko))
     theirs = Recording(recording.scenario, kernel=recording.kernel)
     for number, step in enumerate(recording.steps):
         player.play(number, step)
@@ -69,12 +70,22 @@ def _kernel_for(recording: Recording, folder: Path) -> Kernel:
     variant: Mapping[str, Any] = VARIANTS.get(recording.kernel.get("variant", ""), {})
     kernel = Kernel(
         recording.arch, recording.release, recording.proposals, ko=folder, scenario=recording.scenario, title=recording.title,
-        rules=replace(rules, **variant), exports=_kernel_exports(recording), vmlinux=recording.vmlinux,
+        rules=replace(rules, **variant), machine=_machine(recording, folder), exports=_kernel_exports(recording), vmlinux=recording.vmlinux,
         init_errno=recording.init_errno, records_state=False,
     )  # fmt: skip
     kernel.module_sig = not recording.config or "MODULE_SIG" in recording.config
     kernel.hash_pointers = "no_hash_pointers" not in recording.kernel.get("cmdline", "")
     return kernel
+
+
+def _machine(recording: Recording, folder: Path) -> Machine:
+    """What the recorded machine forbade, and which modules of the folder it did not have: a recording lists all that it had."""
+    words = re.findall(r"\bmodule_blacklist=(\S+)", recording.kernel.get("cmdline", ""))
+    had = {plain_name(file) for file in recording.files}
+    missing = {path.stem for path in folder.glob("*.ko") if path.name not in had}
+    return Machine(
+        not_installed=frozenset(missing), blacklist=frozenset(name for word in words for name in word.split(","))
+    )
 
 
 def _kernel_exports(recording: Recording) -> dict[str, int]:
@@ -145,7 +156,9 @@ class _Player:
         self.last.update(step.placement or {})
         if theirs.quiet:
             self.waiting += step.dmesg
-            step.dmesg, step.errno = [], theirs.errno
+            step.dmesg = []
+            if theirs.errno is None:  # the first recordings have not kept it
+                step.errno = None
         else:
             step.dmesg, self.waiting = self.waiting + step.dmesg, []
 

@@ -10,12 +10,14 @@
  *   /stubs   ppc64le, one table a line: MODULE SLOTS; that many slots from the start of .stubs are read
  *   /names   ppc64le, one symbol of the kernel itself a line, whose row of kallsyms is wanted as well
  *   /ko/     the module files
+ * and those of user_space.h, where a kernel with a proposal in it wants more of user space.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -320,6 +322,17 @@ static void look(void)
 
 /* -- commands --------------------------------------------------------------------------------------------------------- */
 
+/* /loads: what was tried, in order; one command may load several, and each load has its own placement lines. */
+static void note_load(const char *file)
+{
+	FILE *log = fopen("/loads", "a");
+
+	if (log) {
+		fprintf(log, "%s\n", file);
+		fclose(log);
+	}
+}
+
 static long insmod(const char *file, const char *parameters)
 {
 	char path[256];
@@ -331,23 +344,12 @@ static long insmod(const char *file, const char *parameters)
 	image = slurp(path, &length);
 	if (!image)
 		return -errno;
+	note_load(file);
 	/* The system call itself: tools try another one after a failure, and every message would come twice. */
 	result = syscall(SYS_init_module, image, length, parameters);
 	result = result ? -errno : 0;
 	free(image);
 	return result;
-}
-
-/* What modprobe does for a module whose modinfo names no dependency, as with all our samples: nothing where it is loaded. */
-static long modprobe(const char *name)
-{
-	char path[256];
-
-	snprintf(path, sizeof(path), "/sys/module/%s/initstate", name);
-	if (!access(path, F_OK))
-		return 0;
-	snprintf(path, sizeof(path), "%s.ko", name);
-	return insmod(path, "");
 }
 
 /* poke MODULE:SECTION+0xOFF HEX: a stranger's write of the number HEX as eight little-endian bytes; poke_demo.ko does it. */
@@ -385,10 +387,20 @@ static long echo(const char *value, const char *path)
 	return result;
 }
 
-static long cat(const char *path, char **text)
+#include "user_space.h"
+
+/* What a file says goes into /out: it is read in a child, since reading may run code that oopses. */
+static long cat(const char *path)
 {
-	*text = slurp(path, NULL);
-	return *text ? 0 : -errno;
+	char *text = slurp(path, NULL);
+	FILE *to = text ? fopen("/out", "w") : NULL;
+
+	if (!to)
+		return -errno;
+	fputs(text, to);
+	fclose(to);
+	free(text);
+	return 0;
 }
 
 /* A transition is over when no patch says 1; a disabled patch is gone when its folder is. At most 2.5 seconds:
@@ -423,39 +435,78 @@ static void settle(const char *gone)
 	}
 }
 
+static int waiting_for = -1;	/* the pipe of a load that was left in the background */
+static pid_t waiting_child;
+
+static long do_command(char *words[], int count)
+{
+	int loads = count >= 2 && (!strcmp(words[0], "insmod") || !strcmp(words[0], "modprobe"));
+	long result;
+
+	if (loads && is_split(words[1]))
+		return split_install(words[1], count > 2 ? words[2] : "");
+	if (count >= 2 && !strcmp(words[0], "insmod"))
+		return insmod(words[1], count > 2 ? words[2] : "");
+	if (count >= 2 && !strcmp(words[0], "modprobe"))
+		return modprobe(words[1], 0, count > 2 ? words[2] : "");
+	if (count == 2 && !strcmp(words[0], "rmmod"))
+		return (result = split_remove(words[1])) == 1 ? rmmod(words[1]) : result;
+	if (count == 3 && !strcmp(words[0], "poke"))
+		return poke(words[1], words[2]);
+	if (count == 2 && !strcmp(words[0], "cat"))
+		return cat(words[1]);
+	if (count == 2 && !strcmp(words[0], "fill"))	/* room_demo.ko takes address space, or gives it back */
+		return echo(words[1], "/sys/module/room_demo/parameters/take");
+	return (result = split_echo(words[1], words[3])) == 1 ? echo(words[1], words[3]) : result;
+}
+
 /* Run in a child: where the kernel oopses it kills who asked, and the story can still be told to its end. */
 static long in_child(char *words[], int count, char **text, int *oops)
 {
-	int pipefd[2], status;
+	int pipefd[2], status, background = count > 1 && !strcmp(words[count - 1], "&");
 	long result = -EINTR;
 	pid_t child;
 
+	if (count == 2 && !strcmp(words[0], "wait")) {
+		unlink("/hold");
+		if (waiting_for < 0)
+			return 0;
+		*oops = read(waiting_for, &result, sizeof(result)) != sizeof(result);
+		close(waiting_for);
+		waiting_for = -1;
+		waitpid(waiting_child, &status, 0);
+		return result;
+	}
+	count -= background;
+
 	if (pipe(pipefd))
 		return -errno;
+	if (background)
+		close(open("/hold", O_CREAT | O_WRONLY, 0600));
 	fflush(out);
 	child = fork();
 	if (!child) {
-		if (count >= 2 && !strcmp(words[0], "insmod"))
-			result = insmod(words[1], count > 2 ? words[2] : "");
-		else if (count == 2 && !strcmp(words[0], "modprobe"))
-			result = modprobe(words[1]);
-		else if (count == 2 && !strcmp(words[0], "rmmod"))
-			result = rmmod(words[1]);
-		else if (count == 3 && !strcmp(words[0], "poke"))
-			result = poke(words[1], words[2]);
-		else if (count == 2 && !strcmp(words[0], "fill"))	/* room_demo.ko takes address space, or gives it back */
-			result = echo(words[1], "/sys/module/room_demo/parameters/take");
-		else
-			result = echo(words[1], words[3]);
+		result = do_command(words, count);
 		if (write(pipefd[1], &result, sizeof(result)) < 0)
 			_exit(1);
 		_exit(0);
 	}
 	close(pipefd[1]);
+	if (background) {
+		struct pollfd one = { .fd = pipefd[0], .events = POLLIN };
+
+		if (poll(&one, 1, 2500) == 0) {		/* it waits for somebody */
+			waiting_for = pipefd[0];
+			waiting_child = child;
+			return 0;
+		}
+		unlink("/hold");
+	}
 	*oops = read(pipefd[0], &result, sizeof(result)) != sizeof(result);
 	close(pipefd[0]);
 	waitpid(child, &status, 0);
-	*text = NULL;
+	*text = slurp("/out", NULL);
+	unlink("/out");
 	return result;
 }
 
@@ -469,9 +520,7 @@ static void run(char *command, int number)
 	snprintf(copy, sizeof(copy), "%s", command);
 	for (char *word = strtok_r(copy, " ", &save); word && count < 8; word = strtok_r(NULL, " ", &save))
 		words[count++] = word;
-	if (count == 2 && !strcmp(words[0], "cat"))
-		result = cat(words[1], &text);
-	else if (count == 1 && !strcmp(words[0], "boot"))
+	if (count == 1 && !strcmp(words[0], "boot"))
 		result = 0;
 	else
 		result = in_child(words, count, &text, &oops);
@@ -491,6 +540,8 @@ static void run(char *command, int number)
 		string(text);
 		free(text);
 	}
+	member_file("loads", "/loads");
+	unlink("/loads");
 	messages();
 	if (quiet)
 		fputs(",\"quiet\":true", out);
@@ -500,7 +551,7 @@ static void run(char *command, int number)
 	fflush(out);
 }
 
-int main(void)
+static int tell_story(void)
 {
 	char *story, *save = NULL;
 	int number = 0;
@@ -525,4 +576,11 @@ int main(void)
 	sync();
 	reboot(RB_POWER_OFF);
 	return 0;
+}
+
+int main(int argc, char *argv[])
+{
+	if (argc == 3 && (!strcmp(argv[1], "coming") || !strcmp(argv[1], "going")))
+		return hook(argv[1], argv[2]);
+	return tell_story();
 }

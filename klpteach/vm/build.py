@@ -1,5 +1,5 @@
-"""Small kernels with CONFIG_LIVEPATCH, built from Debian's sources by recipes.py: unmodified (stock) and in the variants of
-variants.py. Nothing is installed, no kernel source is kept in the repository.
+"""Small kernels with CONFIG_LIVEPATCH, built from Debian's sources by recipes.py: unmodified and in the variants of
+variants/. Nothing is installed, no kernel source is kept in the repository.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from .recipes import RECIPES, Recipe
 from .variants import VARIANTS, edited
 
 
-def build_kernel(arch: str, release: str, variant: str = "stock", say: Callable[[str], None] = print) -> GuestKernel:
-    """A kernel from the cache, or built: about 10 minutes for the first of a release, half a minute for a variant.
+def build_kernel(arch: str, release: str, variant: str, say: Callable[[str], None] = print) -> GuestKernel:
+    """A kernel from the cache, or built: 3 to 10 minutes for the first of a release, 10 seconds to a minute for a variant.
 
     Errors: HostError for an unknown variant, without compiler, apt or network, on a full disk, or when make fails.
     """
@@ -36,12 +36,13 @@ def build_kernel(arch: str, release: str, variant: str = "stock", say: Callable[
         return kernel
     need(*recipe.programs)
     with locked(f"linux-source-{release}"):
-        tree = _configured(arch, release, say)
-        say(f"building {arch} {release} {variant} …")
-        with _patched(source_folder(release), edited(source_folder(release), variants[release, variant])):
-            _make(recipe, tree, Path(recipe.image).name, "modules_prepare")
-        shutil.copy(tree / "vmlinux.symvers", tree / "Module.symvers")
-        _keep(recipe, tree, folder)
+        if not kernel.image.exists():  # while this one waited another may have built it
+            tree = configured(arch, release, say)
+            say(f"building {arch} {release} {variant} …")
+            with patched(release, edited(source_folder(release), variants[release, variant])):
+                make(recipe, tree, Path(recipe.image).name, "modules_prepare")
+            shutil.copy(tree / "vmlinux.symvers", tree / "Module.symvers")
+            keep(recipe, tree, folder)
     return kernel
 
 
@@ -50,8 +51,9 @@ def build_tree(arch: str, release: str, say: Callable[[str], None] = print) -> P
     tree = build_folder(arch, release)
     if not (tree / "Module.symvers").exists():
         with locked(f"{tree.name}-first"):
-            shutil.rmtree(cache_dir() / "kernels" / f"{arch}-{release}-stock", ignore_errors=True)
-            build_kernel(arch, release, "stock", say)
+            first = next(variant for known, variant in VARIANTS[arch] if known == release)
+            shutil.rmtree(cache_dir() / "kernels" / f"{arch}-{release}-{first}", ignore_errors=True)
+            build_kernel(arch, release, first, say)
     return tree
 
 
@@ -91,14 +93,17 @@ def unpack_source(release: str, say: Callable[[str], None] = print) -> Path:
     return tree
 
 
-def _configured(arch: str, release: str, say: Callable[[str], None]) -> Path:
+def configured(arch: str, release: str, say: Callable[[str], None]) -> Path:
     """The build folder of an architecture, with its configuration."""
-    recipe, source, tree = RECIPES[arch], unpack_source(release, say), build_folder(arch, release)
+    recipe, tree = RECIPES[arch], build_folder(arch, release)
+    if " " in str(tree) or ":" in str(tree):
+        raise HostError(f"the kernel's make cannot work in {tree}: no space, no colon. Try: KLPTEACH_CACHE=some/folder")
+    source = unpack_source(release, say)
     tree.mkdir(parents=True, exist_ok=True)
     wanted = tree / "klpteach.config"
-    if not wanted.exists() or wanted.read_text() != recipe.config:
+    if not wanted.exists() or wanted.read_text() != recipe.config or not (tree / ".config").exists():
         wanted.write_text(recipe.config)
-        _make(recipe, source, f"O={tree}", f"KCONFIG_ALLCONFIG={wanted}", "allnoconfig")
+        make(recipe, source, f"O={tree}", f"KCONFIG_ALLCONFIG={wanted}", "allnoconfig")
         on = set(re.findall(r"^CONFIG_(\w+)=y$", (tree / ".config").read_text(), re.M))
         if missing := [option for option in recipe.on if option not in on]:
             wanted.unlink()
@@ -106,24 +111,56 @@ def _configured(arch: str, release: str, say: Callable[[str], None]) -> Path:
     return tree
 
 
-def _make(recipe: Recipe, tree: Path, *targets: str) -> None:
-    host.run("make", "-C", tree, f"-j{(os.cpu_count() or 1) + 1}", *recipe.make, *targets, timeout=7200)
+def make(recipe: Recipe, tree: Path, *targets: str) -> None:
+    host.run(*make_words(recipe, tree, *targets), timeout=7200)
+
+
+def make_words(recipe: Recipe, tree: Path, *targets: str) -> list[str]:
+    """The command that builds in a folder."""
+    return ["make", "-C", str(tree), f"-j{(os.cpu_count() or 1) + 1}", *recipe.make, *targets]
 
 
 @contextmanager
-def _patched(tree: Path, texts: Mapping[str, str]) -> Iterator[None]:
-    """The tree with some files changed, and as it was afterwards."""
-    before = {path: (tree / path).read_text() for path in texts}
+def patched(release: str, texts: Mapping[str, str]) -> Iterator[None]:
+    """The source of a release with some files changed or new, and as it was afterwards; its lock must be held.
+
+    What the files were is put aside first: where somebody ends this in the middle, the next one begins by putting them back.
+    """
+    tree, aside = source_folder(release), cache_dir() / "source" / f"aside-{release}"
+    put_back(tree, aside)
+    part = aside.with_suffix(".part")
+    shutil.rmtree(part, ignore_errors=True)
+    for path in texts:
+        (part / path).parent.mkdir(parents=True, exist_ok=True)
+        if (tree / path).exists():
+            shutil.copyfile(tree / path, part / path)
+        else:
+            (part / f"{path}{_NEW}").touch()
+    part.mkdir(parents=True, exist_ok=True)
+    part.rename(aside)
     try:
         for path, text in texts.items():
             (tree / path).write_text(text)
         yield
     finally:
-        for path, text in before.items():
-            (tree / path).write_text(text)
+        put_back(tree, aside)
 
 
-def _keep(recipe: Recipe, tree: Path, folder: Path) -> None:
+_NEW = ".was-not-there"
+
+
+def put_back(tree: Path, aside: Path) -> None:
+    """Give the tree the files that were put aside, with a new date: make builds them again."""
+    for file in [file for file in aside.rglob("*") if file.is_file()]:
+        path = tree / file.relative_to(aside)
+        if path.name.endswith(_NEW):
+            path.with_name(path.name.removesuffix(_NEW)).unlink(missing_ok=True)
+        else:
+            shutil.copyfile(file, path)
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def keep(recipe: Recipe, tree: Path, folder: Path) -> None:
     """Copy what booting needs; complete, or not there at all."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     part = Path(tempfile.mkdtemp(prefix="part-", dir=folder.parent))

@@ -22,14 +22,20 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     verb.add_argument("--kernel", action="append", choices=list(PACKAGE), help="default: all")
     verb.set_defaults(run=vm_fetch)
 
-    what = "compile the guest's first program; for ppc64le also the kernels (20 minutes)"
+    what = "build small kernels, with and without proposals (3 to 10 minutes a release, then seconds each)"
     verb = inner.add_parser("build", help=what)
     verb.add_argument("--arch", default="x86_64", choices=["x86_64", "ppc64le"])
+    verb.add_argument("--release", action="append", help="default: all")
+    verb.add_argument("--variant", action="append", metavar="NAME", help="such as deny-removal; default: all")
     verb.set_defaults(run=vm_build)
 
     verb = inner.add_parser("run", help="run a story on a real kernel and print what it says")
     verb.add_argument("scenario")
-    verb.add_argument("--kernel", default="6.1", help="6.1, 6.12, or ppc64le-RELEASE-VARIANT")
+    verb.add_argument(
+        "--kernel",
+        default="6.1",
+        help="6.1, 6.12 (Debian's own), or ARCH-RELEASE-VARIANT such as x86_64-6.1-deny-removal",
+    )
     verb.add_argument(
         "--ko", metavar="FILE.ko", help="your livepatch instead of the course's: kernel and model in a table"
     )
@@ -40,10 +46,24 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 
     verb = inner.add_parser("record", help="record stories into data/recordings")
     verb.add_argument("scenario", nargs="*")
+    verb.add_argument(
+        "--proposals",
+        metavar="ARCH",
+        choices=["x86_64", "ppc64le"],
+        help="every story on every kernel with a proposal in it, into data/recordings/ARCH-proposals.tar.xz",
+    )
     verb.add_argument("--all", action="store_true", help="every story on every kernel it concerns, ppc64le included")
     verb.add_argument("--kernel", action="append", choices=list(PACKAGE), help="default: all")
     verb.add_argument("--out", type=Path, metavar="DIR", help="default: data/recordings/x86_64")
     verb.set_defaults(run=vm_record)
+
+    verb = inner.add_parser("try", help="build a kernel with your own patch and see which row of the table it earns")
+    verb.add_argument("patch", metavar="FIX.patch", help="against Debian's source of the release")
+    verb.add_argument("--kernel", default="6.1", help="release: 6.1 or 6.12")
+    verb.add_argument("--jobs", type=int, help="stories at a time; default: one a core")
+    verb.add_argument("--json", action="store_true", help="the row as one line of JSON")
+    verb.add_argument("--again", action="store_true", help="tell the stories anew")
+    verb.set_defaults(run=vm_try)
 
     verb = inner.add_parser("compare", help="two recordings, or folders: do they differ in more than addresses?")
     verb.add_argument("old", type=Path)
@@ -63,6 +83,16 @@ def vm_compare(args: argparse.Namespace) -> int:
     return int(bool(found))
 
 
+def vm_try(args: argparse.Namespace) -> int:
+    from .trial import try_patch
+
+    row = try_patch(
+        args.patch, args.kernel, args.jobs, lambda line: print(line, file=sys.stderr, flush=True), args.again
+    )
+    print(row.to_json() if args.json else row)
+    return 0
+
+
 def vm_fetch(args: argparse.Namespace) -> int:
     for release in args.kernel or PACKAGE:
         print(f"{release}: {fetch(release).image.parent.parent.name}")
@@ -75,7 +105,14 @@ def vm_build(args: argparse.Namespace) -> int:
     from .variants import VARIANTS
 
     print(f"the guest's first program: {build_agent(args.arch).name}; modules: make -C data/src")
-    for release, variant in VARIANTS.get(args.arch, ()):
+    known = VARIANTS[args.arch]
+    for name in args.variant or ():
+        if name not in {variant for _, variant in known}:
+            raise HostError(f"no variant {name!r}; there are {', '.join(dict.fromkeys(v for _, v in known))}.")
+    wanted = [key for key in known if key[0] in (args.release or [key[0]]) and key[1] in (args.variant or [key[1]])]
+    if not wanted:
+        raise HostError(f"no such {args.arch} kernel; there are {', '.join(map('-'.join, known))}.")
+    for release, variant in wanted:
         print(f"{release}-{variant}: {build_kernel(args.arch, release, variant).image.parent.name}")
     return 0
 
@@ -132,6 +169,10 @@ def vm_record(args: argparse.Namespace) -> int:
     from .kernels import RECORDED
     from .record import record_all
 
+    if args.proposals:
+        from .variants.pack import record_proposals
+
+        return 2 if record_proposals(args.proposals) else 0
     if not args.all and not args.scenario:
         raise HostError("name stories to record, or --all.")
     kernels = [("x86_64", release, "stock") for release in args.kernel or PACKAGE]

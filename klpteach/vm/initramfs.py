@@ -10,13 +10,14 @@ from ..files.module_file import ModuleFile
 from .host import cache_dir, need, run
 from .kernels import RECORDED
 
-AGENT = Path(__file__).with_name("agent.c")
+AGENT, USER_SPACE = (Path(__file__).with_name(name) for name in ("agent.c", "user_space.h"))
 
 
 def build_agent(arch: str) -> Path:
     """The agent as a static program; compiled when its source is newer. Errors: HostError without a compiler."""
     program, compiler = cache_dir() / f"agent-{arch}", RECORDED[arch].compiler
-    if not program.exists() or program.stat().st_mtime < AGENT.stat().st_mtime:
+    newest = max(source.stat().st_mtime for source in (AGENT, USER_SPACE))
+    if not program.exists() or program.stat().st_mtime < newest:
         need(compiler)
         part = program.with_suffix(f".{os.getpid()}")
         run(compiler, "-static", "-O1", "-o", part, AGENT)

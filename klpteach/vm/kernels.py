@@ -44,19 +44,30 @@ class Recorded:
 
     def name(self, release: str, variant: str) -> str:
         """What a kernel is called in the name of a recording: the variant too, where there are several."""
-        return f"{release}-{variant}" if any(v != "stock" for _, v in self.kernels) else release
+        several = variant != "stock" or any(v != "stock" for _, v in self.kernels)
+        return f"{release}-{variant}" if several else release
+
+
+def _debians_or_built(release: str, variant: str) -> GuestKernel:
+    return fetch(release) if variant == "stock" else build_kernel("x86_64", release, variant)
 
 
 STOCK = (("6.1", "stock"), ("6.12", "stock"))
-# dyndbg: the kernel says where it puts each section, also of a module that it then refuses. no_timer_check: on a loaded
-# host the emulated timer may be late for the kernel's own test, which then panics.
+_PPC64LE = (
+    *(("6.1", variant) for variant in ("stock", "clear", "tolerate", "reuse")),
+    ("6.12", "stock"),
+    ("6.12", "reuse"),
+)
+# dyndbg: the kernel says where it puts each section, also of a module that it then refuses. no_timer_check, tsc=reliable: on a
+# loaded host the emulated timer may be late for the kernel's own tests. random.trust_cpu: without entropy %p has no hash.
 RECORDED: Mapping[str, Recorded] = {
     "x86_64": Recorded(
         Machine("qemu-system-x86_64",
                 ("-accel", "tcg", "-cpu", "max", "-serial", "file:FOLDER/console", "-serial", "file:FOLDER/agent"),
-                'console=ttyS0,115200 panic=-1 loglevel=7 nokaslr no_timer_check dyndbg="func move_module +p"',
+                'console=ttyS0,115200 panic=-1 loglevel=7 nokaslr no_timer_check tsc=reliable '
+                'random.trust_cpu=on dyndbg="func move_module +p"',
                 boot=120),
-        compiler="gcc", kernel=fetch, kernels=tuple((release, "stock") for release in PACKAGE),
+        compiler="gcc", kernel=_debians_or_built, kernels=tuple((release, "stock") for release in PACKAGE),
         stories=(*SCENARIOS, *evidence(), *ON_ANY_KERNEL),
         config=("MODULE_SIG", "STRICT_MODULE_RWX", "RANDOMIZE_BASE", "MODVERSIONS"),
         exports="# what Debian's {release} kernel exports of that these modules need; addresses with nokaslr where recorded\n",
@@ -68,7 +79,7 @@ RECORDED: Mapping[str, Recorded] = {
                  "-chardev", "file,id=agent,path=FOLDER/agent", "-device", "spapr-vty,chardev=agent,reg=0x30001000"),
                 'console=hvc0 panic=-1 loglevel=7 dyndbg="func move_module +p"',
                 boot=400),
-        compiler="powerpc64le-linux-gnu-gcc", kernel=partial(build_kernel, "ppc64le"), kernels=tuple(VARIANTS["ppc64le"]),
+        compiler="powerpc64le-linux-gnu-gcc", kernel=partial(build_kernel, "ppc64le"), kernels=_PPC64LE,
         stories=("reload", "late", "init-fails", "workaround", "retry", "disabled", "stacked", "cumulative",
                  *STUB_STORIES, *evidence("ppc64le")),
         only={**dict.fromkeys(("no-nop", "stacked", "cumulative", "catalogue", "catalogue-late"), STOCK),
@@ -82,6 +93,11 @@ RECORDED: Mapping[str, Recorded] = {
 }  # fmt: skip
 
 
+def with_proposals(arch: str) -> tuple[Key, ...]:
+    """The kernels of variants/ whose recordings are packed, beside those of RECORDED, which have a file each."""
+    return tuple(key for key in VARIANTS[arch] if key not in RECORDED[arch].kernels and key[1] != "stock")
+
+
 def kernel_named(text: str) -> tuple[str, str, str]:
     """(architecture, release, variant) of RELEASE or ARCHITECTURE-RELEASE-VARIANT. Errors: HostError for one that is not recorded.
 
@@ -90,8 +106,8 @@ def kernel_named(text: str) -> tuple[str, str, str]:
     """
     arch = next((name for name in RECORDED if text.startswith(f"{name}-")), "x86_64")
     release, _, variant = text.removeprefix(f"{arch}-").partition("-")
-    key = release, variant or "stock"
-    if key not in RECORDED[arch].kernels:
-        known = ", ".join(RECORDED[arch].name(*key) for key in RECORDED[arch].kernels)
+    key, how = (release, variant or "stock"), RECORDED[arch]
+    if key not in (there := (*how.kernels, *with_proposals(arch))):
+        known = ", ".join(how.name(*one) for one in there)
         raise HostError(f"no {arch} kernel {text!r}; there are {known}.")
     return arch, *key

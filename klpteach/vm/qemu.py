@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,7 +49,13 @@ class GuestKernel:
 
 
 class GuestError(HostError):
-    """The guest did not get to the end of its story; the message says what its console said last."""
+    """The guest did not get to the end of its story; the message says what its console said last.
+
+    how: "panics", "hangs" (the time was over), or "" where QEMU ended for another reason.
+    """
+
+    how = ""
+    last = ""  # line of the console
 
 
 @dataclass(frozen=True)
@@ -58,8 +66,10 @@ class Guest:
     console: str
 
 
-def boot(machine: Machine, image: Path, archive: bytes, timeout: float, watch: Watch = None) -> Guest:
-    """Run a guest to its end. watch gets new console text as it comes.
+def boot(
+    machine: Machine, image: Path, archive: bytes, timeout: float, watch: Watch = None, cmdline: str = ""
+) -> Guest:
+    """Run a guest to its end. watch gets new console text as it comes. cmdline: more of it than the machine's own.
 
     Always emulated (TCG): a nested /dev/kvm may open and yet boot nothing, and a story takes seconds either way.
     Errors: GuestError where it hangs, panics or dies; HostError without QEMU.
@@ -71,7 +81,14 @@ def boot(machine: Machine, image: Path, archive: bytes, timeout: float, watch: W
         command = [
             *(machine.program, "-m", str(MEMORY), "-smp", "1", "-display", "none", "-nodefaults", "-no-reboot"),
             *("-monitor", "none", *(word.replace("FOLDER", str(folder)) for word in machine.arguments)),
-            *("-kernel", str(image), "-initrd", f"{folder}/initramfs", "-append", machine.cmdline),
+            *(
+                "-kernel",
+                str(image),
+                "-initrd",
+                f"{folder}/initramfs",
+                "-append",
+                f"{machine.cmdline} {cmdline}".strip(),
+            ),
         ]
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
         try:
@@ -87,23 +104,35 @@ def boot(machine: Machine, image: Path, archive: bytes, timeout: float, watch: W
     why = "it panicked or died" if ended else f"it did not finish within {timeout:.0f} s and was ended"
     kept = cache_dir() / "last-console.txt"
     kept.write_text(console)
-    raise GuestError(
+    failure = GuestError(
         f"the guest gave {len(agent)} steps, then {why}. {words} Its console, kept in {kept.name} of the cache folder, "
         f"ends: {' | '.join(last) or 'nothing'}"
     )
+    failure.how = "panics" if "Kernel panic" in console else "" if ended else "hangs"
+    failure.last = next((line for line in console.splitlines() if "Kernel panic" in line), last[-1] if last else "")
+    raise failure
 
 
 def _wait(process: subprocess.Popen[bytes], folder: Path, timeout: float, watch: Watch) -> bool:
     """Until the process ends (True) or the time is over (False)."""
     seen, end = 0, time.monotonic() + timeout
     while time.monotonic() < end:
-        ended, text = process.poll() is not None, _read(folder / "console")
+        ended = process.poll() is not None or _ended(folder / "agent")
+        text = _read(folder / "console") if watch else ""
         if watch and len(text) > seen:
             watch(text[seen:])
             seen = len(text)
         if ended:
             return True
-        time.sleep(0.2)
+        time.sleep(0.1)
+    return False
+
+
+def _ended(agent: Path) -> bool:
+    """Whether the agent has written its last line: a small kernel, without ACPI, cannot switch itself off."""
+    with suppress(OSError), agent.open("rb") as file:
+        file.seek(-min(40, agent.stat().st_size), os.SEEK_END)
+        return b'{"end":true}' in file.read()
     return False
 
 

@@ -22,10 +22,12 @@ from ..files.samples import data_dir, ko_dir, open_ko
 from ..files.symbol_list import undefined_names
 from ..model import arch as arches
 from ..model.compare import Difference
+from ..model.errno import ENODEV
 from ..model.kallsyms import exported_names
 from ..model.layout import layout_sections
 from ..model.policy import RELEASES
 from ..model.recording import Recording
+from ..model.state import Machine as StoryMachine
 from ..model.step import Command, Step, hexa
 from ..scenarios.scenario import Scenario
 from ..scenarios.simulate import commands_for, get
@@ -33,6 +35,9 @@ from .host import HostError, need
 from .initramfs import initramfs
 from .kernels import RECORDED
 from .qemu import Guest, GuestError, GuestKernel, Watch, boot
+from .variants import proposals_of
+from .variants.user_space import Guest as UserSpace
+from .variants.user_space import guest_for, loads_of
 
 Files = Mapping[str, ModuleFile]
 _KMSG = re.compile(r"(\d+),\d+,\d+,[^;]*;(.*)")
@@ -44,9 +49,24 @@ def record(scenario: Scenario, release: str, variant: str = "stock", arch: str =
            watch: Watch = None) -> Recording:  # fmt: skip
     """Run a story on a real kernel and record it. Errors: HostError, GuestError."""
     need(RECORDED[arch].machine.program, RECORDED[arch].compiler)
-    kernel, folder = RECORDED[arch].kernel(release, variant), ko_dir(arch, release)
+    kernel, folder = RECORDED[arch].kernel(release, variant), modules_for(arch, release, variant)
     commands = commands_for(scenario, folder)
-    return run_guest(scenario, kernel, commands, files_of(commands, folder), watch)
+    files = files_for(scenario, commands, folder)
+    return run_guest(scenario, kernel, commands, files, watch, proposals=proposals_of(variant), folder=folder)
+
+
+def modules_for(arch: str, release: str, variant: str) -> Path:
+    """The sample modules of a kernel. Errors: HostError where they have not been built for it."""
+    folder = ko_dir(arch, release, variant=variant)
+    if not folder.exists():
+        raise HostError(f"no modules for {arch} {release} {variant}. Try: python3 data/src/build.py {folder.name}")
+    return folder
+
+
+def files_for(scenario: Scenario, commands: Iterable[str], folder: Path) -> list[ModuleFile]:
+    """The files of a story's commands, but for those that its machine has not. Errors: ModuleFormatError."""
+    absent = {f"{name}.ko" for name in scenario.machine.not_installed}
+    return [file for file in files_of(commands, folder) if file.filename not in absent]
 
 
 def run_guest(
@@ -56,12 +76,22 @@ def run_guest(
     files: Sequence[ModuleFile],
     watch: Watch = None,
     margin: float = 0,
+    proposals: Sequence[str] = (),
+    folder: Path | None = None,
+    timeout: float | None = None,
 ) -> Recording:
-    """Boot a guest that has these files and nothing else, and record the commands. margin: seconds more than usual."""
+    """Boot a guest that has these files and record the commands.
+
+    margin: seconds more than usual; timeout: instead of the usual ones. proposals: what the kernel has in it, for which user
+    space does its half; folder: where the modules are that it may pull in.
+    """
     machine = RECORDED[kernel.arch].machine
-    archive = initramfs(kernel.arch, commands, files, lists(files, kernel))
-    timeout = machine.boot + 4 * len(commands) + margin
-    return from_guest(scenario, kernel, boot(machine, kernel.image, archive, timeout, watch), files)
+    guest = guest_for(files, scenario.machine, proposals, folder or ko_dir(kernel.arch, kernel.release))
+    known = [*guest.files, *guest.parts]
+    archive = initramfs(kernel.arch, commands, known, {**lists(known, kernel), **guest.lists})
+    timeout = timeout or machine.boot + 4 * len(commands) + margin
+    found = boot(machine, kernel.image, archive, timeout, watch, guest.cmdline)
+    return from_guest(scenario, kernel, found, guest, proposals)
 
 
 def files_of(commands: Iterable[str], folder: Path) -> list[ModuleFile]:
@@ -125,20 +155,24 @@ def loader_copy(file: ModuleFile, kernel: GuestKernel) -> ModuleFile:
 # -- the recording --------------------------------------------------------------------------------------------------------
 
 
-def from_guest(scenario: Scenario, kernel: GuestKernel, guest: Guest, modules: Iterable[ModuleFile]) -> Recording:
-    """The recording of a guest that came to its end."""
-    how, files = RECORDED[kernel.arch], {file.filename: file for file in modules}
+def from_guest(
+    scenario: Scenario, kernel: GuestKernel, guest: Guest, had: UserSpace, proposals: Sequence[str] = ()
+) -> Recording:
+    """The recording of a guest that came to its end, and had these files."""
+    how, files = RECORDED[kernel.arch], {file.filename: file for file in [*had.files, *had.parts]}
     banner = next((line.split("] ", 1)[-1] for line in guest.console.splitlines() if "Linux version " in line), "")
     release = banner.split()[2] if banner else kernel.release
     debian = _DEBIAN.search(banner)
     about = {"arch": kernel.arch, "release": release, "version": debian[1] if debian else release,
-             "variant": kernel.variant, "cmdline": how.machine.cmdline, "banner": banner}  # fmt: skip
+             "variant": kernel.variant, "cmdline": f"{how.machine.cmdline} {had.cmdline}".strip(),
+             "banner": banner}  # fmt: skip
     config = [option for option in how.config if option in kernel.config]
-    digests = {name: hashlib.sha256(file.data).hexdigest() for name, file in files.items()}
-    recording = Recording(scenario.name, scenario.title, "real kernel", about, config)
-    recording.init_errno, recording.files = dict(scenario.init_errno), {**digests}
+    digests = {file.filename: hashlib.sha256(file.data).hexdigest() for file in had.files}
+    recording = Recording(scenario.name, scenario.title, "real kernel", about, config, proposals=[*proposals])
+    no_device = {f"{name}.ko": ENODEV for name in scenario.machine.without_hardware}
+    recording.init_errno, recording.files = {**scenario.init_errno, **no_device}, {**digests}
     for line in guest.agent:
-        recording.steps.append(step_of(json.loads(line), kernel, files))
+        recording.steps.append(step_of(json.loads(line), kernel, files, scenario.machine))
         if recording.steps[-1].oops:
             break  # what follows is the wreck
     with_quiet_lines(recording.steps)
@@ -155,7 +189,7 @@ def with_quiet_lines(steps: Iterable[Step]) -> None:
     for step in steps:
         if step.quiet:
             waiting += step.dmesg
-            step.errno, step.dmesg = None, []
+            step.dmesg = []
         else:
             step.dmesg, waiting = waiting + step.dmesg, []
 
@@ -170,13 +204,13 @@ def _vmlinux(recording: Recording) -> dict[str, int]:
 # -- a step ---------------------------------------------------------------------------------------------------------------
 
 
-def step_of(raw: Mapping[str, Any], kernel: GuestKernel, files: Files) -> Step:
-    """One line of the agent as a step. files: the story's modules by file name."""
+def step_of(raw: Mapping[str, Any], kernel: GuestKernel, files: Files, machine: StoryMachine | None = None) -> Step:
+    """One line of the agent as a step. files: the modules that the guest has, by file name. machine: the story's."""
     step = Step(raw["command"], raw["errno"], _dmesg(raw["kmsg"]), raw.get("quiet", False), raw.get("oops", False))
     if step.oops:
         step.errno = None
     step.out = raw.get("out")
-    step.placement = _placement(raw, kernel, files)
+    step.placement = _placements(raw, kernel, files, machine or StoryMachine())
     if "modules" not in raw:
         return step
     step.modules = [_module_row(line) for line in raw["modules"].splitlines()]
@@ -259,10 +293,35 @@ def is_placement(level: int, text: str) -> bool:
     return level == 7 and (text.lower().startswith("final section addresses") or bool(SECTION_LINE.match(text)))
 
 
-def _placement(raw: Mapping[str, Any], kernel: GuestKernel, files: Files) -> dict[str, dict[str, int]] | None:
-    """Module -> region -> address for the load that this command has tried, whether or not it was refused."""
-    file = files.get(Command.parse(raw["command"]).file)
-    found = [SECTION_LINE.match(text) for level, text in records(raw["kmsg"]) if is_placement(level, text)]
+def _placements(
+    raw: Mapping[str, Any], kernel: GuestKernel, files: Files, machine: StoryMachine
+) -> dict[str, dict[str, int]] | None:
+    """Module -> region -> address for the loads that this command has tried, whether or not they were refused.
+
+    One command may load several modules: the agent names them in order, and the kernel's lines come in groups.
+    """
+    groups = list[list[str]]()
+    for level, text in records(raw["kmsg"]):
+        if level == 7 and text.lower().startswith("final section addresses"):
+            groups.append([])
+        elif is_placement(level, text) and groups:
+            groups[-1].append(text)
+    command = Command.parse(raw["command"])
+    loads = loads_of(command, raw["loads"].split(), machine) if "loads" in raw else [command.file]
+    if len(loads) <= 1:
+        groups, loads = [[line for group in groups for line in group]], loads or [""]
+    elif len(groups) != len(loads):
+        return None
+    found = dict[str, dict[str, int]]()
+    for name, lines in zip(loads, groups, strict=True):
+        found |= _placement(files.get(name), lines, raw, kernel) or {}
+    return found or None
+
+
+def _placement(
+    file: ModuleFile | None, lines: Iterable[str], raw: Mapping[str, Any], kernel: GuestKernel
+) -> dict[str, dict[str, int]] | None:
+    found = [SECTION_LINE.match(text) for text in lines]
     addresses = {match[2]: int(match[1], 16) for match in found if match}
     if file is None or not addresses:
         return None
@@ -335,21 +394,22 @@ def record_all(names: Iterable[str], kernels: Iterable[tuple[str, str, str]], ou
     return failed
 
 
-def write_exports(arch: str, release: str, recordings: Path) -> None:
+def write_exports(arch: str, release: str, recordings: Path, variant: str = "stock") -> None:
     """vmlinux-exports.txt: every name that the sample modules need and none of them exports, at its address in recordings."""
-    how, folder = RECORDED[arch], ko_dir(arch, release)
+    how, folder = RECORDED[arch], ko_dir(arch, release, variant=variant)
     files = [ModuleFile.open(path) for path in sorted(folder.glob("*.ko"))]
     needed = (undefined_names(files) | {*how.listed}) - {name for file in files for name in exported_names(file)}
     at = {
         name: address
-        for path in sorted(recordings.glob(f"*--{how.name(release, 'stock')}--*.json"))
+        for path in sorted(recordings.glob(f"*--{how.name(release, variant)}--*.json"))
         for step in Recording.load(path)
         for module, rows in (step.symbols or {}).items()
         for address, kind, name in rows
         if kind == "u" or module == "vmlinux"
     }
     lines = [f"{hexa(at[name])} {name}\n" if name in at else f"{name}\n" for name in sorted(needed)]
-    (folder / "vmlinux-exports.txt").write_text(how.exports.format(release=release) + "".join(lines))
+    head = how.exports if variant == "stock" else how.exports.replace("Debian's", "the small")
+    (folder / "vmlinux-exports.txt").write_text(head.format(release=release) + "".join(lines))
 
 
 # -- two recordings of one story --------------------------------------------------------------------------------------------

@@ -119,7 +119,7 @@ def test_a_policy_that_passes_is_accepted_and_the_released_kernel_is_not(seed):
 def test_switches_and_the_proposal_of_the_same_name_are_one_policy():
     keys = ("reload", "init-fails", "corrupted", "foreign-write", "disabled")
     pairs = {
-        "clear-checked": {"clear": "checked"},
+        "clear-checked-kept": {"clear": "checked"},
         "clear-relocations": {"clear": "unchecked"},
         "deny-removal": {"pin_targets": True},
         "remove-check": {"check_zero": False},

@@ -11,6 +11,7 @@ import pytest
 
 from klpteach.discussion import thread
 from klpteach.discussion.costs import costs_of, read_costs, removable
+from klpteach.discussion.dossier import about_proposal
 from klpteach.errors import KlpteachError
 from klpteach.files.samples import data_dir
 from klpteach.model.policy import PROPOSALS, RELEASES
@@ -43,7 +44,7 @@ def test_statements_and_events_are_in_order_of_time() -> None:
         )  # a row without a day may stand anywhere in its month or year
 
 
-@pytest.mark.parametrize("name", PROPOSALS)
+@pytest.mark.parametrize("name", [name for name, proposal in PROPOSALS.items() if proposal.reading_of is None])
 def test_a_proposal_has_both_sides_or_says_why_not(name: str) -> None:
     sides = {statement.position for statement in thread.positions(name)} & {"for", "against"}
     if name in thread.ONE_SIDED:
@@ -109,3 +110,18 @@ def test_a_table_of_another_version_is_refused_in_one_line(tmp_path, monkeypatch
         thread.read_thread()
     with pytest.raises(KlpteachError, match="cannot be read"):
         thread.read_timeline()
+
+
+def test_another_reading_of_a_proposal_has_what_was_said_of_that_and_says_what_it_reads_otherwise() -> None:
+    for name, proposal in PROPOSALS.items():
+        assert proposal.chosen.endswith("."), name
+        if proposal.reading_of:
+            assert about_proposal(name).statements == about_proposal(proposal.reading_of).statements
+            assert name in PROPOSALS[proposal.reading_of].chosen
+
+
+def test_a_proposals_page_names_a_kernel_that_had_it() -> None:
+    text = str(about_proposal("clear-relocations"))
+    assert re.search(
+        r"ppc64le 6\.1: \d+ of \d+ stories\. .+: a kernel with this patch did so: [\w-]+--6\.1-clear\S*, step \d+", text
+    )

@@ -59,7 +59,7 @@ def test_every_row_finds_its_own_text_and_every_sentence_can_be_filled():
 
 def test_names_are_unique_and_the_model_prints_nothing_that_has_no_row():
     assert len(BY_NAME) == len(ROWS)
-    own = {"PRINTK", "POKE", "TARGET_ABSENT", "TOO_LATE"}  # of test modules and of proposals
+    own = {"PRINTK", "POKE", "TARGET_ABSENT", "TOO_LATE", "NO_PART"}  # of test modules and of proposals
     for name, message in messages.ALL.items():
         line = re.sub(
             r"\{(\w+)[^}]*\}", lambda field: {"what": "patching", "insn": "e8410018"}.get(field[1], "1"), message.format

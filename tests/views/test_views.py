@@ -24,6 +24,7 @@ from klpteach.views.explorer import saved as twin
 from klpteach.views.explorer import sites as bytestable
 from klpteach.views.explorer import stubs as stubtable
 from klpteach.views.explorer import two_kernels as comparison
+from klpteach.views.explorer.controls import witness
 
 ADDRESS = re.compile("0x[0-9a-f]{16}")
 
@@ -528,3 +529,34 @@ def test_a_recording_can_be_explored_as_it_is_and_one_proposal_needs_no_brackets
     recording = kt.simulate("reload", proposals="remove-check")
     assert recording.proposals == ["remove-check"] and recording[3].errno == 0
     assert kt.explore(recording).recording is recording
+
+
+# -- who says so --------------------------------------------------------------------------------------------------------------
+
+
+def test_the_explorer_names_the_kernel_that_did_what_is_shown():
+    seen = kt.explore("reload")
+    assert seen.who.value == "A kernel did so: reload--6.1--REFUSED, step 1."
+    seen.step = 3
+    assert seen.who.value == "A kernel did so: reload--6.1--REFUSED, step 4."
+    assert "; a kernel with this patch told this story: " in kt.explore(
+        "reload", "6.1", arch="ppc64le"
+    ).boxes["clear-relocations"].tooltip  # fmt: skip
+    seen = kt.explore("reload", "6.1", ["clear-relocations"], arch="ppc64le")
+    assert re.fullmatch(r"A kernel with this patch did so: reload--6\.1-clear\S+, step 1\.", seen.who.value)
+
+
+def test_the_explorer_does_not_tell_the_end_by_a_recordings_name():
+    asked = kt.explore("reload")
+    asked.ask.value = True
+    assert asked.who.value == ""
+    asked.show.click()
+    assert "reload--6.1--REFUSED" in asked.who.value
+
+
+def test_a_kernel_that_did_something_else_is_no_witness():
+    story = simulate("reload", "6.1")
+    assert "did so" in witness(History(story), 3)
+    story.steps[3].errno = 0
+    assert witness(History(story), 3) == "The model says so; no kernel was asked."
+    assert "did so" in witness(History(story), 2)

@@ -41,14 +41,14 @@ def judge_fix(proposal: Any, release: str = "6.1") -> Reply:
 
 
 def _fix(_: random.Random) -> Problem:
-    works = [name for name in available() if judge_fix(name).mark == "✓"]
+    works = [name for name in available(readings=False) if judge_fix(name).mark == "✓"]
     return Problem(
         ask="Name a proposal that lets the module go and come back: put it in quotes.",
         answer=works,
         shown=" or ".join(works),
-        form=f"a name in quotes, one of {', '.join(available())}",
+        form=f"a name in quotes, one of {', '.join(available(readings=False))}",
         hints=("The bytes must be zero when the module comes back, or nobody may look at them.",
-               f"{len(works)} of the {len(available())} do it. Tick them one by one in the explorer, and look at the last command."),
+               f"{len(works)} of the {len(available(readings=False))} do it. Tick them one by one in the explorer, and look at the last command."),
         steps=("The reload is refused because the check finds bytes that are not zero.",
                "So a fix must stop looking, put zeros back when the target goes, or not write late; one that keeps the target from going has no reload.",
                "The model tries every proposal on the four commands; these end without an error:"),

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import lru_cache
 
-from ...discussion.consequences import Consequence, Question, by_modprobe
+from ...discussion.consequences import Consequence, Question, told
 from ...errors import KlpteachError, PolicyError
 from ...files.corrupt import CORRUPTIONS
 from ...model.kernel import Kernel
@@ -84,7 +84,7 @@ def outcomes(keys: Iterable[str], arch: str, release: str, policy: Policy) -> li
     """What a policy comes to in each of these stories. Errors: PolicyError, KlpteachError for an unknown story."""
     rules, found = rules_of(policy, arch, release), []
     for question in map(question_of, keys):
-        story = by_modprobe(get(question.story[arch], arch))
+        story = told(get(question.story[arch], arch), arch)
         found.append((question, outcome_of(simulate(story, release, (), arch, quietly=True, rules=rules))))
     return found
 

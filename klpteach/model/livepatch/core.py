@@ -53,13 +53,13 @@ def klp_init_patch(kernel: State, patch: KlpPatch) -> None:
     folder = f"/kernel/livepatch/{patch.name}"
     for number, obj in enumerate(patch.objects):
         obj.mod = klp_find_object_module(kernel, obj)
+        if kernel.rules.depend_on_targets and obj.name is not None:
+            use_target(kernel, patch, obj)
         kobject_add(kernel, folder, obj.label, [other.label for other in patch.objects[:number]])
         for place, func in enumerate(obj.funcs):
             kobject_add(
                 kernel, f"{folder}/{obj.label}", func.sysfs_name, [other.sysfs_name for other in obj.funcs[:place]]
             )
-        if kernel.rules.depend_on_targets and obj.name is not None and obj.mod is not None:
-            patch.mod.use(obj.mod)
         if obj.loaded:
             klp_init_object_loaded(kernel, patch, obj)
     kernel.klp.patches.append(patch)
@@ -170,6 +170,14 @@ def objects_of(kernel: State, mod: Module) -> Iterator[tuple[KlpPatch, KlpObject
             yield patch, obj
 
 
+def in_force(kernel: State, mod: Module) -> Iterator[Module]:
+    """The livepatches whose functions run in place of some of a module's: those on top of klp_ops' stacks."""
+    newest = [stack[-1] for stack in kernel.klp.func_stacks.values()]
+    for patch, obj in objects_of(kernel, mod):
+        if obj.mod is mod and any(func is top for func in obj.funcs for top in newest):
+            yield patch.mod
+
+
 def klp_module_coming(kernel: State, mod: Module) -> None:
     """A module is about to run its init: patch it first (late module patching). Errors: Refused; the load is undone."""
     assert mod.state == COMING
@@ -193,6 +201,8 @@ def klp_module_coming(kernel: State, mod: Module) -> None:
             # The patches before this one are undone. This one is not: what it wrote stays, also in 6.12, since the
             # clearing of 6.3 sits in the function that stops in front of it.
             klp_cleanup_module_patches_limited(kernel, mod, limit=patch)
+            if kernel.rules.clear_on_error:
+                klp_clear_object_relocs(kernel, patch, obj)
             raise
 
 
@@ -254,14 +264,25 @@ def klp_target_names(file: ModuleFile) -> list[str]:
     return list(dict.fromkeys(obj.name for obj in file.klp.objects if obj.name)) if file.klp else []
 
 
-def check_targets(kernel: State, mod: Module) -> None:
-    """Proposal hard-dependencies: without its targets a livepatch is not loaded. Errors: Refused(-ENOENT)."""
-    for name in klp_target_names(mod.file):
-        if kernel.find_module(name) is None:
-            raise kernel.refuse(messages.TARGET_ABSENT(module=mod.name, target=name, err=ENOENT), ENOENT)
+def use_target(kernel: State, patch: KlpPatch, obj: KlpObject) -> None:
+    """Proposal hard-dependencies: a livepatch uses its targets like any module that uses another, until it is removed.
+
+    Errors: Refused(-ENOENT) without the target, Refused(-EBUSY) while its init runs (as ref_module()).
+    """
+    if obj.mod is None:
+        raise kernel.refuse(messages.TARGET_ABSENT(module=patch.name, target=obj.name, err=ENOENT), ENOENT)
+    if obj.mod.state == COMING:
+        raise Refused(EBUSY)
+    patch.mod.use(obj.mod)
 
 
 def refuse_unpatched(kernel: State, mod: Module) -> None:
-    """Proposal refuse-unpatched: a module that comes too late to be patched does not come. Errors: Refused(-EPERM)."""
+    """Proposal refuse-unpatched: a module that comes too late to be patched does not come. Errors: Refused(-EPERM).
+
+    By version: only if its file is the one that livepatches were made for. Simplified: that is the one installed under its name.
+    """
+    made_for = kernel.find_file(mod.name) if kernel.rules.refuse_by_version else None
+    if made_for and made_for.data != mod.file.on_disk.data:
+        return
     for patch, _ in objects_of(kernel, mod):
         raise kernel.refuse(messages.TOO_LATE(module=mod.name, patch=patch.name, err=EPERM), EPERM)

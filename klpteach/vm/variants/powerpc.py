@@ -1,43 +1,14 @@
-"""Small changes to the kernel's powerpc code, applied when a variant is built: what other fixes would have done.
-
-Each is a handful of insertions of our own, found by a line that is there once; no kernel source is kept here.
-The file: arch/powerpc/kernel/module_64.c; for `clear` also kernel/livepatch/core.c.
-"""
+"""What other fixes would have done to powerpc's code: clear-relocations, tolerate-r2, reuse-stub on ppc64le."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
-
-from .host import HostError
+from .edit import Edit, before, instead
 
 MODULE_64, LIVEPATCH_CORE = "arch/powerpc/kernel/module_64.c", "kernel/livepatch/core.c"
 
-
-@dataclass(frozen=True)
-class Edit:
-    """Insert text before an anchor, which stands exactly once in the file; instead: put the text in its place."""
-
-    path: str
-    anchor: str
-    text: str
-    instead: bool = False
-
-    def applied(self, source: str) -> str:
-        """The changed source. Errors: HostError where the anchor is missing or not unique.
-
-        >>> Edit("a.c", "return 0;", "puts(name); ").applied("{ return 0; }")
-        '{ puts(name); return 0; }'
-        """
-        if (times := source.count(self.anchor)) != 1:
-            raise HostError(f"{self.path}: {self.anchor.strip()!r} stands there {times} times, not once.")
-        return source.replace(self.anchor, self.text + ("" if self.instead else self.anchor))
-
-
 # fmt: off
 # 37251c7114e1 (6.3) in other words: the instruction may be there from an earlier load of the target.
-TOLERATE = Edit(MODULE_64, "\tif (*instruction != PPC_RAW_NOP()) {\n", """\
+TOLERATE = before(MODULE_64, "", "\tif (*instruction != PPC_RAW_NOP()) {\n", """\
 	/* klpteach, tolerate: an earlier load of the target has left it */
 	if (*instruction == PPC_INST_LD_TOC)
 		return 1;
@@ -45,7 +16,7 @@ TOLERATE = Edit(MODULE_64, "\tif (*instruction != PPC_RAW_NOP()) {\n", """\
 """)
 
 # What the RFC of 2019 wanted, done for whole instructions: give the file's bytes back. Stubs stay.
-_CLEAR_ARCH = Edit(MODULE_64, "int apply_relocate_add(Elf64_Shdr *sechdrs,\n", """\
+_CLEAR_ARCH = before(MODULE_64, "", "int apply_relocate_add(Elf64_Shdr *sechdrs,\n", """\
 /* klpteach, clear: the target goes, so put back what stood in the file */
 void klpteach_clear(Elf64_Shdr *sechdrs, unsigned int relsec, struct module *me);
 void klpteach_clear(Elf64_Shdr *sechdrs, unsigned int relsec, struct module *me)
@@ -76,7 +47,7 @@ void klpteach_clear(Elf64_Shdr *sechdrs, unsigned int relsec, struct module *me)
 }
 
 """)
-_CLEAR_OBJECT = Edit(LIVEPATCH_CORE, "static void klp_cleanup_module_patches_limited(struct module *mod,\n", """\
+_CLEAR_OBJECT = before(LIVEPATCH_CORE, "", "static void klp_cleanup_module_patches_limited(struct module *mod,\n", """\
 /* klpteach, clear: every section .klp.rela.OBJECT.* of a livepatch */
 extern void klpteach_clear(Elf64_Shdr *sechdrs, unsigned int relsec, struct module *me);
 static void klpteach_clear_object(struct klp_patch *patch, struct klp_object *obj)
@@ -95,11 +66,11 @@ static void klpteach_clear_object(struct klp_patch *patch, struct klp_object *ob
 }
 
 """)
-_CLEAR_CALL = Edit(LIVEPATCH_CORE, "\t\t\tklp_free_object_loaded(obj);\n\t\t\tbreak;\n",
-                   "\t\t\tklpteach_clear_object(patch, obj);\n")
+_CLEAR_CALL = before(LIVEPATCH_CORE, "klp_cleanup_module_patches_limited",
+                     "\t\t\tklp_free_object_loaded(obj);\n", "\t\t\tklpteach_clear_object(patch, obj);\n")
 
 # A call site keeps its own stub, and the stub is pointed at the new address: the table cannot run out.
-_REUSE_SEARCH = Edit(MODULE_64, "int apply_relocate_add(Elf64_Shdr *sechdrs,\n", """\
+_REUSE_SEARCH = before(MODULE_64, "", "int apply_relocate_add(Elf64_Shdr *sechdrs,\n", """\
 /* klpteach, reuse: a stub with this address, else the call's own stub with a new address, else a new stub */
 static unsigned long klpteach_stub(u32 *call, const Elf64_Shdr *sechdrs, unsigned long addr,
 					struct module *me, const char *name)
@@ -120,32 +91,10 @@ static unsigned long klpteach_stub(u32 *call, const Elf64_Shdr *sechdrs, unsigne
 }
 
 """)
-_REUSE_CALL = Edit(MODULE_64, "\t\t\t\tvalue = stub_for_addr(sechdrs, value, me,\n", """\
+_REUSE_CALL = instead(MODULE_64, "", "\t\t\t\tvalue = stub_for_addr(sechdrs, value, me,\n", """\
 				value = klpteach_stub(sym->st_shndx == SHN_LIVEPATCH ? (u32 *)location : NULL,
 						sechdrs, value, me,
-""", instead=True)
-# fmt: on
+""")
 
-Variants = Mapping[tuple[str, str], tuple[Edit, ...]]  # release, variant -> what is changed
-VARIANTS: Mapping[str, Variants] = {
-    "x86_64": {("6.1", "stock"): (), ("6.12", "stock"): ()},
-    "arm64": {("7.3", "stock"): ()},
-    "s390x": {("6.1", "stock"): (), ("6.12", "stock"): (), ("7.3", "stock"): ()},
-    "ppc64le": {
-        ("6.1", "stock"): (),
-        ("6.1", "clear"): (_CLEAR_ARCH, _CLEAR_OBJECT, _CLEAR_CALL),
-        ("6.1", "tolerate"): (TOLERATE,),
-        ("6.1", "reuse"): (TOLERATE, _REUSE_SEARCH, _REUSE_CALL),
-        ("6.12", "stock"): (),
-        ("6.12", "reuse"): (_REUSE_SEARCH, _REUSE_CALL),  # 6.12 tolerates by itself
-        ("7.3", "stock"): (),
-    },
-}
-
-
-def edited(tree: Path, edits: tuple[Edit, ...]) -> dict[str, str]:
-    """Path -> changed text of every file that the edits touch; nothing is written."""
-    texts: dict[str, str] = {}
-    for edit in edits:
-        texts[edit.path] = edit.applied(texts.get(edit.path) or (tree / edit.path).read_text())
-    return texts
+CLEAR: tuple[Edit, ...] = (_CLEAR_ARCH, _CLEAR_OBJECT, _CLEAR_CALL)
+REUSE: tuple[Edit, ...] = (_REUSE_SEARCH, _REUSE_CALL)

@@ -1,0 +1,115 @@
+"""`klpteach vm try my.patch`: a kernel with the reader's own patch tells the stories of the table and earns its row.
+
+fix.py      the patch as text: an allow-list before anything runs, whether it fits
+compile.py  the kernel with it, the compiler's errors
+row.py      what the stories came to, and the nearest known row
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from ...model.recording import Recording
+from ...reading.outcome import outcome_of
+from ...scenarios.questions import QUESTIONS, Question, told
+from ...scenarios.scenario import Scenario
+from ...scenarios.simulate import commands_for, get
+from ..build import locked
+from ..host import HostError, cache_dir, need
+from ..kernels import RECORDED
+from ..qemu import GuestError, GuestKernel
+from ..record import files_for, run_guest
+from ..variants import VARIANTS
+from .compile import ARCH, compiled, modules_of
+from .fix import Fix, read_fix
+from .row import Row, Told
+
+__all__ = ["Row", "Told", "try_patch"]
+
+LIMIT = 60  # seconds a story
+GIVE_UP = 3  # stories that hang or panic, after which the rest is left out
+Say = Callable[[str], None]
+
+
+def try_patch(
+    path: str | os.PathLike[str], kernel: str = "6.1", jobs: int | None = None, say: Say = print, again: bool = False
+) -> Row:
+    """Build a kernel with a patch, let it tell the stories of the table, and return the row that it earns.
+
+    The first time about ten minutes on two cores (the source is fetched and built), later about one; the same patch a second
+    time at once. What was told before an interruption is kept. jobs: stories at a time. again: tell the stories anew.
+    Errors: HostError in one sentence, where the patch may not be tried, does not fit or does not compile, or a tool is missing.
+    """
+    releases = dict.fromkeys(release for release, _ in VARIANTS[ARCH])
+    if kernel not in releases:
+        raise HostError(f"no kernel {kernel!r} can be built for a patch; there are {', '.join(releases)}.")
+    fix = read_fix(path)
+    folder = cache_dir() / "trials" / f"{ARCH}-{kernel}-{fix.sha256[:16]}"
+    with locked(f"trial-{folder.name}"):
+        if again:
+            for old in folder.glob("*.json"):
+                old.unlink()
+        if not (folder / "row.json").exists():
+            need("git", RECORDED[ARCH].machine.program, RECORDED[ARCH].compiler)
+            built = compiled(fix, kernel, folder, say)
+            row = _row(fix, built, modules_of(kernel, folder, say), folder, jobs or os.cpu_count() or 1, say)
+            _write(folder / "row.json", row.to_json())
+        return Row.load(folder / "row.json")
+
+
+def _row(fix: Fix, kernel: GuestKernel, modules: Path, folder: Path, jobs: int, say: Say) -> Row:
+    asked = [question for question in QUESTIONS if ARCH in question.story]
+    bad: list[str] = []
+    pool = ThreadPoolExecutor(jobs)
+    try:
+        cells = []
+        for number, cell in enumerate(pool.map(lambda one: _cell(one, kernel, modules, folder, bad), asked), start=1):
+            say(f"{number:2} of {len(asked)}  {cell.question:14} {cell.words}")
+            cells.append(cell)
+    finally:
+        pool.shutdown(cancel_futures=True)
+    version = next((r.kernel["version"] for r in _recordings(folder)), kernel.release)
+    return Row(fix.name, fix.sha256, kernel.release, version, tuple(cells))
+
+
+def _cell(question: Question, kernel: GuestKernel, modules: Path, folder: Path, bad: list[str]) -> Told:
+    """What one story came to: as kept, or told now."""
+    kept = folder / f"{question.key}.cell.json"
+    if kept.exists():
+        return Told(**json.loads(kept.read_text()))
+    if len(bad) >= GIVE_UP:
+        return Told(question.key, "left-out", "too many stories before it came to no end")
+    story = told(get(question.story[ARCH], ARCH))
+    try:
+        recording = tell(story, kernel, modules)
+    except GuestError as error:
+        if not error.how:
+            raise
+        bad.append(question.key)
+        cell = Told(question.key, error.how, error.last)
+    else:
+        recording.save(folder / f"{question.key}.recording.json")
+        outcome = outcome_of(recording)
+        cell = Told(question.key, outcome.kind, outcome.says)
+    _write(kept, json.dumps({"question": cell.question, "kind": cell.kind, "says": cell.says}))
+    return cell
+
+
+def tell(story: Scenario, kernel: GuestKernel, modules: Path, limit: float = LIMIT) -> Recording:
+    """A story on this kernel, which must be over within the limit. Errors: GuestError."""
+    commands = commands_for(story, modules)
+    return run_guest(story, kernel, commands, files_for(story, commands, modules), folder=modules, timeout=limit)
+
+
+def _recordings(folder: Path) -> Iterator[Recording]:
+    yield from (Recording.load(path) for path in sorted(folder.glob("*.recording.json")))
+
+
+def _write(path: Path, text: str) -> None:
+    part = path.with_suffix(".part")
+    part.write_text(text + "\n")
+    part.rename(path)

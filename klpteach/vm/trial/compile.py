@@ -1,0 +1,110 @@
+"""A kernel with a reader's patch in it: built under the release's lock, and the source is afterwards as it was."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from ...files.module_file import ModuleFile
+from ...files.samples import data_dir, ko_dir
+from ..build import build_folder, build_kernel, build_tree, locked, make_words, patched, source_folder
+from ..host import HostError, cache_dir, run
+from ..qemu import GuestKernel
+from ..recipes import RECIPES
+from .fix import Fix, fixed
+
+ARCH, UNMODIFIED = "x86_64", "small"
+SHOWN = 5  # errors of the compiler
+Say = Callable[[str], None]
+
+
+class CompileError(HostError):
+    """The compiler's first errors, each with its line and caret, paths as in the kernel's tree."""
+
+
+def compiled(fix: Fix, release: str, folder: Path, say: Say) -> GuestKernel:
+    """The kernel with a fix, in a folder of its own: about ten seconds once the release has been built; at first minutes.
+
+    Errors: HostError where something is missing or a hunk does not fit; CompileError.
+    """
+    kernel = GuestKernel(ARCH, release, "mine", folder / "vmlinux", folder / "config")
+    if kernel.image.exists():
+        return kernel
+    build_kernel(ARCH, release, UNMODIFIED, say)
+    build_tree(ARCH, release, say)
+    with locked(f"linux-source-{release}"):
+        if (cache_dir() / "source" / f"aside-{release}").exists():
+            say("an earlier build was ended in the middle: its files are put back")
+        with patched(release, {}):
+            texts = fixed(fix, source_folder(release), release)
+        say(f"building Linux {release} with {fix.name} …")
+        with patched(release, texts):
+            for line in _make(release, [*texts]):
+                say(line)
+            if fix.changes_layout:
+                say("it changes what modules are built with: the sample modules are built anew …")
+                build_modules(f"{ARCH}-{release}-{UNMODIFIED}", build_folder(ARCH, release), folder / "ko")
+        folder.mkdir(parents=True, exist_ok=True)
+        run("strip", "-o", folder / "vmlinux.part", build_folder(ARCH, release) / "vmlinux")
+        shutil.copy(build_folder(ARCH, release) / ".config", kernel.config_file)
+        (folder / "vmlinux.part").rename(kernel.image)
+    return kernel
+
+
+def modules_of(release: str, folder: Path, say: Say) -> Path:
+    """The sample modules that a kernel built here loads: those of the fix, those of data/ko, or built for a newer source."""
+    name = f"{ARCH}-{release}-{UNMODIFIED}"
+    own, ours, cached = folder / "ko" / name, ko_dir(ARCH, release, variant=UNMODIFIED), cache_dir() / "ko" / name
+    if own.exists():
+        return own
+    wanted = re.findall(r'"(.*)"', (build_folder(ARCH, release) / "include/generated/utsrelease.h").read_text())[0]
+    for there in (ours, cached):
+        sample = there / "nfsd_demo.ko"
+        if sample.exists() and ModuleFile.open(sample).modinfo["vermagic"].split()[0] == wanted:
+            return there
+    say(f"building the sample modules for {wanted} …")
+    with locked(f"linux-source-{release}"):
+        build_modules(name, build_folder(ARCH, release), cache_dir() / "ko")
+    return cached
+
+
+def build_modules(name: str, tree: Path, out: Path) -> None:
+    """The course's modules for a build tree, into out/NAME. Errors: HostError."""
+    run(sys.executable, data_dir() / "src" / "build.py", name, "--headers", tree, "--out", out, timeout=900)
+
+
+def _make(release: str, files: list[str]) -> Iterator[str]:
+    """Build vmlinux; what the compiler warns of in these files. Errors: CompileError."""
+    words = ["nice", *make_words(RECIPES[ARCH], build_folder(ARCH, release), "vmlinux")]
+    done = subprocess.run(words, capture_output=True, text=True, errors="replace", env={**os.environ, "LC_ALL": "C"})
+    said = without_paths(done.stderr, source_folder(release))
+    if done.returncode:
+        raise CompileError("it does not compile:\n" + "\n".join(errors_in(said)))
+    warned = re.compile(rf"^(?:{'|'.join(map(re.escape, files))}):.*warning: .*$", re.M)
+    yield from warned.findall(said)[:SHOWN]
+
+
+def without_paths(said: str, tree: Path) -> str:
+    """A compiler's words with paths as in the kernel's tree."""
+    return said.replace(f"{tree}/", "").replace(f"{tree.parent}/", "")
+
+
+def errors_in(said: str) -> list[str]:
+    r"""The first errors of a compiler or linker, each with the two lines that point at it.
+
+    >>> errors_in("x.c: In function 'f':\nx.c:2:9: error: 'y' undeclared\n    2 |  y;\n      |  ^\nmake: *** [x.o] Error 1\n")
+    ["x.c:2:9: error: 'y' undeclared\n    2 |  y;\n      |  ^"]
+    """
+    lines, found = said.splitlines(), list[str]()
+    for number, line in enumerate(lines):
+        if re.match(r"[\w/.-]+:\d+(:\d+)?: (fatal )?error: ", line):
+            found.append("\n".join([line, *(more for more in lines[number + 1 : number + 3] if more.startswith(" "))]))
+        elif match := re.search(r"undefined reference to .*|multiple definition of [^;]*", line):
+            found.append(f"the linker: {match[0]}")
+    last = [line for line in lines if "rror" in line][-1:]
+    return list(dict.fromkeys(found))[:SHOWN] or last or ["make failed without a word"]
