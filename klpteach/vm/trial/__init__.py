@@ -20,6 +20,7 @@ from ...scenarios.scenario import Scenario
 from ...scenarios.simulate import commands_for, get
 from ..build import locked
 from ..host import HostError, cache_dir, need
+from ..initramfs import build_agent
 from ..kernels import RECORDED
 from ..qemu import GuestError, GuestKernel
 from ..record import files_for, run_guest
@@ -55,6 +56,7 @@ def try_patch(
                 old.unlink()
         if not (folder / "row.json").exists():
             need("git", RECORDED[ARCH].machine.program, RECORDED[ARCH].compiler)
+            build_agent(ARCH)
             built = compiled(fix, kernel, folder, say)
             row = _row(fix, built, modules_of(kernel, folder, say), folder, jobs or os.cpu_count() or 1, say)
             _write(folder / "row.json", row.to_json())
