@@ -37,7 +37,7 @@ def stories_of(arch: str, release: str, variant: str) -> Iterator[Scenario]:
 def _can_be_absent(story: Scenario, folder: Path) -> bool:
     """Whether the modules whose hardware is absent in a story can play that; those of ppc64le have no such parameter."""
     files = [open_ko(folder, f"{name}.ko") for name in story.machine.without_hardware]
-    return all(b"parmtype=absent:bool" in file.data for file in files)
+    return all(b"parmtype=absent:" in file.data for file in files)
 
 
 def record_proposals(
