@@ -21,10 +21,18 @@ from ..scenarios.questions import QUESTIONS as QUESTIONS
 from ..scenarios.questions import Question as Question
 from ..scenarios.questions import by_modprobe as by_modprobe
 from ..scenarios.questions import told as told
+from ..scenarios.recorded import recording_of
 from ..scenarios.simulate import get, has_files, simulate
 from .rows import read_rows
 
 RELEASES = ("6.1", "6.12")
+# Who says what a story comes to, for eyes without colour.
+SHIPPED, OWN_BUILD, MODEL = "●", "◐", "○"
+WHO = {
+    SHIPPED: "seen on a distribution's kernel",
+    OWN_BUILD: "seen on a kernel of our own build",
+    MODEL: "the model's word",
+}
 # fmt: off
 # Combinations that somebody might want, beside each proposal alone; those impossible on an architecture are left out.
 MIXES: tuple[tuple[str, ...], ...] = (
@@ -39,6 +47,7 @@ class Consequence:
     """One cell of the table: where, which proposals, which question, and what it came to (see klpteach.reading.outcome).
 
     proposals: names with + between, "" for the kernel as released. as_wished: whether the kind is the one wished for.
+    step: the one of the story that shows it, from 1. recording: where a real kernel did the same, "" for the model's word.
     """
 
     arch: str
@@ -57,10 +66,33 @@ class Consequence:
     stubs: int
     slots: int
     past_end: int
+    step: int
+    recording: str
 
     @property
     def chosen(self) -> tuple[str, ...]:
         return tuple(filter(None, self.proposals.split("+")))
+
+    @property
+    def mark(self) -> str:
+        """Who says so: ● a distribution's kernel, ◐ a kernel that was built with the proposals, ○ the model alone."""
+        if not self.recording:
+            return MODEL
+        return OWN_BUILD if is_own_build(self.recording) else SHIPPED
+
+    @property
+    def evidence(self) -> str:
+        """Who says so, in words: a recording's name and the step in it.
+
+        >>> [row.evidence for row in read_consequences() if (row.release, row.question) == ("6.1", "vmlinux")][0]
+        'a kernel did so: vmlinux--6.1--REFUSED, step 4'
+        """
+        kernel = "a kernel with this patch" if self.proposals else "a kernel"
+        return (
+            f"{kernel} did so: {self.recording}, step {self.step}"
+            if self.recording
+            else "the model says so, no kernel was asked"
+        )
 
     @property
     def letter(self) -> str:
@@ -69,6 +101,15 @@ class Consequence:
 
 
 Rows = Sequence[Consequence]
+
+
+def is_own_build(recording: str) -> bool:
+    """Whether a recording is of a kernel that was built here: its name says which variant, a distribution's has none.
+
+    >>> is_own_build("reload--6.1--REFUSED"), is_own_build("reload--6.1-stock--REFUSED")
+    (False, True)
+    """
+    return "-" in recording.split("--")[1]
 
 
 def choices(arch: str) -> list[tuple[str, ...]]:
@@ -97,12 +138,13 @@ def compute(arches: Iterable[str] = ARCHES, releases: Iterable[str] = RELEASES,
 
 def consequence(question: Question, arch: str, release: str, chosen: tuple[str, ...] = ()) -> Consequence:
     """One cell, computed. Errors: PolicyError for an impossible mix."""
-    story = told(get(question.story[arch], arch))
+    story = told(get(question.story[arch], arch), arch)
     outcome = outcome_of(simulate(story, release, chosen, arch, quietly=True))
     values = asdict(outcome) | {"unasked": len(outcome.unasked)}
     values |= {key: " ".join(values[key]) for key in ("refused", "pinned", "unpatched")}
     wished = outcome.kind == question.wish
-    return Consequence(arch, release, "+".join(chosen), question.key, as_wished=wished, **values)
+    seen = recording_of(story.name, arch, release, chosen, used=outcome.kind == "oops-on-use")
+    return Consequence(arch, release, "+".join(chosen), question.key, as_wished=wished, recording=seen, **values)
 
 
 # -- as a file ------------------------------------------------------------------------------------------------------------
@@ -150,20 +192,24 @@ def by_kernel(rows: Iterable[Consequence]) -> list[list[Consequence]]:
 
 
 def grid(rows: Sequence[Consequence]) -> str:
-    """One kernel as text: a line a question, a column a choice of proposals; * marks what nobody would wish for."""
+    """One kernel as text: a line a question, a column a choice of proposals; * marks what nobody would wish for.
+
+    Behind each letter stands who says so, as legend() has it.
+    """
     columns = list(dict.fromkeys(row.proposals for row in rows))
     cells = {(row.question, row.proposals): row for row in rows}
     lines = [f"{rows[0].arch} {rows[0].release}"]
     lines += [f"{number} {name or 'as released'}" for number, name in enumerate(columns, 1)]
-    lines.append(" " * WIDTH + " ".join(f"{number:<2}" for number in range(1, len(columns) + 1)).rstrip())
+    lines.append(" " * WIDTH + " ".join(f"{number:<3}" for number in range(1, len(columns) + 1)).rstrip())
     for question in QUESTIONS:
         mine = [cells[question.key, name] for name in columns if (question.key, name) in cells]
         if mine:
-            lines.append(f"{question.asks:<{WIDTH}}" + " ".join(f"{row.letter:<2}" for row in mine).rstrip())
+            lines.append(f"{question.asks:<{WIDTH}}" + " ".join(f"{row.letter + row.mark:<3}" for row in mine).rstrip())
     return "\n".join(lines)
 
 
 def legend() -> str:
     """What the letters mean."""
     lines = [f"{ending.letter}  {ending.meaning}" for ending in ENDINGS.values()]
-    return "\n".join([*lines, "*  not what one would wish for"])
+    marks = [f"{mark}  {words}" for mark, words in WHO.items()]
+    return "\n".join([*lines, "*  not what one would wish for", *marks])

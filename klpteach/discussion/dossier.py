@@ -8,9 +8,12 @@ from html import escape
 
 from ..errors import PolicyError
 from ..model.policy import PROPOSALS, RELEASES, Behaviour, Proposal
+from ..reading.outcome import ENDINGS
+from .consequences import QUESTIONS, by_kernel, read_consequences
 from .costs import Cost, costs_of
 from .thread import ONE_SIDED, Statement, positions
 
+ASKS = {question.key: question.asks for question in QUESTIONS}
 # What speaks for each, in a sentence, at its strongest.
 GIVES = {
     "remove-check": "The reload works, with less code than before, on x86_64 at once.",
@@ -105,6 +108,7 @@ class Dossier:
         yield "Gives", [GIVES[self.proposal.name]]
         yield "As it is read here", [self.proposal.chosen]
         yield "In the model", [f"{name}: {before} -> {after}" for name, before, after in self.switches]
+        yield "Real kernels", list(_seen(self.proposal))
         yield "Lines of the kernel", _cost_lines(self.costs) or ["nobody counted"]
         yield "Leaves open", list(self.leaves_open)
         for position, heading in (("for", "For"), ("against", "Against"), ("asks", "Asks")):
@@ -142,6 +146,21 @@ def about_proposal(name: str) -> Dossier:
     switches = ((one.name, getattr(before, one.name), getattr(after, one.name)) for one in fields(Behaviour))
     changed = tuple(switch for switch in switches if switch[1] != switch[2])
     return Dossier(PROPOSALS[name], changed, costs_of(name), LEAVES_OPEN[name], tuple(positions(name)))
+
+
+def _seen(proposal: Proposal) -> Iterator[str]:
+    """For every kernel of the table: how many of its stories a kernel with this patch has told, and one of them by name."""
+    if proposal.reading_of:
+        yield f"Not in the table of consequences: another reading of {proposal.reading_of}."
+        return
+    for cells in by_kernel(row for row in read_consequences() if row.chosen == (proposal.name,)):
+        where, seen = f"{cells[0].arch} {cells[0].release}", [row for row in cells if row.recording]
+        if seen:
+            one = next((row for row in seen if not row.as_wished), seen[0])
+            ends = f"{ASKS[one.question]}: {ENDINGS[one.kind].words}"
+            yield f"{where}: {len(seen)} of {len(cells)} stories. {ends}: {one.evidence}"
+        else:
+            yield f"{where}: the model's word, {len(cells)} stories"
 
 
 def _cost_lines(costs: tuple[Cost, ...]) -> list[str]:

@@ -145,8 +145,13 @@ class Kernel(State):
             mod = self.find_module(path.rpartition("/")[2])
             if mod is None or mod.state != LIVE:
                 raise Refused(ENOENT)
-            if any(pmod.has_foreign_code or self._is_damaged(pmod) for pmod in in_force(self, mod)):
-                raise Oops(path)
+            for pmod in in_force(self, mod):
+                if self.arch.has_stubs and self._is_damaged(pmod):
+                    raise ScenarioError(
+                        f"cat {path}: it never comes back. A call in {pmod.name} that was not written leads to itself."
+                    )
+                if pmod.has_foreign_code or self._is_damaged(pmod):
+                    raise Oops(path)
 
         return self.step(f"cat {path}", look)
 

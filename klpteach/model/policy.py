@@ -181,6 +181,7 @@ VARIANTS: Mapping[str, Mapping[str, object]] = {
     "reuse": {"tolerate_r2": True, "stubs": "reuse"},
     "count": {"tolerate_r2": True, "stubs": "count"},
 }
+UNMODIFIED = ("", "stock", "small")  # what a recording calls a kernel with no proposal in it
 
 
 def behaviour(release: str, proposals: Iterable[str] = (), arch: str = "x86_64") -> Behaviour:
@@ -201,6 +202,31 @@ def behaviour(release: str, proposals: Iterable[str] = (), arch: str = "x86_64")
             raise PolicyError(reason)
         rules = PROPOSALS[name].change(rules)
     return rules
+
+
+# What an architecture's code never asks for: two kernels that differ in nothing else are one kernel there.
+NEVER_ASKED: Mapping[str, tuple[str, ...]] = {
+    "x86_64": ("tolerate_r2", "stubs"),
+    "ppc64le": ("check_zero", "overflow_first", "nonzero"),
+}
+
+
+def kernel_of(release: str, words: Iterable[str] = (), arch: str = "x86_64") -> Behaviour:
+    """What a kernel does, by its proposals or the names of variants; equal for kernels that cannot be told apart.
+
+    Errors: PolicyError for a word that is neither, and for what cannot be combined.
+
+    >>> kernel_of("6.12", ["clear-checked"]) == kernel_of("6.12"), kernel_of("6.1", ["clear-checked"]) == kernel_of("6.1")
+    (True, False)
+    >>> kernel_of("6.1", ["reuse"], "ppc64le") == kernel_of("6.1", ["reuse-stub"], "ppc64le")
+    True
+    """
+    names = [word for word in words if word not in UNMODIFIED]
+    rules = behaviour(release, [name for name in names if name not in VARIANTS], arch)
+    for name in names:
+        rules = replace(rules, **VARIANTS.get(name, {}))  # type: ignore[arg-type]
+    plain = RELEASES[release]
+    return replace(rules, **{switch: getattr(plain, switch) for switch in NEVER_ASKED.get(arch, ())})
 
 
 def why_impossible(name: str, others: Iterable[str], arch: str = "x86_64") -> str | None:

@@ -36,7 +36,7 @@ class Outcome:
 
     pinned, unpatched, unasked: names of modules; unasked_kib: the memory of the last. stale: sites whose bytes are
     neither the file's nor written for the load of their target that is there. stubs, slots: of the fullest table of
-    stubs (ppc64le); past_end: stubs behind it.
+    stubs (ppc64le); past_end: stubs behind it. step: the one that shows it, from 1.
     """
 
     kind: str
@@ -50,6 +50,7 @@ class Outcome:
     stubs: int = 0
     slots: int = 0
     past_end: int = 0
+    step: int = 0
 
 
 def outcome_of(recording: Recording, history: History | None = None) -> Outcome:
@@ -63,7 +64,7 @@ def outcome_of(recording: Recording, history: History | None = None) -> Outcome:
     ending = next(ending for ending in ENDINGS.values() if ending.found(end) or ending.kind == "works")
     names = (tuple(end.refused), end.pinned, end.unpatched, end.unasked)
     kib = sum(end.loaded[name]["size"] for name in end.unasked) // 1024
-    return Outcome(ending.kind, ending.found(end), *names, kib, end.stale(), *end.stubs)
+    return Outcome(ending.kind, ending.found(end), *names, kib, end.stale(), *end.stubs, end.shown_at(ending.kind) + 1)
 
 
 class _End:
@@ -84,6 +85,22 @@ class _End:
     def oops_on_use(self) -> str:
         """The command that used a module and died of it."""
         return next((step.command for step in self.recording if step.oops and step.did.verb == "cat"), "")
+
+    def shown_at(self, kind: str) -> int:
+        """The step in which an ending is seen: an oops, a refusal, or else the last look before anybody used anything."""
+        steps = list(enumerate(self.recording))
+        match kind:
+            case "oops" | "oops-on-use":
+                found = (i for i, step in steps if step.oops)
+            case "refused":
+                found = (i for i, name in reversed(self.asked.items()) if name in self.refused)
+            case "pinned":
+                found = (
+                    i for i, step in steps if step.did.what in self.pinned and step.did.verb == "rmmod" and step.refused
+                )
+            case _:
+                found = (i for i, step in reversed(steps) if step.modules is not None and step.did.verb != "cat")
+        return next(found, len(steps) - 1)
 
     @cached_property
     def refused(self) -> dict[str, Step]:

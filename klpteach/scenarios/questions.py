@@ -66,7 +66,12 @@ def by_modprobe(story: Scenario) -> Scenario:
 USE = ("cat /proc/nfsd_demo", "cat /proc/lockd_demo", "cat /proc/kvm_demo")
 
 
-def told(story: Scenario) -> Scenario:
+# On ppc64le a call that is not written leads to itself: who runs the damaged livepatch never comes back, and tells nothing.
+NEVER_BACK = {("corrupted", "ppc64le")}
+
+
+def told(story: Scenario, arch: str = "x86_64") -> Scenario:
     """A story as the table of consequences tells it: livepatches by modprobe, and in the end the targets are used."""
     by_user = by_modprobe(story)
-    return replace(by_user, commands=(*by_user.commands, *USE))
+    use = () if (story.name, arch) in NEVER_BACK else USE
+    return replace(by_user, commands=(*by_user.commands, *use))

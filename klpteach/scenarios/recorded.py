@@ -9,12 +9,15 @@ from __future__ import annotations
 import lzma
 import tarfile
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
-from ..errors import RecordingError
+from ..errors import PolicyError, RecordingError
 from ..files.samples import data_dir
+from ..model.policy import Behaviour, kernel_of
 from ..model.recording import MAX_BYTES, Recording
 
 ARCHES = ("x86_64", "ppc64le")
@@ -66,6 +69,53 @@ def evidence(name: str, arch: str = "x86_64") -> Recording:
     'real kernel'
     """
     return open_recorded(name, arch)
+
+
+# -- by what they tell ----------------------------------------------------------------------------------------------------
+
+
+class Named(NamedTuple):
+    """A recording's name, taken apart: STORY--RELEASE-VARIANT--OUTCOME; packed: whether it is in the archive."""
+
+    name: str
+    story: str
+    release: str
+    variant: str
+    packed: bool
+
+
+def named(arch: str) -> list[Named]:
+    """The recordings of an architecture, those of kernels that were built with proposals first: they tell a story to its use.
+
+    >>> [one for one in named("ppc64le") if one.name == "moved-40--6.1-reuse--LOADS"][0][1:4]
+    ('moved-40', '6.1', 'reuse')
+    """
+    packed = _packed(arch)
+    parts = ((name, *name.split("--")) for name in sorted(names(arch), key=lambda name: name not in packed))
+    kernels = ((part[0], part[1], *part[2].partition("-")[::2]) for part in parts if len(part) == 4)
+    return [Named(*kernel, kernel[0] in packed) for kernel in kernels]
+
+
+def recording_of(story: str, arch: str, release: str, chosen: Iterable[str], used: bool = False) -> str:
+    """The name of a recording in which a kernel that does the same as this one tells a story; "" where there is none.
+
+    used: only one that goes on to use what was loaded, as those in the archive do.
+
+    >>> recording_of("moved-40", "ppc64le", "6.1", ["reuse-stub"])
+    'moved-40--6.1-reuse--LOADS'
+    """
+    index = _index(arch, tuple(named(arch)))
+    found = index.get((story, kernel_of(release, chosen, arch)), ())
+    return next((one.name for one in found if one.packed or not used), "")
+
+
+@lru_cache(maxsize=8)
+def _index(arch: str, recordings: tuple[Named, ...]) -> Mapping[tuple[str, Behaviour], Sequence[Named]]:
+    found: dict[tuple[str, Behaviour], list[Named]] = {}
+    for one in recordings:
+        with suppress(PolicyError):  # a kernel that the model does not know is evidence for nothing here
+            found.setdefault((one.story, kernel_of(one.release, one.variant.split("+"), arch)), []).append(one)
+    return found
 
 
 # -- the archive ----------------------------------------------------------------------------------------------------------

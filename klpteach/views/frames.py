@@ -66,14 +66,17 @@ def consequences_table(rows: Rows | None = None) -> pd.DataFrame:
 
 
 def consequences_grid(arch: str = "x86_64", release: str = "6.1", rows: Rows | None = None) -> pd.DataFrame:
-    """One kernel: a row a question, a column a choice; a letter and words in a cell, * for what nobody wishes."""
+    """One kernel: a row a question, a column a choice; a letter and words in a cell, * for what nobody wishes.
+
+    The mark behind them is who says so: ● a distribution's kernel, ◐ one that was built with the proposals, ○ the model alone.
+    """
     mine = of_kernel(arch, release, rows)
     columns = list(dict.fromkeys(row.proposals or "as released" for row in mine))
     asks = {question.key: question.asks for question in QUESTIONS}
     lines: dict[str, dict[str, str]] = {}
     for row in mine:
         cells = lines.setdefault(asks[row.question], {})
-        cells[row.proposals or "as released"] = f"{row.letter} {ENDINGS[row.kind].words}"
+        cells[row.proposals or "as released"] = f"{row.letter} {ENDINGS[row.kind].words} {row.mark}"
     return pd.DataFrame.from_dict(lines, orient="index", columns=columns)
 
 

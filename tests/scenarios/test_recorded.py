@@ -52,7 +52,7 @@ def test_a_damaged_archive_is_one_clear_line(packed: Path) -> None:
 
 def test_a_member_that_is_too_long_is_refused(packed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recorded, "MAX_BYTES", 1000)
-    with pytest.raises(RecordingError, match="late--6.1--REFUSED.json is longer"):
+    with pytest.raises(RecordingError, match=r"late--6\.1--REFUSED\.json is longer"):
         recorded.names("x86_64")
 
 

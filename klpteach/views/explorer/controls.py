@@ -11,6 +11,7 @@ from ...errors import ScenarioError
 from ...files.samples import ko_dir, plain_name
 from ...model import policy
 from ...reading.history import History
+from ...scenarios.recorded import evidence, recording_of
 from ...scenarios.simulate import get, simulate, stories
 
 _PLAIN = {"description_width": "initial"}
@@ -36,8 +37,7 @@ class KernelChoice:
         self.release = dropdown(policy.RELEASES, release, "Kernel", "130px")
         self.boxes = {}
         for name, proposal in policy.PROPOSALS.items():
-            tip = f"{side} kernel: {proposal.summary}"
-            self.boxes[name] = checkbox(proposal.label, name in chosen, tooltip=tip, width="auto", margin="0 14px 0 0")
+            self.boxes[name] = checkbox(proposal.label, name in chosen, width="auto", margin="0 14px 0 0")
         row = w.HBox(list(self.boxes.values()), layout=w.Layout(flex_flow="row wrap", flex="1 1 0"))
         self.view = w.HBox([self.title, self.release, row], layout=w.Layout(align_items="flex-start"))
         self.for_arch(arch)
@@ -46,6 +46,16 @@ class KernelChoice:
     def chosen(self) -> tuple[str, ...]:
         """The proposals that are on, in the order of policy.PROPOSALS."""
         return tuple(name for name, box in self.boxes.items() if box.value)
+
+    def tell(self, story: str, arch: str) -> None:
+        """Say beside each switch what it does, and which kernel with it alone has told this story."""
+        for name, box in self.boxes.items():
+            if self.release.value and name in policy.available(arch):
+                seen = recording_of(story, arch, self.release.value, [name])
+                who = (
+                    f"a kernel with this patch told this story: {seen}" if seen else "no kernel with it told this story"
+                )
+                box.tooltip = f"{self.side} kernel: {policy.PROPOSALS[name].summary}; {who}"
 
     def for_arch(self, arch: str) -> list[str]:
         """Show the boxes of an architecture; those of another go off. Returns the labels of those that were on."""
@@ -85,6 +95,24 @@ def impossible(name: str, others: Iterable[str], arch: str) -> str | None:
     chosen = [*others, name]
     pairs = ((one, [other for other in chosen if other != one]) for one in reversed(chosen))
     return next((reason for one, rest in pairs if (reason := policy.why_impossible(one, rest, arch))), None)
+
+
+def witness(history: History, step: int) -> str:
+    """Who says what the model's story shows up to a step: a recording's name and the step in it, or the model alone.
+
+    A kernel counts if every command up to there ended on it as here: the recorded story may load livepatches by modprobe.
+
+    >>> witness(run("reload", "6.1", (), "x86_64"), 3)
+    'A kernel did so: reload--6.1--REFUSED, step 4.'
+    """
+    told = history.recording
+    name = recording_of(told.scenario, told.arch, told.release, told.proposals)
+    if name:
+        pairs = zip(told.steps[: step + 1], evidence(name, told.arch).steps, strict=False)
+        if all(seen.oops == said.oops and seen.errno in (None, said.errno) for said, seen in pairs):
+            kernel = "A kernel with this patch" if told.proposals else "A kernel"
+            return f"{kernel} did so: {name}, step {step + 1}."
+    return "The model says so; no kernel was asked."
 
 
 def titles(arch: str, also: str = "reload") -> list[tuple[str, str]]:

@@ -19,10 +19,10 @@ from ...model.recording import Recording
 from ...reading.differences import first_difference, what_changed
 from ...reading.history import History
 from ...scenarios.simulate import stories
-from ..shown import Shown
+from ..shown import Shown, escape
 from ..style import style
 from . import saved
-from .controls import KernelChoice, StepChoice, checkbox, dropdown, impossible, run, show, titles
+from .controls import KernelChoice, StepChoice, checkbox, dropdown, impossible, run, show, titles, witness
 from .panes import error_html, explorer_html
 from .two_kernels import compare_html, outcome
 
@@ -103,9 +103,10 @@ class Explorer(Shown):
         self._show_sides()
         self._connect()
         top = w.HBox([self.arch, self.story, self.compare], layout=w.Layout(align_items="center", flex_flow="row wrap"))
+        self.who = w.HTML(layout=w.Layout(margin="0 0 0 4px"))  # who says so: a kernel, or the model alone
         choice = [] if fixed else [top, self.left.view, self.right.view]
         look = w.HTML(style(live=True), layout=w.Layout(display="none"))  # once: a new one restyles the whole page
-        self.view = w.VBox([*choice, walk.view, self.question, look, self.picture])
+        self.view = w.VBox([*choice, walk.view, *([] if fixed else [self.who]), self.question, look, self.picture])
 
     def _connect(self) -> None:
         self.back.on_click(self._on(lambda _: self._walk(-1)))
@@ -272,11 +273,21 @@ class Explorer(Shown):
             with self.quietly():
                 self.answer.value = None
         self.question.layout.display = "flex" if hidden else "none"
+        if not self.fixed:
+            self._say_who(hidden)
         say: dict[str, Any] = {"ask": hidden, "note": self.note, "before": self.before, "styled": False}
         if two:
             self.picture.value = compare_html(one, two, self.step, **say)
         else:
             self.picture.value = explorer_html(one.recording, self.step, history=one, **say)
+
+    def _say_who(self, hidden: bool) -> None:
+        """Under the controls: which kernel did what is shown. Not before the reader has answered: a name tells the end."""
+        sides = (("Left: ", self.history), ("Right: ", self.other)) if self.other else (("", self.history),)
+        lines = (f"{side}{witness(one, min(self.step, len(one.recording) - 1))}" for side, one in sides if one)
+        self.who.value = "" if hidden else "<br>".join(map(escape, lines))
+        for choice in (self.left, self.right) if self.other else (self.left,):
+            choice.tell(self.story.value, self.arch.value)
 
     def to_widget(self) -> w.VBox:
         return self.view

@@ -28,7 +28,7 @@ def stories_of(arch: str, release: str, variant: str) -> Iterator[Scenario]:
     folder = modules_for(arch, release, variant)
     for question in QUESTIONS:
         if arch in question.story:
-            story = told(get(question.story[arch], arch))
+            story = told(get(question.story[arch], arch), arch)
             if has_files(story, folder) and _can_be_absent(story, folder):
                 yield story
     yield from (story for name, story in evidence(arch).items() if name.startswith("walk-"))
