@@ -85,7 +85,7 @@ def _cell(question: Question, kernel: GuestKernel, modules: Path, folder: Path, 
         return Told(**json.loads(kept.read_text()))
     if len(bad) >= GIVE_UP:
         return Told(question.key, "left-out", "too many stories before it came to no end")
-    story = told(get(question.story[ARCH], ARCH))
+    story = told(get(question.story[ARCH], ARCH), ARCH)
     try:
         recording = tell(story, kernel, modules)
     except GuestError as error:
