@@ -85,7 +85,7 @@ test-browser: $(VENV)/.browser
 	@$(MAKE) -s $(NPM)/.browser || echo "without npm's packages some of these tests are skipped"
 	$(BIN)/pytest tests/browser $(PYTEST_ARGS)
 
-# A JupyterHub on this machine and ten users who run notebook 05 at once.
+# A JupyterHub on this machine and twenty readers who run notebook 05 at once; it takes 5 GB.
 test-hub: $(VENV)/.hub
 	@tests/tools.sh browser
 	@$(MAKE) -s $(NPM)/.hub || echo "without npm's proxy this test is skipped"
