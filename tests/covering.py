@@ -10,6 +10,7 @@ import hashlib
 import os
 import pickle
 import resource
+import shutil
 import signal
 import sys
 import time
@@ -83,14 +84,18 @@ class Only:
         items[:] = sorted((item for item in items if item.nodeid in place), key=lambda item: place[item.nodeid])
 
 
-def learn(copy: Path, tests: Collection[str], kept: Path) -> Map | None:
-    """Run all tests; None where one fails. What was learned is kept, and used again while no file is another."""
-    now = state_of(copy)
+def learn(root: Path, place: Path, tests: Collection[str]) -> Map | None:
+    """Run all tests in a copy, PLACE/copy; None where one fails. What was learned is kept while no file is another."""
+    copy, kept, now = place / "copy", place / "map.pickle", state_of(root)
     if kept.exists() and (found := pickle.loads(kept.read_bytes())).state == now:
         return found
+    shutil.rmtree(place, ignore_errors=True)
+    shutil.copytree(root, copy, ignore=shutil.ignore_patterns(".*", "build", "__pycache__"))
 
     def run() -> int:
+        sys.dont_write_bytecode = False  # so that a mutant's process compiles one file only
         cov = coverage.Coverage(data_file=None, source=[str(copy / room) for room in ROOMS], config_file=False)
+        cov.set_option("run:core", "ctrace")  # the one of Python 3.14 notes a line for one test only
         learning = Learning(cov)
         with cov.collect():
             code = pytest.main([*PYTEST, *tests], plugins=[learning])
@@ -98,18 +103,20 @@ def learn(copy: Path, tests: Collection[str], kept: Path) -> Map | None:
         for path in data.measured_files():
             lines = data.contexts_by_lineno(path)
             found.lines[str(Path(path).relative_to(copy))] = {line: set(names) for line, names in lines.items()}
-        kept.parent.mkdir(exist_ok=True)
-        kept.write_bytes(pickle.dumps(found))
+        if not code:
+            kept.write_bytes(pickle.dumps(found))
         return code
 
-    kept.unlink(missing_ok=True)
     return pickle.loads(kept.read_bytes()) if in_a_fork(copy, run, 3600) == 0 else None
 
 
-def state_of(copy: Path) -> str:
+def state_of(root: Path) -> str:
     """Another one whenever a file of the library, its data or its tests is another."""
-    files = sorted(path for top in ("klpteach", "tests", "data") for path in (copy / top).rglob("*") if path.is_file())
-    return hashlib.sha256(b"".join(hashlib.sha256(path.read_bytes()).digest() for path in files)).hexdigest()
+    files = sorted(
+        path for top in ("klpteach", "tests", "data") for path in (root / top).rglob("*.*") if path.is_file()
+    )
+    bodies = (path.read_bytes() for path in files if path.suffix != ".pyc")
+    return hashlib.sha256(b"".join(hashlib.sha256(body).digest() for body in bodies)).hexdigest()
 
 
 def fails(copy: Path, tests: list[str], seconds: int) -> bool:
@@ -118,9 +125,13 @@ def fails(copy: Path, tests: list[str], seconds: int) -> bool:
     def run() -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         os.dup2(1, 2)
-        return pytest.main([*PYTEST, *{test.partition("::")[0] for test in tests}], plugins=[Only(tests)])
+        return pytest.main([*PYTEST, *dict.fromkeys(map(file_of, tests))], plugins=[Only(tests)])
 
     return in_a_fork(copy, run, seconds) != 0
+
+
+def file_of(test: str) -> str:
+    return test.partition("::")[0]
 
 
 def in_a_fork(copy: Path, run: Callable[[], Any], seconds: int) -> int:

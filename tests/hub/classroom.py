@@ -14,6 +14,8 @@ import nbformat
 from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPRequest
 from tornado.websocket import websocket_connect
 
+PATIENCE = 300.0  # seconds; what is lost is an error, what is slow is a figure
+AsyncHTTPClient.configure(None, max_clients=1000)  # a class is not ten browsers behind one another
 FIND = """
 from klpteach.views.explorer.explorer import Explorer
 _e = [value for value in Out.values() if isinstance(value, Explorer)][0]
@@ -48,7 +50,7 @@ class User:
             method=method,
             headers={"Authorization": f"token {self.token}", "Content-Type": "application/json"},
             body=json.dumps(body) if method in ("POST", "PUT") else None,
-            request_timeout=60,
+            request_timeout=PATIENCE,
         )
         answer = await AsyncHTTPClient().fetch(request, raise_error=False)
         if answer.code != refused:
@@ -60,7 +62,7 @@ class User:
         begun = time.monotonic()
         await self.ask(f"/hub/api/users/{self.name}", "POST", refused=409)  # 409: the user is there already
         await self.ask(f"/hub/api/users/{self.name}/server", "POST", {})
-        while time.monotonic() - begun < 180:
+        while time.monotonic() - begun < PATIENCE:
             try:
                 await self.ask(f"/user/{self.name}/api/status")
                 break
