@@ -30,7 +30,7 @@ import pytest
 ROOMS = ("klpteach/model", "klpteach/files")
 WARM = (elftools, hypothesis, numpy, pandas)
 # hypothesis was imported before pytest could look at its asserts: that is no warning here
-PYTEST = ("-q", "-x", "--no-header", "--hypothesis-seed=0", "-Wignore::pytest.PytestAssertRewriteWarning")
+PYTEST = ("-q", "--no-header", "--hypothesis-seed=0", "-Wignore::pytest.PytestAssertRewriteWarning")
 IMPORT = ""  # the context of what runs before the first test
 
 
@@ -125,7 +125,7 @@ def fails(copy: Path, tests: list[str], seconds: int) -> bool:
     def run() -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         os.dup2(1, 2)
-        return pytest.main([*PYTEST, *dict.fromkeys(map(file_of, tests))], plugins=[Only(tests)])
+        return pytest.main([*PYTEST, "-x", *dict.fromkeys(map(file_of, tests))], plugins=[Only(tests)])
 
     return in_a_fork(copy, run, seconds) != 0
 
