@@ -186,6 +186,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     for option, default in (("count", 200), ("seed", 1), ("jobs", 2), ("limit", 20)):
         parser.add_argument(f"--{option}", type=int, default=default)
+    parser.add_argument("--tests", nargs="+", default=TESTS, help="those that shall notice")
     parser.add_argument("--without", nargs="+", default=[], metavar="TEST", help="more tests to leave out")
     parser.add_argument("--under", nargs="+", default=ROOMS, help="folders and files to be changed")
     args = parser.parse_args()
@@ -194,7 +195,7 @@ def main() -> int:
     possible = [make for path in paths for make in mutants_of(path)]
     chosen = [make() for make in random.Random(args.seed).sample(possible, min(args.count, len(possible)))]
     print(f"{len(chosen)} of {len(possible)} mutants. First the tests as they are:", flush=True)
-    known = learn(ROOT, PLACE, [*TESTS, *(f"--deselect={test}" for test in (*CLOCKED, *args.without))])
+    known = learn(ROOT, PLACE, [*args.tests, *(f"--deselect={test}" for test in (*CLOCKED, *args.without))])
     if known is None:
         print("A test fails without a mutant, so each mutant would count as killed; mend that first.")
         return 2

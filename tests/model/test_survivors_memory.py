@@ -15,7 +15,7 @@ from test_ppc64le import module as ppc64le_module
 from test_survivors import loaded
 
 from klpteach import Kernel, ModuleFile, load_image
-from klpteach.files.elf_h import SHF_ALLOC
+from klpteach.files.elf_h import SHF_ALLOC, SHF_WRITE
 from klpteach.files.relocation_types import NOP
 from klpteach.files.samples import ko_dir
 from klpteach.files.write import ElfImage, tiny_module
@@ -31,16 +31,32 @@ LP = "livepatch_nfsd_demo"
 X86_64 = arch.of("x86_64")
 
 
-def test_kallsyms_keeps_a_part_of_the_symbols_and_has_all_of_them_while_the_module_loads() -> None:
+@pytest.mark.parametrize("name", ["o", "one", "seven", "eleven_more"])
+@pytest.mark.parametrize("data", [0, 3, 8])
+def test_kallsyms_keeps_a_part_of_the_symbols_and_has_all_of_them_while_the_module_loads(name: str, data: int) -> None:
     """layout_symtab(): 24 bytes a symbol, its name, a type byte; struct mod_kallsyms has 32 bytes on a 64-bit machine."""
-    image = ElfImage.parse(tiny_module("t", {".text": bytes(16)}, [("one", ".text", 0), ("gone", None, 0)]))
+    sections = {".text": bytes(16), ".note": bytes(4), ".data..percpu": bytes(8)}
+    symbols = [(name, ".text", 0), ("gone", None, 0), ("each", ".data..percpu", 0), ("note", ".note", 0)]
+    image = ElfImage.parse(tiny_module("t", sections, symbols))
     image.sections[0].flags |= SHF_ALLOC  # nobody reads the flags of section 0, which stands for "undefined"
+    named = {section.name: section for section in image.sections}
+    named[".note"].flags = 0
+    named[".gnu.linkonce.this_module"].body += bytes(data)
     file = ModuleFile(image.to_bytes(), "t.ko")
-    assert [file.symbol_names[index] for index in core_symbols(file, X86_64)] == ["", "one"]
+    assert [file.symbol_names[index] for index in core_symbols(file, X86_64)] == ["", name, "each"]
     sizes = layout_sections(file, X86_64, separate_memory=True).sizes
-    this_module, whole_table = 0x380, 3 * 24 + len("\0one\0gone\0")
-    assert sizes["data"] == this_module + 2 * (24 + 1) + len("\0one\0")
-    assert sizes["init_data"] == whole_table + -whole_table % 8 + 32 + 3
+    behind_data, whole_table = 0x380 + -(-data // 8) * 8, 5 * 24 + len(f"\0{name}\0gone\0each\0note\0")
+    assert sizes["data"] == behind_data + 3 * (24 + 1) + len(f"\0{name}\0each\0")
+    assert sizes["init_data"] == whole_table + -whole_table % 8 + 32 + 5
+
+
+def test_what_is_run_stands_with_the_code_though_it_may_be_written() -> None:
+    """layout_sections(), masks[]; since 5.7 such a section is refused before."""
+    image = ElfImage.parse(tiny_module("wx", {".data": bytes(16), ".text": bytes(16), ".text.w": bytes(32)}))
+    index = next(number for number, section in enumerate(image.sections) if section.name == ".text.w")
+    image.sections[index].flags |= SHF_WRITE
+    layout = layout_sections(ModuleFile(image.to_bytes(), "wx.ko"), X86_64, separate_memory=True)
+    assert (layout.places[index], layout.sizes["text"]) == (("text", 16), 48)
 
 
 def test_a_target_whose_function_cannot_be_traced_undoes_what_pre_patch_did() -> None:
