@@ -89,7 +89,7 @@ test-browser: $(VENV)/.browser
 	@$(MAKE) -s $(NPM)/.browser || echo "without npm's packages some of these tests are skipped"
 	$(BIN)/pytest tests/browser $(PYTEST_ARGS)
 
-# A JupyterHub on this machine and ten users who run notebook 05 at once.
+# A JupyterHub on this machine and twenty readers who run notebook 05 at once; it takes 5 GB.
 test-hub: $(VENV)/.hub
 	@tests/tools.sh browser
 	@$(MAKE) -s $(NPM)/.hub || echo "without npm's proxy this test is skipped"
@@ -134,9 +134,9 @@ fuzz: $(VENV)/.test
 	KLPTEACH_STORIES=5000 $(BIN)/pytest $(IN_PARALLEL) tests/model/test_random_stories.py
 	KLPTEACH_ORDERS=10 $(BIN)/pytest tests/course/test_notebooks.py -k another_order
 
-# Do the tests notice a small change to the library? A few minutes for ten mutants. SEED=2 takes others.
+# Do the tests notice a small change to the library? Some 20 minutes of a core for 200 mutants. SEED=2 takes others.
 SEED := 1
-MUTANTS := 60
+MUTANTS := 200
 mutants: $(VENV)/.test
 	$(BIN)/python tests/mutants.py --count $(MUTANTS) --seed $(SEED)
 

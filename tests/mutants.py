@@ -1,9 +1,12 @@
 """Small changes to the model and to the readers of files, one at a time, and whether the tests notice: make mutants.
 
-    python tests/mutants.py --count 60 --seed 1
+    python tests/mutants.py --count 200 --seed 1
 
-Each mutant is run in a copy of the repository, with the tests of its room, until the first of them fails (killed), all pass
-(SURVIVED), or it has had its seconds of the processor (killed: it hangs). What survives wants a test, or a comment that says why it is the same program.
+First all tests run once, without a mutant, and it is noted which of them runs which line (covering.py). Each mutant is then run in
+a copy of the repository with the tests that run its line, quickest first, until one fails (killed) or all have passed
+(SURVIVED). A test that takes far longer than before was killed by a mutant that hangs. Tests beyond the seconds that a
+mutant may have are left out, and a line that no test runs is a survivor at once. What survives wants a test, or a
+comment that says why it is the same program.
 """
 
 from __future__ import annotations
@@ -11,27 +14,34 @@ from __future__ import annotations
 import argparse
 import ast
 import copy
+import multiprocessing
 import os
 import random
-import resource
 import shutil
-import subprocess
 import sys
 import tempfile
+from bisect import bisect
+from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from itertools import accumulate
 from pathlib import Path
-from queue import Queue
 from typing import NamedTuple
 
+from covering import ROOMS, Map, fails, file_of, learn
+
 ROOT = Path(__file__).resolve().parents[1]
-TESTS = {
-    "files": "tests/files tests/model/test_relocation.py tests/model/test_edges.py tests/model/test_oracle_ld.py",
-    "model": "tests/model/test_edges.py tests/model/test_survivors.py tests/model/test_random_stories.py tests/model/test_selftests.py "
-    "tests/model/test_relocation.py tests/model/test_kernel.py tests/model/test_ppc64le.py tests/model/test_proposals.py "
-    "tests/scenarios/test_replay.py tests/model/test_oracle_ld.py tests/model/test_oracle_ld_ppc64le.py tests/vm",
-}  # fmt: skip
+PLACE = ROOT / "build" / "mutants"
+# The tests of both rooms, but for those that watch the clock: coverage takes time, and nobody looks into other processes.
+TESTS = (
+    *ROOMS, "tests/model", "tests/files", "tests/scenarios/test_replay.py", "tests/scenarios/test_inspection.py",
+    "tests/test_robustness.py", "tests/test_robustness_recordings.py",
+)  # fmt: skip
+CLOCKED = (
+    "tests/files/test_strange_modules.py",
+    "tests/test_robustness.py::test_a_damaged_module_gives_a_result_or_one_clear_line",
+    "tests/scenarios/test_inspection.py::test_200_objects_take_a_few_seconds_and_the_limit_is_said",
+)
 SWAPPED: dict[type[ast.cmpop], type[ast.cmpop]] = {
     ast.Eq: ast.NotEq, ast.NotEq: ast.Eq, ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt,
     ast.In: ast.NotIn, ast.NotIn: ast.In, ast.Is: ast.IsNot, ast.IsNot: ast.Is,
@@ -40,14 +50,17 @@ ERRNOS = ("EPERM", "ENOENT", "ENOEXEC", "EAGAIN", "ENOMEM", "EBUSY", "EEXIST", "
 
 
 class Mutant(NamedTuple):
+    """A changed file. lines: those of the statement that was changed; at_import: it stands outside of every function."""
+
     path: Path
-    line: int
+    lines: range
+    at_import: bool
     old: str
     new: str
     text: str
 
     def __str__(self) -> str:
-        return f"{self.path}:{self.line}: {self.old} -> {self.new}"
+        return f"{self.path}:{self.lines.start}: {self.old} -> {self.new}"
 
 
 def changes(node: ast.AST) -> Iterator[ast.AST]:
@@ -81,91 +94,117 @@ def changes(node: ast.AST) -> Iterator[ast.AST]:
             yield ast.Pass()
 
 
+class Place(NamedTuple):
+    """Where a node stands: a field of its parent, in which statement, and whether in a function's body."""
+
+    parent: ast.AST
+    field: str
+    index: int | None
+    node: ast.AST
+    statement: ast.AST
+    at_import: bool
+
+
+def places(parent: ast.AST, statement: ast.AST, at_import: bool) -> Iterator[Place]:
+    """All that may be changed below a node.
+
+    Not what changes no answer: imports, decorators (frozen, maxsize), a zip() that checks the lengths, and annotations.
+    """
+    for field, value in ast.iter_fields(parent):
+        if field in ("decorator_list", "annotation", "returns") or getattr(parent, "arg", None) == "strict":
+            continue
+        inside = at_import and not (isinstance(parent, ast.FunctionDef | ast.Lambda) and field == "body")
+        for index, node in enumerate(value if isinstance(value, list) else [value]):
+            if isinstance(node, ast.AST) and not isinstance(node, ast.Import | ast.ImportFrom):
+                own = node if isinstance(node, ast.stmt) else statement
+                yield Place(parent, field, index if isinstance(value, list) else None, node, own, inside)
+                yield from places(node, own, inside)
+
+
 def mutants_of(path: Path) -> Iterator[Callable[[], Mutant]]:
     """Every mutant of a file, made when it is asked for."""
     tree = ast.parse((ROOT / path).read_text())
-    outside = {
-        id(node) for module in tree.body if isinstance(module, ast.Import | ast.ImportFrom) for node in ast.walk(module)
-    }
-    for parent in ast.walk(tree):
-        for field, value in ast.iter_fields(parent):
-            for index, node in enumerate(value if isinstance(value, list) else [value]):
-                if isinstance(node, ast.stmt | ast.expr) and id(node) not in outside:
-                    for new in changes(node):
-                        yield lambda p=parent, f=field, i=index, n=node, w=new: made(path, tree, p, f, i, n, w)  # type: ignore[misc]
+    for place in places(tree, tree, at_import=True):
+        for new in changes(place.node):
+            yield partial(made, path, tree, place, new)
 
 
-def made(path: Path, tree: ast.Module, parent: ast.AST, field: str, index: int, node: ast.AST, new: ast.AST) -> Mutant:
-    place = getattr(parent, field)
-    many = isinstance(place, list)
+def made(path: Path, tree: ast.Module, place: Place, new: ast.AST) -> Mutant:
+    whole = getattr(place.parent, place.field)
+    index = place.index
     try:
-        setattr(parent, field, [*place[:index], new, *place[index + 1 :]] if many else new)
+        changed = new if index is None else [*whole[:index], new, *whole[index + 1 :]]
+        setattr(place.parent, place.field, changed)
         text = ast.unparse(ast.fix_missing_locations(tree))
     finally:
-        setattr(parent, field, place)
-    brief = [" ".join(ast.unparse(ast.fix_missing_locations(one)).split())[:90] for one in (node, new)]
-    return Mutant(path, getattr(node, "lineno", 0), *brief, text)
+        setattr(place.parent, place.field, whole)
+    brief = [" ".join(ast.unparse(ast.fix_missing_locations(one)).split())[:90] for one in (place.node, new)]
+    return Mutant(path, lines_of(place), place.at_import, *brief, text)
 
 
-def survives(mutant: Mutant, copy_of: Path, limit: int) -> bool:
-    """Run the tests of the mutant's room; True where none of them notices."""
-    place, room = copy_of / mutant.path, mutant.path.parts[1]
-    before = place.read_text()
+def lines_of(place: Place) -> range:
+    """The statement's lines; of one that holds others (if, for …) those before them, of one of several lines the node's own too."""
+    first, last = place.statement.lineno, place.statement.end_lineno  # type: ignore[attr-defined]
+    body = getattr(place.statement, "body", None)
+    return range(first, max(first, body[0].lineno - 1) + 1) if body else range(first, last + 1)
+
+
+COPY: Path  # each process of the pool has a copy of its own
+
+
+def own_copy(scratch: str) -> None:
+    global COPY
+    COPY = Path(shutil.copytree(PLACE / "copy", tempfile.mkdtemp(dir=scratch), dirs_exist_ok=True))
+
+
+def survives(known: Map, limit: float, mutant: Mutant) -> bool:
+    """Run the tests that run the mutant's lines; True where none of them notices."""
+    place = COPY / mutant.path
+    before, times = place.read_text(), place.stat()
     place.write_text(mutant.text)
-    tests = TESTS[room].split()
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests]
-    env = {**os.environ, "PYTHONPATH": str(copy_of), "PYTHONDONTWRITEBYTECODE": "1"}
     try:
-        done = subprocess.run(
-            command, cwd=copy_of, env=env, preexec_fn=partial(at_most, limit), capture_output=True, check=False
-        )
+        for tests in rounds(known, known.tests_of(mutant.path, mutant.lines, mutant.at_import), limit):
+            if fails(COPY, tests, 20 + int(4 * sum(known.seconds[test] for test in tests))):
+                return False
     finally:
         place.write_text(before)
-    return done.returncode == 0
+        os.utime(place, ns=(times.st_atime_ns, times.st_mtime_ns))  # so what was compiled of it is still good
+    return True
 
 
-def at_most(seconds: int) -> None:
-    """Of the processor, so that a busy machine kills no mutant."""
-    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
+def rounds(known: Map, tests: list[str], limit: float) -> Iterator[list[str]]:
+    """First the quick tests of the file that has most of them, since collecting tests takes longer than most; then the rest."""
+    quick = Counter(file_of(test) for test in tests if known.seconds[test] < 0.2)
+    if quick:
+        yield [test for test in tests if file_of(test) == quick.most_common(1)[0][0]][:20]
+    if tests:
+        spent = list(accumulate(known.seconds[test] for test in tests))
+        yield tests[: max(bisect(spent, limit), 1)]
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    for option, default in (("count", 60), ("seed", 1), ("jobs", 2), ("limit", 300)):
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    for option, default in (("count", 200), ("seed", 1), ("jobs", 2), ("limit", 20)):
         parser.add_argument(f"--{option}", type=int, default=default)
-    parser.add_argument("--under", default="klpteach/model klpteach/files")
+    parser.add_argument("--tests", nargs="+", default=TESTS, help="those that shall notice")
+    parser.add_argument("--without", nargs="+", default=[], metavar="TEST", help="more tests to leave out")
+    parser.add_argument("--under", nargs="+", default=ROOMS, help="folders and files to be changed")
     args = parser.parse_args()
-    folders = [ROOT / folder for folder in args.under.split()]
-    paths = sorted(
-        path.relative_to(ROOT)
-        for folder in folders
-        for path in [*folder.rglob("*.py"), *([folder] if folder.is_file() else [])]
-    )
+    under = [ROOT / name for name in args.under]
+    paths = sorted(path.relative_to(ROOT) for top in under for path in (top.rglob("*.py") if top.is_dir() else [top]))
     possible = [make for path in paths for make in mutants_of(path)]
     chosen = [make() for make in random.Random(args.seed).sample(possible, min(args.count, len(possible)))]
-    print(f"{len(chosen)} of {len(possible)} mutants", flush=True)
-    with tempfile.TemporaryDirectory() as scratch, ThreadPoolExecutor(args.jobs) as pool:
-        copies: Queue[Path] = Queue()
-        for number in range(args.jobs):
-            ignored = shutil.ignore_patterns(".git", ".venv", "build", "__pycache__", ".*_cache")
-            copies.put(Path(shutil.copytree(ROOT, Path(scratch) / str(number), ignore=ignored)))
-
-        # Where a test fails without a mutant, each one would count as killed.
-        for path in {mutant.path.parts[1]: mutant.path for mutant in chosen}.values():
-            if not survives(Mutant(path, 0, "", "", (ROOT / path).read_text()), copies.queue[0], args.limit):
-                print(f"{path.parts[1]}: its tests fail as it is; mend that first")
-                return 2
-
-        def one(mutant: Mutant) -> bool:
-            place = copies.get()
-            try:
-                lives = survives(mutant, place, args.limit)
-            finally:
-                copies.put(place)
+    print(f"{len(chosen)} of {len(possible)} mutants. First the tests as they are:", flush=True)
+    known = learn(ROOT, PLACE, [*args.tests, *(f"--deselect={test}" for test in (*CLOCKED, *args.without))])
+    if known is None:
+        print("A test fails without a mutant, so each mutant would count as killed; mend that first.")
+        return 2
+    print(f"{len(known.seconds)} tests take {sum(known.seconds.values()):.0f} s", flush=True)
+    left, fork = 0, multiprocessing.get_context("fork")
+    with tempfile.TemporaryDirectory() as scratch, fork.Pool(args.jobs, own_copy, (scratch,)) as pool:
+        for mutant, lives in zip(chosen, pool.imap(partial(survives, known, args.limit), chosen), strict=True):
+            left += lives
             print(f"{'SURVIVED' if lives else 'killed  '} {mutant}", flush=True)
-            return lives
-
-        left = sum(pool.map(one, chosen))
     print(f"{len(chosen) - left} of {len(chosen)} killed")
     return 0 if left * 10 <= len(chosen) else 1
 

@@ -79,7 +79,7 @@ def _layout_symtab(file: ModuleFile, arch: Arch, sizes: dict[str, int], places: 
     names = sum(len(file.symbol_names[i].encode()) + 1 for i in kept)
     sizes[core] = ((sizes[core] + align - 1) & -align) + len(kept) * (SYM.itemsize + 1) + names  # 1: a type byte
     places[file.strtab_index] = (init, _append(file, file.strtab_index, sizes, init))
-    sizes[init] = ((sizes[init] + 7) & -8) + 40 + len(file.symtab)  # struct mod_kallsyms, and a type byte a symbol
+    sizes[init] = ((sizes[init] + 7) & -8) + 32 + len(file.symtab)  # struct mod_kallsyms, and a type byte a symbol
 
 
 @lru_cache(maxsize=128)

@@ -1,1 +1,1 @@
-"""A class on one JupyterHub: ten users open and run notebook 05 at once. Run with `make test-hub`."""
+"""A class on one JupyterHub: twenty readers open and run notebook 05 at once. Run with `make test-hub`."""

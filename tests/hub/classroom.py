@@ -14,10 +14,20 @@ import nbformat
 from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPRequest
 from tornado.websocket import websocket_connect
 
+PATIENCE = 300.0  # seconds; what is lost is an error, what is slow is a figure
+AsyncHTTPClient.configure(None, max_clients=1000)  # a class is not ten browsers behind one another
 FIND = """
 from klpteach.views.explorer.explorer import Explorer
 _e = [value for value in Out.values() if isinstance(value, Explorer)][0]
 print(_e.next.model_id, _e.back.model_id, _e.picture.model_id)
+"""
+ANSWER = """
+from klpteach.course import progress as book
+book.keep(book.Progress({{"same-address": [{name!r}]}}))
+"""
+ANSWERS = """
+from klpteach.course import progress as book
+print(*book.recall().predictions["same-address"])
 """
 
 
@@ -39,8 +49,8 @@ class User:
             self.hub + path,
             method=method,
             headers={"Authorization": f"token {self.token}", "Content-Type": "application/json"},
-            body=json.dumps(body) if method == "POST" else None,
-            request_timeout=60,
+            body=json.dumps(body) if method in ("POST", "PUT") else None,
+            request_timeout=PATIENCE,
         )
         answer = await AsyncHTTPClient().fetch(request, raise_error=False)
         if answer.code != refused:
@@ -52,7 +62,7 @@ class User:
         begun = time.monotonic()
         await self.ask(f"/hub/api/users/{self.name}", "POST", refused=409)  # 409: the user is there already
         await self.ask(f"/hub/api/users/{self.name}/server", "POST", {})
-        while time.monotonic() - begun < 180:
+        while time.monotonic() - begun < PATIENCE:
             try:
                 await self.ask(f"/user/{self.name}/api/status")
                 break
@@ -68,15 +78,8 @@ class User:
 
     async def run(self, notebook: Path, clicks: int) -> None:
         """Open the notebook, run all its cells, and click Next and Back in its explorer."""
-        path = f"notebooks/{notebook.name}"
         begun = time.monotonic()
-        cells = (await self.ask(f"/user/{self.name}/api/contents/{path}"))["content"]["cells"]
-        session = {"path": path, "name": notebook.name, "type": "notebook", "kernel": {"name": "python3"}}
-        kernel = (await self.ask(f"/user/{self.name}/api/sessions", "POST", session))["kernel"]["id"]
-        url = f"{self.hub.replace('http', 'ws', 1)}/user/{self.name}/api/kernels/{kernel}/channels"
-        self.socket = await websocket_connect(
-            HTTPRequest(url, headers={"Authorization": f"token {self.token}"}), max_message_size=2**26
-        )
+        cells = (await self.open(notebook))["cells"]
         assert [cell["source"] for cell in cells] == [cell.source for cell in nbformat.read(notebook, 4).cells]
         for cell in cells:
             if cell["cell_type"] == "code":
@@ -85,6 +88,37 @@ class User:
         forward, back, picture = (await self.execute(FIND)).split()
         for number in range(clicks):
             self.answers.append(await self.click((forward, back)[number % 4 >= 2], picture))
+
+    async def open(self, notebook: Path) -> Any:
+        """A new kernel for the user's copy of a notebook; what the copy holds."""
+        path = f"notebooks/{notebook.name}"
+        content = (await self.ask(f"/user/{self.name}/api/contents/{path}"))["content"]
+        session = {"path": path, "name": notebook.name, "type": "notebook", "kernel": {"name": "python3"}}
+        kernel = (await self.ask(f"/user/{self.name}/api/sessions", "POST", session))["kernel"]["id"]
+        url = f"{self.hub.replace('http', 'ws', 1)}/user/{self.name}/api/kernels/{kernel}/channels"
+        self.socket = await websocket_connect(
+            HTTPRequest(url, headers={"Authorization": f"token {self.token}"}), max_message_size=2**26
+        )
+        return content
+
+    async def leave(self, notebook: Path) -> None:
+        """Write one's name into the notebook, save it, give an answer, and log out."""
+        path = f"/user/{self.name}/api/contents/notebooks/{notebook.name}"
+        content = (await self.ask(path))["content"]
+        content["cells"].append(nbformat.v4.new_markdown_cell(self.name))
+        await self.ask(path, "PUT", {"type": "notebook", "format": "json", "content": content})
+        await self.execute(ANSWER.format(name=self.name))
+        self.socket.close()
+        await self.stop()
+
+    async def come_back(self, notebook: Path) -> tuple[str, str]:
+        """Log in again: what the notebook's last cell says, and what was answered."""
+        await self.start()
+        last = (await self.open(notebook))["cells"][-1]["source"]
+        answered = await self.execute(ANSWERS)
+        self.socket.close()
+        await self.stop()
+        return last, answered.strip()
 
     async def send(self, kind: str, content: dict[str, Any]) -> str:
         header = {"msg_id": uuid.uuid4().hex, "msg_type": kind, "username": self.name, "session": "class"}

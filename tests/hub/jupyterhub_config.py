@@ -37,7 +37,7 @@ c.Spawner.notebook_dir = "~"
 c.Spawner.default_url = "/lab/tree/notebooks/00-start-here.ipynb"
 c.Spawner.args = ["--allow-root"] if os.geteuid() == 0 else []
 c.Spawner.environment = {"KLPTEACH_DATA": str(COURSE / "data"), "PYTHONDONTWRITEBYTECODE": "1"}
-c.Spawner.start_timeout = c.Spawner.http_timeout = 120
+c.Spawner.start_timeout = c.Spawner.http_timeout = 300
 c.JupyterHub.services = [{"name": "class", "api_token": os.environ["KLPTEACH_TOKEN"]}]
 c.JupyterHub.load_roles = [
     {"name": "class", "services": ["class"], "scopes": ["admin:users", "admin:servers", "access:servers"]}

@@ -1,4 +1,4 @@
-"""Ten users of one JupyterHub open and run notebook 05 at the same time, and click in its explorer."""
+"""Twenty readers of one JupyterHub open and run notebook 05 at the same time, click in its explorer, and find all again."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from .classroom import User, memory
 
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOK = ROOT / "notebooks" / "05-the-bug.ipynb"
-USERS = int(os.environ.get("KLPTEACH_CLASS_SIZE", "10"))
+USERS = int(os.environ.get("KLPTEACH_CLASS_SIZE", "20"))
 CLICKS = 12
 TOKEN = secrets.token_hex(16)
 
@@ -82,22 +82,25 @@ def wait_for(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
     raise RuntimeError("the hub does not answer\n" + log.read_text()[-3000:])
 
 
-async def the_class(hub: str) -> tuple[list[User], list[float]]:
-    """All users at once: start, then open and run. Also each user's memory in MB while all are there."""
+async def the_class(hub: str) -> tuple[list[User], list[float], list[tuple[str, str]]]:
+    """All users at once: start, open and run, leave, and come back.
+
+    Also each user's memory in MB while all are there, and what each finds at the next login.
+    """
     users = [User(f"user{number:02}", hub, TOKEN) for number in range(USERS)]
     await asyncio.gather(*(user.start() for user in users))
     await asyncio.gather(*(user.run(NOTEBOOK, CLICKS) for user in users))
     used = [memory(user.name) for user in users]
-    for user in users:
-        user.socket.close()
-        await user.stop()
-    return users, used
+    await asyncio.gather(*(user.leave(NOTEBOOK) for user in users))
+    again = [User(user.name, hub, TOKEN) for user in users]
+    return users, used, await asyncio.gather(*(user.come_back(NOTEBOOK) for user in again))
 
 
-def test_ten_users_run_notebook_05_at_once_and_the_explorer_answers(hub: str) -> None:
-    users, used = asyncio.run(the_class(hub))
+def test_twenty_readers_run_notebook_05_at_once_and_nothing_is_lost(hub: str) -> None:
+    users, used, found = asyncio.run(the_class(hub))
     assert [error for user in users for error in user.errors] == []
     assert all(len(user.answers) == CLICKS for user in users)
+    assert found == [(user.name, user.name) for user in users]
     answers = sorted(seconds for user in users for seconds in user.answers)
     report = {
         "users": USERS,
@@ -107,6 +110,7 @@ def test_ten_users_run_notebook_05_at_once_and_the_explorer_answers(hub: str) ->
         "click to picture, p95, seconds": answers[int(0.95 * len(answers))],
         "MB a user, median": statistics.median(used),
         "MB a user, most": max(used),
+        "MB all": sum(used),
     }
     print("\n" + "\n".join(f"{name:<36} {value:8.3f}" for name, value in report.items()))
     build = ROOT / "build"
