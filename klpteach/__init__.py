@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .course.desk import progress as progress
     from .course.desk import worked as worked
     from .course.selfcheck import self_check as self_check
+    from .course.stations import station_map as station_map
     from .course.talk.talk import Talk as Talk
     from .discussion.costs import read_costs as read_costs
     from .discussion.dossier import about_proposal as about_proposal
@@ -81,6 +82,7 @@ _WHERE = {
     "bring": "views.yours.upload",
     **dict.fromkeys(("explain_dmesg", "paste"), "views.yours.dmesg"),
     "self_check": "course.selfcheck",
+    "station_map": "course.stations",
     **dict.fromkeys(
         ("KlpteachError", "LoadRefused", "ModuleFormatError", "PolicyError", "RecordingError", "ScenarioError"),
         "errors",
