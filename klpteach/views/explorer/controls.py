@@ -36,7 +36,7 @@ class KernelChoice:
         self.release = dropdown(policy.RELEASES, release, "Kernel", "130px")
         self.boxes = {}
         for name, proposal in policy.PROPOSALS.items():
-            tip = f"{side} kernel: {proposal.summary}"
+            tip = f"{side} kernel: {proposal.summary} (in Python: {name})"
             self.boxes[name] = checkbox(proposal.label, name in chosen, tooltip=tip, width="auto", margin="0 14px 0 0")
         row = w.HBox(list(self.boxes.values()), layout=w.Layout(flex_flow="row wrap", flex="1 1 0"))
         self.view = w.HBox([self.title, self.release, row], layout=w.Layout(align_items="flex-start"))
