@@ -32,7 +32,10 @@ def test_a_seed_gives_its_problem_and_another_seed_another(name):
 def test_seeds_ask_about_both_ways_both_kernels_and_every_harm():
     orders, swaps = ([find_exercise(name).problem(seed).ask for seed in range(30)] for name in ("order", "swap"))
     assert all("on 6.12," in ask for ask in orders), "the notebook's figure shows the order of 6.1"
-    assert {word for word in ("is coming", "is going") if any(word in ask for ask in orders)} == {"is coming", "is going"}
+    assert {word for word in ("is coming", "is going") if any(word in ask for ask in orders)} == {
+        "is coming",
+        "is going",
+    }
     assert len({ask.split("places. ")[1].split("\n")[0] for ask in swaps}) == 3
 
 
