@@ -93,7 +93,7 @@ def test_a_wrong_prediction_names_the_thought_behind_it():
 def test_an_unknown_question_or_choice_names_what_there_is():
     with pytest.raises(kt.KlpteachError, match="same-address"):
         kt.predict("same-adress")
-    with pytest.raises(kt.KlpteachError, match="loads, refused"):
+    with pytest.raises(kt.KlpteachError, match="loads, mine, refused"):
         kt.predict("same-address", "maybe")
 
 

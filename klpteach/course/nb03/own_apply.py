@@ -195,7 +195,7 @@ def replayed(apply: Apply, recording: Recording) -> Iterator[Replayed]:
                 name: in_file(recording, name) for name in {k.partition(":")[2].split("+")[0] for k in step.sites}
             }
         for one in sections(recording, number):
-            returned = _called(apply, memory[one.name], one) if not returned else returned
+            returned = returned or _called(apply, memory[one.name], one)
         kernel = (step.sites or {}).get(first)
         mine = bytes(memory[section][at : at + len(kernel)]) if kernel else None
         refused = returned == -8
