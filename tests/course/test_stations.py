@@ -87,6 +87,14 @@ def test_the_minutes_in_the_first_paragraph_are_the_tables() -> None:
         assert told and int(told[1] or told[2]) == station.minutes, station.file
 
 
+def test_the_readme_says_the_same_minutes() -> None:
+    text = (ROOT / "README.md").read_text()
+    for station in STATIONS:
+        assert re.search(
+            rf"\({FOLDER.name}/{re.escape(station.file)}\) \| {re.escape(station.asks)} \| {station.minutes} \|", text
+        )
+
+
 def test_what_is_solved_is_ticked() -> None:
     assert "✓" not in station_map("01").to_html()
     kt.check("fix", "clear-checked")
@@ -107,7 +115,7 @@ def test_each_point_of_the_mail_leads_to_a_section_that_is_there() -> None:
     for point in mail.POINTS:
         assert point.where
         for place in point.where:
-            number, section, title = re.match(r"(\w+)\.(\d+) (.*)", place).groups()
+            _, section, title = re.match(r"(\w+)\.(\d+) (.*)", place).groups()
             file = mail.address(place).partition("#")[0]
             assert re.search(rf"^## {section}\. {re.escape(title)}$", prose(file), re.M), place
 

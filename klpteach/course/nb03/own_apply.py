@@ -20,7 +20,7 @@ from ...reading.history import History
 from ...reading.sums import sum_at
 from ...scenarios.recorded import evidence
 from ...views.reply import Reply
-from ...views.table import LEFT, Cell, Row, Table
+from ...views.table import LEFT, Row, Table
 from ..checks import as_bytes
 from ..exercise import Problem
 
@@ -209,8 +209,8 @@ def replay_mine(apply: Apply, name: str = "reload--6.1--REFUSED") -> Table:
     for one in replayed(apply, recording):
         said = "" if one.returned is None else str(one.returned)
         cells = [("not in memory" if value is None else f"`{value.hex(' ')}`") for value in (one.kernel, one.mine)]
-        mark = "← not the same" if one.differs else ""
-        rows.append((f"`{one.step.command}`", str(one.step.errno), cells[0], said, cells[1], Cell(mark, mark)))
+        mark = "no" if one.differs else "yes"
+        rows.append((f"`{one.step.command}`", str(one.step.errno), cells[0], said, cells[1], mark))
     first = next(key for step in recording for key in step.sites or ())
     heads = (
         "command",
@@ -218,6 +218,6 @@ def replay_mine(apply: Apply, name: str = "reload--6.1--REFUSED") -> Table:
         f"kernel's bytes at `{first.partition(':')[2]}`",
         "apply() returns",
         "your bytes there",
-        "",
+        "the same?",
     )
     return Table(heads, rows, f"{name}: a real kernel, and your apply() in its place.", css=LEFT)

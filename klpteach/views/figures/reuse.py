@@ -110,7 +110,6 @@ class _Row:
             lines = number if alone else number + 0.6
             words.draw(axes, (source if alone and not met else floor) + 0.07 + _LINE_HEIGHT * lines)
 
-
     def _stood_on(self, ghost: Box, top: float, tops: list[float]) -> bool:
         """Whether something else stands in its lane where this range was freed: then its hatching says enough."""
         here = (box for box, other in zip(self.boxes, tops, strict=True) if other == top and box.style != "ghost")
