@@ -112,9 +112,9 @@ def station_map(number: str) -> StationMap:
     """The map with "you are here" at one notebook, by its number: "05". Errors: KlpteachError for one that is not there.
 
     >>> print(station_map("05"))
-    You are here: 05 The bug. 30 minutes; from here to the end 3 h 45.
+    You are here: 05 The bug. 35 minutes; from here to the end 3 h 50.
     Before: 04 Patching what is not there. Next: 06 The same bug in another dress. Short way: 07 Three ways out.
-    All 10 stations: short way 2 h 40, long way 6 h 50.
+    All 10 stations: short way 2 h 45, long way 7 h.
     """
     here = next((station for station in STATIONS if station.number == str(number)), None)
     if here is None:
