@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from .course.desk import predict as predict
     from .course.desk import progress as progress
     from .course.desk import worked as worked
+    from .course.in_c import in_c as in_c
     from .course.selfcheck import self_check as self_check
+    from .course.stations import station_map as station_map
     from .course.talk.talk import Talk as Talk
     from .discussion.costs import read_costs as read_costs
     from .discussion.dossier import about_proposal as about_proposal
@@ -50,6 +52,7 @@ if TYPE_CHECKING:
     from .views.explorer.explorer import explore as explore
     from .views.figures.consequences import consequences_picture as consequences_picture
     from .views.frames import consequences_grid as consequences_grid
+    from .views.kernel_source import source as source
     from .views.real import try_real as try_real
     from .views.yours.dmesg import explain_dmesg as explain_dmesg
     from .views.yours.dmesg import paste as paste
@@ -85,6 +88,9 @@ _WHERE = {
     "self_check": "course.selfcheck",
     "try_patch": "vm.trial",
     "patch_of": "vm.variants.shown",
+    "station_map": "course.stations",
+    "in_c": "course.in_c",
+    "source": "views.kernel_source",
     **dict.fromkeys(
         ("KlpteachError", "LoadRefused", "ModuleFormatError", "PolicyError", "RecordingError", "ScenarioError"),
         "errors",

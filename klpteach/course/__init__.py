@@ -3,7 +3,7 @@
 For authors. A reader calls `kt.predict("name")`, `kt.exercise("name", seed=1)`, `kt.check("name", answer, seed=1)`,
 `kt.worked("name", seed=1)` and `kt.progress()`. Questions and exercises of notebook 03 stand in nb03/questions.py; what else
 its cells show, in the files beside it, and nb03/__init__.py lists the names, so that a cell says `nb03.sums(...)`. A new
-notebook is a new folder, and its name in NOTEBOOKS of notebooks.py. Its questions.py:
+notebook is a new folder, and a row of STATIONS in notebooks.py, from which the map on top of every notebook is made. Its questions.py:
 
     TITLE = "loading on x86_64"
 

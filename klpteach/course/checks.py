@@ -93,7 +93,9 @@ def in_order(right: str) -> Callable[[Any], str | None]:
     """
 
     def judge(answer: Any) -> str | None:
-        given = "".join(str(letter) for letter in answer).replace(",", "").replace(" ", "").casefold()
+        if not isinstance(answer, (str, list, tuple)):
+            return f"Give the letters in order, like {''.join(sorted(right))!r}."
+        given = "".join(letter for letter in "".join(map(str, answer)).casefold() if letter.isalnum())
         if given == right:
             return None
         if sorted(given) != sorted(right):

@@ -118,12 +118,12 @@ def check_fix(proposal: Any = ..., release: str = "6.1") -> Reply:
     return on_release.reply(proposal)
 
 
-def check_seed(seed: Any = ..., matters: bool | None = None, release: str = "6.1") -> Reply:
-    """Exercise: find a seed with which the busy machine's reload lands at the same base, and say whether it matters."""
-    if not isinstance(seed, int):
-        turn = "Try numbers for seed until the module comes back to its old place, then say matters=True or False."
+def check_seed(seed: Any = ..., matters: Any = None, why: Any = None, release: str = "6.1") -> Reply:
+    """Exercise: find a seed with which the busy machine's reload lands at the same base; say whether it matters, and why."""
+    if seed is ...:
+        turn = "Try numbers, kt.check_seed(1), until the module comes back to its old place; then say matters=True or False."
         return Reply("?", "Your turn.", turn)
-    answer = seed if matters is None else (seed, matters)
+    answer = (seed, matters, why)
     return check("same-base", answer) if release == "6.1" else judge_seed(answer, release)
 
 

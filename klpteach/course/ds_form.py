@@ -43,10 +43,10 @@ class DSForm(NamedTuple):
 
 
 def word_fields(word: int) -> Table:
-    """The 32 bits of a DS-form word, field by field.
+    """The 32 bits of a DS-form word, field by field; to put the instruction together is left to the reader.
 
     >>> print(word_fields(0xf8410018))
-    0xf8410018 = std r2,24(r1)
+    0xf8410018, from its highest bit to its lowest
     field   bits            value  says
     ...
     """
@@ -56,10 +56,10 @@ def word_fields(word: int) -> Table:
     name = MNEMONICS.get((found.opcode, found.XO), "?")
     says = (
         "which family of instructions",
-        f"the register that is {'stored' if name.startswith('st') else 'loaded'}: r{found.RT}",
-        f"the register with the address: r{found.RA}",
-        f"words from there: {found.DS} × 4 = {4 * found.DS} bytes",
+        f"the register that is {'stored' if name.startswith('st') else 'loaded'}",
+        "the register with the address",
+        "words of four bytes from there, with a sign",
         f"which of the family: {name}",
     )
     rows = [(field, b, str(v), s) for field, b, v, s in zip(DSForm._fields, bits, found, says, strict=True)]
-    return Table(("field", "bits", "value", "says"), rows, f"`0x{word:08x}` = `{found.text or '?'}`")
+    return Table(("field", "bits", "value", "says"), rows, f"`0x{word:08x}`, from its highest bit to its lowest")

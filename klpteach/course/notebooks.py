@@ -1,4 +1,4 @@
-"""Which notebook has which questions and exercises: nb00/questions.py and so on."""
+"""The notebooks in the order of the path, and which questions and exercises each has: nb00/questions.py and so on."""
 
 from __future__ import annotations
 
@@ -11,8 +11,41 @@ from ..errors import KlpteachError
 from .exercise import Exercise
 from .question import Question
 
-NOTEBOOKS = ("nb00", "nb01", "nb02", "nb03", "nb04", "nb05", "nb06", "nb07", "nb08", "nb09")
 Asked = TypeVar("Asked", Question, Exercise)
+
+
+class Station(NamedTuple):
+    """A notebook as a stop on the way: its number ("05"), file, title and question, the minutes that it takes with its
+    exercises, and whether the short way stops there too.
+    """
+
+    number: str
+    file: str
+    title: str
+    asks: str
+    minutes: int
+    short: bool = False
+
+
+# A new notebook is a row here and a folder nbNN. tests/course/test_stations.py says how the minutes are counted.
+STATIONS = (
+    Station("00", "00-start-here.ipynb", "Start here",
+            "Why would a module that loaded a minute ago refuse to load now?", 20, short=True),
+    Station("01", "01-reading-the-report.ipynb", "Reading the report", "What do the three lines say?", 40),
+    Station("02", "02-a-real-ko.ipynb", "A real .ko", "What is a relocation on disk?", 40),
+    Station("03", "03-loading-on-x86_64.ipynb", "Loading on x86_64", "How do four bytes become a call?", 45),
+    Station("04", "04-patching-what-is-not-there.ipynb", "Patching what is not there",
+            "How can a patch refer to an unloaded module?", 45),
+    Station("05", "05-the-bug.ipynb", "The bug", "Why does the second load fail?", 35, short=True),
+    Station("06", "06-the-same-bug-in-another-dress.ipynb", "The same bug in another dress",
+            "Why does ppc64le complain about a nop?", 50),
+    Station("07", "07-three-ways-out.ipynb", "Three ways out", "What does each way out cost?", 55, short=True),
+    Station("08", "08-dependencies-and-one-fixes-all.ipynb", "Dependencies and one-fixes-all",
+            "What if the patch depended on its targets?", 35),
+    Station("09", "09-stability-or-flexibility.ipynb", "Stability or flexibility",
+            "What did they decide, and were they right?", 55, short=True),
+)  # fmt: skip
+NOTEBOOKS = tuple(f"nb{station.number}" for station in STATIONS)
 
 
 class Notebook(NamedTuple):

@@ -11,7 +11,7 @@ from ..model.policy import PROPOSALS, RELEASES, Behaviour, Proposal
 from ..reading.outcome import ENDINGS
 from .consequences import QUESTIONS, by_kernel, read_consequences
 from .costs import Cost, costs_of
-from .thread import ONE_SIDED, Statement, positions
+from .thread import ONE_SIDED, Statement, lore, positions
 
 ASKS = {question.key: question.asks for question in QUESTIONS}
 # What speaks for each, in a sentence, at its strongest.
@@ -130,7 +130,7 @@ class Dossier:
     def _repr_html_(self) -> str:
         page = f"<p><strong>{escape(self.proposal.name)}</strong>: {escape(self.proposal.summary)}.</p>"
         for title, lines in self.parts():
-            page += f"<h4>{escape(title)}</h4><ul>{''.join(f'<li>{escape(line)}</li>' for line in lines)}</ul>"
+            page += f"<h4>{escape(title)}</h4><ul>{''.join(f'<li>{_linked(line)}</li>' for line in lines)}</ul>"
         return page
 
 
@@ -177,6 +177,13 @@ def _cost_lines(costs: tuple[Cost, ...]) -> list[str]:
             physical, code = sum(c.removed or 0 for c in mine), sum(c.code_removed or 0 for c in mine)
             lines.append(f"{when}: {physical} lines, {code} of code, in {len(mine)} places of {mine[0].kernel}")
     return lines
+
+
+def _linked(line: str) -> str:
+    """A line as HTML; a Message-ID at its end leads to the mail."""
+    said, _, rest = line.partition(" <")
+    mail = rest.removesuffix(">")
+    return f'{escape(said)} <a href="{escape(lore(mail))}">{escape(mail)}</a>' if "@" in rest else escape(line)
 
 
 def _spoken(statement: Statement) -> str:

@@ -133,12 +133,13 @@ class _Judge:
         written = [key for key in keys if self._kind(key) in ("written", "kept")]
         waiting = sorted({self.history.target(key) or "?" for key in keys if self._kind(key) == "file"})
         are, left = "is" if len(waiting) == 1 else "are", count(len(keys) - len(written))
-        wait = f"{' and '.join(waiting)} {are} not loaded: {left} stay as in the file." if waiting else ""
+        stay = "stays" if len(keys) - len(written) == 1 else "stay"
+        wait = f"{' and '.join(waiting)} {are} not loaded: {left} {stay} as in the file." if waiting else ""
         if not written:
             return Verdict("works", "Livepatch loaded, and it waits.", wait)
         targets = listed(sorted({self.history.target(key) or "its target" for key in written}))
         calls = sum(is_call(self.history, key) for key in written)
-        hold = f"{'holds' if len(written) == 1 else 'hold'} {held(calls, len(written) - calls)}"
+        hold = f"{'holds' if len(written) == 1 else 'hold'} {held(calls, len(written) - calls)} into"
         done = f"{count(len(written))} in its own text and data now {hold} {targets}. {wait}"
         return Verdict("works", "Livepatch loaded and applied.", done.rstrip())
 

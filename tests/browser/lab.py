@@ -29,10 +29,11 @@ ERRORS = """() => [...window.jupyterapp.shell.currentWidget.content.model.cells]
 
 
 def copied(notebook: Path, server: Server, folder: str) -> str:
-    """Copy a notebook into a folder of its own below the server's root; its path there."""
+    """Copy a notebook, with the pictures beside it, into a folder of its own below the server's root; its path there."""
     place = server.root / folder
     place.mkdir(parents=True, exist_ok=True)
-    shutil.copy(notebook, place)
+    for path in (notebook, *notebook.parent.glob("*.svg")):
+        shutil.copy(path, place)
     return f"{folder}/{notebook.name}"
 
 

@@ -93,7 +93,7 @@ def test_a_wrong_prediction_names_the_thought_behind_it():
 def test_an_unknown_question_or_choice_names_what_there_is():
     with pytest.raises(kt.KlpteachError, match="same-address"):
         kt.predict("same-adress")
-    with pytest.raises(kt.KlpteachError, match="loads, refused"):
+    with pytest.raises(kt.KlpteachError, match="loads, mine, refused"):
         kt.predict("same-address", "maybe")
 
 
@@ -154,11 +154,25 @@ def test_dots_ask_for_an_answer_and_are_not_one():
 
 def test_solving_is_kept_and_shown_with_the_problem():
     assert "solved" not in kt.exercise("same-base").text
-    seed, matters = find_exercise("same-base").problem().answer
-    assert kt.check_seed(seed).mark == "?"
-    assert kt.check_seed(seed, matters=not matters).mark == "✗"
-    assert kt.check_seed(seed, matters=matters).mark == "✓"
+    seed, matters, why = find_exercise("same-base").problem().answer
+    assert kt.check_seed(seed).mark == kt.check_seed(seed, matters=matters).mark == "?"
+    assert kt.check_seed(seed, matters=not matters, why=why).mark == "✗"
+    assert kt.check_seed(seed, matters=matters, why="address").mark == "✗"
+    assert kt.check_seed(seed, matters=matters, why=why).mark == "✓"
     assert "solved" in kt.exercise("same-base").text
+
+
+@pytest.mark.parametrize("said", ["banana", 2, [], "", "maybe", 0.5, ("True",)])
+def test_an_answer_that_is_neither_yes_nor_no_is_never_taken_as_right(said):
+    seed = find_exercise("same-base").problem().answer[0]
+    assert kt.check_seed(seed, matters=said, why="zero").mark == "?"
+
+
+@pytest.mark.parametrize("no", [False, "False", "no", " NO "])
+def test_yes_and_no_are_understood_in_words(no):
+    seed = find_exercise("same-base").problem().answer[0]
+    assert kt.check_seed(str(seed), matters=no, why="Zero").mark == "✓"
+    assert kt.check_seed(seed, matters="yes", why="zero").mark == "✗"
 
 
 def test_a_readers_function_that_fails_is_told_and_not_raised():

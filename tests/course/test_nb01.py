@@ -63,7 +63,7 @@ def test_the_reports_symbol_is_the_one_of_the_golden_values():
 
 def test_the_lines_climb_in_the_opposite_order_of_dmesg():
     step = evidence("reload--6.1--REFUSED")[3]
-    told = [(row[1], row[2]) for row in report.climb(step.lines, "nfsd_demo").rows if row[1]]
+    told = [(row[0], row[2]) for row in report.climb(step.lines, "nfsd_demo").rows if row[0]]
     assert told[::-1] == [(str(number), line) for number, line in enumerate(step.lines, 1)]
 
 
@@ -138,7 +138,10 @@ def test_the_decoded_word_is_accepted_in_any_spacing_and_its_slips_are_named(see
     number = int(re.search(r"got ([0-9a-f]{8})", problem.ask)[1], 16)
     found = DSForm.of(number)
     assert found.word == number and problem.answer == found.text
-    assert kt.check("decode-a-word", found.text.upper().replace(",", " , "), seed).mark == "✓"
+    name, offset = found.text.partition(" ")[0], f"{4 * found.DS:#x}"
+    spellings = (f"{name} r{found.RT},{offset}(r{found.RA})", f"{name} {found.RT},{4 * found.DS}({found.RA})")
+    for answer in (found.text.upper().replace(",", " , "), *spellings):
+        assert kt.check("decode-a-word", answer, seed).mark == "✓"
     if found.RT != found.RA:
         assert "other way round" in kt.check("decode-a-word", found._replace(RT=found.RA, RA=found.RT).text, seed).text
     unscaled = found.text.replace(f"{4 * found.DS}(", f"{found.DS}(")

@@ -160,10 +160,11 @@ def test_the_right_count_is_accepted_in_any_form_and_a_wrong_one_gets_a_hint(see
     file, right = kt.ModuleFile.open(of(seed)), count.problem(seed).answer
     names = file.relocations.section.astype(str)
     series = names[names.str.startswith(".klp.rela.")].str.split(".").str[3].value_counts()
-    for answer in (right, Counter(right), pd.Series(right), series):
+    text = ", ".join(f"{name}: {number}" for name, number in right.items())
+    for answer in (right, Counter(right), pd.Series(right), series, text, str(right)):
         assert kt.check("count-by-object", answer, seed).mark == "✓"
     first = next(iter(right))
-    assert "relocations" in kt.check("count-by-object", {**right, first: right[first] + 7}, seed).text
+    assert "by 24" in kt.check("count-by-object", {**right, first: right[first] + 7}, seed).text
     assert "value_counts" in kt.check("count-by-object", {"vmlinuz": 1}, seed).text
     assert kt.check("count-by-object", 3, seed).mark == "✗"
 

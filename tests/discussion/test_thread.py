@@ -17,7 +17,7 @@ from klpteach.files.samples import data_dir
 from klpteach.model.policy import PROPOSALS, RELEASES
 
 STATEMENTS, EVENTS = thread.read_thread(), thread.read_timeline()
-MESSAGE_ID = re.compile(r"[\w.+-]+@[\w.-]+")
+MESSAGE_ID = re.compile(r"[\w.+=/-]+@[\w.-]+")
 
 
 def day(text: str) -> date:
@@ -33,6 +33,24 @@ def test_a_statement_is_dated_attributed_and_quoted_in_at_most_15_words() -> Non
         assert statement.position in ("for", "against", "asks") and statement.proposal in PROPOSALS, statement
         assert statement.person and statement.says and statement.where, statement
         assert not statement.message_id or MESSAGE_ID.fullmatch(statement.message_id), statement
+
+
+def test_a_statement_has_a_message_id_or_says_that_it_was_no_mail() -> None:
+    for statement in STATEMENTS:
+        assert statement.message_id or statement.where.endswith("no mail"), statement
+
+
+def test_an_event_that_was_a_mail_has_a_message_id_or_says_why_not() -> None:
+    """Mails before 2019, when the list's archive begins, are known from others."""
+    for event in EVENTS:
+        if event.source.startswith("mail") and event.date >= "2019":
+            assert event.message_id, event
+
+
+def test_a_message_id_becomes_an_address_that_survives_a_browser() -> None:
+    for row in (*STATEMENTS, *EVENTS):
+        if row.message_id:
+            assert re.fullmatch(r"https://lore\.kernel\.org/r/[\w.%=@-]+", thread.lore(row.message_id)), row
 
 
 def test_statements_and_events_are_in_order_of_time() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from ...model.policy import available, behaviour
+from ...model.policy import PROPOSALS, available, behaviour
 from ...scenarios.simulate import simulate
 from ...views.reply import Reply
 from ..exercise import Exercise, Problem
@@ -27,8 +27,10 @@ nfsd_demo is loaded, livepatched, removed. Now you load the same file again. Wha
 
 
 def judge_fix(proposal: Any, release: str = "6.1") -> Reply:
-    """Let the model try a proposal, or a list of them, on the reload."""
-    names = [proposal] if isinstance(proposal, str) else list(proposal)
+    """Let the model try a proposal, or a list of them, on the reload. The explorer's labels are understood as well."""
+    if not isinstance(proposal, (str, list, tuple, set)):
+        return Reply("?", "A proposal is a name in quotes.", "Try kt.check_fix('deny-removal').")
+    names = [_name(one) for one in ([proposal] if isinstance(proposal, str) else proposal)]
     behaviour(release, names)  # an impossible mix says why
     story = simulate("reload", release, names)
     refused = next((step for step in story if step.errno), None)
@@ -40,13 +42,19 @@ def judge_fix(proposal: Any, release: str = "6.1") -> Reply:
     return Reply("✗", "Still refused.", refused.lines[0] if refused.lines else "")
 
 
+def _name(text: Any) -> str:
+    """A proposal's name, from its name or its label in any case."""
+    tidy = str(text).strip().casefold()
+    return next((name for name, one in PROPOSALS.items() if tidy in (name, one.label.casefold())), str(text))
+
+
 def _fix(_: random.Random) -> Problem:
     works = [name for name in available(readings=False) if judge_fix(name).mark == "✓"]
     return Problem(
         ask="Name a proposal that lets the module go and come back: put it in quotes.",
         answer=works,
         shown=" or ".join(works),
-        form=f"a name in quotes, one of {', '.join(available(readings=False))}",
+        form='a name in quotes, like "deny-removal"; one of the three above will do, or any other that the explorer offers',
         hints=("The bytes must be zero when the module comes back, or nobody may look at them.",
                f"{len(works)} of the {len(available(readings=False))} do it. Tick them one by one in the explorer, and look at the last command."),
         steps=("The reload is refused because the check finds bytes that are not zero.",

@@ -2,5 +2,5 @@
 
 from ..lazy import offer
 
-_HERE = {".report": "REPORT anatomy climb", ".val": "locs what_val_is wordings"}
+_HERE = {".mail": "mail_map", ".report": "REPORT anatomy climb", ".val": "locs what_val_is wordings"}
 __getattr__, __dir__ = offer(__name__, _HERE | {"..ds_form": "word_fields", "...scenarios.recorded": "evidence"})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from typing import Any
 
 from ...model.recording import Recording
@@ -144,9 +145,10 @@ def _word(rng: random.Random) -> Problem:
         ask=f"On a ppc64le machine the log says `Expected nop after call, got {found.word:08x}`. Which instruction is that? "
         "Write it as objdump does, like `ld r2,24(r1)`.",
         answer=found.text,
-        form="the instruction in quotes",
+        form="the instruction in quotes, the offset in bytes, decimal or with 0x",
         judge=lambda answer: _judge_word(answer, found, swapped.text),
-        hints=("`nb01.word_fields(0x…)` cuts a word into its fields: opcode 6 bits, RT 5, RA 5, DS 14, XO 2. Opcode 58 is ld, 62 is std.",
+        hints=("`from klpteach.course import nb01`, then `nb01.word_fields(0x…)` cuts a word into its fields: opcode 6 bits, "
+               "RT 5, RA 5, DS 14, XO 2. Opcode 58 is ld, 62 is std.",
                f"The opcode is {found.opcode}; DS counts words of four bytes, and its highest bit is a sign."),
         steps=(f"opcode = `0x{found.word:08x} >> 26` = {found.opcode}, and the last two bits are 0: {name}",
                f"the next five bits: RT = {found.RT}; the five after them: RA = {found.RA}",
@@ -155,7 +157,10 @@ def _word(rng: random.Random) -> Problem:
 
 def _judge_word(answer: Any, found: DSForm, swapped: str) -> str | None:
     def tidy(text: str) -> str:
-        return "".join(text.casefold().replace("%", "").split())
+        """One spelling of all: blanks, %, the r before a number and 0x do not matter."""
+        name, _, rest = text.casefold().replace("%", " ").strip().partition(" ")
+        rest = re.sub(r"\br(?=\d)", "", "".join(rest.split()))
+        return f"{name} {re.sub(r'0x[0-9a-f]+', lambda number: str(int(number[0], 16)), rest)}"
 
     given = tidy(str(answer))
     if given == tidy(found.text):

@@ -65,9 +65,11 @@ def climb(lines: Iterable[str] = REPORT, module: str = "nfsd", errno: int = -8) 
         file = next((messages.ALL[name].source for name, line in known if line in printed), file)  # ppc64le has another
         for line in reversed(printed or [f"(nothing; hands {errno} up)"]):
             order = str(lines.index(line) + 1) if line in lines else ""
-            rows.append((f"{' ' * depth}`{function}`", order, line, file))
-    spoken = [number for number, row in enumerate(rows) if row[1]]
-    return Table(("who, from the outside in", "dmesg line", "says", "where"), rows, marked=spoken)
+            rows.append((order, f"{' ' * depth}`{function}`", line, file))
+    spoken = [number for number, row in enumerate(rows) if row[0]]
+    note = "As of Linux 6.1. In 5.3 `klp_write_object_relocations()` stood in place of klp_apply_section_relocs(), and the "
+    note += "loader was kernel/module.c."
+    return Table(("dmesg line", "who, from the outside in", "says", "where"), rows, marked=spoken, note=note)
 
 
 _FIELDS = ("type", "loc", "val", "patch", "module", "err", "insn", "where")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -70,7 +71,7 @@ relocation sections does .text have in this file?
 - 1: One
   One was enough when the compiler was done. Then a tool moved what the loader cannot resolve into a section of its own.
 - 2: Two
-  One for the module loader, one that waits for nfsd_demo. Both have the same sh_info: the index of .text.
+  One for the module loader, one that waits for nfsd_demo. Both have the same info: the number of .text.
 - 3: Three
   A third would be there if this code also waited for a second module, or for vmlinux: one for each object.
 
@@ -136,13 +137,14 @@ def _count(rng: random.Random) -> Problem:
     ]
     return Problem(
         ask=f"Open `{path.name}`, built for {arch} and Linux {release}:\n\n    file = kt.ModuleFile.open({call})\n\n"
-        "How many livepatch relocations wait for each object? Only what is in sections named .klp.rela… counts.",
+        "How many livepatch relocations wait for each object? Only what is in sections named .klp.rela… counts. By hand: "
+        '`file.sections[["name", "size"]]` lists them, and an entry is 24 bytes.',
         answer=right,
-        form="a dictionary, object name: number, like {'nfsd_demo': 3}",
+        form="object and number, as a dictionary {'nfsd_demo': 3} or as text \"nfsd_demo 3\"",
         judge=lambda answer: _judge_count(answer, right, slips),
         slips=[(wrong, words) for wrong, words in slips if wrong != right],
-        hints=("`file.relocations` has a row for each; its column `section` is the name of the section it stands in.",
-               "`names = file.relocations.section.astype(str)`, then "
+        hints=("Divide the size of each .klp.rela section by 24, and add up those of one object: it stands before the next dot.",
+               "Or count the rows of `file.relocations`: `names = file.relocations.section.astype(str)`, then "
                '`names[names.str.startswith(".klp.rela.")].str.split(".").str[3].value_counts()`'),
         steps=(*(f"`{name}` has {count} {'entry' if count == 1 else 'entries'}" for name, count in names),
                "the object is what stands between .klp.rela. and the next dot",
@@ -153,8 +155,10 @@ def _count(rng: random.Random) -> Problem:
 def _judge_count(answer: Any, right: dict[str, int], slips: list[tuple[dict[str, int], str]]) -> str | None:
     """A dictionary, a Counter or a pandas Series; numpy numbers are numbers."""
     given = answer.to_dict() if hasattr(answer, "to_dict") else answer
+    if isinstance(given, str):
+        given = {name: int(number) for name, number in re.findall(r"([\w-]+)[\s'\":=]+(\d+)", given)}
     if not isinstance(given, dict):
-        return f"Give a dictionary, like {{{next(iter(right))!r}: 1}}."
+        return f"Give object and number, like {{{next(iter(right))!r}: 1}}."
     if same(given, right):
         return None
     if slip := next((words for wrong, words in slips if same(given, wrong)), None):

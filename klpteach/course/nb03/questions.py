@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
+from typing import Any
 
 from ...files.elf_h import SHF_EXECINSTR, SHF_WRITE
 from ...files.module_file import ModuleFile
@@ -15,9 +16,10 @@ from ...model.image import section_flags
 from ...model.layout import layout_sections
 from ...model.step import hexa
 from ...scenarios.simulate import simulate
-from ..checks import function_on
+from ..checks import as_bytes, function_on
 from ..exercise import Exercise, Problem
 from ..question import questions
+from . import own_apply
 from .loading import DEFECT, LIVEPATCH, Move, loaded_text, moved, some_calls
 
 TITLE = "loading on x86_64"
@@ -130,21 +132,30 @@ The same livepatch on a kernel without the check. What does its load do?
 
 def _pc32(rng: random.Random) -> Problem:
     cases = [((one.sum.S, one.sum.A, one.sum.P), one.stored) for one in some_calls(rng, 5)]
-    (S, A, P), right = cases[0]
+    ((S, A, P), right), (third, stored_there) = cases[0], cases[2]
     table = "\n".join(f"    pc32({hexa(s)}, {a}, {hexa(p)})  ->  {stored.hex(' ')}" for (s, a, p), stored in cases[:2])
     return Problem(
         ask="Write `pc32(S, A, P)`: the four bytes that `R_X86_64_PC32` and `R_X86_64_PLT32` store. It is tried on sites whose "
-        f"bytes were read from the memory of real kernels, among them:\n\n{table}",
+        f"bytes were read from the memory of real kernels, among them:\n\n{table}\n\nBy hand instead: the four bytes for "
+        f"S = {hexa(third[0])}, A = {third[1]}, P = {hexa(third[2])}.",
         answer=lambda S, A, P: HOWTO_X86_64[2].value(S, A, P).to_bytes(8, "little")[:4],
         shown='def pc32(S, A, P):\n    return ((S + A - P) & 0xffffffff).to_bytes(4, "little")',
-        form="the function itself: pc32, without brackets",
+        form="the function itself: pc32, without brackets; or four bytes, like '6d 73 00 00'",
         hints=("A distance may be negative: `& 0xffffffff` keeps its lower 32 bits.",
                '`number.to_bytes(4, "little")` puts the lowest byte first, as x86 does.'),
         steps=(f"S + A - P = {S + A - P}",
                f"its lower 32 bits: {(S + A - P) & 0xFFFFFFFF:#010x}",
                f"lowest byte first: {right.hex(' ')}, as in the kernel's memory"),
-        judge=function_on(cases, "pc32"),
+        judge=lambda answer: _judge_pc32(answer, cases, stored_there),
         because="These are the bytes that the kernel wrote.")  # fmt: skip
+
+
+def _judge_pc32(answer: Any, cases: Sequence[tuple[tuple[int, int, int], bytes]], by_hand: bytes) -> str | None:
+    if callable(answer):
+        return function_on(cases, "pc32")(answer)
+    if as_bytes(answer) == by_hand:
+        return None
+    return "Give the function itself, without calling it: pc32, not pc32(…); or, by hand, four bytes, the lowest first."
 
 
 def _backwards(rng: random.Random) -> Problem:
@@ -168,4 +179,5 @@ def _backwards(rng: random.Random) -> Problem:
 
 
 EXERCISES = {"pc32": Exercise("the four bytes of a call", _pc32),
+             "apply": Exercise("your own apply_relocate_add()", own_apply.problem),
              "backwards": Exercise("from four bytes back to a symbol", _backwards)}  # fmt: skip

@@ -8,7 +8,8 @@ import pandas as pd
 
 from ...files.elf_h import SHN_UNDEF
 from ...files.module_file import ModuleFile
-from ...views.table import Table, byte_table
+from ...scenarios.recorded import evidence
+from ...views.table import LEFT, Table, byte_table
 from .klp_arch import NATIVE, RELOCATE, REPLACE, play
 
 
@@ -26,6 +27,13 @@ def positions(file: ModuleFile, name: str) -> pd.DataFrame:
         if found == name and section != SHN_UNDEF
     ]
     return pd.DataFrame(rows, index=pd.RangeIndex(1, len(rows) + 1, name="sympos"))
+
+
+def early_and_late() -> Table:
+    """The bytes of three sites of a livepatch on a real 6.12, command by command: two for nfsd_demo, one for vmlinux."""
+    story = evidence("vmlinux--6.12--LOADS")[:4]
+    rows = [(f"`{step.command}`", *(f"`{value.hex(' ')}`" for value in (step.sites or {}).values())) for step in story]
+    return Table(("command", "for nfsd_demo", "for nfsd_demo", "for vmlinux"), rows, css=LEFT)
 
 
 def two_writers() -> Table:

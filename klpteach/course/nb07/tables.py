@@ -7,7 +7,8 @@ from collections.abc import Collection
 from ...discussion.thread import Statement, positions, read_thread
 from ...errors import KlpteachError
 from ...model.policy import PROPOSALS
-from ...views.table import Table
+from ...views.mail import mail_cell
+from ...views.table import Cell, Table
 from .ways import object_after_refusal
 
 HEADS = ("when", "who", "about", "", "in short", "in their words", "where")
@@ -16,7 +17,7 @@ HEADS = ("when", "who", "about", "", "in short", "in their words", "where")
 def positions_on(*proposals: str, people: Collection[str] = (), since: str = "", until: str = "9999") -> Table:
     """The statements about these proposals, oldest first; only of these people, and from `since` to `until`, if given.
 
-    Where: the list, or the issue, and the Message-ID where it is known.
+    Where: the list, with a link to the mail; or the issue, where it was no mail.
 
     >>> positions_on("remove-check", since="2019-06-20", until="2019-06-20").rows[1][-2]
     '“revert for now?”'
@@ -27,9 +28,9 @@ def positions_on(*proposals: str, people: Collection[str] = (), since: str = "",
     return Table([HEADS[n] for n in kept], [[row[n] for n in kept] for row in rows])
 
 
-def _row(s: Statement) -> tuple[str, ...]:
+def _row(s: Statement) -> tuple[str | Cell, ...]:
     quote = f"“{s.quote}”" if s.quote else ""
-    where = f"{s.where} `{s.message_id}`" if s.message_id else s.where
+    where = mail_cell(s.message_id, s.where) if s.message_id else s.where
     date, person = s.date.replace("-", "\u2011"), s.person.replace(" ", "\u00a0")  # neither is broken between two lines
     return (date, person, s.proposal, s.position, s.says, quote, where)
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from ...errors import PolicyError
 from ..image import Arch
 from .ppc64le import Ppc64le
+from .ppc64le_section import Section as Section
 from .x86_64 import X86_64
+from .x86_64 import check_zero as check_zero
 
 ARCHITECTURES: dict[str, Arch] = {arch.name: arch for arch in (X86_64(), Ppc64le())}
 

@@ -37,7 +37,8 @@ class KernelChoice:
         self.release = dropdown(policy.RELEASES, release, "Kernel", "130px")
         self.boxes = {}
         for name, proposal in policy.PROPOSALS.items():
-            self.boxes[name] = checkbox(proposal.label, name in chosen, width="auto", margin="0 14px 0 0")
+            tip = f"{side} kernel: {proposal.summary} (in Python: {name})"
+            self.boxes[name] = checkbox(proposal.label, name in chosen, tooltip=tip, width="auto", margin="0 14px 0 0")
         row = w.HBox(list(self.boxes.values()), layout=w.Layout(flex_flow="row wrap", flex="1 1 0"))
         self.view = w.HBox([self.title, self.release, row], layout=w.Layout(align_items="flex-start"))
         self.for_arch(arch)
@@ -55,7 +56,8 @@ class KernelChoice:
                 who = (
                     f"a kernel with this patch told this story: {seen}" if seen else "no kernel with it told this story"
                 )
-                box.tooltip = f"{self.side} kernel: {policy.PROPOSALS[name].summary}; {who}"
+                summary = policy.PROPOSALS[name].summary
+                box.tooltip = f"{self.side} kernel: {summary} (in Python: {name}); {who}"
 
     def for_arch(self, arch: str) -> list[str]:
         """Show the boxes of an architecture; those of another go off. Returns the labels of those that were on."""

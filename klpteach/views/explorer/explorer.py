@@ -34,16 +34,19 @@ Compare = Recording | tuple[str, Iterable[str]]
 
 def explore(story: str | Recording = "reload", release: str = "6.1", proposals: Iterable[str] = (),
             recording: Recording | None = None, *, arch: str = "x86_64", compare: Compare | None = None,
-            history: History | None = None) -> Explorer:  # fmt: skip
+            history: History | None = None, step: int = 1) -> Explorer:  # fmt: skip
     """An explorer to display. arch, story, release and proposals name what the model runs first; the controls change them.
 
     compare: a second kernel beside it, at the same step: (release, proposals), or beside a recording another recording.
     recording: show this one (real or the model's) instead; then there is only the step to choose. history: the same,
-    with module files that are not the course's own. A recording may stand in the story's place, too. Errors:
-    ScenarioError, PolicyError.
+    with module files that are not the course's own. A recording may stand in the story's place, too. step: where it opens,
+    the first is 1. Errors: ScenarioError, PolicyError.
     """
     named, shown = ("reload", story) if isinstance(story, Recording) else (story, recording)
-    return Explorer(named, release, tuple(proposals), shown, history, arch, compare)
+    chosen = (proposals,) if isinstance(proposals, str) else tuple(proposals)
+    found = Explorer(named, release, chosen, shown, history, arch, compare)
+    found.step = min(max(step, 1), found.steps) - 1
+    return found
 
 
 class Explorer(Shown):

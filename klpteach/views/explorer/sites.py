@@ -37,7 +37,7 @@ def columns(history: History, step: int, limit: int = MAX_COLUMNS) -> list[int]:
     changed = [i for i in useful[:-1] if any(state.changed for state in states(i))]
     if limit == 2 and any(state.changed for state in states(step)):
         changed = useful[:-1]  # what was there just before says most
-    kept = {step, *changed[-1:]}
+    kept = {step, *changed[-1:], *(changed[:1] if limit > 2 else ())}  # the first writing stays beside the later ones
     return sorted(kept.union([i for i in useful if i not in kept][len(kept) - limit or len(useful) :]))
 
 

@@ -116,6 +116,7 @@ def _sections(axes: Axes, number: int, start: int, step: int, rows: list[Row]) -
         if low < high:
             left_out += [] if _section(axes, number, start, step, row) else [row["section"]]
             right = max((high - start) / step, right)
+    left_out.sort(key=lambda name: not name.startswith(".klp"))  # what a livepatch adds is named first
     room, names = (1 - right) * _INCHES - 0.3, left_out
     while names and not fits("  ".join(names), room, SIZE - 1):
         names = names[:-1]

@@ -98,7 +98,7 @@ class _Row:
         axes.text(0, y + 0.02, command, family="monospace", size=SIZE - 1, va="top", color=colour)
         tops = [y + 0.32 + _LANE * lane for lane in self.lanes]
         for box, name, top in zip(self.boxes, self.names, tops, strict=True):
-            _draw_box(axes, self.axis, box, name, top)
+            _draw_box(axes, self.axis, box, None if self._stood_on(box, top, tops) else name, top)
         floors = {box.load: top + _BOX for box, top in zip(self.boxes, tops, strict=True)}
         floor = y + 0.32 + _BOX + self.depth
         for number, arrow in enumerate(self.arrows):
@@ -110,13 +110,20 @@ class _Row:
             lines = number if alone else number + 0.6
             words.draw(axes, (source if alone and not met else floor) + 0.07 + _LINE_HEIGHT * lines)
 
+    def _stood_on(self, ghost: Box, top: float, tops: list[float]) -> bool:
+        """Whether something else stands in its lane where this range was freed: then its hatching says enough."""
+        here = (box for box, other in zip(self.boxes, tops, strict=True) if other == top and box.style != "ghost")
+        taken = [extent for box in here for extent in box.load.extents]
+        meets = (a.start < b.end and b.start < a.end for a in ghost.load.extents for b in taken)
+        return ghost.style == "ghost" and any(meets)
+
 
 def _floor(floors: dict[Load, float], load: Load, otherwise: float) -> float:
     """The lower edge of a load's box, or of what stands in its place."""
     return next((floor for other, floor in floors.items() if other.extents == load.extents), otherwise)
 
 
-def _draw_box(axes: Axes, axis: Axis, box: Box, name: Name, top: float) -> None:
+def _draw_box(axes: Axes, axis: Axis, box: Box, name: Name | None, top: float) -> None:
     face, edge = _FACE[box.style]
     parted = len(box.load.extents) > 1
     low, height = (top + _BOX / 2, _BOX / 2) if parted else (top, _BOX)  # several mappings: the name stands above them
@@ -127,6 +134,8 @@ def _draw_box(axes: Axes, axis: Axis, box: Box, name: Name, top: float) -> None:
     for extent in box.load.extents:
         left, right = axis.x(extent.start), axis.x(extent.end)
         axes.add_patch(Rectangle((left, low), max(right - left, 0.004), height, **look))
+    if name is None:
+        return
     align = {"start": "left", "middle": "center", "end": "right"}[name.anchor]
     text: dict[str, Any] = {"size": SIZE, "weight": "bold", "zorder": 4, "ha": align}
     if parted:

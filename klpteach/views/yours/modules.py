@@ -176,7 +176,7 @@ class Brought(Shown):
 
 
 def _with(outcome: Outcome) -> str:
-    file, helpers = "a stand-in" if outcome.stand_in else "your file", outcome.helpers
+    file, helpers = "a stand-in" if outcome.stand_in else "its target", outcome.helpers
     are = "is a stand-in" if len(helpers) == 1 else "are stand-ins"
     return f"{file}; {' and '.join(helpers)} {are}" if helpers else file
 
