@@ -1,7 +1,7 @@
 # make lab    set everything up and open JupyterLab on the course
 # make test   set everything up and check everything but browsers
 # make talk   the talk, live; make slides: the talk as static slides in build/slides
-# More: make test-browser, make test-hub, make test-binder, make test-debian13, make live, make notebooks, make fuzz, make mutants,
+# More: make test-browser, make test-hub, make test-binder, make test-dist, make test-debian13, make live, make notebooks, make fuzz, make mutants,
 #       make bench, make bench-browser, make record, make modules, make constraints, make clean
 
 VENV    := .venv
@@ -95,6 +95,10 @@ test-hub: $(VENV)/.hub
 test-binder: $(VENV)/.test
 	KLPTEACH_BINDER=1 $(BIN)/pytest tests/test_binder.py $(PYTEST_ARGS)
 
+# Wheel and sdist, built, checked by twine and installed into an empty venv.
+test-dist: $(VENV)/.test
+	KLPTEACH_DIST=1 $(BIN)/pytest tests/test_dist.py $(PYTEST_ARGS)
+
 # The talk, live: Enter goes on. The template asks the network for nothing.
 talk: $(VENV)/.browser
 	@echo "The talk opens at the address below; Ctrl-C ends it."
@@ -156,4 +160,4 @@ EXTRAS := lab test disasm zst browser binder hub
 clean:
 	rm -rf $(VENV) build .hypothesis .mypy_cache .ruff_cache
 
-.PHONY: lab test test-browser test-hub test-binder test-debian13 talk slides tools live notebooks fuzz mutants bench bench-browser record modules constraints clean
+.PHONY: lab test test-browser test-hub test-binder test-dist test-debian13 talk slides tools live notebooks fuzz mutants bench bench-browser record modules constraints clean
