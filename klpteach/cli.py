@@ -104,6 +104,10 @@ def _parser() -> argparse.ArgumentParser:
 
     verb(course, "put the notebooks into a folder, to read and to run them").add_argument("folder", metavar="DIR")
 
+    add = verb(site, "write the course as static pages: no server, no kernel, no network").add_argument
+    add("folder", metavar="DIR")
+    add("--story", action="append", default=[], metavar="S", help="tell only this one in the explorers")
+
     add_parser(verbs)
     return parser
 
@@ -344,4 +348,16 @@ def course(args: argparse.Namespace) -> int:
 
     made = hand_out(Path(args.folder))
     say(f"{len(made)} notebooks in {made[0].parent}. Try: jupyter lab --notebook-dir={args.folder}")
+    return 0
+
+
+def site(args: argparse.Namespace) -> int:
+    from .site.build import build
+
+    def watch(done: int, of: int) -> None:
+        if sys.stderr.isatty():
+            print(f"\r{done} of {of} stories told", end="" if done < of else "\n", file=sys.stderr, flush=True)
+
+    size = build(Path(args.folder), args.story, watch)
+    say(f"{Path(args.folder) / 'index.html'}: open it in a browser. {size / 1e6:.1f} MB in all.")
     return 0
