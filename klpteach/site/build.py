@@ -13,16 +13,17 @@ from pathlib import Path
 
 from ..errors import KlpteachError
 from ..files.samples import data_dir
-from ..model.arch import ARCHITECTURES
 from . import pages
 from .shell import asset, stylesheet
-from .tellings import kernels, pack_script, tellings
+from .tellings import Name, kernels, names, pack_script
 
 _EVIDENCE = re.compile(r'href="\.\./data/([\w./-]+)"')  # recordings that a notebook links to
 _MARK = "site.css"  # a folder with it was made here, and may be written over
 
 
-def build(folder: Path, stories: Collection[str] = (), watch: Callable[[int, int], None] = lambda done, of: None) -> int:
+def build(
+    folder: Path, stories: Collection[str] = (), watch: Callable[[int, int], None] = lambda done, of: None
+) -> int:
     """Write the whole site into a folder that is new, empty or an earlier site. Returns its size in bytes.
 
     stories: tell only these (default: all, some minutes on two cores). watch: called with packs done and packs in all.
@@ -32,15 +33,17 @@ def build(folder: Path, stories: Collection[str] = (), watch: Callable[[int, int
         raise KlpteachError(f"the site needs {' and '.join(missing)}. Try: pip install 'klpteach[lab]'")
     if folder.exists() and any(folder.iterdir()) and not (folder / _MARK).exists():
         raise KlpteachError(f"{folder} holds something else. Try a new folder.")
-    wanted = [(arch, *one) for arch in ARCHITECTURES for one in tellings(arch) if not stories or one[0] in stories]
+    wanted = names(stories)
+    if not wanted:
+        raise KlpteachError(f"no story {' or '.join(stories)}; klpteach simulate lists them.")
     _write_pages(folder, wanted)
     _write_packs(folder, wanted, watch)
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
-def _write_pages(folder: Path, wanted: Collection[tuple[str, str, str]]) -> None:
+def _write_pages(folder: Path, wanted: Collection[Name]) -> None:
     made = {
-        "site.css": stylesheet(), "site.js": asset("site.js"), "kernels.js": _kernels(wanted), "index.html": pages.home_page(),
+        "site.css": stylesheet(), "site.js": asset("site.js"), "kernels.js": _kernels_script(wanted), "index.html": pages.home_page(),
         "explorer.html": pages.explorer_page(), "consequences.html": pages.consequences_page(),
         "publish.html": pages.publish_page(), "notebooks/glossary.html": pages.glossary_page(),
         "notebooks/talk.html": pages.talk_page(),
@@ -54,16 +57,11 @@ def _write_pages(folder: Path, wanted: Collection[tuple[str, str, str]]) -> None
             shutil.copyfile(data_dir() / linked, folder / "data" / linked)
 
 
-def _kernels(wanted: Collection[tuple[str, str, str]]) -> str:
-    """What the controls offer, as a script: only what is told."""
-    offered = kernels()
-    for arch, there in offered.items():
-        there["stories"] = {name: story for name, story in there["stories"].items() if (arch, name, story[2][0]) in wanted}
-    offered = {arch: there for arch, there in offered.items() if there["stories"]}
-    return f"klp.kernels({json.dumps(offered, ensure_ascii=False)})\n"
+def _kernels_script(wanted: Collection[Name]) -> str:
+    return f"klp.kernels({json.dumps(kernels(wanted), ensure_ascii=False)})\n"
 
 
-def _write_packs(folder: Path, wanted: Collection[tuple[str, str, str]], watch: Callable[[int, int], None]) -> None:
+def _write_packs(folder: Path, wanted: Collection[Name], watch: Callable[[int, int], None]) -> None:
     longest_first = sorted(wanted, key=lambda name: ("moves" not in name[1] and "moved" not in name[1], name))
     with ProcessPoolExecutor(max_workers=os.cpu_count()) as pool:
         for done, (name, text) in enumerate(zip(longest_first, pool.map(pack_script, longest_first), strict=True), 1):

@@ -24,7 +24,8 @@ def grid_html(rows: Sequence[Consequence] | None = None) -> str:
     names = list(dict.fromkeys(name for mine in found for row in mine for name in row.chosen))
     tables = "".join(_table(kernel, mine) for kernel, mine in zip(kernels, found, strict=True))
     legend = "".join(
-        f'<li><b class="k-{ending.kind}">{ending.letter}</b>{escape(ending.meaning)}</li>' for ending in ENDINGS.values()
+        f'<li><b class="k-{ending.kind}">{ending.letter}</b>{escape(ending.meaning)}</li>'
+        for ending in ENDINGS.values()
     )
     return (
         '<form class="flt">'

@@ -34,16 +34,19 @@ def lesson_page(path: Path) -> str:
     near = [("← ", ways[at - 1])] if at else []
     near += [("", ways[at + 1])] if at + 1 < len(ways) else []
     links = "".join(
-        f'<a href="{one.stem}.html">{arrow}{one.stem[:2]} {escape(title_of(one))}{"" if arrow else " →"}</a>' for arrow, one in near
+        f'<a href="{one.stem}.html">{arrow}{one.stem[:2]} {escape(title_of(one))}{"" if arrow else " →"}</a>'
+        for arrow, one in near
     )
-    run = f'To run it: <code>pip install klpteach[lab]</code>, <code>klpteach course DIR</code>, then open <code>{path.name}</code>.'
+    run = f"To run it: <code>pip install klpteach[lab]</code>, <code>klpteach course DIR</code>, then open <code>{path.name}</code>."
     body = f'<article class="book">{notebook_html(path)}<p class="note">{run}</p><nav class="around" aria-label="Notebooks">{links}</nav></article>'
     return page(title_of(path), body, up="../")
 
 
 def glossary_page() -> str:
     text = (notebooks_dir() / "glossary.md").read_text(encoding="utf-8")
-    return page("Glossary", f'<article class="book"><div class="md">{_anchors(markdown(text))}</div></article>', up="../")
+    return page(
+        "Glossary", f'<article class="book"><div class="md">{_anchors(markdown(text))}</div></article>', up="../"
+    )
 
 
 def _anchors(html: str) -> str:
@@ -133,7 +136,7 @@ def _name(path: Path) -> str:
 def _doors() -> str:
     return (
         '<section class="b" aria-labelledby="h-doors"><h2 id="h-doors">Other doors</h2><div class="doors">'
-        '<div><h3>Try every way out</h3><p>Every story on every kernel, with each proposal and every two of them.</p>'
+        "<div><h3>Try every way out</h3><p>Every story on every kernel, with each proposal and every two of them.</p>"
         '<p><a href="explorer.html">The explorer</a> · <a href="consequences.html">all consequences in one grid</a></p></div>'
         "<div><h3>Give the talk</h3><p>One idea a slide, by keyboard alone, with notes for the speaker.</p>"
         '<p><a href="notebooks/talk.html">The slides</a></p></div>'
@@ -146,7 +149,10 @@ def _authority() -> str:
     recordings = len(list((data_dir() / "recordings").glob("*/*.json")))
     rows: Iterable[tuple[str, str]] = (
         ("the bytes of a relocation", "GNU ld, linking the same modules at the same addresses"),
-        ("errno, log, addresses, bytes at every step", f"{recordings} recordings of real kernels under QEMU, in the package"),
+        (
+            "errno, log, addresses, bytes at every step",
+            f"{recordings} recordings of real kernels under QEMU, in the package",
+        ),
         ("the table of consequences", "recordings, where there is one; else the model's word"),
         ("callbacks, transitions, atomic replace", "the kernel's own livepatch selftests"),
     )

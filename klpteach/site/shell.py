@@ -34,7 +34,9 @@ def stylesheet() -> str:
 def page(title: str, body: str, up: str = "") -> str:
     """A whole page. up: the way to the site's root, "" or "../"."""
     places = "".join(f'<a href="{up}{place}">{words}</a>' for place, words in PLACES)
-    about = "A course about one Linux kernel bug, byte for byte: why a livepatched module cannot be loaded a second time."
+    about = (
+        "A course about one Linux kernel bug, byte for byte: why a livepatched module cannot be loaded a second time."
+    )
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
@@ -52,7 +54,9 @@ def explorer(story: str = "reload", release: str = "6.1", proposals: Iterable[st
              right: tuple[str, Iterable[str]] | None = None, step: int = 0, more: str = "") -> str:  # fmt: skip
     """An explorer: one step as a picture, which needs no script, and what the script begins with. more: attributes."""
     mix, title = "+".join(proposals), get(story, arch).title
-    data = f'data-arch="{arch}" data-story="{escape(story)}" data-release="{release}" data-mix="{mix}" data-step="{step}"'
+    data = (
+        f'data-arch="{arch}" data-story="{escape(story)}" data-release="{release}" data-mix="{mix}" data-step="{step}"'
+    )
     if right:
         data += f' data-right="{right[0]}" data-right-mix="{"+".join(right[1])}"'
     still = framed(explorer_html(simulate(story, release, filter(None, mix.split("+")), arch), step, styled=False))

@@ -16,9 +16,7 @@ const klp = (() => {
     set(key, value) {
       try { localStorage.setItem(`klpteach:${key}`, JSON.stringify(value)); } catch { /* not kept */ }
     },
-    forget() {
-      try { ['predicted', 'expected'].forEach(key => localStorage.removeItem(`klpteach:${key}`)); } catch { /* nothing kept */ }
-    },
+    forget() { ['predicted', 'expected'].forEach(key => keep.set(key, {})); },
   };
 
   // -- light and dark -------------------------------------------------------------------------------------------------------
@@ -83,9 +81,7 @@ const klp = (() => {
       this.element = element;
       this.frame = element.querySelector('.frame');
       this.id = `ex${++count}`;
-      this.arch = arch;
-      this.story = story;
-      this.step = Number(step ?? 0);
+      Object.assign(this, {arch, story, step: Number(step ?? 0)});
       this.sides = [this.side('Left', release, mix), this.side('Right', right ?? this.otherRelease(release), rightMix)];
       this.two = right !== undefined;
       this.asks = false;
@@ -96,11 +92,13 @@ const klp = (() => {
     }
 
     side(name, release, mix) { return {name, release, on: new Set((mix || '').split('+').filter(Boolean))}; }
-    otherRelease(release) { const there = this.releases(); return there.includes('6.12') && release !== '6.12' ? '6.12' : there[0]; }
+    otherRelease(release) { return this.releases().filter(one => one !== release).at(-1) ?? release; }
     get offered() { return kernels[this.arch]; }
-    releases() { return this.offered.stories[this.story][2]; }
+    releases() { return this.offered.stories[this.story][1]; }
     seen() { return this.two ? this.sides : this.sides.slice(0, 1); }
     packName(side) { return `${this.arch}/${this.story}/${side.release}`; }
+    name(side) { return side.on.size ? [side.release, ...this.labels(side)].join(' + ') : `${side.release} as it is`; }
+    labels(side) { return this.mix(side).split('+').filter(Boolean).map(name => this.offered.proposals[name][0]); }
     mix(side) { return Object.keys(this.offered.proposals).filter(name => side.on.has(name)).join('+'); }
     pack(side) { return opened.get(this.packName(side)); }
     rows(side) { const {head} = this.pack(side); return head.runs[head.mixes[this.mix(side)]]; }
@@ -127,7 +125,6 @@ const klp = (() => {
       (window.requestIdleCallback ?? (run => setTimeout(run, 300)))(next);
     }
 
-    // -- controls
     build() {
       const box = document.createElement('div');
       box.className = 'controls';
@@ -162,21 +159,26 @@ const klp = (() => {
       this.part('.sides-of').innerHTML = this.sides.map((side, number) => `<label data-side="${number}"><span></span>
         <select name="release" data-side="${number}">${options(this.releases().map(name => [name, name]), side.release)}</select></label>`).join(' ');
       this.part('.grid').innerHTML = Object.entries(proposals).map(([name, [label, summary]]) =>
-        `<div class="prop" data-summary="${escape(summary)}">${this.sides.map((side, number) =>
-          `<label data-side="${number}"><input type="checkbox" name="${name}" data-side="${number}" aria-describedby="${this.id}-hint"${side.on.has(name) ? ' checked' : ''}>
-           <span>${number ? `<span class="sr">${escape(label)}, right</span>` : `${escape(label)}<span class="sr of"></span>`}</span></label>`).reverse().join('')}</div>`).join('');
+        `<div class="prop" data-summary="${escape(summary)}">${this.sides.map((side, number) => this.box(side, number, name, label)).join('')}</div>`).join('');
       this.part('.hint').id = `${this.id}-hint`;
       this.dress();
+    }
+
+    box(side, number, name, label) {
+      const words = number ? `<span class="sr">${escape(label)}, right</span>` : `<span class="name">${escape(label)}<span class="sr of"></span></span>`;
+      return `<label data-side="${number}"><input type="checkbox" name="${name}" data-side="${number}" aria-describedby="${this.id}-hint"${
+        side.on.has(name) ? ' checked' : ''}><span class="lr" aria-hidden="true">${'LR'[number]}</span>${words}</label>`;
     }
 
     dress() {
       this.part('[name=two]').checked = this.two;
       this.part('[name=asks]').checked = this.asks;
       all('[data-side="1"]', this.element).forEach(one => { one.hidden = !this.two; });
+      all('.lr', this.element).forEach(one => { one.hidden = !this.two; });
       all('.sides-of span', this.element).forEach((one, number) => { one.textContent = this.two ? ['Left kernel', 'Right kernel'][number] : 'Kernel'; });
       all('.of', this.element).forEach(one => { one.textContent = this.two ? ', left' : ''; });
       const said = this.seen().map(side => (this.two ? `${side.name.toLowerCase()}: ` : '') +
-        (this.mix(side).split('+').filter(Boolean).map(name => this.offered.proposals[name][0]).join(', ') || 'none on'));
+        (this.labels(side).join(', ') || 'none on'));
       this.part('.on').textContent = said.join('; ');
     }
 
@@ -247,8 +249,7 @@ const klp = (() => {
       if (box.checked && others.length > 1) reason = reason || 'these pages know every two together; the notebook tells any mix.';
       if (reason) {
         box.checked = false;
-        this.note = `Not switched on: ${reason}`;
-        this.before = '';
+        Object.assign(this, {note: `Not switched on: ${reason}`, before: ''});
         this.draw(true);
         return;
       }
@@ -266,20 +267,15 @@ const klp = (() => {
         const now = this.rows(side), first = firstDifference(before, now);
         const step = Math.min(first === null || first >= at ? at : first, this.last);
         if (step !== at) this.shown.clear();
-        this.step = step;
-        this.before = '';
-        this.note = whatChanged(name + what, first, at, step) + extra();
+        Object.assign(this, {step, before: '', note: whatChanged(name + what, first, at, step) + extra()});
         this.draw(true);
       }, () => this.later());
     }
-
-    // -- steps
     walk(by) {
       const to = this.step + by;
-      if (to < 0 || to > this.last) {
-        this.note = by > 0 ? 'This is the last step.' : 'This is the first step.';
-        this.draw(true);
-      } else this.go(to);
+      if (to >= 0 && to <= this.last) { this.go(to); return; }
+      this.note = by > 0 ? 'This is the last step.' : 'This is the first step.';
+      this.draw(true);
     }
 
     go(step) {
@@ -287,7 +283,6 @@ const klp = (() => {
       this.note = this.before = '';
       this.draw(true);
     }
-
     get hidden() { return this.asks && !this.shown.has(this.step); }
 
     reveal() {
@@ -305,7 +300,6 @@ const klp = (() => {
       this.part('.next').focus();
     }
 
-    // -- the picture
     draw(say = false) {
       this.frame.innerHTML = this.two ? this.compared() : this.alone();
       const head = this.frame.querySelector('.same,.v');
@@ -318,9 +312,7 @@ const klp = (() => {
       reachable(this.frame);
       if (say) this.say();
     }
-
     own(html, number) { return html.replaceAll('kxhatch', `${this.id}-${number}`); }
-
     question() {
       const where = `Step ${this.step + 1}: <code>${escape(this.longest[this.step][COMMAND])}</code>. Choose, then press Show.`;
       return `<div class="v ask"><strong>? What will happen?</strong> <span>${where} Below: before this step.</span></div>`;
@@ -346,14 +338,9 @@ const klp = (() => {
         const rows = this.rows(side), at = Math.min(this.step, rows.length - 1) - (this.hidden ? 1 : 0);
         const ended = this.step > rows.length - 1 ? ` (ended at step ${rows.length})` : '';
         const picture = at < 0 ? '' : this.own(this.pack(side).frame(rows[at][BESIDE]), number);
-        return `<div class="side"><h3>${escape(this.label(side))}${ended}${this.hidden ? ', before this step' : ''}</h3>${picture}</div>`;
+        return `<div class="side"><h3>${escape(this.name(side))}${ended}${this.hidden ? ', before this step' : ''}</h3>${picture}</div>`;
       });
       return `<div class="kx"><div class="same"><b>${words}</b> ${where}</div><div class="sides">${sides.join('')}</div></div>`;
-    }
-
-    label(side) {
-      const labels = this.mix(side).split('+').filter(Boolean).map(name => this.offered.proposals[name][0]);
-      return labels.length ? [side.release, ...labels].join(' + ') : `${side.release} as it is`;
     }
 
     // A button a step, with its outcome once it was reached; a slider where there are many.
@@ -388,9 +375,8 @@ const klp = (() => {
 
   // As klpteach/reading/differences.py has it.
   function firstDifference(old, now) {
-    const both = Math.min(old.length, now.length);
-    for (let at = 0; at < both; at++) if (old[at][MARK] !== now[at][MARK]) return at;
-    return old.length === now.length ? null : both;
+    const at = old.findIndex((row, index) => row[MARK] !== now[index]?.[MARK]);
+    return at >= 0 ? at : old.length < now.length ? old.length : null;
   }
 
   function whatChanged(what, first, at, step) {
@@ -404,7 +390,7 @@ const klp = (() => {
   function fromAddress(element) {
     if (element.dataset.address === undefined) return;
     const given = Object.fromEntries(new URLSearchParams(location.hash.slice(1)));
-    if (kernels[given.arch]?.stories[given.story]?.[2].includes(given.release)) Object.assign(element.dataset, given);
+    if (kernels[given.arch]?.stories[given.story]?.[1].includes(given.release)) Object.assign(element.dataset, given);
   }
 
   // -- predictions ----------------------------------------------------------------------------------------------------------
@@ -451,7 +437,7 @@ const klp = (() => {
           const bad = all('td.no', row).some(cell => !cell.hidden);
           row.hidden = (only && !bad) || !row.cells[0].textContent.toLowerCase().includes(words);
         }
-        table.querySelector('.none').hidden = [...table.tBodies[0].rows].some(row => !row.hidden);
+        table.parentElement.querySelector('p').hidden = [...table.tBodies[0].rows].some(row => !row.hidden);
       }
       all('.scroll').forEach(box => { box.tabIndex = 0; });
     };

@@ -36,7 +36,9 @@ def stills_of(slide: Any) -> list[str]:
     """A slide's pages, each with its title and where it stands."""
     stills = slide.stills()
     places = [f"{number} of {len(stills)}" if len(stills) > 1 else "" for number in range(1, len(stills) + 1)]
-    return [head_html(slide.title, slide.text, place) + framed(still) for place, still in zip(places, stills, strict=True)]
+    return [
+        head_html(slide.title, slide.text, place) + framed(still) for place, still in zip(places, stills, strict=True)
+    ]
 
 
 def markdown_notes(notes: str) -> str:

@@ -10,7 +10,7 @@ import base64
 import json
 import re
 import zlib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from functools import lru_cache
 from itertools import combinations
 from typing import Any
@@ -117,29 +117,38 @@ def unpacked(text: str) -> tuple[dict[str, Any], list[str]]:
     return json.loads(head), frames
 
 
-def pack_script(name: tuple[str, str, str]) -> str:
+def pack_script(name: Name) -> str:
     """The script that hands a pack (architecture, story, release) to the page that asked for it."""
     return f"klp.pack({json.dumps('/'.join(name))},{json.dumps(packed(*told(*name)))})\n"
 
 
-def kernels() -> dict[str, Any]:
-    """What the controls offer: per architecture its releases, stories and proposals, and which two do not go together."""
-    return {arch: _offered(arch) for arch in ARCHITECTURES}
+Name = tuple[str, str, str]  # architecture, story, release: a pack's
 
 
-def _offered(arch: str) -> dict[str, Any]:
-    known, names = tellings(arch), policy.available(arch)
-    releases: dict[str, list[str]] = {}
-    for story, release in known:
-        releases.setdefault(story, []).append(release)
-    shown = stories(arch)
-    proposals = {name: [policy.PROPOSALS[name].label, policy.PROPOSALS[name].summary] for name in names}
-    refused = {f"{a}+{b}": reason for a in names for b in names if a != b and (reason := _why_not(a, b, arch))}
-    return {
-        "stories": {name: [shown[name].title, shown[name].question, there] for name, there in releases.items()},
-        "proposals": proposals,
-        "refused": refused,
-    }
+def names(only: Collection[str] = ()) -> list[Name]:
+    """Every pack there is. only: of these stories."""
+    return [(arch, *one) for arch in ARCHITECTURES for one in tellings(arch) if not only or one[0] in only]
+
+
+def kernels(wanted: Iterable[Name]) -> dict[str, Any]:
+    """What the controls offer: per architecture its stories with their releases, its proposals, and which do not go together.
+
+    >>> kernels([("x86_64", "reload", "6.1")])["x86_64"]["stories"]
+    {'reload': ['remove and reload', ['6.1']]}
+    """
+    found: dict[str, Any] = {}
+    for arch, name, release in wanted:
+        if arch not in found:
+            found[arch] = {"stories": {}, **_proposals(arch)}
+        found[arch]["stories"].setdefault(name, [stories(arch)[name].title, []])[1].append(release)
+    return found
+
+
+def _proposals(arch: str) -> dict[str, Any]:
+    there = policy.available(arch)
+    labels = {name: [policy.PROPOSALS[name].label, policy.PROPOSALS[name].summary] for name in there}
+    refused = {f"{a}+{b}": reason for a in there for b in there if a != b and (reason := _why_not(a, b, arch))}
+    return {"proposals": labels, "refused": refused}
 
 
 def _why_not(name: str, other: str, arch: str) -> str | None:
