@@ -14,7 +14,6 @@ from ..course.exercise import Problem
 from ..course.notebooks import find_exercise, find_question
 from ..course.sheet import worked_sheet
 from ..errors import KlpteachError
-from ..model.recording import Recording
 from ..views.reply import inline, prose
 from ..views.shown import escape
 from .shell import explorer
@@ -33,7 +32,7 @@ def cells(path: Path) -> list[Mapping[str, Any]]:
 def title_of(path: Path) -> str:
     """A notebook's question: its first heading."""
     heading = next(line for line in cells(path)[0]["source"].splitlines() if line.startswith("# "))
-    return heading.removeprefix("# ")
+    return str(heading).removeprefix("# ")
 
 
 def notebook_html(path: Path) -> str:
@@ -107,10 +106,9 @@ def _arguments(call: ast.Call) -> tuple[list[Any], dict[str, Any]]:
 
 def _explorer(call: ast.Call) -> str:
     given, named = _arguments(call)
-    right = named.pop("compare", None)
-    if isinstance(right, Recording):
-        return ""
-    return explorer(*given, right=(right[0], tuple(right[1])) if right else None, **named)
+    if right := named.pop("compare", None):
+        named["right"] = (right[0], tuple(right[1]))
+    return explorer(*given, **named)
 
 
 def _prediction(call: ast.Call) -> str:

@@ -16,7 +16,7 @@ PLACES = (("index.html#course", "Course"), ("explorer.html", "Explorer"), ("cons
 _DARK = (
     "color-scheme:dark;--bg:#14171a;--fg:#e8e6e1;--soft:#aeb3b8;--line:#353b41;--edge:#7c848c;--pane:#1c2125;--link:#7cc4f5;"
     "--good:#5fd3ac;--bad:#ff9a5c;--warn:#f0b95a;--str:#9fd8a6;--good-t:#14312a;--bad-t:#3b2416;--blue-t:#172c3a;"
-    "--orange-t:#33290f;--focus:#8ab4ff;--btn:#1f6fa8;--hover:#2a82c0"
+    "--orange-t:#33290f;--focus:#8ab4ff;--btn:#1f6fa8;--hover:#185f91"
 )
 
 

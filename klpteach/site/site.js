@@ -34,8 +34,7 @@ const klp = (() => {
     say();
   }
 
-  // A box that can be scrolled can be reached by keyboard.
-  function reachable(where) {
+  function reachable(where) {  // a box that can be scrolled can be reached by keyboard
     for (const box of all('.out,.scroll,pre,.pane', where)) {
       if (box.scrollWidth > box.clientWidth + 1) box.tabIndex = 0;
     }
@@ -483,7 +482,8 @@ const klp = (() => {
     themeButton();
     for (const element of all('section.ex')) {
       fromAddress(element);
-      element.explorer = new Explorer(element);
+      const {arch, story, release} = element.dataset, told = kernels[arch]?.stories[story]?.[1].includes(release);
+      if (told) element.explorer = new Explorer(element);  // else it stays a picture
     }
     all('form.pred').forEach(prediction);
     all('form.flt').forEach(grid);
