@@ -1,7 +1,9 @@
 # make lab    set everything up and open JupyterLab on the course
 # make test   set everything up and check everything but browsers
 # make talk   the talk, live; make slides: the talk as static slides in build/slides
-# More: make test-browser, make test-hub, make test-binder, make test-debian13, make live, make live-proposals, make notebooks, make fuzz, make mutants,
+# make site   the whole course as static pages in build/site
+# More: make test-browser, make test-hub, make test-binder, make test-dist, make test-debian13, make live, make live-proposals, make notebooks,
+#       make fuzz, make mutants,
 #       make bench, make bench-browser, make record, make modules, make constraints, make clean
 
 VENV    := .venv
@@ -99,6 +101,10 @@ test-hub: $(VENV)/.hub
 test-binder: $(VENV)/.test
 	KLPTEACH_BINDER=1 $(BIN)/pytest tests/test_binder.py $(PYTEST_ARGS)
 
+# Wheel and sdist, built, checked by twine and installed into an empty venv.
+test-dist: $(VENV)/.test
+	KLPTEACH_DIST=1 $(BIN)/pytest tests/test_dist.py $(PYTEST_ARGS)
+
 # The talk, live: Enter goes on. The template asks the network for nothing.
 talk: $(VENV)/.browser
 	@echo "The talk opens at the address below; Ctrl-C ends it."
@@ -109,6 +115,10 @@ talk: $(VENV)/.browser
 CUT := 40
 slides: $(VENV)/.browser $(NPM)/.browser
 	$(BIN)/python notebooks/slides/build.py build/slides --cut $(CUT)
+
+# The whole course as static pages: no server, no kernel, no network. Some minutes, on all cores.
+site: $(VENV)/.lab
+	$(BIN)/python -m klpteach site build/site
 
 # Programs from the distribution that some tests ask: installed where that is possible, else those tests are skipped and say so.
 tools:
@@ -167,4 +177,4 @@ EXTRAS := lab test disasm zst browser binder hub
 clean:
 	rm -rf $(VENV) build .hypothesis .mypy_cache .ruff_cache
 
-.PHONY: lab test test-browser test-hub test-binder test-debian13 talk slides tools live notebooks fuzz mutants bench bench-browser record modules constraints clean
+.PHONY: lab test test-browser test-hub test-binder test-dist test-debian13 talk slides site tools live notebooks fuzz mutants bench bench-browser record modules constraints clean

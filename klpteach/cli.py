@@ -1,4 +1,4 @@
-"""The command line: inspect, relocate, simulate, replay, explain, consequences, and vm (real kernels).
+"""The command line: inspect, relocate, simulate, replay, explain, consequences, course, site, and vm (real kernels).
 
 Exit status: 0 fine, 1 a difference or a refused load was found, 2 bad input, with one line that says what.
 """
@@ -101,6 +101,12 @@ def _parser() -> argparse.ArgumentParser:
     add = table.add_mutually_exclusive_group().add_argument
     add("--csv", action="store_true", help="one line a cell, as in data/consequences.csv")
     add("--json", action="store_true")
+
+    verb(course, "put the notebooks into a folder, to read and to run them").add_argument("folder", metavar="DIR")
+
+    add = verb(site, "write the course as static pages: no server, no kernel, no network").add_argument
+    add("folder", metavar="DIR")
+    add("--story", action="append", default=[], metavar="S", help="tell only this one in the explorers")
 
     add_parser(verbs)
     return parser
@@ -333,4 +339,27 @@ def consequences(args: argparse.Namespace) -> int:
         print(json.dumps([asdict(row) for row in rows]))
     else:
         print("\n\n".join(map(grid, by_kernel(rows))), "", legend(), sep="\n")
+    return 0
+
+
+# -- the course -----------------------------------------------------------------------------------------------------------
+
+
+def course(args: argparse.Namespace) -> int:
+    from .course.hand_out import hand_out
+
+    made = hand_out(Path(args.folder))
+    say(f"{len(made)} notebooks in {made[0].parent}. Try: jupyter lab --notebook-dir={args.folder}")
+    return 0
+
+
+def site(args: argparse.Namespace) -> int:
+    from .site.build import build
+
+    def watch(done: int, of: int) -> None:
+        if sys.stderr.isatty():
+            print(f"\r{done} of {of} stories told", end="" if done < of else "\n", file=sys.stderr, flush=True)
+
+    size = build(Path(args.folder), args.story, watch)
+    say(f"{Path(args.folder) / 'index.html'}: open it in a browser. {size / 1e6:.1f} MB in all.")
     return 0

@@ -23,6 +23,7 @@ FLOORS = (
     ("discussion", "vm"),
     ("views",),
     ("course",),
+    ("site",),
     ("cli", "__init__"),
     ("__main__",),
 )

@@ -1,4 +1,4 @@
-"""Where the course's own module files and recordings are: data/ of the repository, or KLPTEACH_DATA."""
+"""Where the course's own files are: data/ and notebooks/, of the repository or of an installed package (see setup.py)."""
 
 from __future__ import annotations
 
@@ -12,20 +12,38 @@ from ..errors import KlpteachError
 from .corrupt import corrupt
 from .module_file import ModuleFile
 
+_PACKAGE = Path(__file__).resolve().parents[1]
+_HOMES = (
+    _PACKAGE,
+    _PACKAGE.parent,
+)  # a wheel carries both folders inside the package; in a checkout they stand beside it
 INIT_ERRNO = {"nfsd_demo_failinit.ko": -19}  # what a sample's own init() returns: no file tells, and code is not run
 
 
 def data_dir() -> Path:
-    """The folder with ko/ and recordings/: $KLPTEACH_DATA, else beside the package, else in a parent of the working directory.
+    """The folder with ko/ and recordings/: $KLPTEACH_DATA, else the package's own, else in a parent of the working directory.
 
-    The last is for an installed package: a notebook runs in the repository's notebooks/. Errors: KlpteachError.
+    The last is for a package that was copied without its data: a notebook runs in the repository's notebooks/. Errors:
+    KlpteachError.
     """
-    given = os.environ.get("KLPTEACH_DATA")
-    beside, here = Path(__file__).resolve().parents[2] / "data", Path.cwd()
-    places = [Path(given)] if given else [beside, *(folder / "data" for folder in (here, *here.parents))]
+    given, here = os.environ.get("KLPTEACH_DATA"), Path.cwd()
+    places = [Path(given)] if given else [home / "data" for home in (*_HOMES, here, *here.parents)]
     found = next((place for place in places if (place / "ko").is_dir()), None)
     if found is None:
         raise KlpteachError(f"no sample modules in {places[0]}. Set KLPTEACH_DATA to the repository's data folder.")
+    return found
+
+
+def notebooks_dir() -> Path:
+    """The folder with the course's notebooks. Errors: KlpteachError.
+
+    >>> (notebooks_dir() / "00-start-here.ipynb").exists()
+    True
+    """
+    places = [home / "notebooks" for home in (*_HOMES, data_dir().parent)]
+    found = next((place for place in places if (place / "glossary.md").is_file()), None)
+    if found is None:
+        raise KlpteachError(f"no notebooks in {places[0]}. Try: pip install of the whole repository.")
     return found
 
 

@@ -11,12 +11,13 @@ def first_difference(old: Recording, new: Recording) -> int | None:
 
     Counts from 0; None where all steps come out the same.
     """
-    both = enumerate(zip(map(_seen, old), map(_seen, new), strict=False))
+    both = enumerate(zip(map(seen, old), map(seen, new), strict=False))
     ended = min(len(old), len(new)) if len(old) != len(new) else None
     return next((index for index, (a, b) in both if a != b), ended)
 
 
-def _seen(step: Step) -> tuple[object, ...]:
+def seen(step: Step) -> tuple[object, ...]:
+    """What of a step counts for first_difference()."""
     stubs = [(name, t["num_stubs"], t["used"], t["past_end_used"]) for name, t in (step.stubs or {}).items()]
     return step.command, step.errno, step.oops, step.lines, step.sites, stubs
 

@@ -27,7 +27,8 @@ def columns(history: History, step: int, limit: int = MAX_COLUMNS) -> list[int]:
     """Steps with a column: at which a site was there and looked at; the latest, and always the current one."""
 
     def states(index: int) -> list[State]:
-        return [history.states(key)[history.observed_at(index)] for key in history.sites]
+        seen = history.observed_at(index)
+        return [history.states(key)[seen] for key in history.sites]
 
     past = [i for i in sorted({*events(history.recording), step}) if i <= step]
     useful = [i for i in past if i == step or any(state.kind not in _NOT_SEEN for state in states(i))]

@@ -62,15 +62,19 @@ def _same(left: History, right: History, step: int, ask: bool) -> str:
 
 
 def _side(history: History, step: int, ask: bool) -> str:
-    recording, at = history.recording, min(step, len(history.recording) - 1)
-    table = table_at(history, at, ask)
+    at = min(step, len(history.recording) - 1)
+    ended = f" (ended at step {at + 1})" if step > at else ""
+    return f"<h3>{escape(kernel_label(history.recording))}{ended}</h3>{side_html(history, at, ask)}"
+
+
+def side_html(history: History, at: int, ask: bool = False) -> str:
+    """What stands below a kernel's name: verdict, map, bytes and dmesg of a step, in half the width."""
+    recording, table = history.recording, table_at(history, at, ask)
     stubs = f"<h4>{title(table)}</h4>{strip(table)}" if table else ""  # the table as one row of cells
     sites = bytes_pane(history, at, ask, max_sites=SITES, max_columns=COLUMNS, file=False, how=not stubs)
     line = question_html(recording, at) if ask else verdict_html(verdict(recording, at, history))
-    ended = f" (ended at step {at + 1})" if step > at else ""
     return (
-        f"<h3>{escape(kernel_label(recording))}{ended}</h3>{line}"
-        f'<div class="pane map">{map_svg(history, at, ask, max_height=MAP_HEIGHT, least=1)}</div>'
+        f'{line}<div class="pane map">{map_svg(history, at, ask, max_height=MAP_HEIGHT, least=1)}</div>'
         f'<div class="pane">{stubs}{sites}</div>'
         f'<div class="pane wide">{dmesg_pane(recording, at, ask, max_old=0)}</div>'
     )

@@ -1,0 +1,80 @@
+"""What the site's explorers are told: the same frames as the notebook's explorer draws, for every kernel that is offered."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from conftest import ROOT
+
+from klpteach import simulate
+from klpteach.model import policy
+from klpteach.model.arch import ARCHITECTURES
+from klpteach.reading.history import History
+from klpteach.scenarios.simulate import stories
+from klpteach.site import build as site
+from klpteach.site.tellings import HATCH, framed, kernels, mixes, names, pack_script, packed, told, unpacked
+from klpteach.views.explorer.panes import explorer_html
+
+NAME = ("x86_64", "reload", "6.1")
+
+
+def test_every_mix_of_two_that_the_model_allows_is_told_and_no_other() -> None:
+    for arch in ARCHITECTURES:
+        offered = set(mixes(arch))
+        assert all(policy.possible(mix, arch) for mix in offered) and () in offered
+        alone = policy.available(arch)
+        assert {mix for mix in offered if len(mix) == 1} == {(name,) for name in alone}
+        pairs = [(a, b) for a in alone for b in alone if alone.index(a) < alone.index(b)]
+        refused = kernels(names(["reload"]))[arch]["refused"]
+        assert all(((a, b) in offered) != bool(refused.get(f"{a}+{b}") and refused.get(f"{b}+{a}")) for a, b in pairs)
+
+
+def test_every_story_of_every_architecture_is_told_where_its_modules_are() -> None:
+    told_of = {(arch, story) for arch, story, _ in names()}
+    assert told_of == {(arch, story) for arch in ARCHITECTURES for story in stories(arch)}
+
+
+@pytest.mark.parametrize("mix", [(), ("clear-relocations",), ("remove-check", "deny-removal")])
+def test_a_frame_is_what_the_notebooks_explorer_draws_though_kernels_that_do_the_same_share_it(
+    mix: tuple[str, ...],
+) -> None:
+    """Frames are drawn once for all kernels on which a story comes out the same: so nothing in them may name a proposal."""
+    head, frames = told(*NAME)
+    recording = simulate("reload", "6.1", mix)
+    rows = head["runs"][head["mixes"]["+".join(mix)]]
+    assert [row[0] for row in rows] == [step.command for step in recording]
+    for index, row in enumerate(rows):
+        assert frames[row[1]] == framed(explorer_html(recording, index, history=History(recording), styled=False))
+
+
+def test_a_pack_comes_back_as_it_went_in() -> None:
+    head, frames = told(*NAME)
+    assert unpacked(packed(head, frames)) == (head, frames)
+    assert re.fullmatch(r'klp\.pack\("x86_64/reload/6\.1","[A-Za-z0-9+/=]+"\)\n', pack_script(NAME))
+
+
+def test_frames_hold_no_live_region_and_no_id_but_the_hatch_that_the_script_renames() -> None:
+    _, frames = told(*NAME)
+    assert not any('role="status"' in frame or "\0" in frame for frame in frames)
+    assert {name for frame in frames for name in re.findall(r'id="([^"]*)"', frame)} == {HATCH}
+
+
+def test_the_script_is_short_and_asks_no_network() -> None:
+    script = (ROOT / "klpteach/site/site.js").read_text()
+    assert len(script.splitlines()) <= 500
+    assert not re.search(r"https?:|fetch\(|XMLHttpRequest|import\(|eval\(", script)
+
+
+def test_a_folder_that_holds_something_else_is_left_alone(tmp_path) -> None:
+    pytest.importorskip("nbconvert", reason="nbconvert is missing")
+    (tmp_path / "mine").write_text("mine")
+    with pytest.raises(site.KlpteachError, match="holds something else"):
+        site.build(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+
+
+def test_a_story_that_is_not_there_is_one_line(tmp_path) -> None:
+    pytest.importorskip("nbconvert", reason="nbconvert is missing")
+    with pytest.raises(site.KlpteachError, match="no story nonsense"):
+        site.build(tmp_path / "new", ["nonsense"])
