@@ -181,7 +181,7 @@ def do_init_module(kernel: State, mod: Module, params: str) -> None:
     """parse_args(), then init(). If one fails, livepatch hears that the module goes, as if it had been removed."""
     try:
         parse_args(kernel, mod, params)
-        do_one_initcall(kernel, mod)
+        do_one_initcall(kernel, mod, params)
     except Refused:
         if mod.state == HALF_LOADED:  # a livepatch holds it: it goes on waiting
             raise
@@ -195,12 +195,15 @@ def do_init_module(kernel: State, mod: Module, params: str) -> None:
     mod.regions = [region for region in mod.regions if not region.kind.startswith("init")]
 
 
-def do_one_initcall(kernel: State, mod: Module) -> None:
+def do_one_initcall(kernel: State, mod: Module, params: str) -> None:
     """init(), as far as it is known. Errors: Refused; -EEXIST is what user space takes for "already loaded"."""
     try:
         run_code(kernel, mod, "init")
-        if error := kernel.init_errno_of(mod.file):
-            raise Refused(error)
+        returned = kernel.init_errno_of(mod.file, params)
+        if returned < 0:
+            raise Refused(returned)
+        if returned > 0:
+            kernel.log(kernel.rules.init_positive(module=mod.name, returned=returned))
         if calls_klp_enable_patch(mod.file):
             klp_enable_patch(kernel, mod)
     except Refused as refused:

@@ -149,6 +149,11 @@ BLACKLISTED = Message(ERR, _MAIN, "Module {module} is blacklisted")
 COMMON = Message(WARNING, _MAIN, "{module}: please compile with -fno-common")
 UNKNOWN_SYMBOL = Message(WARNING, _MAIN, "{module}: Unknown symbol {name} (err {err})")
 BAD_SECTION_INDEX = Message(ERR, _MAIN, "{module}: Symbol {name} has an invalid section index {index} (max {max})")
+INIT_POSITIVE_612 = Message(WARNING, _MAIN,  # with a call trace, which is left out here
+    "do_init_module: '{module}'->init suspiciously returned {returned}, it should follow 0/-E convention\n"
+    "do_init_module: loading module anyway...")
+INIT_POSITIVE = Message(WARNING, _MAIN,
+    "{module}: init suspiciously returned {returned}, it should follow 0/-E convention")  # after 6.12
 BAD_PARAMETER = Message(ERR, "kernel/params.c", "{module}: `{value}' invalid for parameter `{name}'")
 UNKNOWN_PARAMETER = Message(WARNING, _MAIN, "{module}: unknown parameter '{name}' ignored")
 WRITE_EXEC = Message(ERR, "kernel/module/strict_rwx.c",
@@ -197,6 +202,7 @@ PRE_PATCH_FAILED = Message(WARNING, _CORE, "livepatch: pre-patch callback failed
 PATCH_OBJECT_FAILED = Message(WARNING, _CORE, "livepatch: failed to patch object '{object}'")
 ENABLE_FAILED = Message(WARNING, _CORE, "livepatch: failed to enable patch '{patch}'")
 NO_FTRACE_LOCATION = Message(ERR, _PATCH, "livepatch: failed to find location for function '{function}'")
+FTRACE_REFUSED = Message(ERR, _PATCH, "livepatch: failed to register ftrace handler for function '{function}' ({err})")
 INIT_FAILED = Message(WARNING, _CORE, "livepatch: failed to initialize patch '{patch}' for module '{module}' ({err})")
 APPLY_FAILED = Message(WARNING, _CORE, "livepatch: failed to apply patch '{patch}' to module '{module}' ({err})")
 FORCING = Message(WARNING, _TRANSITION, "livepatch: forcing remaining tasks to the patched state")
@@ -205,6 +211,8 @@ REFUSING = Message(WARNING, _CORE,
 
 # -- not livepatch --------------------------------------------------------------------------------------------------------
 PAGE_FAULT = Message(1, "arch/x86/mm/fault.c", "BUG: unable to handle page fault for address: {loc}")
+FTRACE_DEPRECATED = Message(WARNING, "kernel/trace/ftrace.c",
+    "The ftrace_enabled file is deprecated and no longer disables ftrace")
 POKE = Message(INFO, "a test module of ours", "poke_demo: old value {old:016x}, new value {new:016x}")
 TARGET_ABSENT = Message(ERR, "no kernel: the proposal hard-dependencies",
     "{module}: target module {target} is not loaded (err {err})")
