@@ -141,8 +141,8 @@ class _Player:
     """Plays one step after the other; a quiet step's lines wait for the next one that was looked at."""
 
     def __init__(self, recording: Recording, folder: Path) -> None:
-        self.kernel, self.scenario = _kernel_for(recording, folder), recording.scenario
         _check_files(recording, folder)
+        self.kernel, self.scenario = _kernel_for(recording, folder), recording.scenario
         self.waiting: list[tuple[int | None, str]] = []
         self.news = 0
         self.last: dict[str, dict[str, int]] = {}  # where each module was put at its last load
