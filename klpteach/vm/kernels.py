@@ -55,7 +55,7 @@ RECORDED: Mapping[str, Recorded] = {
         Machine("qemu-system-x86_64",
                 ("-accel", "tcg", "-cpu", "max", "-serial", "file:FOLDER/console", "-serial", "file:FOLDER/agent"),
                 'console=ttyS0,115200 panic=-1 loglevel=7 nokaslr no_timer_check dyndbg="func move_module +p"',
-                boot=120),
+                boot=400),
         compiler="gcc", kernel=fetch, kernels=tuple((release, "stock") for release in PACKAGE),
         stories=(*SCENARIOS, *evidence(), *ON_ANY_KERNEL),
         config=("MODULE_SIG", "STRICT_MODULE_RWX", "RANDOMIZE_BASE", "MODVERSIONS"),
