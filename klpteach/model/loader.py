@@ -55,6 +55,9 @@ def early_checks(kernel: State, file: ModuleFile) -> None:
     """What is said about a module before it has memory; 6.12 looks for a module of the same name first."""
     if file.arch != kernel.arch.name:
         raise kernel.refuse(messages.BAD_ARCH(machine=file.machine), ENOEXEC)
+    # The rest of elf_validity_cache_strtab() no file passes that can be opened here.
+    if kernel.rules.check_strtab and file.section_bytes(file.strtab_index)[:1] != b"\0":
+        raise kernel.refuse(messages.NO_LEADING_NUL(), ENOEXEC)
     if file.name in kernel.machine.blacklist:
         raise kernel.refuse(messages.BLACKLISTED(module=file.name), EPERM)
     if kernel.rules.exists_first:

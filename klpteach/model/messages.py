@@ -145,6 +145,7 @@ LICENSE = Message(WARNING, _MAIN, "{module}: module license '{license}' taints k
 STAGING = Message(WARNING, _MAIN,
     "{module}: module is from the staging directory, the quality is unknown, you have been warned.")
 BAD_ARCH = Message(ERR, _MAIN, "Invalid architecture in ELF header: {machine}")
+NO_LEADING_NUL = Message(ERR, _MAIN, "symbol string table missing leading NUL")  # after 6.12
 BLACKLISTED = Message(ERR, _MAIN, "Module {module} is blacklisted")
 COMMON = Message(WARNING, _MAIN, "{module}: please compile with -fno-common")
 UNKNOWN_SYMBOL = Message(WARNING, _MAIN, "{module}: Unknown symbol {name} (err {err})")

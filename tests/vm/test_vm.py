@@ -77,7 +77,7 @@ def test_a_recording_was_made_with_the_modules_that_are_here() -> None:
 def test_every_story_is_recorded_on_every_kernel() -> None:
     recorded = {tuple(path.stem.split("--")[:2]) for path in RECORDINGS}
     stories = {*SCENARIOS, *evidence(), *ON_ANY_KERNEL}
-    assert recorded == {(name, release) for name in stories for release in ("6.1", "6.12")}
+    assert recorded == {(name, release) for name in stories for release in ("6.1", "6.12", "7.3")}
     assert set(RECORDED["x86_64"].stories) == stories
 
 
@@ -224,7 +224,7 @@ def test_a_missing_program_is_named_with_its_package() -> None:
 
 
 def test_a_kernel_that_is_not_recorded_is_refused_with_those_that_are() -> None:
-    with pytest.raises(HostError, match=r"no x86_64 kernel '5\.3'; there are 6\.1, 6\.12\."):
+    with pytest.raises(HostError, match=r"no x86_64 kernel '5\.3'; there are 6\.1, 6\.12, 7\.3\."):
         kernel_named("5.3")
     with pytest.raises(HostError, match=r"no ppc64le kernel 'ppc64le-6\.1-fast'; there are 6\.1-stock, 6\.1-clear"):
         kernel_named("ppc64le-6.1-fast")
