@@ -13,7 +13,6 @@ from klpteach.model.memory import AddressSpace
 from klpteach.model.policy import behaviour
 
 BLOCK = 0x200000
-MODINFO = b"license=GPL\0name=tiny\0vermagic=7.3.4\0"
 
 
 def tiny(sections: dict[str, bytes], relocations: list[tuple[str, int, int, str, int]] = []) -> ModuleFile:  # noqa: B006
@@ -69,8 +68,8 @@ def test_a_pointer_in_per_cpu_data_is_relocated_from_7_3_on(release: str, value:
 @pytest.mark.parametrize(("release", "region"), [("6.12", "data"), ("7.3", "ro_after_init")])
 def test_static_call_sites_are_read_only_after_init_from_7_3_on(release: str, region: str) -> None:
     file = tiny({".text": bytes(16), ".static_call_sites": bytes(16)})
-    flags = int(file.shdrs["flags"][file.section_index(".static_call_sites")])
-    file.shdrs["flags"][file.section_index(".static_call_sites")] = flags | 1  # SHF_WRITE, as the compiler says
+    file.shdrs = file.shdrs.copy()
+    file.shdrs["flags"][file.section_index(".static_call_sites")] |= 1  # SHF_WRITE, as the compiler says
     laid = layout_sections(file, arch.of("x86_64"), behaviour(release))
     assert laid.places[file.section_index(".static_call_sites")][0] == region
 
