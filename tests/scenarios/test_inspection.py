@@ -50,8 +50,11 @@ def without_addresses(line: str) -> str:
 # -- the verdict is the kernel's ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("release", "ending"), [("6.1", "REFUSED"), ("6.12", "LOADS"), ("7.3", "LOADS")])
-@pytest.mark.parametrize(("name", "story"), OWN)
+ON = [("6.1", "REFUSED"), ("6.12", "LOADS"), ("7.3", "LOADS")]
+THERE = [(*own, *on) for own in OWN for on in ON if (own[0], on[0]) != ("livepatch_kpatch", "7.3")]  # kpatch makes none
+
+
+@pytest.mark.parametrize(("name", "story", "release", "ending"), THERE)
 def test_the_verdict_on_a_livepatch_is_what_a_real_kernel_did(name: str, story: str, release: str, ending: str) -> None:
     found = inspected(opened(name, release), opened("nfsd_demo", release))
     (own,) = found.own
@@ -234,7 +237,7 @@ def test_names_in_any_alphabet_stand_in_a_stand_in() -> None:
     strange = "дemo_counter".encode().decode("latin-1")
     image.symbols = [replace(s, name=s.name.replace("demo_counter", strange)) for s in image.symbols]
     found = inspected(ModuleFile(image.to_bytes(), "livepatch_nfsd_demo.ko"))
-    assert [o.kind for o in found.outcomes] == ["refused", "refused", "works", "works"]
+    assert [o.kind for o in found.outcomes] == ["refused"] * 2 + ["works"] * 3
 
 
 # -- what a reload refuses, one by one ------------------------------------------------------------------------------------
