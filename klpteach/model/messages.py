@@ -91,7 +91,7 @@ _FIELDS = {
     "loc": r"(?:[0-9a-fx]+|\(____ptrval____\))",
     "insn": "[0-9a-f]{8}",
     "where": r"\S+(?: \[\S+\])?",
-    "stub": r"(?:\S+ )?stub_for_addr\S*",
+    "stub": r"(?:\S+ (?:at )?)?stub_for_addr[^\s,]*",
 }
 
 # fmt: off
@@ -129,7 +129,8 @@ BAD_TOC16_LO_DS = Message(ERR, _PPC, "module_64: {module}: bad TOC16_LO_DS reloc
 UNKNOWN_ADD = Message(ERR, _PPC, "module_64: {module}: Unknown ADD relocation: {type}")
 STUB_RANGE = Message(ERR, _PPC, "module_64: {module}: Address {loc} of stub out of range of {toc}.")
 CUT_HERE = Message(WARNING, "kernel/panic.c", "------------[ cut here ]------------")
-STUB_WARNING = Message(WARNING, "kernel/panic.c", "WARNING: CPU: {cpu} PID: {pid} at {stub}")
+STUB_WARNING_612 = Message(WARNING, "kernel/panic.c", "WARNING: CPU: {cpu} PID: {pid} at {stub}")
+STUB_WARNING = Message(WARNING, "kernel/panic.c", "WARNING: {stub}, CPU#{cpu}: {comm}/{pid}")  # after 6.12
 END_TRACE = Message(WARNING, "kernel/panic.c", "---[ end trace 0000000000000000 ]---")
 CANNOT_CLEAR = Message(ERR, "no kernel: the proposal clear-relocations",
     "module_64: {module}: cannot clear relocation type {type}")
@@ -203,7 +204,7 @@ PRE_PATCH_FAILED = Message(WARNING, _CORE, "livepatch: pre-patch callback failed
 PATCH_OBJECT_FAILED = Message(WARNING, _CORE, "livepatch: failed to patch object '{object}'")
 ENABLE_FAILED = Message(WARNING, _CORE, "livepatch: failed to enable patch '{patch}'")
 NO_FTRACE_LOCATION = Message(ERR, _PATCH, "livepatch: failed to find location for function '{function}'")
-FTRACE_REFUSED = Message(ERR, _PATCH, "livepatch: failed to register ftrace handler for function '{function}' ({err})")
+HANDLER_FAILED = Message(ERR, _PATCH, "livepatch: failed to register ftrace handler for function '{function}' ({err})")
 INIT_FAILED = Message(WARNING, _CORE, "livepatch: failed to initialize patch '{patch}' for module '{module}' ({err})")
 APPLY_FAILED = Message(WARNING, _CORE, "livepatch: failed to apply patch '{patch}' to module '{module}' ({err})")
 FORCING = Message(WARNING, _TRANSITION, "livepatch: forcing remaining tasks to the patched state")

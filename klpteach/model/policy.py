@@ -29,6 +29,7 @@ class Behaviour:
     text_in_blocks: bool = False  # x86_64: text is taken from blocks of 2 MiB that are executable and never writable
     ro_after_init: tuple[str, ...] = (".data..ro_after_init", "__jump_table")  # sections; and .static_call_sites later
     percpu_relocated: bool = False  # the relocations of a module's per-CPU data are applied, too
+    stub_warning: messages.Message = messages.STUB_WARNING_612
     check_strtab: bool = False  # the table of symbols' names must begin with an empty one
     init_positive: messages.Message = messages.INIT_POSITIVE_612
     patch_files: tuple[str, ...] = ()  # in /sys/kernel/livepatch/PATCH: replace since 6.11, stack_order since 6.14
@@ -84,6 +85,7 @@ _7_3 = replace(
     patch_files=("replace", "stack_order"),
     ftrace_switch=False,
     check_strtab=True,
+    stub_warning=messages.STUB_WARNING,
 )
 RELEASES: Mapping[str, Behaviour] = {
     "5.3": Behaviour("5.3", early_vmlinux=False, coming_error_clears_mod=False, patched_in_sysfs=False,

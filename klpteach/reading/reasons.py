@@ -38,7 +38,7 @@ _PLAIN: tuple[tuple[messages.Message, str], ...] = (
     (messages.NO_MEMORY_610, "No hole in the module area is large enough for it; what it had taken is given back."),
     (messages.DUPLICATE_NAME, "It names {name} twice, and sysfs takes one folder of a name."),
     (messages.DUPLICATE_NAME_65, "It names {name} twice, and sysfs takes one folder of a name."),
-    (messages.FTRACE_REFUSED, "ftrace is switched off or has {function} already, so it cannot be redirected."),
+    (messages.HANDLER_FAILED, "ftrace is switched off or has {function} already, so it cannot be redirected."),
     (messages.BAD_PARAMETER, "Its parameter {name} takes no such value as `{value}`."),
     (messages.TOO_LATE, "{patch} is enabled and can no longer patch it, and this proposal makes that a condition."),
     (messages.TARGET_ABSENT, "Its target {target} is not loaded, and this proposal makes that a condition."),

@@ -31,7 +31,7 @@ def klp_patch_func(kernel: State, obj: KlpObject, func: KlpFunc) -> None:
     if not has_ftrace_location(obj, func.old_func):
         raise kernel.refuse(messages.NO_FTRACE_LOCATION(function=func.old_name), EINVAL)
     if not kernel.ftrace_enabled:
-        raise kernel.refuse(messages.FTRACE_REFUSED(function=func.old_name, err=EBUSY), EBUSY)
+        raise kernel.refuse(messages.HANDLER_FAILED(function=func.old_name, err=EBUSY), EBUSY)
 
 
 def has_ftrace_location(obj: KlpObject, address: int) -> bool:
