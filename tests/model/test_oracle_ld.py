@@ -123,7 +123,7 @@ def test_ld_and_the_model_agree_on_every_byte_of_debians_nfsd_and_of_50_more_mod
         model_and_ld_agree(path, layout, tmp_path)
 
 
-OF_7_3 = ("nfsd", "sunrpc", "lockd", "grace", "auth_rpcgss", "bridge", "stp", "llc", "loop", "fuse", "overlay", "btrfs")
+OF_7_3 = ("nfsd", "sunrpc", "lockd", "grace", "auth_rpcgss", "bridge", "stp", "llc", "loop", "overlay", "btrfs")
 
 
 def test_ld_and_the_model_agree_on_every_byte_of_debians_modules_of_7_3(tmp_path: Path) -> None:
