@@ -49,7 +49,7 @@ def in_every_story(*proposals: str) -> Table:
     A proposal that an architecture does not know is left out there. Errors: PolicyError for an impossible choice.
 
     >>> in_every_story("clear-checked").rows[0]
-    ['reload at the same address', 'W', 'W ●', 'R* ●', 'W ●']
+    ['reload at the same address', 'W', 'W ●', 'W ●', 'R* ●', 'W ●', 'W ●']
     """
     cells = {(kernel, row.question): row for kernel in kernels() for row in every_story(proposals, *kernel)}
     real = {(kernel, key) for kernel, key in cells if recording_of(proposals, *kernel, key)}
