@@ -25,7 +25,7 @@ from ..scenarios.recorded import recording_of
 from ..scenarios.simulate import get, has_files, simulate
 from .rows import read_rows
 
-RELEASES = ("6.1", "6.12")
+RELEASES = ("6.1", "6.12", "7.3")
 # Who says what a story comes to, for eyes without colour.
 SHIPPED, OWN_BUILD, MODEL = "●", "◐", "○"
 WHO = {

@@ -58,7 +58,7 @@ def ko_dir(
     >>> ko_dir(variant="deny-removal").name, ko_dir("ppc64le", variant="reuse").name
     ('x86_64-6.1-small', 'ppc64le-6.1')
     """
-    built_for = release if release in ("6.1", "6.12") else "6.1"
+    built_for = release if release in ("6.1", "6.12", "7.3") else "6.1"
     small = "-small" if arch == "x86_64" and variant != "stock" else ""
     return (Path(root) if root else data_dir() / "ko") / f"{arch}-{built_for}{small}"
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from .step import Step
 
-_HASHED = re.compile(r"(?<=loc )[0-9a-f]{16}")
+_HASHED = re.compile(r"(?<=loc )0{8}[0-9a-f]{8}")  # 32 bits; an address has more
 _VMALLOC = ((0xFF00000000000000, 0xFFFFFFFF80000000), (0xC008000000000000, 0xC00A000000000000))  # x86_64, ppc64le
 _WARNING = re.compile(r"WARNING: .* at (?:\S+ )?(\w+)\+0x")
 
@@ -49,7 +49,7 @@ def compare_steps(ours: Step, theirs: Step, exact_pointers: bool = False) -> Ite
     for key in ("errno", "exit"):
         if getattr(ours, key) != getattr(theirs, key):
             yield key, getattr(ours, key), getattr(theirs, key)
-    if None not in (ours.exit, theirs.exit) and ours.out is not None and ours.out != theirs.out:
+    if None not in (ours.out, theirs.out) and ours.out != theirs.out:
         yield "out", ours.out, theirs.out
     yield from _compare_dmesg(ours, theirs, exact_pointers)
     for key in ("modules", "livepatch", "sections", "symbols", "sites", "stubs"):

@@ -18,13 +18,13 @@ from ..files.module_file import ModuleFile
 from ..files.samples import exports as exports_of
 from ..files.samples import ko_dir, plain_name
 from . import arch as architectures
-from . import kmod, messages, snapshot, split
+from . import kmod, messages, snapshot, split, sysfs
 from .errno import EAGAIN, EINVAL, ENOENT, Oops, Refused
 from .livepatch.core import enabled_store, force_store, in_force
 from .livepatch.transition import klp_try_complete_transition
 from .loader import delete_module, load_module, set_parameter
 from .memory import AddressSpace
-from .module import LIVE, Module
+from .module import Module
 from .params import kstrtobool
 from .policy import Behaviour, behaviour
 from .recording import Recording
@@ -41,7 +41,7 @@ Open = Callable[[Path, str], ModuleFile]
 class Kernel(State):
     """A model of one running kernel, with its modules and livepatches.
 
-    arch: "x86_64" or "ppc64le". release: "5.3", "6.1", "6.3", "6.12". proposals: names of klpteach.model.policy.PROPOSALS.
+    arch: "x86_64" or "ppc64le". release: "5.3", "6.1", "6.3", "6.12", "7.3". proposals: names of klpteach.model.policy.PROPOSALS.
     ko: folder for file names without a path (default: the course's own modules). machine: what this machine lacks or
     forbids. rules: a behaviour of your own instead of the release's and the proposals'. exports, vmlinux: addresses of the
     kernel's symbols where they are known. init_errno: file -> what its init() returns. open_file: (folder, name) -> file.
@@ -65,9 +65,11 @@ class Kernel(State):
     ) -> None:  # fmt: skip
         proposals = [proposals] if isinstance(proposals, str) else list(proposals)
         cpu = architectures.of(arch)
-        memory = AddressSpace(cpu.modules_start, cpu.modules_end, cpu.page)
+        rules = rules or behaviour(release, proposals, arch)
+        block = cpu.text_block if rules.text_in_blocks else 0
+        memory = AddressSpace(cpu.modules_start, cpu.modules_end, cpu.page, block)
         folder = Path(ko) if ko else ko_dir(arch, release)
-        super().__init__(cpu, rules or behaviour(release, proposals, arch), folder, memory, machine)
+        super().__init__(cpu, rules, folder, memory, machine)
         self.module_sig = "MODULE_SIG" in cpu.config
         listed = exports_of(folder)
         self.known = frozenset(path.name for path in folder.glob("*.ko")) if listed else frozenset()
@@ -125,6 +127,9 @@ class Kernel(State):
             return
         found = _ENABLED.match(path)
         on = kstrtobool(value)
+        if path == sysfs.FTRACE_ENABLED and on is not None:
+            sysfs.ftrace_enable_sysctl(self, on)
+            return
         if not found:
             raise Refused(ENOENT)
         if on is None:
@@ -135,25 +140,32 @@ class Kernel(State):
             self.commands.enabled(found[1], on)
 
     def cat(self, path: str) -> Step:
-        """Look whether a module answers: /proc/NAME is there while NAME is Live, and reading it runs the patched function.
+        """Read a file of /sys or /proc.
 
-        Simplified: which instructions a stranger's bytes make is not looked at, nor those of a damaged livepatch; where one
-        in force has some in its code, it oopses. Only the program that read dies of it: no lock of livepatch is held then.
+        /proc/NAME is there while NAME is Live, and reading it runs the patched function. Simplified: which instructions a
+        stranger's bytes make is not looked at, nor those of a damaged livepatch; where one in force has some in its code, it
+        oopses. Only the program that read dies of it: no lock of livepatch is held then.
         """
+        found: list[str | None] = []
 
         def look() -> None:
-            mod = self.find_module(path.rpartition("/")[2])
-            if mod is None or mod.state != LIVE:
-                raise Refused(ENOENT)
-            for pmod in in_force(self, mod):
-                if self.arch.has_stubs and self._is_damaged(pmod):
-                    raise ScenarioError(
-                        f"cat {path}: it never comes back. A call in {pmod.name} that was not written leads to itself."
-                    )
-                if pmod.has_foreign_code or self._is_damaged(pmod):
-                    raise Oops(path)
+            found.append(sysfs.read(self, path))
+            if path.startswith("/proc/") and (mod := self.find_module(path.rpartition("/")[2])):
+                self._run(mod, path)
 
-        return self.step(f"cat {path}", look)
+        step = self.step(f"cat {path}", look)
+        step.out = found[0] if found else None
+        return step
+
+    def _run(self, mod: Module, path: str) -> None:
+        """Run the patched functions of a module as far as the model tells what becomes of it. Errors: Oops."""
+        for pmod in in_force(self, mod):
+            if self.arch.has_stubs and self._is_damaged(pmod):
+                raise ScenarioError(
+                    f"cat {path}: it never comes back. A call in {pmod.name} that was not written leads to itself."
+                )
+            if pmod.has_foreign_code or self._is_damaged(pmod):
+                raise Oops(path)
 
     def _is_damaged(self, pmod: Module) -> bool:
         """Whether a call in a livepatch's code was not written, since its relocation in NAME+DEFECT.ko is elsewhere."""

@@ -16,7 +16,10 @@ ERR, WARNING, NOTICE, INFO, DEBUG = 3, 4, 5, 6, 7
 
 
 class Pointer(int):
-    """An address printed with %p: since 4.15 the kernel prints a hash of it instead, another one each boot."""
+    """An address printed with %p: since 4.15 the kernel prints a hash of it instead, another one each boot.
+
+    Where the format says {loc:x}, the kernel's says %lx: that prints the address itself.
+    """
 
 
 class Symbolic(int):
@@ -42,6 +45,11 @@ class Message:
 
     def __deepcopy__(self, memo: object) -> Message:
         return self  # it never changes: copies of a kernel share it
+
+    @cached_property
+    def in_hexadecimal(self) -> frozenset[str]:
+        """The fields that are printed as numbers, whatever they are."""
+        return frozenset(re.findall(r"\{(\w+):\d*x\}", self.format))
 
     @cached_property
     def _regex(self) -> re.Pattern[str]:
@@ -70,7 +78,8 @@ class Line:
     def render(self, pointer: Printer = "{:016x}".format, symbol: Printer = "{:#x}".format) -> str:
         """The text; pointer prints what %p is given, symbol what %pS is given."""
         printers: dict[type, Printer] = {Pointer: pointer, Symbolic: symbol}
-        args = {k: printers[type(v)](v) if type(v) in printers else v for k, v in self.args.items()}
+        plain = self.message.in_hexadecimal
+        args = {k: printers[type(v)](v) if type(v) in printers and k not in plain else v for k, v in self.args.items()}
         return self.message.format.format(**args)
 
 
@@ -82,7 +91,7 @@ _FIELDS = {
     "loc": r"(?:[0-9a-fx]+|\(____ptrval____\))",
     "insn": "[0-9a-f]{8}",
     "where": r"\S+(?: \[\S+\])?",
-    "stub": r"(?:\S+ )?stub_for_addr\S*",
+    "stub": r"(?:\S+ (?:at )?)?stub_for_addr[^\s,]*",
 }
 
 # fmt: off
@@ -99,10 +108,13 @@ NONZERO = Message(ERR, _X86, "module: x86/modules: Invalid relocation target, ex
     "for type {type}, loc {loc}, val {val:x}")
 # 6.19 and later
 NONZERO_619 = Message(ERR, _X86, "module: x86/modules: Invalid relocation target, existing value is nonzero "
-    "for sec {sec}, idx {idx}, type {type}, loc {loc}, val {val:x}")
+    "for sec {sec}, idx {idx}, type {type}, loc {loc:x}, val {val:x}")
 MISMATCH = Message(WARNING, _X86, "module: x86/modules: Invalid relocation target, "
     "existing value does not match expected value for type {type}, loc {loc}, val {val:x}")
+MISMATCH_619 = Message(WARNING, _X86, "module: x86/modules: Invalid relocation target, "
+    "existing value does not match expected value for sec {sec}, idx {idx}, type {type}, loc {loc:x}, val {val:x}")
 OVERFLOW = Message(ERR, _X86, "module: overflow in relocation type {type} val {val:x}")
+OVERFLOW_619 = Message(ERR, _X86, "module: overflow in relocation type {type} val {val:x} sec {sec} idx {idx}")
 NOT_MCMODEL = Message(ERR, _X86, "module: `{module}' likely not compiled with -mcmodel=kernel")
 UNKNOWN_RELA = Message(ERR, _X86, "module: {module}: Unknown rela relocation: {type}")
 
@@ -117,7 +129,8 @@ BAD_TOC16_LO_DS = Message(ERR, _PPC, "module_64: {module}: bad TOC16_LO_DS reloc
 UNKNOWN_ADD = Message(ERR, _PPC, "module_64: {module}: Unknown ADD relocation: {type}")
 STUB_RANGE = Message(ERR, _PPC, "module_64: {module}: Address {loc} of stub out of range of {toc}.")
 CUT_HERE = Message(WARNING, "kernel/panic.c", "------------[ cut here ]------------")
-STUB_WARNING = Message(WARNING, "kernel/panic.c", "WARNING: CPU: {cpu} PID: {pid} at {stub}")
+STUB_WARNING_612 = Message(WARNING, "kernel/panic.c", "WARNING: CPU: {cpu} PID: {pid} at {stub}")
+STUB_WARNING = Message(WARNING, "kernel/panic.c", "WARNING: {stub}, CPU#{cpu}: {comm}/{pid}")  # after 6.12
 END_TRACE = Message(WARNING, "kernel/panic.c", "---[ end trace 0000000000000000 ]---")
 CANNOT_CLEAR = Message(ERR, "no kernel: the proposal clear-relocations",
     "module_64: {module}: cannot clear relocation type {type}")
@@ -133,11 +146,17 @@ LICENSE = Message(WARNING, _MAIN, "{module}: module license '{license}' taints k
 STAGING = Message(WARNING, _MAIN,
     "{module}: module is from the staging directory, the quality is unknown, you have been warned.")
 BAD_ARCH = Message(ERR, _MAIN, "Invalid architecture in ELF header: {machine}")
+NO_LEADING_NUL = Message(ERR, _MAIN, "symbol string table missing leading NUL")  # after 6.12
 BLACKLISTED = Message(ERR, _MAIN, "Module {module} is blacklisted")
 COMMON = Message(WARNING, _MAIN, "{module}: please compile with -fno-common")
 GAVE_UP_WAITING = Message(WARNING, _MAIN, "{module}: gave up waiting for init of module {owner}.")
 UNKNOWN_SYMBOL = Message(WARNING, _MAIN, "{module}: Unknown symbol {name} (err {err})")
 BAD_SECTION_INDEX = Message(ERR, _MAIN, "{module}: Symbol {name} has an invalid section index {index} (max {max})")
+INIT_POSITIVE_612 = Message(WARNING, _MAIN,  # with a call trace, which is left out here
+    "do_init_module: '{module}'->init suspiciously returned {returned}, it should follow 0/-E convention\n"
+    "do_init_module: loading module anyway...")
+INIT_POSITIVE = Message(WARNING, _MAIN,
+    "{module}: init suspiciously returned {returned}, it should follow 0/-E convention")  # after 6.12
 BAD_PARAMETER = Message(ERR, "kernel/params.c", "{module}: `{value}' invalid for parameter `{name}'")
 UNKNOWN_PARAMETER = Message(WARNING, _MAIN, "{module}: unknown parameter '{name}' ignored")
 WRITE_EXEC = Message(ERR, "kernel/module/strict_rwx.c",
@@ -157,6 +176,8 @@ DUPLICATE_NAME_65 = Message(ERR, "lib/kobject.c", "kobject: kobject_add_internal
 
 # -- livepatch: symbols and sections --------------------------------------------------------------------------------------
 NOT_MARKED = Message(ERR, _CORE, "livepatch: symbol {name} is not marked as a livepatch symbol")
+NOT_MARKED_619 = Message(ERR, _CORE,
+    "livepatch: symbol {name} at rela sec {sec} idx {idx} is not marked as a livepatch symbol")
 BAD_SYMBOL_NAME = Message(ERR, _CORE, "livepatch: symbol {name} has an incorrectly formatted name")
 BAD_SECTION_NAME = Message(ERR, _CORE, "livepatch: section {name} has an incorrectly formatted name")
 VMLINUX_SYMBOL = Message(ERR, _CORE,
@@ -184,6 +205,7 @@ PRE_PATCH_FAILED = Message(WARNING, _CORE, "livepatch: pre-patch callback failed
 PATCH_OBJECT_FAILED = Message(WARNING, _CORE, "livepatch: failed to patch object '{object}'")
 ENABLE_FAILED = Message(WARNING, _CORE, "livepatch: failed to enable patch '{patch}'")
 NO_FTRACE_LOCATION = Message(ERR, _PATCH, "livepatch: failed to find location for function '{function}'")
+HANDLER_FAILED = Message(ERR, _PATCH, "livepatch: failed to register ftrace handler for function '{function}' ({err})")
 INIT_FAILED = Message(WARNING, _CORE, "livepatch: failed to initialize patch '{patch}' for module '{module}' ({err})")
 APPLY_FAILED = Message(WARNING, _CORE, "livepatch: failed to apply patch '{patch}' to module '{module}' ({err})")
 FORCING = Message(WARNING, _TRANSITION, "livepatch: forcing remaining tasks to the patched state")
@@ -192,6 +214,8 @@ REFUSING = Message(WARNING, _CORE,
 
 # -- not livepatch --------------------------------------------------------------------------------------------------------
 PAGE_FAULT = Message(1, "arch/x86/mm/fault.c", "BUG: unable to handle page fault for address: {loc}")
+FTRACE_DEPRECATED = Message(WARNING, "kernel/trace/ftrace.c",
+    "The ftrace_enabled file is deprecated and no longer disables ftrace")
 POKE = Message(INFO, "a test module of ours", "poke_demo: old value {old:016x}, new value {new:016x}")
 TARGET_ABSENT = Message(ERR, "no kernel: the proposal hard-dependencies",
     "livepatch: {module}: target module {target} is not loaded (err {err})")

@@ -34,7 +34,7 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     verb.add_argument(
         "--kernel",
         default="6.1",
-        help="6.1, 6.12 (Debian's own), or ARCH-RELEASE-VARIANT such as x86_64-6.1-deny-removal",
+        help="6.1, 6.12, 7.3 (Debian's own), or ARCH-RELEASE-VARIANT such as x86_64-6.1-deny-removal",
     )
     verb.add_argument(
         "--ko", metavar="FILE.ko", help="your livepatch instead of the course's: kernel and model in a table"

@@ -25,7 +25,7 @@ from ..model.compare import Difference
 from ..model.errno import ENODEV
 from ..model.kallsyms import exported_names
 from ..model.layout import layout_sections
-from ..model.policy import RELEASES
+from ..model.policy import Behaviour, behaviour
 from ..model.recording import Recording
 from ..model.state import Machine as StoryMachine
 from ..model.step import Command, Step, hexa
@@ -40,6 +40,7 @@ from .variants.user_space import Guest as UserSpace
 from .variants.user_space import guest_for, loads_of
 
 Files = Mapping[str, ModuleFile]
+A_COMMAND = 20  # seconds that a guest may take for one; it needs one or two where the host has nothing else to do
 _KMSG = re.compile(r"(\d+),\d+,\d+,[^;]*;(.*)")
 _NOISE = re.compile(r"clocksource|hrtimer|tsc:|random: crng")
 _DEBIAN = re.compile(r"#\d.* Debian (\d+\.\d+\.\d+)")  # before the # stands the compiler's version
@@ -89,7 +90,7 @@ def run_guest(
     guest = guest_for(files, scenario.machine, proposals, folder or ko_dir(kernel.arch, kernel.release))
     known = [*guest.files, *guest.parts]
     archive = initramfs(kernel.arch, commands, known, {**lists(known, kernel), **guest.lists})
-    timeout = timeout or machine.boot + 4 * len(commands) + margin
+    timeout = timeout or machine.boot + A_COMMAND * len(commands) + margin
     found = boot(machine, kernel.image, archive, timeout, watch, guest.cmdline)
     return from_guest(scenario, kernel, found, guest, proposals)
 
@@ -149,7 +150,11 @@ def num_stubs(file: ModuleFile, kernel: GuestKernel) -> int:
 
 def loader_copy(file: ModuleFile, kernel: GuestKernel) -> ModuleFile:
     """The file as the loader lays it out: with .stubs of its final size. Errors: Refused."""
-    return arches.of(kernel.arch).module_frob_arch_sections(file, RELEASES[kernel.release], lambda line: None)
+    return arches.of(kernel.arch).module_frob_arch_sections(file, _rules(kernel), lambda line: None)
+
+
+def _rules(kernel: GuestKernel) -> Behaviour:
+    return behaviour(kernel.release, arch=kernel.arch)
 
 
 # -- the recording --------------------------------------------------------------------------------------------------------
@@ -325,10 +330,10 @@ def _placement(
     addresses = {match[2]: int(match[1], 16) for match in found if match}
     if file is None or not addresses:
         return None
-    copy, separate = loader_copy(file, kernel), RELEASES[kernel.release].separate_memory
+    copy, rules = loader_copy(file, kernel), _rules(kernel)
     kept = [bool(flags & SHF_ALLOC) and size > 0 for flags, size in file.shdrs[["flags", "size"]].tolist()]
     bases = {}
-    for index, (region, offset) in layout_sections(copy, arches.of(kernel.arch), separate).places.items():
+    for index, (region, offset) in layout_sections(copy, arches.of(kernel.arch), rules).places.items():
         if kept[index] and file.section_names[index] in addresses:
             bases[region] = addresses[file.section_names[index]] - offset
     return {file.name: bases | _percpu_base(file, raw.get("kallsyms", ()))}
