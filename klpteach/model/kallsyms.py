@@ -5,7 +5,19 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import NamedTuple
 
-from ..files.elf_h import SHF_ALLOC, SHF_EXECINSTR, SHF_WRITE, SHN_ABS, SHN_UNDEF, SHT_NOBITS, STB_WEAK
+import numpy as np
+
+from ..files.elf_h import (
+    SHF_ALLOC,
+    SHF_EXECINSTR,
+    SHF_WRITE,
+    SHN_ABS,
+    SHN_LIVEPATCH,
+    SHN_UNDEF,
+    SHT_NOBITS,
+    STB_WEAK,
+)
+from ..files.klp import parse_symbol
 from ..files.module_file import ModuleFile
 from .image import Arch, section_flags
 from .layout import core_symbols
@@ -44,14 +56,25 @@ def exported_names(file: ModuleFile) -> dict[str, bool]:
 
 
 @lru_cache(maxsize=64)
-def kallsyms_types(file: ModuleFile, arch: Arch) -> list[tuple[int, str, str]]:
+def kallsyms_types(file: ModuleFile, arch: Arch, loading: bool = False) -> list[tuple[int, str, str]]:
     """(symbol index, type letter, name) of every symbol that kallsyms shows; upper case for EXPORT_SYMBOL, not for _GPL.
+
+    loading: of a module whose init has not returned; its whole table is still there.
 
     Source: kernel/module/kallsyms.c, elf_type() and module_get_kallsym().
     """
     capital = {name for name, for_gpl in exported_names(file).items() if not for_gpl}
-    named = ((index, _symbol_type(file, index), file.symbol_names[index]) for index in core_symbols(file, arch))
+    shown = range(len(file.symtab)) if loading else core_symbols(file, arch)
+    named = ((index, _symbol_type(file, index), file.symbol_names[index]) for index in shown)
     return [(index, kind.upper() if name in capital else kind, name) for index, kind, name in named if name]
+
+
+@lru_cache(maxsize=64)
+def livepatch_symbols(file: ModuleFile) -> tuple[int, ...]:
+    """Indices of the symbols that livepatch looks up in a module, when that is there."""
+    parsed = ((index, parse_symbol(file.symbol_names[index]))
+              for index in np.flatnonzero(file.symtab["shndx"] == SHN_LIVEPATCH).tolist())  # fmt: skip
+    return tuple(index for index, symbol in parsed if symbol and symbol.object != "vmlinux")
 
 
 def _symbol_type(file: ModuleFile, index: int) -> str:

@@ -18,8 +18,8 @@ from ..files.samples import exports as exports_of
 from ..files.samples import ko_dir
 from . import arch as architectures
 from . import kmod, messages, snapshot, split
-from .errno import EAGAIN, EINVAL, ENOENT, Oops, Refused
-from .livepatch.core import enabled_store, force_store
+from .errno import EAGAIN, EINVAL, ENOENT, Hung, Oops, Refused
+from .livepatch.core import enabled_store, force_store, klp_mutex_lock
 from .livepatch.transition import klp_try_complete_transition
 from .loader import delete_module, load_module, set_parameter
 from .memory import AddressSpace
@@ -64,7 +64,7 @@ class Kernel(State):
     ) -> None:  # fmt: skip
         proposals = [proposals] if isinstance(proposals, str) else list(proposals)
         cpu = architectures.of(arch)
-        memory = AddressSpace(cpu.modules_start, cpu.modules_end, cpu.page)
+        memory = AddressSpace(cpu.modules_start, cpu.modules_end, cpu.page, cpu.modules_far)
         folder = Path(ko) if ko else ko_dir(arch, release)
         super().__init__(cpu, rules or behaviour(release, proposals, arch), folder, memory, machine)
         self.module_sig = "MODULE_SIG" in cpu.config
@@ -147,6 +147,7 @@ class Kernel(State):
         """A foreign write of 8 little-endian bytes to "MODULE:SECTION+0xOFF"; value is hex."""
 
         def write() -> None:
+            klp_mutex_lock(self)  # the module that writes is loaded first
             new, old, found = int(value, 16), None, _SITE.match(site)
             if found and (mod := self.find_module(found["module"])):
                 old = mod.poke(found["section"], int(found["offset"], 16), new.to_bytes(8, "little"))
@@ -201,7 +202,7 @@ class Kernel(State):
 
     def step(self, command: str, action: Callable[[], object] = lambda: None) -> Step:
         """Do it, and record what came of it; without an action the command changes nothing here."""
-        if self.wrecked:
+        if self.wrecked and not self.arch.tells_the_wreck:
             raise ScenarioError(
                 f"{command}: it hangs. The oops in an earlier step left klp_mutex locked: insmod, rmmod and echo wait for it "
                 "in state D and cannot be killed, and hung-task detection says `blocked for more than 120 seconds`. "
@@ -214,9 +215,12 @@ class Kernel(State):
                 action()
             except Refused as refused:
                 step.errno = refused.errno
-            klp_try_complete_transition(self)  # klp_transition_work() comes by every second
+            if not self.wrecked:
+                klp_try_complete_transition(self)  # klp_transition_work() comes by every second
         except Oops:
             step.errno, step.oops, self.wrecked = None, True, True
+        except Hung:
+            step.errno, step.label = None, "hung"
         step.dmesg, self.dmesg = self.dmesg, []
         step.placement = self.placed or None
         if self.records_state:

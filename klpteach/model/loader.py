@@ -181,6 +181,7 @@ def do_init_module(kernel: State, mod: Module, params: str) -> None:
     """parse_args(), then init(). If one fails, livepatch hears that the module goes, as if it had been removed."""
     try:
         parse_args(kernel, mod, params)
+        mod.in_sysfs = True
         run_code(kernel, mod, "init")
         if error := kernel.init_errno_of(mod.file):
             raise Refused(error)

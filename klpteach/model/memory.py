@@ -55,6 +55,7 @@ class AddressSpace:
     start: int
     end: int
     page: int = PAGE
+    far: int | None = None  # where the search begins again when there is no hole
     regions: list[Region] = field(default_factory=list)  # by address
 
     def __iter__(self) -> Iterator[Region]:
@@ -72,7 +73,14 @@ class AddressSpace:
         self.regions.remove(region)
 
     def _lowest_hole(self, size: int) -> int:
-        hole = self.start
+        try:
+            return self._first_fit(self.start, size)
+        except Refused:
+            if self.far is None:
+                raise
+            return self._first_fit(self.far, size)
+
+    def _first_fit(self, hole: int, size: int) -> int:
         for region in self.regions:
             if hole + size + self.page <= region.start:
                 break

@@ -12,12 +12,20 @@ from ..files.elf_h import SHN_ABS, SHN_UNDEF
 from ..files.module_file import ModuleFile
 from ..files.relocation_types import MASK64
 from .image import Image
-from .kallsyms import KallsymsRow, exported_names, kallsyms_types, kept_symbols, symbols_by_name
+from .kallsyms import (
+    KallsymsRow,
+    exported_names,
+    kallsyms_types,
+    kept_symbols,
+    livepatch_symbols,
+    symbols_by_name,
+)
 from .layout import core_symbols, is_init
 from .memory import Region
 from .params import param_set
 
 UNFORMED, COMING, LIVE, GOING = "Unformed", "Loading", "Live", "Unloading"  # the words of /proc/modules
+CALL_SITES = ("__mcount_loc", "__patchable_function_entries")  # where ftrace finds its calls
 HALF_LOADED = "Half-loaded"  # no kernel's: of the proposal half-loaded
 
 
@@ -31,6 +39,7 @@ class Module:
     regions: list[Region]
     state: str = UNFORMED
     taint: str = ""
+    in_sysfs: bool = False  # mod_sysfs_setup() has run: /sys/module/NAME/sections is there
     klp_alive: bool = False  # klp_module_coming() has run, klp_module_going() has not
     references: int = 0  # try_module_get() by livepatch
     holders: list[Module] = field(default_factory=list)  # modules that use this one ("used by"), oldest first
@@ -100,12 +109,13 @@ class Module:
 
     @cached_property
     def ftrace_locations(self) -> list[tuple[int, int]]:
-        """(section, address) of each call that ftrace can take over: the entries of __mcount_loc."""
+        """(section, address) of each call that ftrace can take over: the entries of its section, by ftrace_call_adjust()."""
         file, values = self.file, self.image.symbols
         targets = dict(enumerate(file.section_names))
-        relas = [i for i in file.rela_sections if targets.get(int(file.shdrs["info"][i])) == "__mcount_loc"]
+        relas = [i for i in file.rela_sections if targets.get(int(file.shdrs["info"][i])) in CALL_SITES]
         entries = [(symbol, addend) for i in relas for _, _, symbol, addend in file.rela(i).tolist()]
-        return [(int(file.symtab["shndx"][s]), (int(values[s]) + addend) & MASK64) for s, addend in entries]
+        behind = self.image.arch.call_behind_entry
+        return [(int(file.symtab["shndx"][s]), (int(values[s]) + addend + behind) & MASK64) for s, addend in entries]
 
     def init_functions(self) -> list[KallsymsRow]:
         """The traced functions of .init.text: ftrace remembers them while any function is being traced.
@@ -152,7 +162,12 @@ class Module:
 
     def kallsyms(self) -> list[KallsymsRow]:
         """The module's rows of /proc/kallsyms, in their order."""
-        values, known = self.image.symbols.tolist(), kallsyms_types(self.file, self.image.arch)
+        loading = self.state == COMING
+        values, known = self.image.symbols.tolist(), kallsyms_types(self.file, self.image.arch, loading)
+        if loading and self.file.is_livepatch:
+            # The table in the init memory is shown; what is looked up late goes into the one that will stay.
+            for index in livepatch_symbols(self.file):
+                values[index] = int(self.file.symtab["value"][index])
         return [KallsymsRow(values[index], kind, name) for index, kind, name in known] + self.init_rows
 
     @cached_property

@@ -18,6 +18,7 @@ from ..errors import RecordingError
 from ..files.klp import parse_symbol
 from ..files.module_file import ModuleFile
 from ..files.samples import ko_dir, open_ko, plain_name
+from ..model import arch as architectures
 from ..model import kmod, snapshot
 from ..model.compare import Difference
 from ..model.errno import EEXIST
@@ -36,7 +37,8 @@ _LOOKS = re.compile(r"(cat|busybox|lsmod|modinfo|stk|vmi|fill|modprobe -r|uname|
 def replay(recording: Recording, ko: str | os.PathLike[str] | None = None) -> tuple[Recording, list[Difference]]:
     """Run every command of a recording in the model: the model's recording, and the differences.
 
-    ko: folder that holds <arch>-<release>/FILE.ko; default: the project's own. A replay ends with the first oops.
+    ko: folder that holds <arch>-<release>/FILE.ko; default: the project's own. A replay ends with the first oops, but where
+    recorders go on after one.
     Errors: RecordingError where a module file is missing, PolicyError for an unknown release.
     """
     player = _Player(recording, ko_dir(recording.arch, recording.release, ko))
@@ -44,7 +46,7 @@ def replay(recording: Recording, ko: str | os.PathLike[str] | None = None) -> tu
     for number, step in enumerate(recording.steps):
         player.play(number, step)
         theirs.steps.append(step)
-        if step.oops:
+        if step.oops and not player.kernel.arch.tells_the_wreck:
             break
     ours = player.kernel.recording
     ours.kernel = {**recording.kernel, "variant": "model"}
@@ -80,12 +82,12 @@ def _kernel_for(recording: Recording, folder: Path) -> Kernel:
 def _kernel_exports(recording: Recording) -> dict[str, int]:
     """Kernel symbols' addresses: rows of type u, less what a module of the recording exports itself; ppc64le: of vmlinux.
 
-    Where a ppc64le recording kept no symbols, the labels of stubs tell.
+    The tables of call stubs tell some, too.
     """
     found: dict[str, int] = {}
-    for table in (table for step in recording for table in (step.stubs or {}).values()):
-        named = {str(entry["symbol"]): int(entry["funcdata"], 16) for entry in table["entries"] if entry["symbol"]}
-        found |= {name: address for name, address in named.items() if re.fullmatch(r"\w+", name)}
+    for step in reversed(recording.steps):  # the first look counts: later something may have been written over a table's end
+        for module, table in (step.stubs or {}).items():
+            found |= architectures.of(recording.arch).kernel_symbols(table, (step.sections or {}).get(module, {}))
     tables = [table for step in recording for table in (step.symbols or {}).items()]
     own = {name for module, rows in tables if module != "vmlinux" for _, kind, name in rows if kind not in "u?"}
     for module, rows in tables:
@@ -95,7 +97,7 @@ def _kernel_exports(recording: Recording) -> dict[str, int]:
 
 
 def bases_of(kernel: Kernel, file: ModuleFile, step: Step) -> dict[str, int]:
-    """The base of every region of a module that a ppc64le step loaded or tried to load, as far as the step tells.
+    """The base of every region of a module that a step loaded or tried to load, as far as the step tells.
 
     /proc/modules and the sections tell; where the load was refused, the addresses that a livepatch resolved for it.
     """

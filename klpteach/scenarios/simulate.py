@@ -57,7 +57,7 @@ def simulate(
     scenario: str | Scenario, release: str = "6.1", proposals: Iterable[str] = (), arch: str = "x86_64", *,
     ko: str | os.PathLike[str] | None = None, quietly: bool = False, rules: Behaviour | None = None,
 ) -> Recording:  # fmt: skip
-    """Run a story in the model, to its end or to an oops, and return the recording.
+    """Run a story in the model, to its end (or to an oops, but where recorders go on after one), and return the recording.
 
     quietly: do not look after commands with a leading ~, as a recorder does; the model is quick enough to look always.
     rules: a behaviour of your own instead of the release's and the proposals'.
@@ -78,7 +78,7 @@ def simulate(
     kernel.recording.vmlinux = kernel.add_to_vmlinux(story.vmlinux)
     for command in commands_for(story, kernel.ko):
         kernel.records_state = not (quietly and command.startswith("~"))
-        if kernel.run(command).oops:
+        if kernel.run(command).oops and not kernel.arch.tells_the_wreck:
             break
     return kernel.recording
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+import re
+from collections.abc import Hashable, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -14,7 +15,7 @@ from ...files.module_file import ModuleFile
 from ...files.relocation_types import HOWTO_PPC64LE, LD_TOC, LI_MASK, NOP, REL24
 from .. import messages
 from ..errno import ENOENT, ENOEXEC, Refused
-from ..image import Arch, Array, Image, Label, Loading, Log, Resolve
+from ..image import Arch, Array, Image, Label, Loading, Log, Resolve, StubsSeen
 from ..policy import Behaviour
 from .fast import apply_ppc64le
 from .frob import frob
@@ -87,6 +88,24 @@ class Ppc64le(Arch):
         rows = [{"index": i, "funcdata": f"{at:#x}", "symbol": label(at) if at else None} for i, at in found]
         used = int(np.count_nonzero(funcdata[:slots]))
         return {"num_stubs": slots, "used": used, "past_end_used": len(past), "entries": rows}
+
+    def stubs_seen(self, table: Mapping[str, Any], address: int) -> StubsSeen:
+        """Behind the end only as many as the recorder took for stubs."""
+        behind, found = table.get("past_end_used", 0), list[tuple[int, int, str]]()
+        for entry in table["entries"]:
+            funcdata = entry["funcdata"]
+            target = int(funcdata, 16) if isinstance(funcdata, str) else int(funcdata)
+            if entry["index"] >= table["num_stubs"]:
+                if not target or not behind:
+                    continue
+                behind -= 1
+            label = entry.get("symbol") or ""
+            found.append((entry["index"], target, "" if label.startswith("(") else label))
+        return StubsSeen(table["num_stubs"], table["used"], found)
+
+    def kernel_symbols(self, table: Mapping[str, Any], sections: Mapping[str, int]) -> dict[str, int]:
+        named = {str(entry["symbol"]): int(entry["funcdata"], 16) for entry in table["entries"] if entry["symbol"]}
+        return {name: address for name, address in named.items() if re.fullmatch(r"\w+", name)}
 
     def left_behind(self, image: Image, rules: Behaviour) -> Hashable:
         """The stubs with the slot behind the last, which a search looks at too, and both words of every call site.
