@@ -172,7 +172,12 @@ def fits_unsigned16(value: Number) -> Number:
 
 
 def _insn(
-    name: str, formula: str, shift: int, bits: int, *pieces: tuple[int, int], fits: Callable[[Number], Number] | None = None
+    name: str,
+    formula: str,
+    shift: int,
+    bits: int,
+    *pieces: tuple[int, int],
+    fits: Callable[[Number], Number] | None = None,
 ) -> Howto:
     """A field of an instruction: `bits` bits of the shifted value, in these pieces of the word."""
     mask = sum((1 << length) - 1 << at for at, length in pieces)
@@ -250,7 +255,12 @@ POINTER_TYPE = {EM_X86_64: 1, EM_PPC64: 38, EM_AARCH64: 257}
 _ELFTOOLS = {
     EM_X86_64: ENUM_RELOC_TYPE_x64,
     EM_PPC64: {**ENUM_RELOC_TYPE_PPC64, "R_PPC64_ENTRY": ENTRY},
-    EM_AARCH64: {**ENUM_RELOC_TYPE_AARCH64, "R_ARM_NONE": 0, "R_AARCH64_LDST128_ABS_LO12_NC": 299, "R_AARCH64_PLT32": 314},
+    EM_AARCH64: {
+        **ENUM_RELOC_TYPE_AARCH64,
+        "R_ARM_NONE": 0,
+        "R_AARCH64_LDST128_ABS_LO12_NC": 299,
+        "R_AARCH64_PLT32": 314,
+    },
 }
 
 

@@ -7,16 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..files.elf_h import (
-    SHF_ALLOC,
-    SHF_EXECINSTR,
-    SHF_WRITE,
-    SHN_ABS,
-    SHN_LIVEPATCH,
-    SHN_UNDEF,
-    SHT_NOBITS,
-    STB_WEAK,
-)
+from ..files.elf_h import SHF_ALLOC, SHF_EXECINSTR, SHF_WRITE, SHN_ABS, SHN_LIVEPATCH, SHN_UNDEF, SHT_NOBITS, STB_WEAK
 from ..files.klp import parse_symbol
 from ..files.module_file import ModuleFile
 from .image import Arch, section_flags

@@ -12,14 +12,7 @@ from ..files.elf_h import SHN_ABS, SHN_UNDEF
 from ..files.module_file import ModuleFile
 from ..files.relocation_types import MASK64
 from .image import Image
-from .kallsyms import (
-    KallsymsRow,
-    exported_names,
-    kallsyms_types,
-    kept_symbols,
-    livepatch_symbols,
-    symbols_by_name,
-)
+from .kallsyms import KallsymsRow, exported_names, kallsyms_types, kept_symbols, livepatch_symbols, symbols_by_name
 from .layout import core_symbols, is_init
 from .memory import Region
 from .params import param_set

@@ -85,7 +85,9 @@ def _kernel_exports(recording: Recording) -> dict[str, int]:
     The tables of call stubs tell some, too.
     """
     found: dict[str, int] = {}
-    for step in reversed(recording.steps):  # the first look counts: later something may have been written over a table's end
+    for step in reversed(
+        recording.steps
+    ):  # the first look counts: later something may have been written over a table's end
         for module, table in (step.stubs or {}).items():
             found |= architectures.of(recording.arch).kernel_symbols(table, (step.sections or {}).get(module, {}))
     tables = [table for step in recording for table in (step.symbols or {}).items()]
@@ -102,7 +104,7 @@ def bases_of(kernel: Kernel, file: ModuleFile, step: Step) -> dict[str, int]:
     /proc/modules and the sections tell; where the load was refused, the addresses that a livepatch resolved for it.
     """
     copy = kernel.arch.module_frob_arch_sections(file, kernel.rules, lambda line: None)
-    places = layout_sections(copy, kernel.arch, kernel.rules.separate_memory).places
+    places = layout_sections(copy, kernel.arch, kernel.rules).places
     row = step.module(file.name)
     if row is None:
         return dict(_resolved(copy, places, step))

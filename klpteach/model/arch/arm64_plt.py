@@ -50,7 +50,9 @@ class PltCopy(LoaderFile):
             if erratum:
                 veneers, align = count_veneers(rela)
                 count += veneers
-                count += -(-count // (SZ_4K // PLT_SIZE))  # some entries are skipped: they would begin with such an adrp
+                count += -(
+                    -count // (SZ_4K // PLT_SIZE)
+                )  # some entries are skipped: they would begin with such an adrp
                 self.shdrs["addralign"][target] = max(int(self.shdrs["addralign"][target]), align)
             self.max_entries[INIT_PLT if names[target].startswith(".init") else PLT] += count
         for name, count in self.max_entries.items():
@@ -61,7 +63,12 @@ class PltCopy(LoaderFile):
 
     def _resize(self, name: str, align: int, entries: int) -> None:
         index = plt_section(self, name)
-        changes = {"type": SHT_NOBITS, "flags": SHF_EXECINSTR | SHF_ALLOC, "addralign": align, "size": entries * PLT_SIZE}
+        changes = {
+            "type": SHT_NOBITS,
+            "flags": SHF_EXECINSTR | SHF_ALLOC,
+            "addralign": align,
+            "size": entries * PLT_SIZE,
+        }
         for field, value in changes.items():
             self.shdrs[field][index] = value
 
@@ -219,7 +226,9 @@ class PltTable:
     def _must_fit(self, me: Loading, function: str) -> None:
         if self.used > self.max_entries:
             me.log(messages.CUT_HERE())
-            me.log(messages.PLT_WARNING(line=WARNED_AT[function], plt=f"{function}+0x0/0x0", cpu=0, comm="insmod", pid=1))
+            me.log(
+                messages.PLT_WARNING(line=WARNED_AT[function], plt=f"{function}+0x0/0x0", cpu=0, comm="insmod", pid=1)
+            )
             me.log(messages.END_TRACE())
             raise Refused(ENOEXEC)
 
