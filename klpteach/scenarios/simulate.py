@@ -16,9 +16,13 @@ from ..model.policy import Behaviour
 from ..model.recording import Recording
 from .course import AFTER_THE_FIX, SCENARIOS
 from .evidence import evidence
+from .plt import PLT_STORIES
 from .proposals import PROPOSAL_STORIES
 from .scenario import Scenario
 from .stubs import STUB_STORIES
+
+
+_OF_ARCH = {"x86_64": AFTER_THE_FIX, "ppc64le": STUB_STORIES, "arm64": PLT_STORIES}
 
 
 def stories(arch: str = "x86_64", release: str | None = None) -> Mapping[str, Scenario]:
@@ -32,8 +36,8 @@ def stories(arch: str = "x86_64", release: str | None = None) -> Mapping[str, Sc
     >>> "edge" in stories("ppc64le", "6.12"), "edge" in stories("ppc64le", "6.1")
     (True, False)
     """
-    found = {**SCENARIOS, **(STUB_STORIES if arch == "ppc64le" else AFTER_THE_FIX), **PROPOSAL_STORIES}
-    if arch == "ppc64le":
+    found = {**SCENARIOS, **_OF_ARCH[arch], **PROPOSAL_STORIES}
+    if arch != "x86_64":
         del found["dependency"]
     folder = ko_dir(arch, release) if release else None
     return {name: story for name, story in found.items() if folder is None or has_files(story, folder)}

@@ -24,7 +24,7 @@ from ..model import arch as arches
 from ..model.compare import Difference
 from ..model.kallsyms import exported_names
 from ..model.layout import layout_sections
-from ..model.policy import Behaviour, behaviour
+from ..model.policy import VARIANTS, Behaviour, behaviour
 from ..model.recording import Recording
 from ..model.step import Command, Step, hexa
 from ..scenarios.scenario import Scenario
@@ -43,8 +43,8 @@ _DEBIAN = re.compile(r"#\d.* Debian (\d+\.\d+\.\d+)")  # before the # stands the
 def record(scenario: Scenario, release: str, variant: str = "stock", arch: str = "x86_64",
            watch: Watch = None) -> Recording:  # fmt: skip
     """Run a story on a real kernel and record it. Errors: HostError, GuestError."""
-    need(RECORDED[arch].machine.program, RECORDED[arch].compiler)
-    kernel, folder = RECORDED[arch].kernel(release, variant), ko_dir(arch, release)
+    need(RECORDED[arch].machine_for(variant).program, RECORDED[arch].compiler)
+    kernel, folder = RECORDED[arch].kernel_for(release, variant), ko_dir(arch, release)
     commands = commands_for(scenario, folder)
     return run_guest(scenario, kernel, commands, files_of(commands, folder), watch)
 
@@ -58,7 +58,7 @@ def run_guest(
     margin: float = 0,
 ) -> Recording:
     """Boot a guest that has these files and nothing else, and record the commands. margin: seconds more than usual."""
-    machine = RECORDED[kernel.arch].machine
+    machine = RECORDED[kernel.arch].machine_for(kernel.variant)
     archive = initramfs(kernel.arch, commands, files, lists(files, kernel))
     timeout = machine.boot + 4 * len(commands) + margin
     return from_guest(scenario, kernel, boot(machine, kernel.image, archive, timeout, watch), files)
@@ -86,7 +86,8 @@ def lists(files: Sequence[ModuleFile], kernel: GuestKernel) -> dict[str, str]:
     found = {"sites": site_list(files, cpu.site_width)}
     if cpu.has_stubs:
         patches = [file for file in _under_their_names(files) if any(sites(file))]
-        found["stubs"] = "".join(f"{file.name} {num_stubs(file, kernel) + cpu.stubs_behind}\n" for file in patches)
+        counts = ((file.name, num_stubs(file, kernel) + cpu.stubs_behind) for file in patches)
+        found["stubs"] = "".join(f"{name} {cpu.stub_section} {cpu.stub_size} {count}\n" for name, count in counts)
     if listed:
         found["names"] = "".join(f"{name}\n" for name in sorted(undefined_names(files) | {*listed}))
     return found
@@ -113,17 +114,18 @@ def site_list(files: Iterable[ModuleFile], width: int | None = None) -> str:
 
 
 def num_stubs(file: ModuleFile, kernel: GuestKernel) -> int:
-    """How many slots the loader reserves for a livepatch's calls (ppc64le)."""
+    """How many slots the loader reserves for a livepatch's calls."""
     return arches.of(kernel.arch).stub_slots(loader_copy(file, kernel))
 
 
 def loader_copy(file: ModuleFile, kernel: GuestKernel) -> ModuleFile:
-    """The file as the loader lays it out: with .stubs of its final size. Errors: Refused."""
+    """The file as the loader lays it out: with .stubs or .plt of its final size. Errors: Refused."""
     return arches.of(kernel.arch).module_frob_arch_sections(file, _rules(kernel), lambda line: None)
 
 
 def _rules(kernel: GuestKernel) -> Behaviour:
-    return behaviour(kernel.release, arch=kernel.arch)
+    variant: Mapping[str, Any] = VARIANTS.get(kernel.variant, {})
+    return replace(behaviour(kernel.release, arch=kernel.arch), **variant)
 
 
 # -- the recording --------------------------------------------------------------------------------------------------------
@@ -132,18 +134,21 @@ def _rules(kernel: GuestKernel) -> Behaviour:
 def from_guest(scenario: Scenario, kernel: GuestKernel, guest: Guest, modules: Iterable[ModuleFile]) -> Recording:
     """The recording of a guest that came to its end."""
     how, files = RECORDED[kernel.arch], {file.filename: file for file in modules}
+    machine = how.machine_for(kernel.variant)
     banner = next((line.split("] ", 1)[-1] for line in guest.console.splitlines() if "Linux version " in line), "")
     release = banner.split()[2] if banner else kernel.release
     debian = _DEBIAN.search(banner)
     about = {"arch": kernel.arch, "release": release, "version": debian[1] if debian else release,
-             "variant": kernel.variant, "cmdline": how.machine.cmdline, "banner": banner}  # fmt: skip
+             "variant": kernel.variant, "cmdline": machine.cmdline, "banner": banner}  # fmt: skip
+    if machine.cpu:
+        about["cpu"] = machine.cpu
     config = [option for option in how.config if option in kernel.config]
     digests = {name: hashlib.sha256(file.data).hexdigest() for name, file in files.items()}
     recording = Recording(scenario.name, scenario.title, "real kernel", about, config)
     recording.init_errno, recording.files = dict(scenario.init_errno), {**digests}
     for line in guest.agent:
         recording.steps.append(step_of(json.loads(line), kernel, files))
-        if recording.steps[-1].oops:
+        if recording.steps[-1].oops and not arches.of(kernel.arch).tells_the_wreck:
             break  # what follows is the wreck
     with_quiet_lines(recording.steps)
     recording.vmlinux = _vmlinux(recording)
@@ -181,10 +186,12 @@ def step_of(raw: Mapping[str, Any], kernel: GuestKernel, files: Files) -> Step:
         step.errno = None
     step.out = raw.get("out")
     step.placement = _placement(raw, kernel, files)
-    if "modules" not in raw:
+    if raw.get("hung"):
+        step.errno, step.label = None, "hung"
+    if "modules" not in raw or (step.oops and not arches.of(kernel.arch).tells_the_wreck):
         return step
     step.modules = [_module_row(line) for line in raw["modules"].splitlines()]
-    step.livepatch = _livepatch(raw["livepatch"])
+    step.livepatch = _livepatch(raw["livepatch"]) if "livepatch" in raw else None
     step.sections = {m: {n: int(a, 16) for n, a in table.items()} for m, table in raw["sections"].items()}
     symbols = _symbols(raw["kallsyms"])
     own = {"vmlinux", *(file.name for file in files.values())}  # not [__builtin__ftrace] and its like
