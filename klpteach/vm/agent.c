@@ -515,15 +515,16 @@ static void run(char *command, int number)
 	fflush(out);
 }
 
-/* The first of these that there is, other than the console: a machine has its own. */
+/* The first of these that can be opened: a machine has its own, and a file in /dev for each that it might have. */
 static FILE *second_port(void)
 {
 	static const char *ports[] = { "/dev/hvc1", "/dev/ttyS1", "/dev/hvc0" };
 
-	for (unsigned int i = 0; i < sizeof(ports) / sizeof(*ports); i++)
-		if (!access(ports[i], F_OK))
-			return fopen(ports[i], "w");
-	return NULL;
+	FILE *port = NULL;
+
+	for (unsigned int i = 0; !port && i < sizeof(ports) / sizeof(*ports); i++)
+		port = fopen(ports[i], "w");
+	return port;
 }
 
 int main(void)

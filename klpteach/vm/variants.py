@@ -1,7 +1,7 @@
-"""Small changes to the kernel's powerpc code, applied when a variant is built: what other fixes would have done.
+"""Small changes to the kernel's own code, applied when a variant is built: what other fixes would have done.
 
 Each is a handful of insertions of our own, found by a line that is there once; no kernel source is kept here.
-The file: arch/powerpc/kernel/module_64.c; for `clear` also kernel/livepatch/core.c.
+The files: arch/powerpc/kernel/module_64.c; for `clear` also kernel/livepatch/core.c; arch/arm64/kernel/module-plts.c.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 from .host import HostError
 
 MODULE_64, LIVEPATCH_CORE = "arch/powerpc/kernel/module_64.c", "kernel/livepatch/core.c"
+MODULE_PLTS = "arch/arm64/kernel/module-plts.c"
 
 
 @dataclass(frozen=True)
@@ -124,12 +125,37 @@ _REUSE_CALL = Edit(MODULE_64, "\t\t\t\tvalue = stub_for_addr(sechdrs, value, me,
 				value = klpteach_stub(sym->st_shndx == SHN_LIVEPATCH ? (u32 *)location : NULL,
 						sechdrs, value, me,
 """, instead=True)
+# Entries of .plt are written late as the other late relocations are: through the alias. Nothing else is mended.
+_POKE_STORE = Edit(MODULE_PLTS, "u64 module_emit_plt_entry(struct module *mod,", """\
+/* klpteach, poke: .plt is read-only once the module is formed */
+static void klpteach_store(struct module *mod, struct plt_entry *at, struct plt_entry entry)
+{
+	if (mod->state == MODULE_STATE_UNFORMED)
+		*at = entry;
+	else
+		aarch64_insn_copy(at, &entry, sizeof(entry));
+}
+
+""")
+_POKE = (
+    Edit(MODULE_PLTS, "static struct plt_entry __get_adrp_add_pair(", "#include <asm/text-patching.h>\n\n"),
+    _POKE_STORE,
+    Edit(MODULE_PLTS, "\tplt[i] = get_plt_entry(val, &plt[i]);\n",
+         "\tklpteach_store(mod, &plt[i], get_plt_entry(val, &plt[i]));\n", instead=True),
+    Edit(MODULE_PLTS, "\tplt[i] = __get_adrp_add_pair(val, (u64)&plt[i], rd);\n", """\
+	struct plt_entry veneer = __get_adrp_add_pair(val, (u64)&plt[i], rd);
+
+	veneer.br = cpu_to_le32(br);
+	klpteach_store(mod, &plt[i], veneer);
+""", instead=True),
+    Edit(MODULE_PLTS, "\tplt[i].br = cpu_to_le32(br);\n", "", instead=True),
+)
 # fmt: on
 
 Variants = Mapping[tuple[str, str], tuple[Edit, ...]]  # release, variant -> what is changed
 VARIANTS: Mapping[str, Variants] = {
     "x86_64": {("6.1", "stock"): (), ("6.12", "stock"): ()},
-    "arm64": {("7.3", "stock"): ()},
+    "arm64": {("7.3", "stock"): (), ("7.3", "poke"): _POKE},
     "s390x": {("6.1", "stock"): (), ("6.12", "stock"): (), ("7.3", "stock"): ()},
     "ppc64le": {
         ("6.1", "stock"): (),
