@@ -225,6 +225,7 @@ class Arch:
     machine: int  # e_machine in the ELF header
     page: int
     kernel_text: int
+    kernel_size = 1 << 24  # bytes from kernel_text on in which a symbol of unknown address is taken to be
     module_area: int
     modules_start: int
     modules_end: int

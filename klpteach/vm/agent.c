@@ -520,11 +520,11 @@ static FILE *second_port(void)
 {
 	static const char *ports[] = { "/dev/hvc1", "/dev/ttyS1", "/dev/hvc0" };
 
-	FILE *port = NULL;
+	int fd = -1;
 
-	for (unsigned int i = 0; !port && i < sizeof(ports) / sizeof(*ports); i++)
-		port = fopen(ports[i], "w");
-	return port;
+	for (unsigned int i = 0; fd < 0 && i < sizeof(ports) / sizeof(*ports); i++)
+		fd = open(ports[i], O_WRONLY | O_NOCTTY);
+	return fd < 0 ? NULL : fdopen(fd, "w");
 }
 
 int main(void)

@@ -30,6 +30,7 @@ class Arm64(Arch):
     # The kernel's text is at KIMAGE_VADDR (nokaslr). Modules take the first hole in the 128 MiB before the end of its image,
     # which a branch reaches, and only where there is none in the 2 GiB before it (module_init_limits()). The end is that of
     # the 7.3 kernel that was recorded.
+    kernel_size = 1 << 22  # all of it in reach of a branch from modules_start on
     kernel_text, temporary_image = 0xFFFF800080000000, 0xFFFF8000806B3000
     module_area, modules_start, modules_end = 0xFFFF800000000000, 0xFFFF8000786B0000, 0xFFFF800080000000
     modules_far = 0xFFFF8000006B0000
