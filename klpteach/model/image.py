@@ -231,7 +231,7 @@ class Arch:
     modules_end: int
     temporary_image: int  # where the file's copy stands while it is loaded (vmalloc); its address decides nothing
     relocation_types: Mapping[int, Howto]  # those that the kernel accepts
-    call_type: int | None = None  # the relocation type of a call that goes through a stub
+    call_types: tuple[int, ...] = ()  # the relocation types of a call that goes through a stub, or may
     nop: int | None = None  # the word that a compiler leaves after such a call
     restore_r2: int | None = None  # and what the loader makes of it
     modules_far: int | None = (
@@ -244,6 +244,7 @@ class Arch:
     zero_sites = True  # whether a livepatch's sites hold zeros in its file, and a load asks for zeros
     call_behind_entry = 0  # bytes from what ftrace's section names to the call: ftrace_call_adjust()
     text_block = 0  # size of a block from which text is taken (execmem's ROX cache); 0: it is mapped as everything else
+    late_alignment = 1  # what the address of a late relocation must be a multiple of, or it is not written
     shares_vmalloc = False  # whether vmalloc() takes from the area where modules live
     tells_the_wreck = False  # whether recorders go on after an oops, and a story with them
     config: tuple[str, ...] = ()
@@ -297,6 +298,10 @@ class Arch:
     def stubs_seen(self, table: Mapping[str, Any], address: int) -> StubsSeen:
         """What a recording shows of a table that stands at an address."""
         raise NotImplementedError
+
+    def branch_target(self, word: int, address: int) -> int | None:
+        """Where a branch at an address goes; None for any other word."""
+        return None
 
     def kernel_symbols(self, table: Mapping[str, Any], sections: Mapping[str, int]) -> dict[str, int]:
         """Symbols of the kernel itself that a module's table tells: name -> address. sections: those of the module."""

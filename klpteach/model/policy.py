@@ -209,12 +209,22 @@ def _numbers(release: str) -> tuple[int, ...]:
 
 
 def releases(arch: str = "x86_64") -> list[str]:
-    """The releases of the model in which an architecture has livepatch, oldest first; the first but 5.3 is taken if none is named.
+    """The releases of the model in which an architecture has livepatch, oldest first.
 
     >>> releases("arm64")
     ['7.3']
     """
     return [release for release in RELEASES if not no_livepatch(release, arch)]
+
+
+def default_release(arch: str = "x86_64") -> str:
+    """The release that is meant where none is named: 6.1, or the first of an architecture that came to livepatch later.
+
+    >>> default_release(), default_release("arm64")
+    ('6.1', '7.3')
+    """
+    found = releases(arch)
+    return "6.1" if "6.1" in found else found[0]
 
 
 def why_impossible(name: str, others: Iterable[str], arch: str = "x86_64") -> str | None:

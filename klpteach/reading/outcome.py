@@ -14,6 +14,7 @@ from ..files import klp
 from ..files.module_file import ModuleFile
 from ..files.relocation_types import width_of
 from ..files.samples import ko_dir, open_ko, plain_name
+from ..model import arch as arches
 from ..model import messages
 from ..model.errno import EAGAIN, errno_name
 from ..model.livepatch.core import klp_target_names
@@ -162,7 +163,10 @@ class _End:
     @cached_property
     def stubs(self) -> tuple[int, int, int]:
         """(used, slots, used behind the end) of the fullest table."""
-        tables = [(t["used"], t["num_stubs"], t["past_end_used"]) for t in (self.last.stubs or {}).values()]
+        cpu, sections = arches.of(self.recording.arch), self.last.sections or {}
+        found = ((name, table, sections.get(name, {}).get(cpu.stub_section, 0)) for name, table in (self.last.stubs or {}).items())
+        seen = [cpu.stubs_seen(table, address) for _, table, address in found]
+        tables = [(table.used, table.slots, table.past_end) for table in seen]
         return max(tables, key=lambda t: (t[2], t[0] / t[1]), default=(0, 0, 0))
 
     def damage(self) -> str:
@@ -176,7 +180,7 @@ class _End:
                 asked = {site.key for site in klp.sites(intended) if site.object in self.loaded}
                 for place in sorted(asked - {site.key for site in klp.sites(file)}):
                     return f"{place}: a pointer that was never written"
-        return f"{past_end} stub behind the last of {slots} slots: 40 bytes" if past_end else ""
+        return f"{past_end} stub behind the last of {slots} slots: {arches.of(self.recording.arch).stub_size} bytes" if past_end else ""
 
     def _strays(self, file: ModuleFile, covered: set[tuple[str, int]]) -> Iterator[tuple[str, bytes, bytes]]:
         """(site, before, after) where bytes differ from the file and no relocation of the undamaged file belongs."""

@@ -23,6 +23,9 @@ _PLAIN: tuple[tuple[messages.Message, str], ...] = (
     (messages.OVERFLOW, "The sum {val} does not fit into the bytes of a relocation of type {type}."),
     (messages.UNKNOWN_RELA, "It has a relocation of type {type}, which this kernel does not know."),
     (messages.UNKNOWN_ADD, "It has a relocation of type {type}, which this kernel does not know."),
+    (messages.OVERFLOW_ARM64, "An instruction in {module} does not reach {val}: the field of a relocation of type {type} is too short."),
+    (messages.UNSUPPORTED_RELA, "It has a relocation of type {type}, which this kernel does not know."),
+    (messages.NO_PLT, "{module} has no .plt section, and every module on arm64 needs one."),
     (messages.NO_STUBS, "{module} has no .stubs section, and every module on ppc64le needs one."),
     (messages.REL24_RANGE, "A call in {module} would have to reach further than 32 MiB."),
     (messages.REL32_RANGE, "A 32-bit distance in {module} does not reach its target."),
@@ -40,6 +43,11 @@ _PLAIN: tuple[tuple[messages.Message, str], ...] = (
     (messages.TOO_LATE, "{patch} is enabled and can no longer patch it, and this proposal makes that a condition."),
     (messages.TARGET_ABSENT, "Its target {target} is not loaded, and this proposal makes that a condition."),
 )
+
+
+def died_in_the_plt(step: Step) -> bool:
+    """Whether a load ended in a store into read-only memory: on arm64 that of an entry of .plt."""
+    return step.did.loads and any(messages.READ_ONLY.match(line) for line in step.lines[:1])
 
 
 def why_refused(history: History, index: int) -> str:

@@ -334,7 +334,7 @@ class _Play:
             if kernel.arch.zero_sites:
                 left = any(now)
             else:
-                left = site.type == kernel.arch.call_type and now[4:] != in_file[4:] and not kernel.rules.tolerate_r2
+                left = site.type in kernel.arch.call_types and now[4:] != in_file[4:] and not kernel.rules.tolerate_r2
             if left:
                 yield Refusing(site, now, in_file)
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from ...files.elf_h import EM_AARCH64
 from ...files.module_file import ModuleFile
-from ...files.relocation_types import CALL26, HOWTO_ARM64
+from ...files.relocation_types import CALL26, HOWTO_ARM64, JUMP26, MASK64
 from .. import messages
 from ..errno import ENOEXEC, Refused
 from ..image import Arch, Array, Image, Label, Loading, Log, Resolve, StubsSeen
@@ -23,9 +23,10 @@ class Arm64(Arch):
 
     name, machine = "arm64", EM_AARCH64
     page = 0x1000
-    relocation_types, call_type = HOWTO_ARM64, CALL26
+    relocation_types, call_types = HOWTO_ARM64, (CALL26, JUMP26)
     stub_size, stubs_behind, stub_section = PLT_SIZE, 4, PLT
     call_behind_entry = 12  # two nops before the function, one in it (and another where it begins with bti)
+    late_alignment = 4  # aarch64_insn_copy()
     zero_sites, tells_the_wreck = False, True
     # The kernel's text is at KIMAGE_VADDR (nokaslr). Modules take the first hole in the 128 MiB before the end of its image,
     # which a branch reaches, and only where there is none in the 2 GiB before it (module_init_limits()). The end is that of
@@ -86,6 +87,15 @@ class Arm64(Arch):
             if index < slots or (target and not self.is_kernel(target)):
                 found.append((index, target, ""))
         return StubsSeen(slots, sum(target > 0 for index, target, _ in found if index < slots), found)
+
+    def branch_target(self, word: int, address: int) -> int | None:
+        """Of a `b` or `bl`.
+
+        >>> hex(Arm64().branch_target(0x97ffe7f5, 0xffff8000786b604c)), Arm64().branch_target(0xd503201f, 0)
+        ('0xffff8000786b0020', None)
+        """
+        offset = (word & 0x3FFFFFF) - (word >> 25 & 1) * (1 << 26)
+        return (address + 4 * offset) & MASK64 if word & 0x7C000000 == 0x14000000 else None
 
     def kernel_symbols(self, table: Mapping[str, Any], sections: Mapping[str, int]) -> dict[str, int]:
         """ftrace_caller, to which the trampoline behind .plt leads."""

@@ -12,7 +12,7 @@ import numpy as np
 from ...files.elf_h import EM_PPC64
 from ...files.klp import placed_sites
 from ...files.module_file import ModuleFile
-from ...files.relocation_types import HOWTO_PPC64LE, LD_TOC, LI_MASK, NOP, REL24
+from ...files.relocation_types import HOWTO_PPC64LE, LD_TOC, LI_MASK, MASK64, NOP, REL24
 from .. import messages
 from ..errno import ENOENT, ENOEXEC, Refused
 from ..image import Arch, Array, Image, Label, Loading, Log, Resolve, StubsSeen
@@ -20,7 +20,7 @@ from ..policy import Behaviour
 from .fast import apply_ppc64le
 from .frob import frob
 from .ppc64le_section import Section, special_sections, stub_table
-from .stubs import FUNCDATA, MAGIC, MPROFILE, STUB_SIZE
+from .stubs import FUNCDATA, MAGIC, MPROFILE, STUB_SIZE, branch_offset
 
 
 class Ppc64le(Arch):
@@ -28,7 +28,7 @@ class Ppc64le(Arch):
 
     name, machine = "ppc64le", EM_PPC64
     page = 0x10000
-    relocation_types, call_type = HOWTO_PPC64LE, REL24
+    relocation_types, call_types = HOWTO_PPC64LE, (REL24,)
     nop, restore_r2, stub_size = NOP, LD_TOC, STUB_SIZE
     zero_sites = False
     # VMALLOC_START (radix); the boot takes the first 0xe0000 bytes in the kernels that were recorded.
@@ -102,6 +102,14 @@ class Ppc64le(Arch):
             label = entry.get("symbol") or ""
             found.append((entry["index"], target, "" if label.startswith("(") else label))
         return StubsSeen(table["num_stubs"], table["used"], found)
+
+    def branch_target(self, word: int, address: int) -> int | None:
+        """Of a relative `b` or `bl`.
+
+        >>> hex(Ppc64le().branch_target(0x480001c5, 0xc00800000013007c)), Ppc64le().branch_target(0x60000000, 0)
+        ('0xc008000000130240', None)
+        """
+        return (address + branch_offset(word)) & MASK64 if word & 0xFC000002 == 0x48000000 else None
 
     def kernel_symbols(self, table: Mapping[str, Any], sections: Mapping[str, int]) -> dict[str, int]:
         named = {str(entry["symbol"]): int(entry["funcdata"], 16) for entry in table["entries"] if entry["symbol"]}
