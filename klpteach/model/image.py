@@ -238,6 +238,7 @@ class Arch:
         None  # where modules begin that find no room from modules_start on; None: they are refused
     )
     stub_size = 0  # of one slot in the table of call stubs; 0: there is none
+    own_sections: tuple[str, ...] = ()  # empty ones that scripts/module.lds makes, without which a module is refused
     stub_section = ".stubs"  # where that table is
     stubs_behind = 64  # slots behind the table that a recorder looks at
     site_width: int | None = None  # how many bytes a recorder looks at; None: as wide as the relocation's field

@@ -24,6 +24,7 @@ class Arm64(Arch):
     name, machine = "arm64", EM_AARCH64
     page = 0x1000
     relocation_types, call_types = HOWTO_ARM64, (CALL26, JUMP26)
+    own_sections = (PLT, INIT_PLT, *TRAMPOLINES)
     stub_size, stubs_behind, stub_section = PLT_SIZE, 4, PLT
     call_behind_entry = 12  # two nops before the function, one in it (and another where it begins with bti)
     late_alignment = 4  # aarch64_insn_copy()

@@ -30,7 +30,7 @@ class Ppc64le(Arch):
     page = 0x10000
     relocation_types, call_types = HOWTO_PPC64LE, (REL24,)
     nop, restore_r2, stub_size = NOP, LD_TOC, STUB_SIZE
-    zero_sites = False
+    zero_sites, own_sections = False, (".stubs",)
     # VMALLOC_START (radix); the boot takes the first 0xe0000 bytes in the kernels that were recorded.
     module_area, modules_start, modules_end = 0xC008000000000000, 0xC0080000000E0000, 0xC009000000000000
     kernel_text, temporary_image = 0xC000000000000000, 0xC0080000000C0000
