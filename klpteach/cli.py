@@ -96,8 +96,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--json", action="store_true")
 
     table = verb(consequences, "run every story with every proposal, and show what each comes to")
-    table.add_argument("--arch", action="append", choices=("x86_64", "ppc64le"))
-    table.add_argument("--release", action="append", choices=("6.1", "6.12"))
+    table.add_argument("--arch", action="append", choices=("x86_64", "ppc64le", "arm64"))
+    table.add_argument("--release", action="append", choices=("6.1", "6.12", "7.3"))
     add = table.add_mutually_exclusive_group().add_argument
     add("--csv", action="store_true", help="one line a cell, as in data/consequences.csv")
     add("--json", action="store_true")
@@ -329,7 +329,8 @@ def consequences(args: argparse.Namespace) -> int:
     """Compute the table and print it. Exit status 0: that some cells are bad is no error."""
     from .discussion.consequences import ARCHES, RELEASES, by_kernel, compute, grid, legend, to_csv
 
-    rows = compute(args.arch or ARCHES, args.release or RELEASES)
+    arches = args.arch or ARCHES
+    rows = compute(arches, args.release or (RELEASES if set(arches) <= set(ARCHES) else ("7.3",)))
     if args.csv:
         print(to_csv(rows), end="")
     elif args.json:

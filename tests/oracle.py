@@ -184,7 +184,11 @@ def first_difference(data: bytes, section: str, ours: bytes, theirs: bytes) -> s
 
 # -- Debian's modules -----------------------------------------------------------------------------------------------------
 
-PACKAGES = {"amd64": "amd64", "ppc64el": "powerpc64le", "arm64": "arm64"}  # Debian's architecture -> the flavour in the package's name
+PACKAGES = {
+    "amd64": "amd64",
+    "ppc64el": "powerpc64le",
+    "arm64": "arm64",
+}  # Debian's architecture -> the flavour in the package's name
 NFSD, LARGEST = "kernel/fs/nfsd/nfsd.ko", "kernel/drivers/gpu/drm/amd/amdgpu/amdgpu.ko"
 SAMPLE_SIZE = 50
 

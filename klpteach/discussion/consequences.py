@@ -21,7 +21,7 @@ from ..scenarios.scenario import Scenario
 from ..scenarios.simulate import get, has_files, simulate
 from .rows import read_rows
 
-ARCHES, RELEASES = ("x86_64", "ppc64le"), ("6.1", "6.12")
+ARCHES, RELEASES = ("x86_64", "ppc64le"), ("6.1", "6.12")  # of the table that is kept
 
 
 @dataclass(frozen=True)
@@ -35,17 +35,17 @@ class Question:
 
 
 def _both(key: str, asks: str, wish: str = "works") -> Question:
-    return Question(key, asks, dict.fromkeys(ARCHES, key), wish)
+    return Question(key, asks, dict.fromkeys((*ARCHES, "arm64"), key), wish)
 
 
 # fmt: off
 QUESTIONS: tuple[Question, ...] = (
     _both("reload", "reload at the same address"),
     _both("moved", "reload at other addresses"),
-    Question("many-moves", "40 or 50 reloads, each elsewhere", {"x86_64": "fifty-moves", "ppc64le": "moved-40"}),
+    Question("many-moves", "40 or 50 reloads, each elsewhere", {"x86_64": "fifty-moves", "ppc64le": "moved-40", "arm64": "moved-40"}),
     _both("init-fails", "init() fails, then a good load"),
     Question("half-way", "patching fails half way, then all is well",
-             {"x86_64": "callback-fails", "ppc64le": "half-way"}),
+             {"x86_64": "callback-fails", "ppc64le": "half-way", "arm64": "half-way"}),
     _both("corrupted", "a damaged livepatch", wish="refused"),
     _both("foreign-write", "a stranger wrote to a site"),
     _both("disabled", "disable, then reload"),
@@ -59,9 +59,11 @@ QUESTIONS: tuple[Question, ...] = (
     _both("race", "a newer livepatch while a target loads"),
     _both("spanning", "one fix for two loaded modules"),
     Question("vmlinux", "a livepatch for vmlinux and a module", {"x86_64": "vmlinux"}),
-    Question("data-only", "a livepatch that calls nothing", {"ppc64le": "data-only"}),
-    Question("one-call", "a livepatch with one call, moved", {"ppc64le": "one-call"}),
+    Question("data-only", "a livepatch that calls nothing", {"ppc64le": "data-only", "arm64": "data-only"}),
+    Question("one-call", "a livepatch with one call, moved", {"ppc64le": "one-call", "arm64": "one-call"}),
     Question("edge", "stubs up to the end of a page, moved", {"ppc64le": "edge"}),
+    Question("far", "the target comes back farther away than a branch reaches", {"arm64": "far"}),
+    Question("unaligned", "pointers in a packed table", {"arm64": "unaligned"}),
 )
 # Combinations that somebody might want, beside each proposal alone; those impossible on an architecture are left out.
 MIXES: tuple[tuple[str, ...], ...] = (

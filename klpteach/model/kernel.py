@@ -40,7 +40,7 @@ Open = Callable[[Path, str], ModuleFile]
 class Kernel(State):
     """A model of one running kernel, with its modules and livepatches.
 
-    arch: "x86_64" or "ppc64le". release: "5.3", "6.1", "6.3", "6.12", "7.3". proposals: names of klpteach.model.policy.PROPOSALS.
+    arch: "x86_64", "ppc64le" or "arm64". release: "5.3", "6.1", "6.3", "6.12", "7.3". proposals: names of klpteach.model.policy.PROPOSALS.
     ko: folder for file names without a path (default: the course's own modules). machine: what this machine lacks or
     forbids. rules: a behaviour of your own instead of the release's and the proposals'. exports, vmlinux: addresses of the
     kernel's symbols where they are known. init_errno: file -> what its init() returns. open_file: (folder, name) -> file.

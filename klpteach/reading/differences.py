@@ -17,7 +17,9 @@ def first_difference(old: Recording, new: Recording) -> int | None:
 
 
 def _seen(step: Step) -> tuple[object, ...]:
-    stubs = [(name, {key: rows for key, rows in t.items() if key != "entries"}) for name, t in (step.stubs or {}).items()]
+    stubs = [
+        (name, {key: rows for key, rows in t.items() if key != "entries"}) for name, t in (step.stubs or {}).items()
+    ]
     return step.command, step.errno, step.oops, step.label, step.lines, step.sites, stubs
 
 

@@ -164,7 +164,10 @@ class _End:
     def stubs(self) -> tuple[int, int, int]:
         """(used, slots, used behind the end) of the fullest table."""
         cpu, sections = arches.of(self.recording.arch), self.last.sections or {}
-        found = ((name, table, sections.get(name, {}).get(cpu.stub_section, 0)) for name, table in (self.last.stubs or {}).items())
+        found = (
+            (name, table, sections.get(name, {}).get(cpu.stub_section, 0))
+            for name, table in (self.last.stubs or {}).items()
+        )
         seen = [cpu.stubs_seen(table, address) for _, table, address in found]
         tables = [(table.used, table.slots, table.past_end) for table in seen]
         return max(tables, key=lambda t: (t[2], t[0] / t[1]), default=(0, 0, 0))
@@ -180,7 +183,15 @@ class _End:
                 asked = {site.key for site in klp.sites(intended) if site.object in self.loaded}
                 for place in sorted(asked - {site.key for site in klp.sites(file)}):
                     return f"{place}: a pointer that was never written"
-        return f"{past_end} stub behind the last of {slots} slots: {arches.of(self.recording.arch).stub_size} bytes" if past_end else ""
+        for key in self.history.sites:
+            at, there = (
+                self.history.place(key, len(self.recording) - 1),
+                {patch_of(key), self.history.target(key) or "?"},
+            )
+            if at and at[0] % self.history.arch.late_alignment and there <= set(self.loaded):
+                return f"{key.partition(':')[2]}: a pointer that was never written"
+        size = self.history.arch.stub_size
+        return f"{past_end} stub behind the last of {slots} slots: {size} bytes" if past_end else ""
 
     def _strays(self, file: ModuleFile, covered: set[tuple[str, int]]) -> Iterator[tuple[str, bytes, bytes]]:
         """(site, before, after) where bytes differ from the file and no relocation of the undamaged file belongs."""

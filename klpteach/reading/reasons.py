@@ -23,7 +23,10 @@ _PLAIN: tuple[tuple[messages.Message, str], ...] = (
     (messages.OVERFLOW, "The sum {val} does not fit into the bytes of a relocation of type {type}."),
     (messages.UNKNOWN_RELA, "It has a relocation of type {type}, which this kernel does not know."),
     (messages.UNKNOWN_ADD, "It has a relocation of type {type}, which this kernel does not know."),
-    (messages.OVERFLOW_ARM64, "An instruction in {module} does not reach {val}: the field of a relocation of type {type} is too short."),
+    (
+        messages.OVERFLOW_ARM64,
+        "An instruction in {module} does not reach {val}: the field of a relocation of type {type} is too short.",
+    ),
     (messages.UNSUPPORTED_RELA, "It has a relocation of type {type}, which this kernel does not know."),
     (messages.NO_PLT, "{module} has no .plt section, and every module on arm64 needs one."),
     (messages.NO_STUBS, "{module} has no .stubs section, and every module on ppc64le needs one."),
@@ -56,6 +59,8 @@ def why_refused(history: History, index: int) -> str:
     for happened, why in ((nonzero_line, _nonzero), (nop_line, _no_nop), (no_stub_left, _no_slot)):
         if happened(step):
             return why(history, index)
+    if any(messages.PLT_WARNING.match(line) for line in step.lines):
+        return "The livepatch's .plt has no entry left, and none is ever given back: the kernel warns and gives up."
     own = _init_failed(history, index) if step.errno is not None else ""  # a program's exit says nothing of init()
     return own or _from_dmesg(step)
 

@@ -11,7 +11,14 @@ from ..model.recording import Recording
 from ..model.step import Step, hexa
 from .calls import is_call
 from .history import History
-from .reasons import died_in_the_plt, died_in_the_search, newly_past_end, overrun_sentence, stubs_taken_sentence, why_refused
+from .reasons import (
+    died_in_the_plt,
+    died_in_the_search,
+    newly_past_end,
+    overrun_sentence,
+    stubs_taken_sentence,
+    why_refused,
+)
 from .steps import count, errno_words, every, is_look, listed, no_stub_left, patch_line, patch_of
 
 SYMBOLS = {
@@ -136,7 +143,9 @@ class _Judge:
 
     def _dropped(self, keys: list[str]) -> list[str]:
         """Sites that a late write passes over without a word (arm64): at an address that is no multiple of an instruction."""
-        places = ((key, self.history.place(key, self.seen)) for key in keys if self._kind(key) not in ("unknown", "absent"))
+        places = (
+            (key, self.history.place(key, self.seen)) for key in keys if self._kind(key) not in ("unknown", "absent")
+        )
         return [key for key, place in places if place and place[0] % self.history.arch.late_alignment]
 
     def _unwritten(self, keys: list[str], so_far: str) -> Verdict:

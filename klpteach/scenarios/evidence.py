@@ -85,6 +85,10 @@ def _ppc64le() -> Iterator[Scenario]:
                    tuple(_target_first(CATALOGUE_PPC64LE)))
     yield Scenario("catalogue-late", "every bad livepatch, target later",
                    "And when the target comes, and comes again?", tuple(_livepatch_first(CATALOGUE_PPC64LE)))
+
+
+def _arm64() -> Iterator[Scenario]:
+    yield from PLT_EVIDENCE
 # fmt: on
 
 
@@ -95,4 +99,4 @@ def evidence(arch: str = "x86_64") -> Mapping[str, Scenario]:
     >>> "no-nop" in evidence("ppc64le"), "busy" in evidence("ppc64le")
     (True, False)
     """
-    return by_name({"x86_64": _x86_64, "ppc64le": _ppc64le, "arm64": lambda: PLT_EVIDENCE}[arch]())
+    return by_name({"x86_64": _x86_64, "ppc64le": _ppc64le, "arm64": _arm64}[arch]())

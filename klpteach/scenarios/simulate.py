@@ -21,7 +21,6 @@ from .proposals import PROPOSAL_STORIES
 from .scenario import Scenario
 from .stubs import STUB_STORIES
 
-
 _OF_ARCH = {"x86_64": AFTER_THE_FIX, "ppc64le": STUB_STORIES, "arm64": PLT_STORIES}
 
 

@@ -22,14 +22,14 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     verb.add_argument("--kernel", action="append", choices=list(PACKAGE), help="default: all")
     verb.set_defaults(run=vm_fetch)
 
-    what = "compile the guest's first program; for ppc64le also the kernels (20 minutes)"
+    what = "compile the guest's first program; for ppc64le and arm64 also the kernels (20 minutes)"
     verb = inner.add_parser("build", help=what)
-    verb.add_argument("--arch", default="x86_64", choices=["x86_64", "ppc64le"])
+    verb.add_argument("--arch", default="x86_64", choices=["x86_64", "ppc64le", "arm64"])
     verb.set_defaults(run=vm_build)
 
     verb = inner.add_parser("run", help="run a story on a real kernel and print what it says")
     verb.add_argument("scenario")
-    verb.add_argument("--kernel", default="6.1", help="6.1, 6.12, or ppc64le-RELEASE-VARIANT")
+    verb.add_argument("--kernel", default="6.1", help="6.1, 6.12, or ARCHITECTURE-RELEASE-VARIANT: arm64-7.3-stock")
     verb.add_argument(
         "--ko", metavar="FILE.ko", help="your livepatch instead of the course's: kernel and model in a table"
     )
@@ -42,6 +42,7 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     verb.add_argument("scenario", nargs="*")
     verb.add_argument("--all", action="store_true", help="every story on every kernel it concerns, ppc64le included")
     verb.add_argument("--kernel", action="append", choices=list(PACKAGE), help="default: all")
+    verb.add_argument("--arch", choices=["ppc64le", "arm64"], help="on all its kernels and variants instead")
     verb.add_argument("--out", type=Path, metavar="DIR", help="default: data/recordings/x86_64")
     verb.set_defaults(run=vm_record)
 
@@ -135,6 +136,8 @@ def vm_record(args: argparse.Namespace) -> int:
     if not args.all and not args.scenario:
         raise HostError("name stories to record, or --all.")
     kernels = [("x86_64", release, "stock") for release in args.kernel or PACKAGE]
-    if args.all and not args.kernel and not args.out:
+    if args.arch:
+        kernels = [(args.arch, *key) for key in RECORDED[args.arch].kernels]
+    elif args.all and not args.kernel and not args.out:
         kernels = [(arch, *key) for arch, how in RECORDED.items() for key in how.kernels]
     return 2 if record_all([] if args.all else args.scenario, kernels, args.out) else 0

@@ -21,7 +21,9 @@ from klpteach.reading.history import History
 from klpteach.reading.verdict import verdict
 
 SHARED = ROOT.parent / "shared" / "arm64"
-OWN, THEIRS = (sorted(folder.glob("*.json")) for folder in (ROOT / "data" / "recordings" / "arm64", SHARED / "recordings"))
+OWN, THEIRS = (
+    sorted(folder.glob("*.json")) for folder in (ROOT / "data" / "recordings" / "arm64", SHARED / "recordings")
+)
 FOLDER = KO / "arm64-7.3"
 addresses = st.integers(0xFFFF800000000000, 0xFFFF800080FFFFFF)
 
@@ -105,9 +107,9 @@ def test_a_second_value_over_the_first_is_the_same_as_over_the_files_bytes(
 
 def test_a_negative_distance_makes_a_movn_of_a_movz_and_back() -> None:
     howto = HOWTO_ARM64[291]  # MOVW_PREL_G2, as recorded (story fields)
-    assert howto.stored(0xD2C00003, howto.value(0xFFFF8000786B2050, 0, 0xFFFF8000786B6044)).to_bytes(4, "little").hex() == (
-        "0300c092"
-    )
+    assert howto.stored(0xD2C00003, howto.value(0xFFFF8000786B2050, 0, 0xFFFF8000786B6044)).to_bytes(
+        4, "little"
+    ).hex() == ("0300c092")
     assert howto.stored(0x92C00003, howto.value(0xFFFF8000786C2050, 0, 0xFFFF8000786B6044)) == 0xD2C00003
 
 
@@ -139,7 +141,9 @@ def test_branches_go_to_the_front_as_the_kernels_two_indexes_take_them(rows: lis
 
 
 def test_the_same_target_twice_counts_once_where_both_stand_together() -> None:
-    rela = np.array([(0, CALL26, 5, 0), (4, CALL26, 5, 0), (8, CALL26, 6, 0), (12, JUMP26, 5, 0), (16, CALL26, 7, 8)], RELA)
+    rela = np.array(
+        [(0, CALL26, 5, 0), (4, CALL26, 5, 0), (8, CALL26, 6, 0), (12, JUMP26, 5, 0), (16, CALL26, 7, 8)], RELA
+    )
     assert count_plts(rela, np.ones(5, bool)) == 4
     assert count_plts(rela, np.zeros(5, bool)) == 0
 
@@ -194,7 +198,9 @@ def test_with_erratum_843419_an_adrp_at_the_end_of_a_page_is_none() -> None:
 
 
 def test_an_architecture_that_had_no_livepatch_yet_is_refused_with_that_sentence() -> None:
-    with pytest.raises(PolicyError, match=r"arm64 has livepatch since 6\.17 \(fd1e0fd71f65\), so there is none in 6\.1\."):
+    with pytest.raises(
+        PolicyError, match=r"arm64 has livepatch since 6\.17 \(fd1e0fd71f65\), so there is none in 6\.1\."
+    ):
         simulate("reload", "6.1", arch="arm64")
 
 

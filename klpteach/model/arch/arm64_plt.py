@@ -160,7 +160,7 @@ def entry_target(entry: bytes, at: int) -> int | None:
     >>> hex(entry_target(bytes.fromhex("70cb03901062249100021fd6"), 0xffff8000786b6170))
     '0xffff800080022918'
     """
-    first, add, br = struct.unpack("<III", entry)
+    first, add, br = (int.from_bytes(entry[i : i + 4], "little") for i in (0, 4, 8))
     if first & 0x9F00001F != ADRP_X0 | X16 or add & 0xFFC003FF != ADD_X0 | X16 << 5 | X16 or br != BR_X16:
         return None
     return adrp_target(first, at) + (add >> 10 & 0xFFF)

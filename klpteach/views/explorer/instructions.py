@@ -10,8 +10,8 @@ from functools import lru_cache
 from typing import Any
 
 from ...files.relocation_types import MASK64, NOP
-from ...model.step import hexa
 from ...model import arch as architectures
+from ...model.step import hexa
 from ...reading.calls import Call, call_at
 from ...reading.history import History
 from ...reading.reasons import goes_to
