@@ -336,7 +336,7 @@ def test_explain_knows_every_line_that_the_model_prints() -> None:
     from klpteach.scenarios.course import SCENARIOS
 
     for name in SCENARIOS:
-        for release in ("6.1", "6.12"):
+        for release in ("6.1", "6.12", "7.3"):
             lines = [
                 line for step in simulate(name, release) for line in step.lines if not line.startswith("poke_demo")
             ]
@@ -345,7 +345,7 @@ def test_explain_knows_every_line_that_the_model_prints() -> None:
 
 BAD = [
     (["simulate", "nonsense"], "unknown story 'nonsense'; there are reload, "),
-    (["simulate", "reload", "--release", "7.7"], "unknown release '7.7'; there are 5.3, 6.1, 6.3, 6.12."),
+    (["simulate", "reload", "--release", "7.7"], "unknown release '7.7'; there are 5.3, 6.1, 6.3, 6.12, 7.3."),
     (["simulate", "reload", "--proposal", "pray"], "unknown proposal 'pray'; there are "),
     (["simulate", "reload", "--proposal", "clear-checked", "--proposal", "clear-relocations"], "cannot be combined"),
     (["simulate", "reload", "--proposal", "reuse-stub"], "concerns ppc64le only"),

@@ -15,10 +15,13 @@ import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import build
 from build import ROOT, SRC, TARGETS, run
+
+from klpteach.errors import KlpteachError
 
 FORMS = SRC / "by_tools"
 SECTIONS = "-ffunction-sections -fdata-sections "  # what both tools compile with
@@ -123,7 +126,7 @@ def compiled(make: Make, work: Path, flags: str = "", patches: Sequence[str] = (
     return work
 
 
-def livepatch(make: Make, name: str, maker: Maker, trees: Trees, modules: Sequence[str], work: Path) -> Path:
+def livepatch(make: Make, strip: Callable[[Path], None], name: str, maker: Maker, trees: Trees, modules: Sequence[str], work: Path) -> Path:
     """One livepatch, finished."""
     work.mkdir(parents=True)
     diff, module = work / "diff", work / "module"
@@ -140,7 +143,7 @@ def livepatch(make: Make, name: str, maker: Maker, trees: Trees, modules: Sequen
     (module / "Kbuild").write_text(f"obj-m := {name}.o\n{name}-y := {objects}\nldflags-y := -T $(src)/{maker.hook}.lds\n")
     make(module, "")
     linked = module / f"{name}.ko"
-    run("strip", "--strip-debug", linked)  # before the last step: strip would spoil SHN_LIVEPATCH
+    strip(linked)  # before the last step: it would spoil SHN_LIVEPATCH
     maker.finish(linked, work / linked.name)
     return work / linked.name
 
@@ -163,7 +166,8 @@ def build_all(name: str, headers: Path, makers: dict[str, Maker], work: Path, ou
         make = kbuild(name, headers, maker.module)
         for ending, modules in SAMPLES.items():
             stem = f"livepatch_{form}{ending}"
-            made = livepatch(make, stem, maker, Trees(before, after, symvers), modules, work / form / stem)
+            strip = partial(build.strip, TARGETS[name], headers)
+            made = livepatch(make, strip, stem, maker, Trees(before, after, symvers), modules, work / form / stem)
             shutil.copy(made, out)
             print(f"{name}/{made.name}  {made.stat().st_size} bytes", flush=True)
 
@@ -181,7 +185,7 @@ def main() -> None:
     makers |= {"klp_build": klp_build(args.objtool.resolve())} if args.objtool else {}
     if not makers:
         parser.error("name --kpatch, --objtool, or both: data/README.md says where they come from")
-    if not args.headers:
+    if not args.headers and not all(TARGETS[name].room for name in args.target):
         build.check_tools(patch="patch")
     different: list[str] = []
     with tempfile.TemporaryDirectory(prefix="klpteach-") as scratch:
@@ -196,4 +200,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KlpteachError as error:
+        sys.exit(f"by_tools.py: {error}")

@@ -21,7 +21,7 @@ from ..scenarios.scenario import Scenario
 from ..scenarios.simulate import get, has_files, simulate
 from .rows import read_rows
 
-ARCHES, RELEASES = ("x86_64", "ppc64le"), ("6.1", "6.12")  # of the table that is kept
+ARCHES, RELEASES = ("x86_64", "ppc64le"), ("6.1", "6.12", "7.3")
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,7 @@ def compare_steps(ours: Step, theirs: Step, exact_pointers: bool = False) -> Ite
     for key in ("errno", "exit"):
         if getattr(ours, key) != getattr(theirs, key):
             yield key, getattr(ours, key), getattr(theirs, key)
-    if None not in (ours.exit, theirs.exit) and ours.out is not None and ours.out != theirs.out:
+    if None not in (ours.out, theirs.out) and ours.out != theirs.out:
         yield "out", ours.out, theirs.out
     yield from _compare_dmesg(ours, theirs, exact_pointers)
     yield from _compare_what_was_seen(ours, theirs)

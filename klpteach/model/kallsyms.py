@@ -39,7 +39,11 @@ def kept_symbols(file: ModuleFile, arch: Arch) -> frozenset[int]:
 
 @lru_cache(maxsize=64)
 def exported_names(file: ModuleFile) -> dict[str, bool]:
-    """Exported name -> whether for GPL modules only, from the __ksymtab entries."""
+    """Exported name -> whether it is shown as for GPL modules only, from the __ksymtab entries.
+
+    7.3 has one __ksymtab for all, and a byte a symbol in __kflagstab; is_exported() does not look there, so that kallsyms
+    shows all of them in upper case.
+    """
     labels = zip(file.symbol_names, file.symtab["shndx"].tolist(), strict=True)
     entries = [(name.removeprefix("__ksymtab_"), section) for name, section in labels if name.startswith("__ksymtab_")]
     names = file.section_names

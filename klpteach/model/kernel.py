@@ -17,13 +17,12 @@ from ..files.module_file import ModuleFile
 from ..files.samples import exports as exports_of
 from ..files.samples import ko_dir
 from . import arch as architectures
-from . import kmod, messages, snapshot, split
+from . import kmod, messages, snapshot, split, sysfs
 from .errno import EAGAIN, EINVAL, ENOENT, Hung, Oops, Refused
 from .livepatch.core import enabled_store, force_store, klp_mutex_lock
 from .livepatch.transition import klp_try_complete_transition
 from .loader import delete_module, load_module, set_parameter
 from .memory import AddressSpace
-from .module import LIVE
 from .params import kstrtobool
 from .policy import Behaviour, behaviour
 from .recording import Recording
@@ -126,6 +125,9 @@ class Kernel(State):
             return
         found = _ENABLED.match(path)
         on = kstrtobool(value)
+        if path == sysfs.FTRACE_ENABLED and on is not None:
+            sysfs.ftrace_enable_sysctl(self, on)
+            return
         if not found:
             raise Refused(ENOENT)
         if on is None:
@@ -136,14 +138,11 @@ class Kernel(State):
             self.commands.enabled(found[1], on)
 
     def cat(self, path: str) -> Step:
-        """Look whether a module answers: /proc/NAME is there while NAME is Live."""
-
-        def look() -> None:
-            mod = self.find_module(path.rpartition("/")[2])
-            if mod is None or mod.state != LIVE:
-                raise Refused(ENOENT)
-
-        return self.step(f"cat {path}", look)
+        """Read a file of /sys or /proc. /proc/NAME is there while module NAME is Live, which answers in its own words."""
+        found: list[str | None] = []
+        step = self.step(f"cat {path}", lambda: found.append(sysfs.read(self, path)))
+        step.out = found[0] if found else None
+        return step
 
     def poke(self, site: str, value: str) -> Step:
         """A foreign write of 8 little-endian bytes to "MODULE:SECTION+0xOFF"; value is hex."""

@@ -55,6 +55,9 @@ def early_checks(kernel: State, file: ModuleFile) -> None:
     """What is said about a module before it has memory; 6.12 looks for a module of the same name first."""
     if file.arch != kernel.arch.name:
         raise kernel.refuse(messages.BAD_ARCH(machine=file.machine), ENOEXEC)
+    # The rest of elf_validity_cache_strtab() no file passes that can be opened here.
+    if kernel.rules.check_strtab and file.section_bytes(file.strtab_index)[:1] != b"\0":
+        raise kernel.refuse(messages.NO_LEADING_NUL(), ENOEXEC)
     if file.name in kernel.machine.blacklist:
         raise kernel.refuse(messages.BLACKLISTED(module=file.name), EPERM)
     if kernel.rules.exists_first:
@@ -182,7 +185,7 @@ def do_init_module(kernel: State, mod: Module, params: str) -> None:
     try:
         parse_args(kernel, mod, params)
         mod.in_sysfs = True
-        do_one_initcall(kernel, mod)
+        do_one_initcall(kernel, mod, params)
     except Refused:
         if mod.state == HALF_LOADED:  # a livepatch holds it: it goes on waiting
             raise
@@ -196,12 +199,15 @@ def do_init_module(kernel: State, mod: Module, params: str) -> None:
     mod.regions = [region for region in mod.regions if not region.kind.startswith("init")]
 
 
-def do_one_initcall(kernel: State, mod: Module) -> None:
+def do_one_initcall(kernel: State, mod: Module, params: str) -> None:
     """init(), as far as it is known. Errors: Refused; -EEXIST is what user space takes for "already loaded"."""
     try:
         run_code(kernel, mod, "init")
-        if error := kernel.init_errno_of(mod.file):
-            raise Refused(error)
+        returned = kernel.init_errno_of(mod.file, params)
+        if returned < 0:
+            raise Refused(returned)
+        if returned > 0:
+            kernel.log(kernel.rules.init_positive(module=mod.name, returned=returned))
         if calls_klp_enable_patch(mod.file):
             klp_enable_patch(kernel, mod)
     except Refused as refused:

@@ -92,7 +92,7 @@ _FIELDS = {
     "insn": "[0-9a-f]{8}",
     "where": r"\S+(?: \[\S+\])?",
     "plt": r"module_emit_\S+",
-    "stub": r"(?:\S+ )?stub_for_addr\S*",
+    "stub": r"(?:\S+ (?:at )?)?stub_for_addr[^\s,]*",
 }
 
 # fmt: off
@@ -131,7 +131,8 @@ BAD_TOC16_LO_DS = Message(ERR, _PPC, "module_64: {module}: bad TOC16_LO_DS reloc
 UNKNOWN_ADD = Message(ERR, _PPC, "module_64: {module}: Unknown ADD relocation: {type}")
 STUB_RANGE = Message(ERR, _PPC, "module_64: {module}: Address {loc} of stub out of range of {toc}.")
 CUT_HERE = Message(WARNING, "kernel/panic.c", "------------[ cut here ]------------")
-STUB_WARNING = Message(WARNING, "kernel/panic.c", "WARNING: CPU: {cpu} PID: {pid} at {stub}")
+STUB_WARNING_612 = Message(WARNING, "kernel/panic.c", "WARNING: CPU: {cpu} PID: {pid} at {stub}")
+STUB_WARNING = Message(WARNING, "kernel/panic.c", "WARNING: {stub}, CPU#{cpu}: {comm}/{pid}")  # after 6.12
 END_TRACE = Message(WARNING, "kernel/panic.c", "---[ end trace 0000000000000000 ]---")
 CANNOT_CLEAR = Message(ERR, "no kernel: the proposal clear-relocations",
     "module_64: {module}: cannot clear relocation type {type}")
@@ -156,10 +157,16 @@ LICENSE = Message(WARNING, _MAIN, "{module}: module license '{license}' taints k
 STAGING = Message(WARNING, _MAIN,
     "{module}: module is from the staging directory, the quality is unknown, you have been warned.")
 BAD_ARCH = Message(ERR, _MAIN, "Invalid architecture in ELF header: {machine}")
+NO_LEADING_NUL = Message(ERR, _MAIN, "symbol string table missing leading NUL")  # after 6.12
 BLACKLISTED = Message(ERR, _MAIN, "Module {module} is blacklisted")
 COMMON = Message(WARNING, _MAIN, "{module}: please compile with -fno-common")
 UNKNOWN_SYMBOL = Message(WARNING, _MAIN, "{module}: Unknown symbol {name} (err {err})")
 BAD_SECTION_INDEX = Message(ERR, _MAIN, "{module}: Symbol {name} has an invalid section index {index} (max {max})")
+INIT_POSITIVE_612 = Message(WARNING, _MAIN,  # with a call trace, which is left out here
+    "do_init_module: '{module}'->init suspiciously returned {returned}, it should follow 0/-E convention\n"
+    "do_init_module: loading module anyway...")
+INIT_POSITIVE = Message(WARNING, _MAIN,
+    "{module}: init suspiciously returned {returned}, it should follow 0/-E convention")  # after 6.12
 BAD_PARAMETER = Message(ERR, "kernel/params.c", "{module}: `{value}' invalid for parameter `{name}'")
 UNKNOWN_PARAMETER = Message(WARNING, _MAIN, "{module}: unknown parameter '{name}' ignored")
 WRITE_EXEC = Message(ERR, "kernel/module/strict_rwx.c",
@@ -208,6 +215,7 @@ PRE_PATCH_FAILED = Message(WARNING, _CORE, "livepatch: pre-patch callback failed
 PATCH_OBJECT_FAILED = Message(WARNING, _CORE, "livepatch: failed to patch object '{object}'")
 ENABLE_FAILED = Message(WARNING, _CORE, "livepatch: failed to enable patch '{patch}'")
 NO_FTRACE_LOCATION = Message(ERR, _PATCH, "livepatch: failed to find location for function '{function}'")
+HANDLER_FAILED = Message(ERR, _PATCH, "livepatch: failed to register ftrace handler for function '{function}' ({err})")
 INIT_FAILED = Message(WARNING, _CORE, "livepatch: failed to initialize patch '{patch}' for module '{module}' ({err})")
 APPLY_FAILED = Message(WARNING, _CORE, "livepatch: failed to apply patch '{patch}' to module '{module}' ({err})")
 FORCING = Message(WARNING, _TRANSITION, "livepatch: forcing remaining tasks to the patched state")
@@ -216,6 +224,8 @@ REFUSING = Message(WARNING, _CORE,
 
 # -- not livepatch --------------------------------------------------------------------------------------------------------
 PAGE_FAULT = Message(1, "arch/x86/mm/fault.c", "BUG: unable to handle page fault for address: {loc}")
+FTRACE_DEPRECATED = Message(WARNING, "kernel/trace/ftrace.c",
+    "The ftrace_enabled file is deprecated and no longer disables ftrace")
 POKE = Message(INFO, "a test module of ours", "poke_demo: old value {old:016x}, new value {new:016x}")
 TARGET_ABSENT = Message(ERR, "no kernel: the proposal hard-dependencies",
     "{module}: target module {target} is not loaded (err {err})")

@@ -29,6 +29,11 @@ class Behaviour:
     text_in_blocks: bool = False  # x86_64: text is taken from blocks of 2 MiB that are executable and never writable
     ro_after_init: tuple[str, ...] = (".data..ro_after_init", "__jump_table")  # sections; and .static_call_sites later
     percpu_relocated: bool = False  # the relocations of a module's per-CPU data are applied, too
+    stub_warning: messages.Message = messages.STUB_WARNING_612
+    check_strtab: bool = False  # the table of symbols' names must begin with an empty one
+    init_positive: messages.Message = messages.INIT_POSITIVE_612
+    patch_files: tuple[str, ...] = ()  # in /sys/kernel/livepatch/PATCH: replace since 6.11, stack_order since 6.14
+    ftrace_switch: bool = True  # kernel.ftrace_enabled can be set to 0; later that is refused
     init_eexist: int = EEXIST  # what init_module() returns where init() says -EEXIST; -EBUSY later
     exists_first: bool = False  # a module of the same name is noticed before any taint line (after 6.4)
     early_vmlinux: bool = True  # 5.8: .klp.rela.vmlinux.* at load, no vmlinux symbols in a module's section
@@ -61,6 +66,7 @@ _6_12 = replace(
     separate_memory=True,
     exists_first=True,
     percpu_base=0x39000,
+    patch_files=("replace",),
     no_memory=messages.NO_MEMORY_610,
     duplicate=messages.DUPLICATE_NAME_65,
 )
@@ -77,6 +83,11 @@ _7_3 = replace(
     percpu_relocated=True,
     percpu_base=0xFFFFFFFF83F6B000,
     init_eexist=EBUSY,
+    init_positive=messages.INIT_POSITIVE,
+    patch_files=("replace", "stack_order"),
+    ftrace_switch=False,
+    check_strtab=True,
+    stub_warning=messages.STUB_WARNING,
 )
 RELEASES: Mapping[str, Behaviour] = {
     "5.3": Behaviour("5.3", early_vmlinux=False, coming_error_clears_mod=False, patched_in_sysfs=False,

@@ -74,7 +74,7 @@ class State:
     vmlinux: dict[str, list[int]] = field(default_factory=dict)
     exports: dict[str, int | None] = field(default_factory=dict)
     known: frozenset[str] = frozenset()
-    # Code does not run here: a story declares what a file's init() returns, what (patch, object, "pre_patch" …) does,
+    # Code does not run here: a story declares what the init() of FILE.ko returns (or of "FILE.ko PARAMETERS"), what (patch, object, "pre_patch" …) does,
     # and what (module, "init" or "exit") does besides.
     init_errno: dict[str, int] = field(default_factory=lambda: dict(INIT_ERRNO))
     callbacks: dict[tuple[str, str, str], Callback] = field(default_factory=dict)
@@ -84,6 +84,7 @@ class State:
     module_sig: bool = False  # CONFIG_MODULE_SIG: what is not signed taints
     dynamic_debug: bool = False
     hash_pointers: bool = True
+    ftrace_enabled: bool = True
     dmesg: list[tuple[int | None, str]] = field(default_factory=list)  # of the command that runs
     printed_once: set[messages.Message] = field(default_factory=set)
 
@@ -129,10 +130,11 @@ class State:
         """Whether a module's parameter is set, be it a number or a bool."""
         return self.parameter(module, key) not in ("0", "N")
 
-    def init_errno_of(self, file: ModuleFile) -> int:
+    def init_errno_of(self, file: ModuleFile, params: str = "") -> int:
         """What the module's own init() returns: the story says so, or the machine lacks the hardware."""
-        absent = file.name in self.machine.without_hardware
-        return ENODEV if absent else self.init_errno.get(file.filename, 0)
+        if file.name in self.machine.without_hardware:
+            return ENODEV
+        return self.init_errno.get(f"{file.filename} {params}", self.init_errno.get(file.filename, 0))
 
     def free_regions(self, regions: Iterable[Region]) -> None:
         for region in regions:

@@ -60,7 +60,8 @@ def patch_folder_twice(step: Step) -> bool:
 
 def no_stub_left(step: Step) -> bool:
     """Whether stub_for_addr() warned: every slot of .stubs is taken (ppc64le)."""
-    return any(messages.STUB_WARNING.match(line) for line in step.lines)
+    forms = (messages.STUB_WARNING_612, messages.STUB_WARNING)
+    return any(form.match(line) for form in forms for line in step.lines)
 
 
 def errno_words(number: int | None) -> str:

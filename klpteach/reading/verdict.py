@@ -214,7 +214,8 @@ class _Judge:
         owners = " and ".join(dict.fromkeys(map(patch_of, stale)))
         share = every(len(stale)) if len(stale) == len(keys) else f"{len(stale)} of {count(len(keys))}"
         what = f"what {self._writer(stale)} wrote."
-        if any(map(messages.MISMATCH.match, self.step.lines)):
+        mismatch = (messages.MISMATCH, messages.MISMATCH_619)
+        if any(form.match(line) for form in mismatch for line in self.step.lines):
             because = "A site did not hold the value that was expected, and the kernel went no further there:"
             because = f"{because} {share} in {owners} still hold {what}"
             return Verdict("foreign", "Removed; clearing stopped halfway.", because)

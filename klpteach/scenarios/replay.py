@@ -18,11 +18,12 @@ from ..errors import RecordingError
 from ..files.klp import parse_symbol
 from ..files.module_file import ModuleFile
 from ..files.samples import ko_dir, open_ko, plain_name
+from ..files.symbol_list import undefined_names
 from ..model import arch as architectures
 from ..model import kmod, snapshot
 from ..model.compare import Difference
 from ..model.errno import EEXIST
-from ..model.kallsyms import symbols_by_name
+from ..model.kallsyms import exported_names, symbols_by_name
 from ..model.kernel import Kernel
 from ..model.layout import layout_sections
 from ..model.module import Module
@@ -74,9 +75,18 @@ def _kernel_for(recording: Recording, folder: Path) -> Kernel:
         rules=replace(rules, **variant), exports=_kernel_exports(recording), vmlinux=recording.vmlinux,
         init_errno=recording.init_errno, records_state=False,
     )  # fmt: skip
+    kernel.known -= _from_elsewhere(
+        kernel, [open_ko(folder, name) for name in recording.files if plain_name(name) == name]
+    )
     kernel.module_sig = not recording.config or "MODULE_SIG" in recording.config
     kernel.hash_pointers = "no_hash_pointers" not in recording.kernel.get("cmdline", "")
     return kernel
+
+
+def _from_elsewhere(kernel: Kernel, files: list[ModuleFile]) -> set[str]:
+    """Files that were put beside the project's own: they need names of which nobody knows whether the kernel exports them."""
+    exported = {name for file in files for name in exported_names(file)} | {*kernel.exports}
+    return {file.filename for file in files if not undefined_names([file]) <= exported}
 
 
 def _kernel_exports(recording: Recording) -> dict[str, int]:
@@ -135,8 +145,8 @@ class _Player:
     """Plays one step after the other; a quiet step's lines wait for the next one that was looked at."""
 
     def __init__(self, recording: Recording, folder: Path) -> None:
-        self.kernel, self.scenario = _kernel_for(recording, folder), recording.scenario
         _check_files(recording, folder)
+        self.kernel, self.scenario = _kernel_for(recording, folder), recording.scenario
         self.waiting: list[tuple[int | None, str]] = []
         self.news = 0
         self.last: dict[str, dict[str, int]] = {}  # where each module was put at its last load
@@ -161,11 +171,17 @@ class _Player:
         return self.files[module.name]
 
     def _placement(self, theirs: Step) -> Mapping[str, Mapping[str, int]]:
-        """Where the module of this command goes: as recorded; on ppc64le, where nothing is told, as at its last load."""
+        """Where the module of this command goes: as recorded; on ppc64le, where nothing is told, as at its last load.
+
+        Where sections were seen, they tell: a recorder has worked out placement by the layout that it knew.
+        """
         told = theirs.placement or {}
-        if not self.kernel.arch.has_stubs or theirs.did.verb != "insmod" or theirs.errno == EEXIST:
+        if theirs.did.verb != "insmod" or theirs.errno == EEXIST or not (told or self.kernel.arch.has_stubs):
             return told
         file = open_ko(self.kernel.ko, theirs.did.what)
+        if not self.kernel.arch.has_stubs:
+            seen = bases_of(self.kernel, file, theirs) if file.name in (theirs.sections or {}) else {}
+            return {**told, file.name: {**told.get(file.name, {}), **seen}}
         before = self.last.get(file.name, {})
         if file.name in told and not told[file.name]:  # "new": some address where no module was before
             self.news += 1

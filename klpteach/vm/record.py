@@ -35,6 +35,7 @@ from .kernels import RECORDED
 from .qemu import Guest, GuestError, GuestKernel, Watch, boot
 
 Files = Mapping[str, ModuleFile]
+A_COMMAND = 20  # seconds that a guest may take for one; it needs one or two where the host has nothing else to do
 _KMSG = re.compile(r"(\d+),\d+,\d+,[^;]*;(.*)")
 _NOISE = re.compile(r"clocksource|hrtimer|tsc:|random: crng")
 _DEBIAN = re.compile(r"#\d.* Debian (\d+\.\d+\.\d+)")  # before the # stands the compiler's version
@@ -60,7 +61,7 @@ def run_guest(
     """Boot a guest that has these files and nothing else, and record the commands. margin: seconds more than usual."""
     machine = RECORDED[kernel.arch].machine_for(kernel.variant)
     archive = initramfs(kernel.arch, commands, files, lists(files, kernel))
-    timeout = machine.boot + 4 * len(commands) + margin
+    timeout = machine.boot + A_COMMAND * len(commands) + margin
     return from_guest(scenario, kernel, boot(machine, kernel.image, archive, timeout, watch), files)
 
 

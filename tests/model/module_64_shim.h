@@ -10,7 +10,7 @@ typedef uint32_t u32;
 typedef uint64_t u64;
 typedef u32 ppc_inst_t;
 typedef struct { unsigned long addr; } func_desc_t;
-struct module_arch { unsigned int stubs_section, toc_section; bool toc_fixed; unsigned long tramp, tramp_regs; };
+struct module_arch { unsigned int stubs_section, toc_section; bool toc_fixed; unsigned int stub_count; unsigned long tramp, tramp_regs; };
 struct module { char name[56]; struct module_arch arch; };
 struct modversion_info { unsigned long crc; char name[56]; };
 struct paca_struct { char before[16]; unsigned long kernel_toc; };
@@ -22,7 +22,8 @@ static char said[256];
 #define CONFIG_DYNAMIC_FTRACE 1
 #define CONFIG_DYNAMIC_FTRACE_WITH_REGS 1
 #define CONFIG_MPROFILE_KERNEL 1
-#define IS_ENABLED(option) 0
+#define IS_ENABLED(option) (option)
+enum { CONFIG_PPC_KERNEL_PCREL, CONFIG_PPC_FTRACE_OUT_OF_LINE = 0, CONFIG_DYNAMIC_FTRACE_WITH_ARGS = 0 };
 #define BUILD_BUG_ON(condition)
 #define __aligned(bytes)
 #define Elf_Ehdr Elf64_Ehdr
@@ -60,6 +61,7 @@ typedef void (*swap_func_t)(void *a, void *b, int size);
 typedef int (*cmp_r_func_t)(const void *a, const void *b, const void *priv);
 typedef int (*cmp_func_t)(const void *a, const void *b);
 #define __attribute_const__
+#define cond_resched() 0
 #define EXPORT_SYMBOL(name)
 #define EXPORT_SYMBOL_GPL(name)
 #define unlikely(x) (x)

@@ -15,8 +15,14 @@ from oracle import OF_LD, SAMPLES, Unavailable, debian_modules, first_difference
 
 from klpteach import Kernel, ModuleFile, load_image
 from klpteach.files.klp import Site, livepatch_sections, parse_symbol, sites
+from klpteach.model import arch
 from klpteach.model.image import Image
+from klpteach.model.layout import layout_sections
 from klpteach.model.module import Module
+from klpteach.model.policy import behaviour
+from klpteach.vm.fetch import debian_modules as modules_of
+from klpteach.vm.fetch import fetch
+from klpteach.vm.host import HostError
 
 PERCPU = 0x30000  # as on x86_64: an offset from the start of a CPU's area
 NOT_KEPT = {".modinfo", "__versions", ".data..percpu"}
@@ -33,6 +39,7 @@ SEPARATE = {
 LAYOUTS: Mapping[str, tuple[str, Mapping[str, int]]] = {
     "one-block": ("6.1", ONE_BLOCK),
     "separate-memory": ("6.12", SEPARATE),
+    "static-calls": ("7.3", SEPARATE),  # these are read-only after init, and per-CPU data is relocated
 }
 
 both_layouts = pytest.mark.parametrize("layout", LAYOUTS)
@@ -63,6 +70,8 @@ def compare_all_sections(image: Image, linked: Mapping[str, bytes]) -> None:
         index = file.section_index(name)
         assert index is None or ours.pop(name) == file.section_bytes(index)
     ours = {name: body for name, body in ours.items() if body}
+    if image.percpu_template.any():
+        assert image.percpu_template.tobytes() == linked[".data..percpu"]
     assert sorted(ours) == sorted(set(linked) - NOT_KEPT)
     for name, body in ours.items():
         assert body == linked[name], first_difference(file.data, name, body, linked[name])
@@ -112,6 +121,28 @@ def test_ld_and_the_model_agree_on_every_byte_of_debians_nfsd_and_of_50_more_mod
     assert len(modules) > 50 and "nfsd.ko" in {path.name for path in modules}
     for path in modules:
         model_and_ld_agree(path, layout, tmp_path)
+
+
+OF_7_3 = ("nfsd", "sunrpc", "lockd", "grace", "auth_rpcgss", "bridge", "stp", "llc", "loop", "overlay", "btrfs")
+
+
+def test_ld_and_the_model_agree_on_every_byte_of_debians_modules_of_7_3(tmp_path: Path) -> None:
+    try:
+        kernel = fetch("7.3")
+        modules = modules_of(kernel, OF_7_3)
+    except HostError as reason:
+        pytest.skip(str(reason))
+    static_calls = 0
+    for name, file in modules.items():
+        path = tmp_path / f"{name}.ko"
+        path.write_bytes(file.data)
+        model_and_ld_agree(path, "static-calls", tmp_path)
+        index = file.section_index(".static_call_sites")
+        if index is not None:
+            static_calls += 1
+            laid = layout_sections(file, arch.of("x86_64"), behaviour("7.3"))
+            assert laid.places[index][0] == "ro_after_init"
+    assert static_calls
 
 
 # -- livepatch relocations: ld takes them for ordinary ones ---------------------------------------------------------------

@@ -178,7 +178,7 @@ def test_the_verdict_on_a_real_ppc64le_step(name, step, kind, words):
 # -- properties ---------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("release", ["5.3", "6.1", "6.3", "6.12"])
+@pytest.mark.parametrize("release", ["5.3", "6.1", "6.3", "6.12", "7.3"])
 @pytest.mark.parametrize("story", SCENARIOS)
 def test_a_stale_site_is_not_as_in_the_file_and_a_cleared_one_is(story, release):
     history = History(simulate(story, release))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,58 @@ def test_the_model_does_what_the_real_kernel_did(path: Path) -> None:
     ours, differences = replay(Recording.load(path), SHARED / "ko")
     assert [str(d) for d in differences] == []
     assert len(ours) > 0
+
+
+# -- Debian's 7.3, recorded elsewhere with other sources of modules beside ours ------------------------------------------------
+
+SEVEN = SHARED.parent / "linux-7.3"
+NOT_GIVEN = {"extra--6.12": "its modules for 6.12 are not there"}
+# What no file tells: eexist_demo's init() returns its parameter ret, -17 where insmod gives none; and what static_demo says.
+RETURNED = {"eexist_demo.ko": -17, "eexist_demo.ko ret=-16": -16, "eexist_demo.ko ret=3": 3}
+SAID = ("static_demo: call 2, per-CPU pointer right",)
+
+
+def recordings_of_7_3() -> list[object]:
+    found = sorted((SEVEN / "recordings").glob("*.json"))
+    if not found:
+        return [pytest.param(None, marks=pytest.mark.skip(reason="no recordings in ../shared/linux-7.3"))]
+    skips = {name: pytest.mark.skip(reason=why) for name, why in NOT_GIVEN.items()}
+    return [pytest.param(path, id=path.stem, marks=skips.get(path.stem, ())) for path in found]
+
+
+@pytest.fixture(scope="module")
+def ko_of_7_3(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The modules of these recordings in one folder."""
+    folder = tmp_path_factory.mktemp("ko") / "x86_64-7.3"
+    folder.mkdir()
+    for path in [*(SEVEN / "ko" / folder.name).iterdir(), *(SEVEN / "extra-ko").iterdir()]:
+        (folder / path.name).symlink_to(path)
+    return folder.parent
+
+
+@pytest.mark.parametrize("path", recordings_of_7_3())
+def test_the_model_does_what_debians_7_3_did(path: Path, ko_of_7_3: Path) -> None:
+    recording = Recording.load(path)
+    recording.init_errno |= {file: errno for file, errno in RETURNED.items() if file.split()[0] in recording.files}
+    for step in recording:
+        step.dmesg = [line for line in step.dmesg if line[1] not in SAID]
+    assert [str(d) for d in replay(recording, ko_of_7_3)[1]] == []
+
+
+def test_the_place_in_a_line_is_compared_where_it_is_no_hash() -> None:
+    plain, hashed = (simulate(story, release) for story, release in (("half-way", "7.3"), ("half-way", "6.12")))
+    for recording, noticed in ((plain, 1), (hashed, 0)):
+        moved = copy.deepcopy(recording)
+        step = moved[-1]
+        (number,) = (number for number, line in enumerate(step.lines) if "nonzero" in line)
+        level, line = step.dmesg[number]
+        another = re.sub(r"(?<=loc )[0-9a-f]{16}", lambda at: at[0][:-1] + "10"[at[0][-1] == "1"], line)
+        assert another != line
+        step.dmesg[number] = level, another
+        assert len(recording.compare(moved)) == noticed
+
+
+# -- what a comparison notices ----------------------------------------------------------------------------------------------
 
 
 def changed_recordings() -> list[tuple[str, object]]:

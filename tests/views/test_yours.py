@@ -43,7 +43,13 @@ def upload(path, name=None):
 )  # fmt: skip
 def test_a_livepatch_comes_in_many_shapes(source):
     mine = kt.bring(source)
-    assert mine.waiting == {"nfsd_demo": 10} and {o.release for o in mine.outcomes} >= {"5.3", "6.1", "6.3", "6.12"}
+    assert mine.waiting == {"nfsd_demo": 10} and {o.release for o in mine.outcomes} >= {
+        "5.3",
+        "6.1",
+        "6.3",
+        "6.12",
+        "7.3",
+    }
 
 
 @pytest.mark.parametrize("release", ["6.1", "6.12"])

@@ -76,9 +76,11 @@ def test_a_recording_was_made_with_the_modules_that_are_here() -> None:
 
 def test_every_story_is_recorded_on_every_kernel() -> None:
     recorded = {tuple(path.stem.split("--")[:2]) for path in RECORDINGS}
-    stories = {*SCENARIOS, *evidence(), *ON_ANY_KERNEL}
-    assert recorded == {(name, release) for name in stories for release in ("6.1", "6.12")}
-    assert set(RECORDED["x86_64"].stories) == stories
+    how, stories = RECORDED["x86_64"], {*SCENARIOS, *evidence(), *ON_ANY_KERNEL}
+    assert recorded == {(name, release) for name in stories for release, _ in how.concerned(name)}
+    assert set(how.stories) == stories
+    not_on_every = {name for name in stories if len(how.concerned(name)) < len(how.kernels)}
+    assert all(name.startswith("kpatch-") for name in not_on_every)
 
 
 @pytest.mark.parametrize(("arch", "release"), [(arch, key[0]) for arch in RECORDED for key in STOCK])
@@ -224,7 +226,7 @@ def test_a_missing_program_is_named_with_its_package() -> None:
 
 
 def test_a_kernel_that_is_not_recorded_is_refused_with_those_that_are() -> None:
-    with pytest.raises(HostError, match=r"no x86_64 kernel '5\.3'; there are 6\.1, 6\.12\."):
+    with pytest.raises(HostError, match=r"no x86_64 kernel '5\.3'; there are 6\.1, 6\.12, 7\.3\."):
         kernel_named("5.3")
     with pytest.raises(HostError, match=r"no ppc64le kernel 'ppc64le-6\.1-fast'; there are 6\.1-stock, 6\.1-clear"):
         kernel_named("ppc64le-6.1-fast")
@@ -240,6 +242,34 @@ def test_a_kept_kernel_that_was_changed_is_not_booted(tmp_path: Path, monkeypatc
     image.write_bytes(b"Kernel")
     with pytest.raises(HostError, match="not the kernel that was fetched"):
         fetch("6.1")
+
+
+@pytest.mark.skipif(not shutil.which("dpkg-deb"), reason="dpkg-deb is not installed")
+def test_a_kernel_that_is_in_several_packages_is_kept_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KLPTEACH_CACHE", str(tmp_path / "cache"))
+    version, inside = "7.3.9+deb13-amd64", {"linux-binary": "vmlinuz", "linux-base": "config"}
+
+    class Packages:
+        def newest(self, pattern: str) -> str:
+            assert re.fullmatch(pattern, f"linux-binary-{version}")
+            return f"linux-binary-{version}"
+
+        def download(self, name: str, into: Path) -> Path:
+            tree, deb = tmp_path / name, into / f"{name}.deb"
+            modules = tree / "usr/lib/modules" / version
+            modules.mkdir(parents=True)
+            (modules / inside[name.removesuffix(f"-{version}")]).write_text("CONFIG_LIVEPATCH=y\n")
+            (tree / "DEBIAN").mkdir()
+            (tree / "DEBIAN/control").write_text(
+                "Package: x\nVersion: 1\nArchitecture: all\nMaintainer: x <x@x>\nDescription: x\n"
+            )
+            subprocess.run(["dpkg-deb", "--build", tree, deb], check=True, capture_output=True)
+            return deb
+
+    monkeypatch.setattr("klpteach.vm.fetch.apt_for", lambda release: Packages())
+    kernel = fetch("7.3")
+    assert kernel.image.name == f"vmlinuz-{version}" and kernel.config == {"LIVEPATCH"}
+    assert sorted(path.name for path in kernel.image.parents[1].iterdir()) == ["SHA256", "boot"]
 
 
 def test_a_package_that_apts_list_does_not_know_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

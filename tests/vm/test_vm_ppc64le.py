@@ -190,7 +190,7 @@ def test_the_reload_is_refused_in_the_words_of_the_report(story: str) -> None:
     ]
 
 
-@pytest.mark.parametrize("kernel", ["6.1-clear", "6.1-tolerate", "6.1-reuse", "6.12-stock", "6.12-reuse"])
+@pytest.mark.parametrize("kernel", ["6.1-clear", "6.1-tolerate", "6.1-reuse", "6.12-stock", "6.12-reuse", "7.3-stock"])
 def test_with_any_fix_the_same_reload_succeeds(kernel: str) -> None:
     for story in ("reload", "late", "init-fails", "workaround"):
         assert recorded(story, kernel)[-1].errno == 0
@@ -210,7 +210,7 @@ def test_the_life_of_a_call_site() -> None:
     assert (cleared[2].stubs or {})[LP]["used"] == (cleared[1].stubs or {})[LP]["used"]  # … and keeps the stubs
 
 
-@pytest.mark.parametrize("kernel", ["6.1-clear", "6.1-tolerate", "6.12-stock"])
+@pytest.mark.parametrize("kernel", ["6.1-clear", "6.1-tolerate", "6.12-stock", "7.3-stock"])
 def test_at_the_same_address_no_new_stub_is_needed(kernel: str) -> None:
     recording = recorded("same-address", kernel)
     assert reloads(recording) == [0] * 5
@@ -225,6 +225,15 @@ def test_each_move_takes_three_stubs_until_there_are_none(kernel: str) -> None:
     assert used(recording) == [(11, 0), (11, 1), (11, 1), (11, 1)]
     assert reloads(recording) == [0, -2, -2, -2]
     assert any("stub_for_addr" in line for step in recording for line in step.lines)
+
+
+def test_7_3_counts_its_stubs_has_a_slot_less_and_writes_behind_them_at_the_first_move() -> None:
+    recording, one_call = recorded("moved", "7.3-stock"), recorded("one-call", "7.3-stock")
+    assert (recording[1].stubs or {})[LP]["num_stubs"] == 10
+    assert used(recording) == [(10, 1)] * 4 and reloads(recording) == [0, -2, -2, -2]
+    assert not any("WARNING" in line for line in recording[4].lines)  # it says nothing about that
+    assert reloads(one_call) == [0, 0, -2, -2]
+    assert used(one_call, "livepatch_one_call") == [(6, 0), (6, 1), (6, 1), (6, 1)]
 
 
 @pytest.mark.parametrize("kernel", ["6.1-clear", "6.1-tolerate", "6.12-stock"])

@@ -7,13 +7,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ...discussion.consequences import ARCHES, RELEASES, Consequence
+from ...discussion.consequences import Consequence, read_consequences
 from ...files.samples import data_dir
 from ...model.policy import VARIANTS, behaviour
 from ...reading.outcome import ENDINGS
 from ..choices import ASKS, Chosen, committed, every_story, known_on
 
-KERNELS = tuple((arch, release) for arch in ARCHES for release in RELEASES)
+
+def kernels() -> list[tuple[str, str]]:
+    """(architecture, release) of every kernel that the committed table has."""
+    return list(dict.fromkeys((row.arch, row.release) for row in read_consequences()))
 
 
 def recording_of(choice: Chosen, arch: str, release: str, question: str) -> Path | None:
@@ -44,7 +47,7 @@ class Wishes:
 def wishes(rng: random.Random) -> Wishes:
     """A customer whom the kernel as released does not satisfy, and one to four of the known choices do."""
     while True:
-        arch, release = rng.choice(KERNELS)
+        arch, release = rng.choice(kernels())
         names = list(committed(arch, release)[()])
         chosen = set(rng.sample(names, rng.randint(4, 6)))
         if arch == "x86_64" and rng.random() < 0.7:

@@ -14,7 +14,7 @@ from ...scenarios.simulate import simulate
 from ..choices import ASKS, every_story
 from ..exercise import Exercise, Problem
 from ..question import questions
-from .designs import KERNELS, Wishes, in_words, satisfying, unmet, wishes
+from .designs import Wishes, in_words, kernels, satisfying, unmet, wishes
 from .logs import CAUSES, Log, log
 
 TITLE = "stability or flexibility"
@@ -50,7 +50,7 @@ def late_without_late_patching() -> str:
 
 def stars_left() -> str:
     """In how many cells of the table clear-checked and reuse-stub together leave something to wish for: a range."""
-    cells = [row for kernel in KERNELS for row in every_story(("clear-checked", "reuse-stub"), *kernel)]
+    cells = [row for kernel in kernels() for row in every_story(("clear-checked", "reuse-stub"), *kernel)]
     bad = sum(not row.as_wished for row in cells)
     return "none" if not bad else "few" if bad < 10 else "many"
 

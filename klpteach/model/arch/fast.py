@@ -141,10 +141,12 @@ class _NewStubs:
     def __init__(self, section: Section, addr: Array, symbols: Array) -> None:
         self.table = table = section.table
         livepatch = (section.file.symtab["shndx"][symbols] == SHN_LIVEPATCH).any()
-        own_ways = section.rules.stubs == "count" or (section.rules.stubs == "reuse" and livepatch)
+        own_ways = section.rules.stubs == "reuse" and livepatch
+        self.counting = section.rules.stubs == "count"
         unique, first, inverse = np.unique(addr, return_index=True, return_inverse=True)
         funcdata = table.funcdata[: table.slots]
-        self.used: int = next(iter(np.flatnonzero(funcdata == 0).tolist()), table.slots)
+        free = next(iter(np.flatnonzero(funcdata == 0).tolist()), table.slots)
+        self.used: int = table.used if self.counting else free
         known = {address: slot for slot, address in reversed(list(enumerate(funcdata[: self.used].tolist())))}
         new = [at for at in np.argsort(first).tolist() if int(unique[at]) not in known]
         known |= {int(unique[at]): self.used + number for number, at in enumerate(new)}
@@ -159,6 +161,7 @@ class _NewStubs:
     def write(self) -> None:
         """create_stub() for consecutive slots."""
         table, count = self.table, len(self.addr)
+        table.used += count if self.counting else 0
         start = table.offset + self.used * STUB_SIZE
         body = table.memory[start : start + count * STUB_SIZE]
         rows = np.frombuffer(body.tobytes(), "<u4").reshape(count, STUB_SIZE // 4).copy()

@@ -23,9 +23,10 @@ STUB_INSNS = (0x3D620000, 0x396B0000, 0xF8410018, 0xE98B0020, 0x7D8903A6, 0x4E80
 FTRACE_INSNS = (0xE98D0010, 0x3D8C0000, 0x398C0000, 0x7D8903A6, 0x4E800420)
 MPROFILE = ("_mcount", "ftrace_caller", "ftrace_regs_caller")  # is_mprofile_ftrace_call()
 KERNEL_TOC = 0xC000000000488000  # that of the 6.1 kernel that was recorded; no module file tells, so it decides nothing
-WARNED_AT = {  # where the two kernels that were recorded warned
+WARNED_AT = {  # where the kernels that were recorded warned
     "6.1": "arch/powerpc/kernel/module_64.c:477 stub_for_addr+0xac/0x390",
     "6.12": "arch/powerpc/kernel/module_64.c:679 stub_for_addr+0xcc/0x3c8",
+    "7.3": "arch/powerpc/kernel/module_64.c:708 at stub_for_addr+0xd8/0x420",
 }
 
 
@@ -144,7 +145,8 @@ class StubTable:
     def _warn(self, me: Loading) -> None:
         """WARN_ON(i >= num_stubs), then -ENOENT. Simplified: registers and call trace between the lines are left out."""
         me.log(messages.CUT_HERE())
-        me.log(messages.STUB_WARNING(cpu=0, pid=1, stub=WARNED_AT.get(me.rules.release, WARNED_AT["6.1"])))
+        where = WARNED_AT.get(me.rules.release, WARNED_AT["6.1"])
+        me.log(me.rules.stub_warning(stub=where, cpu=0, comm="init", pid=1))
         me.log(messages.END_TRACE())
         raise Refused(ENOENT)
 

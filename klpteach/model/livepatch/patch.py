@@ -3,24 +3,35 @@
 from __future__ import annotations
 
 from .. import messages
-from ..errno import EINVAL, Refused
-from ..klp_structs import KlpObject, KlpPatch
+from ..errno import EBUSY, EINVAL, Refused
+from ..klp_structs import KlpFunc, KlpObject, KlpPatch
 from ..state import State
 
 
 def klp_patch_object(kernel: State, obj: KlpObject) -> None:
-    """Redirect every function of the object. Errors: Refused(-EINVAL) where ftrace has no call."""
+    """Redirect every function of the object. Errors: Refused(-EINVAL) where ftrace has no call, -EBUSY where it is off."""
     for func in obj.funcs:
-        if not has_ftrace_location(obj, func.old_func):
-            kernel.log(messages.NO_FTRACE_LOCATION(function=func.old_name))
+        try:
+            klp_patch_func(kernel, obj, func)
+        except Refused:
             klp_unpatch_object(kernel, obj)
-            raise Refused(EINVAL)
+            raise
         kernel.klp.func_stacks.setdefault(func.old_func, []).append(func)
         func.patched = True
     obj.patched = True
     if kernel.rules.pin_targets and obj.mod is not None and not obj.pinned:
         obj.mod.references += 1
         obj.pinned = True
+
+
+def klp_patch_func(kernel: State, obj: KlpObject, func: KlpFunc) -> None:
+    """Ask ftrace for the function, once: a second livepatch finds it redirected. Errors: Refused."""
+    if func.old_func in kernel.klp.func_stacks:
+        return
+    if not has_ftrace_location(obj, func.old_func):
+        raise kernel.refuse(messages.NO_FTRACE_LOCATION(function=func.old_name), EINVAL)
+    if not kernel.ftrace_enabled:
+        raise kernel.refuse(messages.HANDLER_FAILED(function=func.old_name, err=EBUSY), EBUSY)
 
 
 def has_ftrace_location(obj: KlpObject, address: int) -> bool:
