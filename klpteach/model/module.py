@@ -105,7 +105,9 @@ class Module:
         """(section, address) of each call that ftrace can take over: the entries of its section, by ftrace_call_adjust()."""
         file, values = self.file, self.image.symbols
         targets = dict(enumerate(file.section_names))
-        relas = [i for i in file.rela_sections if targets.get(int(file.shdrs["info"][i])) in CALL_SITES]
+        # x86_64 has both: there the second is for the padding before a function.
+        section = next((name for name in CALL_SITES if name in file.section_names), "")
+        relas = [i for i in file.rela_sections if targets.get(int(file.shdrs["info"][i])) == section]
         entries = [(symbol, addend) for i in relas for _, _, symbol, addend in file.rela(i).tolist()]
         behind = self.image.arch.call_behind_entry
         return [(int(file.symtab["shndx"][s]), (int(values[s]) + addend + behind) & MASK64) for s, addend in entries]
