@@ -46,7 +46,8 @@ def compare_steps(ours: Step, theirs: Step, exact_pointers: bool = False) -> Ite
     if ours.oops or theirs.oops:
         if ours.oops != theirs.oops:
             yield "oops", ours.oops, theirs.oops
-        elif _before_the_wreck(ours) != _before_the_wreck(theirs):
+            return
+        if _before_the_wreck(ours) != _before_the_wreck(theirs):
             yield "dmesg up to the oops", _before_the_wreck(ours), _before_the_wreck(theirs)
         yield from _compare_what_was_seen(ours, theirs)
         return
