@@ -73,14 +73,14 @@ def _parser() -> argparse.ArgumentParser:
     add("--base", required=True, metavar="HEX", help=base)
     symbols = 'addresses of undefined symbols: /proc/kallsyms, System.map, or JSON {"name": "0xaddress", …}'
     add("--symbols", required=True, metavar="FILE", help=symbols)
-    add("--release", default="6.1")
+    add("--release")
     add("--out", required=True, metavar="IMAGE")
     add("--json", action="store_true")
 
     add = verb(simulate, "run a story in the model, print what the kernel says and a verdict").add_argument
     add("scenario")
     add("--arch", default="x86_64")
-    add("--release", default="6.1")
+    add("--release", help="default: 6.1, or the first of an architecture that came to livepatch later")
     add("--proposal", action="append", default=[], metavar="P")
     add("--out", metavar="REC.json")
     add("--json", action="store_true")
@@ -96,7 +96,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--json", action="store_true")
 
     table = verb(consequences, "run every story with every proposal, and show what each comes to")
-    table.add_argument("--arch", action="append", choices=("x86_64", "ppc64le"))
+    table.add_argument("--arch", action="append", choices=("x86_64", "ppc64le", "arm64"))
     table.add_argument("--release", action="append", choices=("6.1", "6.12", "7.3"))
     add = table.add_mutually_exclusive_group().add_argument
     add("--csv", action="store_true", help="one line a cell, as in data/consequences.csv")
@@ -213,6 +213,7 @@ def relocate(args: argparse.Namespace) -> int:
     from .files.symbol_list import read_symbols
     from .model.arch import of
     from .model.load_image import load_image
+    from .model.policy import default_release
     from .model.step import hexa
 
     file = ModuleFile.open(args.file)
@@ -220,7 +221,8 @@ def relocate(args: argparse.Namespace) -> int:
     for given in (args.file, args.symbols):
         if os.path.realpath(given) == os.path.realpath(args.out):
             raise KlpteachError(f"--out {args.out} is {given} itself, which would be lost. Try another name.")
-    image = load_image(file, _base(args.base, of(file.arch).page), symbols.get, args.release)
+    release = args.release or default_release(file.arch)
+    image = load_image(file, _base(args.base, of(file.arch).page), symbols.get, release)
     start = min(address for address, _ in image.sections.values())
     start = min([start, *(base for region, base in image.bases.items() if image.layout.sizes[region])])
     regions = sorted((r for r in image.bases if image.layout.sizes[r]), key=lambda r: image.bases[r])
@@ -241,7 +243,7 @@ def relocate(args: argparse.Namespace) -> int:
         found = {"image": str(args.out), "start": hexa(start), "size": size, "sections": rows}
         print(json.dumps({**found, "doubtful": symbols.doubtful}, indent=1))
         return 0
-    say(f"{file.filename} on {args.release}: {size} bytes from {hexa(start)} written to {args.out}")
+    say(f"{file.filename} on {release}: {size} bytes from {hexa(start)} written to {args.out}")
     say(*(f"{row['address']}  {row['image_offset']:#9x}  {row['size']:>8}  {row['section']}" for row in rows))
     for name, count in symbols.doubtful.items():
         say(f"{name} has {count} addresses in {args.symbols}; one was taken")
@@ -268,12 +270,15 @@ def _base(text: str, page: int) -> int | dict[str, int]:
 
 
 def simulate(args: argparse.Namespace) -> int:
+    from .model.arch import of
+    from .model.policy import default_release
     from .reading.history import History
     from .reading.outcome import ENDINGS, outcome_of
     from .reading.verdict import verdict
     from .scenarios.simulate import simulate as run
 
-    recording = run(args.scenario, args.release, args.proposal, args.arch)
+    of(args.arch)  # an architecture that is not in the model has no release either
+    recording = run(args.scenario, args.release or default_release(args.arch), args.proposal, args.arch)
     if args.out:
         recording.save(args.out)
     history = History(recording)

@@ -50,6 +50,13 @@ LINKERS = {
         "--no-toc-optimize --no-toc-sort --no-opd-optimize --no-tls-optimize --no-inline-optimize --no-plt-localentry",
         (".stubs",),
     ),
+    183: (
+        "aarch64-linux-gnu-ld",
+        "aarch64linux",
+        "binutils-aarch64-linux-gnu",
+        "",
+        (".plt", ".init.plt", ".text.ftrace_trampoline", ".init.text.ftrace_trampoline"),
+    ),
 }
 
 
@@ -177,7 +184,11 @@ def first_difference(data: bytes, section: str, ours: bytes, theirs: bytes) -> s
 
 # -- Debian's modules -----------------------------------------------------------------------------------------------------
 
-PACKAGES = {"amd64": "amd64", "ppc64el": "powerpc64le"}  # Debian's architecture -> the flavour in the package's name
+PACKAGES = {
+    "amd64": "amd64",
+    "ppc64el": "powerpc64le",
+    "arm64": "arm64",
+}  # Debian's architecture -> the flavour in the package's name
 NFSD, LARGEST = "kernel/fs/nfsd/nfsd.ko", "kernel/drivers/gpu/drm/amd/amdgpu/amdgpu.ko"
 SAMPLE_SIZE = 50
 

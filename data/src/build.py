@@ -37,9 +37,10 @@ class Target:
     make_args: tuple[str, ...] = ()
     sources: str = ""  # folder with more sources, which go before those here
     flags: str = ""  # for the compiler
+    variants: tuple[str, ...] = ()  # of MORE_VARIANTS, besides those of all
 
 
-PPC64LE = "powerpc64le-linux-gnu-"
+PPC64LE, ARM64 = "powerpc64le-linux-gnu-", "aarch64-linux-gnu-"
 TARGETS = {
     "x86_64-6.1": Target(r"linux-headers-6\.1\.0-[0-9]+-amd64"),
     "x86_64-6.12": Target(r"linux-headers-6\.12\.[0-9]+\+deb12-amd64"),
@@ -50,6 +51,8 @@ TARGETS = {
         ("ppc64le-6.1", "ppc64le-6.12", "ppc64le-7.3"),
         Target("", cross=PPC64LE, make_args=("ARCH=powerpc", f"CROSS_COMPILE={PPC64LE}"), sources="ppc64le"),
     ),
+    "arm64-7.3": Target("", cross=ARM64, make_args=("ARCH=arm64", f"CROSS_COMPILE={ARM64}"), sources="arm64",
+                        variants=("nfsd_demo_far",)),  # fmt: skip
 }
 
 # The same module name four times more; kbuild wants a directory for each.
@@ -59,6 +62,7 @@ VARIANTS = {
     "nfsd_demo_pad300k": "-DDEMO_PAD300K",
     "nfsd_demo_v2": "-DDEMO_V2",
 }
+MORE_VARIANTS = {"nfsd_demo_far": "-DDEMO_PAD_TEXT"}  # code without end: too far away for a branch
 
 
 def run(*words: str | Path, cwd: Path | None = None) -> str:
@@ -151,7 +155,8 @@ def build(name: str, headers: Path, work: Path, out: Path) -> None:
     """All modules of one target, finished, in out."""
     target = TARGETS[name]
     raw: dict[str, Path] = {}
-    for variant, flags in {"": "", **VARIANTS}.items():
+    more = {variant: MORE_VARIANTS[variant] for variant in target.variants}
+    for variant, flags in {"": "", **VARIANTS, **more}.items():
         folder = work / (variant or "main")
         kbuild(target, headers, folder, flags)
         raw |= {variant or ko.stem: ko for ko in folder.glob("*.ko")}

@@ -16,7 +16,7 @@ from elftools.elf.structs import ELFStructs
 
 from ..errors import ModuleFormatError, printable
 from . import elf_h
-from .compressed import MAX_BYTES, unpack
+from .compressed import unpack
 from .elf_h import (
     ARCH_OF_MACHINE,
     ET_REL,
@@ -37,9 +37,10 @@ CUT_OFF = "Is the download complete?"
 LONGEST = (
     1024  # bytes of a name that are read: .klp.sym. with an object, a symbol of KSYM_NAME_LEN and a number has less
 )
+MAX_MEMORY = 128 << 20  # bytes; nfsd_demo_far wants as much as an arm64 branch reaches
 MAX_SECTIONS = 10_000  # a livepatch built with -ffunction-sections has some hundreds
 MAX_MODINFO = 1 << 20  # bytes; a driver with thousands of aliases has a tenth of it
-READS = "klpteach reads modules of x86_64 (62) and ppc64le (21)."
+READS = "klpteach reads modules of x86_64 (62), ppc64le (21) and arm64 (183)."
 
 
 class ElfFile:
@@ -60,7 +61,7 @@ class ElfFile:
 
     @property
     def arch(self) -> str:
-        """The architecture by the kernel's name: x86_64 or ppc64le."""
+        """The architecture by the kernel's name: x86_64, ppc64le or arm64."""
         return ARCH_OF_MACHINE[self.machine]
 
     @cached_property
@@ -287,7 +288,7 @@ class ElfFile:
         if sum(self.shdrs["size"][self.shdrs["type"] == SHT_RELA].tolist()) > len(self.data):
             raise self.bad("its relocation sections overlap, together they are larger than the file")
         total = self.memory_size
-        if total > MAX_BYTES:
+        if total > MAX_MEMORY:
             kernel = (
                 "would refuse with ENOMEM: its"
                 if total > 1 << 30 and self.arch == "x86_64"
@@ -295,7 +296,7 @@ class ElfFile:
             )
             room = f"The kernel {kernel} space for all modules{', 1 GiB' if self.arch == 'x86_64' else ''}."
             raise self.over(
-                f"its sections want {total:#x} bytes of memory", f"gives a module {MAX_BYTES >> 20} MiB", room
+                f"its sections want {total:#x} bytes of memory", f"gives a module {MAX_MEMORY >> 20} MiB", room
             )
 
     def _check_rela(self, index: int) -> None:
@@ -321,7 +322,7 @@ def _fits(entries: Array, size: int, widths: Array) -> bool:
     offset = entries["offset"]
     if int(offset.max()) > size:  # first, so that the sum below cannot wrap around
         return False
-    return bool((offset + widths[np.minimum(entries["type"], 255)].astype("u8") <= size).all())
+    return bool((offset + widths[np.minimum(entries["type"], len(widths) - 1)].astype("u8") <= size).all())
 
 
 @lru_cache

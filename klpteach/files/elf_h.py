@@ -8,13 +8,13 @@ SHF_RELA_LIVEPATCH, SHF_RO_AFTER_INIT = 0x00100000, 0x00200000
 SHN_UNDEF, SHN_LIVEPATCH, SHN_ABS, SHN_COMMON = 0, 0xFF20, 0xFFF1, 0xFFF2
 STB_WEAK = 2
 ET_REL = 1
-EM_PPC64, EM_X86_64 = 21, 62
+EM_PPC64, EM_X86_64, EM_AARCH64 = 21, 62, 183
 MODULE_NAME_LEN, KSYM_NAME_LEN = 56, 512  # include/linux/moduleparam.h, kallsyms.h (128 up to 6.0); each with its NUL
-ARCH_OF_MACHINE = {EM_X86_64: "x86_64", EM_PPC64: "ppc64le"}
+ARCH_OF_MACHINE = {EM_X86_64: "x86_64", EM_PPC64: "ppc64le", EM_AARCH64: "arm64"}
 # Other machines that Linux runs on, by the names that its source tree and its users have for them.
 MACHINES = {
     2: "sparc", 3: "i386", 4: "m68k", 8: "mips", 15: "parisc", 20: "powerpc", EM_PPC64: "ppc64", 22: "s390x", 40: "arm",
-    42: "sh", 43: "sparc64", 50: "ia64", EM_X86_64: "x86_64", 94: "xtensa", 183: "aarch64", 195: "arc", 243: "riscv",
+    42: "sh", 43: "sparc64", 50: "ia64", EM_X86_64: "x86_64", 94: "xtensa", EM_AARCH64: "aarch64", 195: "arc", 243: "riscv",
     258: "loongarch", 0x9026: "alpha",
 }  # fmt: skip
 

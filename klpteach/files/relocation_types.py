@@ -1,4 +1,5 @@
-"""Relocation types that the kernel accepts, one row a type (arch/x86/kernel/module.c; arch/powerpc/kernel/module_64.c).
+"""Relocation types that the kernel accepts, one row a type (arch/x86/kernel/module.c, arch/powerpc/kernel/module_64.c,
+arch/arm64/kernel/module.c).
 
 The numbers are those of the psABIs. What is done with a row is in klpteach.model.arch.
 """
@@ -6,16 +7,16 @@ The numbers are those of the psABIs. What is done with a row is in klpteach.mode
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, TypeVar
 
 import numpy as np
-from elftools.elf.enums import ENUM_RELOC_TYPE_PPC64, ENUM_RELOC_TYPE_x64
+from elftools.elf.enums import ENUM_RELOC_TYPE_AARCH64, ENUM_RELOC_TYPE_PPC64, ENUM_RELOC_TYPE_x64
 
-from .elf_h import EM_PPC64, EM_X86_64
+from .elf_h import EM_AARCH64, EM_PPC64, EM_X86_64
 
-MASK64 = 0xFFFFFFFFFFFFFFFF
+MASK64, SIGN = 0xFFFFFFFFFFFFFFFF, 1 << 63
 Array = np.ndarray[Any, np.dtype[Any]]
 Number = Any  # an int, or a numpy array of uint64: the rules below are the same for both
 N = TypeVar("N", int, Array)
@@ -25,7 +26,9 @@ FORMULAS: Mapping[str, Callable[[Number, Number, Number], Number]] = {
     "S + A - P": lambda sum, P, r2: sum - P,
     "S + A - r2": lambda sum, P, r2: sum - r2,
     "r2": lambda sum, P, r2: r2,
+    "Page(S + A) - Page(P)": lambda sum, P, r2: (sum & ~PAGE_MASK) - (P & ~PAGE_MASK),
 }
+PAGE_MASK = 0xFFF  # the pages that adrp counts in, whatever those of the kernel are
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +36,17 @@ class Howto:
     """How one relocation type turns S (symbol), A (addend), P (place) and r2 (ppc64le: the TOC pointer) into bits.
 
     width is in bytes; high takes the upper half of 32 bits, adjusted for the sign of the lower (@ha); mask are the bits of
-    the field that are replaced; fits is the kernel's overflow rule, None where it has none.
+    the field that are replaced; fits is the kernel's overflow rule, None where it has none. arm64: shift says how many low
+    bits are cut off (as a signed number), keep how many of the rest go into the instruction, and pieces where in it: the
+    lowest bit and the length of each, from the number's low end; by_sign chooses movz or movn.
 
     >>> HOWTO_X86_64[2].name, hex(HOWTO_X86_64[2].value(S=0x1000, A=-4, P=0x2000))
     ('R_X86_64_PC32', '0xffffffffffffeffc')
     >>> HOWTO_PPC64LE[50].name, hex(HOWTO_PPC64LE[50].value(S=0xc008000000158010, A=0, P=0, r2=0xc008000000148000))
     ('R_PPC64_TOC16_HA', '0x1')
+    >>> call = HOWTO_ARM64[283]
+    >>> hex(call.stored(0x94000000, call.value(S=0x1000, A=0, P=0x2000)))
+    '0x97fffc00'
     """
 
     name: str
@@ -47,6 +55,10 @@ class Howto:
     fits: Callable[[Number], Number] | None = None
     mask: int = MASK64
     high: bool = False
+    shift: int = 0
+    keep: int = 64
+    pieces: tuple[tuple[int, int], ...] = ()
+    by_sign: bool = False
 
     def value(self, S: N, A: N, P: N, r2: int = 0) -> N:
         """The number whose low bits go into the field."""
@@ -54,8 +66,22 @@ class Howto:
         return self.bits(value)
 
     def bits(self, value: N) -> N:
-        """The upper half of a value, where the field holds that."""
+        """The upper half of a value, or what a shift leaves of it, where the field holds that."""
+        if self.shift:
+            return (((value ^ SIGN) >> self.shift) - (SIGN >> self.shift)) & MASK64
         return ((value + 0x8000) & MASK64) >> 16 if self.high else value
+
+    def stored(self, old: N, value: N) -> N:
+        """The field with a value in it: what else stands in those bytes stays. Both are little-endian numbers."""
+        placed: N = value
+        if self.pieces:
+            opcode = 0
+            if self.by_sign:
+                opcode, value = (0, ~value) if value & SIGN else (0b10 << 29, value)
+            placed, value = value & 0 | opcode, value & (1 << self.keep) - 1
+            for at, length in self.pieces:
+                placed, value = placed | (value & (1 << length) - 1) << at, value >> length
+        return (old & (MASK64 ^ self.mask)) | (placed & self.mask)
 
     @property
     def relative(self) -> bool:
@@ -135,22 +161,125 @@ def local_entry_offset(other: int) -> int:
     return ((1 << (other >> 5)) >> 2) << 2
 
 
+# -- arm64 (ELF for the Arm 64-bit Architecture) --------------------------------------------------------------------------
+
+ADR, JUMP26, CALL26, ADRP, ADRP_NC = 274, 282, 283, 275, 276
+_ABS, _PREL, _PAGE = "S + A", "S + A - P", "Page(S + A) - Page(P)"
+
+
+def fits_unsigned16(value: Number) -> Number:
+    return value <= 0xFFFF
+
+
+def _insn(
+    name: str,
+    formula: str,
+    shift: int,
+    bits: int,
+    *pieces: tuple[int, int],
+    fits: Callable[[Number], Number] | None = None,
+) -> Howto:
+    """A field of an instruction: `bits` bits of the shifted value, in these pieces of the word."""
+    mask = sum((1 << length) - 1 << at for at, length in pieces)
+    return Howto(f"R_AARCH64_{name}", 4, formula, fits, mask, shift=shift, keep=bits, pieces=pieces)
+
+
+def _signed(name: str, formula: str, shift: int, bits: int, *pieces: tuple[int, int]) -> Howto:
+    """The same with the kernel's test: the shifted value, as a signed number, has no more than those bits."""
+    return _insn(name, formula, shift, bits, *pieces, fits=fits_signed(bits))
+
+
+_IMM12, _IMM14, _IMM16, _IMM19, _IMM26, _IMM_ADR = (10, 12), (5, 14), (5, 16), (5, 19), (0, 26), ((29, 2), (5, 19))
+
+
+def _movw(name: str, formula: str, shift: int, fits: Callable[[Number], Number] | None = None) -> Howto:
+    return _insn(f"MOVW_{name}", formula, shift, 16, _IMM16, fits=fits)
+
+
+def _movz_movn(name: str, formula: str, shift: int, checked: bool = True) -> Howto:
+    """reloc_insn_movw() with MOVNZ: the sign goes into the opcode (bits 30:29), a negative value is inverted."""
+    howto = _movw(name, formula, shift, fits_signed17 if checked else None)
+    return replace(howto, mask=howto.mask | 3 << 29, by_sign=True)
+
+
+fits_signed17 = fits_signed(17)  # 16 bits of the value or of its inverse
+HOWTO_ARM64 = {
+    0: Howto("R_ARM_NONE", 4, mask=0),  # an instruction that stays as it is
+    256: Howto("R_AARCH64_NONE", 4, mask=0),
+    257: Howto("R_AARCH64_ABS64", 8),
+    258: Howto("R_AARCH64_ABS32", 4, fits=fits_unsigned32),
+    259: Howto("R_AARCH64_ABS16", 2, fits=fits_unsigned16),
+    260: Howto("R_AARCH64_PREL64", 8, _PREL),
+    261: Howto("R_AARCH64_PREL32", 4, _PREL, fits_signed32),
+    262: Howto("R_AARCH64_PREL16", 2, _PREL, fits_signed16),
+    263: _movw("UABS_G0", _ABS, 0, fits_unsigned16),
+    264: _movw("UABS_G0_NC", _ABS, 0),
+    265: _movw("UABS_G1", _ABS, 16, fits_unsigned16),
+    266: _movw("UABS_G1_NC", _ABS, 16),
+    267: _movw("UABS_G2", _ABS, 32, fits_unsigned16),
+    268: _movw("UABS_G2_NC", _ABS, 32),
+    269: _movw("UABS_G3", _ABS, 48),
+    270: _movz_movn("SABS_G0", _ABS, 0),
+    271: _movz_movn("SABS_G1", _ABS, 16),
+    272: _movz_movn("SABS_G2", _ABS, 32),
+    273: _signed("LD_PREL_LO19", _PREL, 2, 19, _IMM19),
+    ADR: _signed("ADR_PREL_LO21", _PREL, 0, 21, *_IMM_ADR),
+    ADRP: _signed("ADR_PREL_PG_HI21", _PAGE, 12, 21, *_IMM_ADR),
+    ADRP_NC: _insn("ADR_PREL_PG_HI21_NC", _PAGE, 12, 21, *_IMM_ADR),
+    277: _insn("ADD_ABS_LO12_NC", _ABS, 0, 12, _IMM12),
+    278: _insn("LDST8_ABS_LO12_NC", _ABS, 0, 12, _IMM12),
+    279: _signed("TSTBR14", _PREL, 2, 14, _IMM14),
+    280: _signed("CONDBR19", _PREL, 2, 19, _IMM19),
+    JUMP26: _signed("JUMP26", _PREL, 2, 26, _IMM26),
+    CALL26: _signed("CALL26", _PREL, 2, 26, _IMM26),
+    # an address within its page; the low bits that the access is aligned to are cut off, and nobody looks whether they were 0
+    284: _insn("LDST16_ABS_LO12_NC", _ABS, 1, 11, _IMM12),
+    285: _insn("LDST32_ABS_LO12_NC", _ABS, 2, 10, _IMM12),
+    286: _insn("LDST64_ABS_LO12_NC", _ABS, 3, 9, _IMM12),
+    287: _movz_movn("PREL_G0", _PREL, 0),
+    288: _movw("PREL_G0_NC", _PREL, 0),
+    289: _movz_movn("PREL_G1", _PREL, 16),
+    290: _movw("PREL_G1_NC", _PREL, 16),
+    291: _movz_movn("PREL_G2", _PREL, 32),
+    292: _movw("PREL_G2_NC", _PREL, 32),
+    293: _movz_movn("PREL_G3", _PREL, 48, checked=False),
+    299: _insn("LDST128_ABS_LO12_NC", _ABS, 4, 8, _IMM12),
+}
+
+
 # -- by e_machine ---------------------------------------------------------------------------------------------------------
 
-HOWTO: Mapping[int, Mapping[int, Howto]] = {EM_X86_64: HOWTO_X86_64, EM_PPC64: HOWTO_PPC64LE}
-POINTER_TYPE = {EM_X86_64: 1, EM_PPC64: 38}  # R_X86_64_64, R_PPC64_ADDR64: the relocation of a pointer in data
-_ELFTOOLS = {EM_X86_64: ENUM_RELOC_TYPE_x64, EM_PPC64: {**ENUM_RELOC_TYPE_PPC64, "R_PPC64_ENTRY": ENTRY}}
+HOWTO: Mapping[int, Mapping[int, Howto]] = {EM_X86_64: HOWTO_X86_64, EM_PPC64: HOWTO_PPC64LE, EM_AARCH64: HOWTO_ARM64}
+# R_X86_64_64, R_PPC64_ADDR64, R_AARCH64_ABS64: the relocation of a pointer in data
+POINTER_TYPE = {EM_X86_64: 1, EM_PPC64: 38, EM_AARCH64: 257}
+_ELFTOOLS = {
+    EM_X86_64: ENUM_RELOC_TYPE_x64,
+    EM_PPC64: {**ENUM_RELOC_TYPE_PPC64, "R_PPC64_ENTRY": ENTRY},
+    EM_AARCH64: {
+        **ENUM_RELOC_TYPE_AARCH64,
+        "R_ARM_NONE": 0,
+        "R_AARCH64_LDST128_ABS_LO12_NC": 299,
+        "R_AARCH64_PLT32": 314,
+    },
+}
+
+
+_UNKNOWN_WIDTH = {EM_AARCH64: 4}  # all but the data relocations are for an instruction, and those are known
 
 
 def width_of(machine: int, kind: int) -> int:
-    """Bytes that a relocation of this type covers; 0 for a type that the kernel does not know."""
-    return HOWTO[machine][kind].width if kind in HOWTO[machine] else 0
+    """Bytes that a relocation of this type covers; of a type that the kernel does not know, an instruction or nothing."""
+    return HOWTO[machine][kind].width if kind in HOWTO[machine] else _UNKNOWN_WIDTH.get(machine, 0)
 
 
 @lru_cache
 def type_widths(machine: int, unknown: int) -> Array:
-    """The same for the first 256 types as an array, with another number for those that the kernel does not know."""
-    return np.array([width_of(machine, n) if n in HOWTO[machine] else unknown for n in range(256)], "i8")
+    """The same for the first types as an array, with another number for those that the kernel does not know.
+
+    The array has 256 entries, or, where the kernel knows greater numbers, one more than those.
+    """
+    known, numbers = HOWTO[machine], range(max(256, *(number + 2 for number in HOWTO[machine])))
+    return np.array([width_of(machine, n) if n in known else unknown for n in numbers], "i8")
 
 
 @lru_cache

@@ -11,7 +11,11 @@ from typing import Any
 from .step import Step
 
 _HASHED = re.compile(r"(?<=loc )0{8}[0-9a-f]{8}")  # 32 bits; an address has more
-_VMALLOC = ((0xFF00000000000000, 0xFFFFFFFF80000000), (0xC008000000000000, 0xC00A000000000000))  # x86_64, ppc64le
+_VMALLOC = (  # x86_64 and arm64, ppc64le
+    (0xFF00000000000000, 0xFFFFFFFF80000000),
+    (0xC008000000000000, 0xC00A000000000000),
+)
+_OOPS = ("BUG:", "Unable to handle kernel ")  # how the first line of an oops begins
 _WARNING = re.compile(r"WARNING: .* at (?:\S+ )?(\w+)\+0x")
 
 
@@ -43,15 +47,24 @@ def compare_steps(ours: Step, theirs: Step, exact_pointers: bool = False) -> Ite
         # Of one in a `cat` only that it came: what a stranger's bytes do as code, and the lines of that, no file tells.
         if ours.oops != theirs.oops:
             yield "oops", ours.oops, theirs.oops
-        elif ours.did.verb != "cat" and _before_the_wreck(ours) != _before_the_wreck(theirs):
+            return
+        # Of one in a `cat` only that it came: what a stranger's bytes do as code, and the lines of that, no file tells.
+        if ours.did.verb != "cat" and _before_the_wreck(ours) != _before_the_wreck(theirs):
             yield "dmesg up to the oops", _before_the_wreck(ours), _before_the_wreck(theirs)
+        yield from _compare_what_was_seen(ours, theirs)
         return
+    if "hung" in (ours.label, theirs.label) and ours.label != theirs.label:
+        yield "label", ours.label, theirs.label
     for key in ("errno", "exit"):
         if getattr(ours, key) != getattr(theirs, key):
             yield key, getattr(ours, key), getattr(theirs, key)
     if None not in (ours.out, theirs.out) and ours.out != theirs.out:
         yield "out", ours.out, theirs.out
     yield from _compare_dmesg(ours, theirs, exact_pointers)
+    yield from _compare_what_was_seen(ours, theirs)
+
+
+def _compare_what_was_seen(ours: Step, theirs: Step) -> Iterator[tuple[str, Any, Any]]:
     for key in ("modules", "livepatch", "sections", "symbols", "sites", "stubs"):
         a, b = getattr(ours, key), getattr(theirs, key)
         if a is not None and b is not None:
@@ -64,9 +77,10 @@ def compare_steps(ours: Step, theirs: Step, exact_pointers: bool = False) -> Ite
 
 
 def _before_the_wreck(step: Step) -> list[str]:
-    """The lines up to the first of the oops, without the address, which lies in memory that is long gone."""
-    end = next((number for number, line in enumerate(step.lines, 1) if line.startswith("BUG:")), None)
-    return [re.sub(r"[0-9a-f]{16}", "(address)", line) for line in step.lines[:end]]
+    """The lines up to the first of the oops; after BUG: without the address, which lies in memory that is long gone."""
+    end = next((number for number, line in enumerate(step.lines, 1) if line.startswith(_OOPS)), None)
+    lines = step.lines[:end]
+    return [re.sub(r"[0-9a-f]{16}", "(address)", line) if line.startswith("BUG:") else line for line in lines]
 
 
 def _compare_dmesg(ours: Step, theirs: Step, exact_pointers: bool) -> Iterator[tuple[str, Any, Any]]:

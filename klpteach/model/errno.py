@@ -55,5 +55,9 @@ class Refused(Exception):
         self.errno = errno
 
 
+class Hung(Exception):
+    """The command waits for a lock that nobody will give back: it never returns, in state D, and cannot be killed."""
+
+
 class Oops(Exception):
     """The kernel touched memory that is not there; the command dies, its locks stay held. The line is dmesg's first."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -82,7 +82,7 @@ class Image:
         self, file: ModuleFile, arch: Arch, layout: Layout, bases: Bases, memory: Mapping[str, Array], percpu: int = 0
     ) -> None:
         self.file, self.arch, self.layout, self.bases, self.percpu = file, arch, layout, dict(bases), percpu
-        self.stub_table: Any = None  # ppc64le: arch.stubs.StubTable, made at the first use
+        self.stub_table: Any = None  # what an architecture remembers of .stubs or .plt, made at the first use
         self.formed = self.initialised = False  # complete_formation() and do_init_module() take write permissions away
         nothing = np.zeros(0, "u1")  # an empty region is not allocated
         self.memory = {region: memory.get(region, nothing) for region in layout.sizes}
@@ -200,6 +200,19 @@ class Loading:
         return self.image.file
 
 
+class StubsSeen(NamedTuple):
+    """A table of call stubs: its slots, how many are used, and (index, where it leads, label) of each that was looked at."""
+
+    slots: int
+    used: int
+    entries: list[tuple[int, int, str]]
+
+    @property
+    def past_end(self) -> int:
+        """How many stubs stand behind the last slot."""
+        return sum(index >= self.slots for index, _, _ in self.entries)
+
+
 class Arch:
     """One architecture: its constants, and the hooks that the kernel, too, leaves to arch/*/kernel/module*.c.
 
@@ -216,20 +229,29 @@ class Arch:
     machine: int  # e_machine in the ELF header
     page: int
     kernel_text: int
+    kernel_size = 1 << 24  # bytes from kernel_text on in which a symbol of unknown address is taken to be
     module_area: int
     modules_start: int
     modules_end: int
     temporary_image: int  # where the file's copy stands while it is loaded (vmalloc); its address decides nothing
     relocation_types: Mapping[int, Howto]  # those that the kernel accepts
-    call_type: int | None = None  # the relocation type of a call that goes through a stub
+    call_types: tuple[int, ...] = ()  # the relocation types of a call that goes through a stub, or may
     nop: int | None = None  # the word that a compiler leaves after such a call
     restore_r2: int | None = None  # and what the loader makes of it
-    stub_size = 0  # of one slot in .stubs; 0: there are none
+    modules_far: int | None = (
+        None  # where modules begin that find no room from modules_start on; None: they are refused
+    )
+    stub_size = 0  # of one slot in the table of call stubs; 0: there is none
+    own_sections: tuple[str, ...] = ()  # empty ones that scripts/module.lds makes, without which a module is refused
+    stub_section = ".stubs"  # where that table is
     stubs_behind = 64  # slots behind the table that a recorder looks at
     site_width: int | None = None  # how many bytes a recorder looks at; None: as wide as the relocation's field
     zero_sites = True  # whether a livepatch's sites hold zeros in its file, and a load asks for zeros
+    call_behind_entry = 0  # bytes from what ftrace's section names to the call: ftrace_call_adjust()
     text_block = 0  # size of a block from which text is taken (execmem's ROX cache); 0: it is mapped as everything else
+    late_alignment = 1  # what the address of a late relocation must be a multiple of, or it is not written
     shares_vmalloc = False  # whether vmalloc() takes from the area where modules live
+    tells_the_wreck = False  # whether recorders go on after an oops, and a story with them
     config: tuple[str, ...] = ()
 
     @property
@@ -277,6 +299,22 @@ class Arch:
     def stubs_in(self, memory: Array, slots: int, label: Label) -> dict[str, Any]:
         """The bytes from the table's start on, as a recording shows them; a recorder looks at `stubs_behind` slots more."""
         raise NotImplementedError
+
+    def stubs_seen(self, table: Mapping[str, Any], address: int) -> StubsSeen:
+        """What a recording shows of a table that stands at an address."""
+        raise NotImplementedError
+
+    def branch_target(self, word: int, address: int) -> int | None:
+        """Where a branch at an address goes; None for any other word."""
+        return None
+
+    def kernel_symbols(self, table: Mapping[str, Any], sections: Mapping[str, int]) -> dict[str, int]:
+        """Symbols of the kernel itself that a module's table tells: name -> address. sections: those of the module."""
+        return {}
+
+    def is_kernel(self, address: int) -> bool:
+        """Whether an address is the kernel's own, not a module's."""
+        return address < self.module_area
 
     def left_behind(self, image: Image, rules: Behaviour) -> Hashable:
         """What a later load of a target finds in a livepatch besides the bytes of the sites; equal means the same future."""

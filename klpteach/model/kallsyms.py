@@ -5,7 +5,10 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import NamedTuple
 
-from ..files.elf_h import SHF_ALLOC, SHF_EXECINSTR, SHF_WRITE, SHN_ABS, SHN_UNDEF, SHT_NOBITS, STB_WEAK
+import numpy as np
+
+from ..files.elf_h import SHF_ALLOC, SHF_EXECINSTR, SHF_WRITE, SHN_ABS, SHN_LIVEPATCH, SHN_UNDEF, SHT_NOBITS, STB_WEAK
+from ..files.klp import parse_symbol
 from ..files.module_file import ModuleFile
 from .image import Arch, section_flags
 from .layout import core_symbols
@@ -59,6 +62,14 @@ def kallsyms_types(file: ModuleFile, arch: Arch, whole: bool = False) -> list[tu
     shown = range(len(file.symtab)) if whole else core_symbols(file, arch)
     named = ((index, _symbol_type(file, index), file.symbol_names[index]) for index in shown)
     return [(index, kind.upper() if name in capital else kind, name) for index, kind, name in named if name]
+
+
+@lru_cache(maxsize=64)
+def livepatch_symbols(file: ModuleFile) -> tuple[int, ...]:
+    """Indices of the symbols that livepatch looks up in a module, when that is there."""
+    parsed = ((index, parse_symbol(file.symbol_names[index]))
+              for index in np.flatnonzero(file.symtab["shndx"] == SHN_LIVEPATCH).tolist())  # fmt: skip
+    return tuple(index for index, symbol in parsed if symbol and symbol.object != "vmlinux")
 
 
 def _symbol_type(file: ModuleFile, index: int) -> str:

@@ -19,8 +19,8 @@ from ..files.samples import exports as exports_of
 from ..files.samples import ko_dir, plain_name
 from . import arch as architectures
 from . import kmod, messages, snapshot, split, sysfs
-from .errno import EAGAIN, EINVAL, ENOENT, Oops, Refused
-from .livepatch.core import enabled_store, force_store, in_force
+from .errno import EAGAIN, EINVAL, ENOENT, Hung, Oops, Refused
+from .livepatch.core import enabled_store, force_store, in_force, klp_mutex_lock
 from .livepatch.transition import klp_try_complete_transition
 from .loader import delete_module, load_module, set_parameter
 from .memory import AddressSpace
@@ -41,7 +41,7 @@ Open = Callable[[Path, str], ModuleFile]
 class Kernel(State):
     """A model of one running kernel, with its modules and livepatches.
 
-    arch: "x86_64" or "ppc64le". release: "5.3", "6.1", "6.3", "6.12", "7.3". proposals: names of klpteach.model.policy.PROPOSALS.
+    arch: "x86_64", "ppc64le" or "arm64". release: "5.3", "6.1", "6.3", "6.12", "7.3". proposals: names of klpteach.model.policy.PROPOSALS.
     ko: folder for file names without a path (default: the course's own modules). machine: what this machine lacks or
     forbids. rules: a behaviour of your own instead of the release's and the proposals'. exports, vmlinux: addresses of the
     kernel's symbols where they are known. init_errno: file -> what its init() returns. open_file: (folder, name) -> file.
@@ -67,7 +67,7 @@ class Kernel(State):
         cpu = architectures.of(arch)
         rules = rules or behaviour(release, proposals, arch)
         block = cpu.text_block if rules.text_in_blocks else 0
-        memory = AddressSpace(cpu.modules_start, cpu.modules_end, cpu.page, block)
+        memory = AddressSpace(cpu.modules_start, cpu.modules_end, cpu.page, block, cpu.modules_far)
         folder = Path(ko) if ko else ko_dir(arch, release)
         super().__init__(cpu, rules, folder, memory, machine)
         self.module_sig = "MODULE_SIG" in cpu.config
@@ -181,6 +181,7 @@ class Kernel(State):
         """A foreign write of 8 little-endian bytes to "MODULE:SECTION+0xOFF"; value is hex."""
 
         def write() -> None:
+            klp_mutex_lock(self)  # the module that writes is loaded first
             new, old, found = int(value, 16), None, _SITE.match(site)
             if found and (mod := self.find_module(found["module"])):
                 old = mod.poke(found["section"], int(found["offset"], 16), new.to_bytes(8, "little"))
@@ -235,7 +236,7 @@ class Kernel(State):
 
     def step(self, command: str, action: Callable[[], object] = lambda: None) -> Step:
         """Do it, and record what came of it; without an action the command changes nothing here."""
-        if self.wrecked:
+        if self.wrecked and not self.arch.tells_the_wreck:
             raise ScenarioError(
                 f"{command}: it hangs. The oops in an earlier step left klp_mutex locked: insmod, rmmod and echo wait for it "
                 "in state D and cannot be killed, and hung-task detection says `blocked for more than 120 seconds`. "
@@ -248,9 +249,12 @@ class Kernel(State):
                 action()
             except Refused as refused:
                 step.errno = refused.errno
-            klp_try_complete_transition(self)  # klp_transition_work() comes by every second
+            if not self.wrecked:
+                klp_try_complete_transition(self)  # klp_transition_work() comes by every second
         except Oops:
             step.errno, step.oops, self.wrecked = None, True, step.did.verb != "cat"
+        except Hung:
+            step.errno, step.label = None, "hung"
         step.dmesg, self.dmesg = self.dmesg, []
         step.placement = self.placed or None
         if self.records_state:

@@ -182,6 +182,7 @@ def do_init_module(kernel: State, mod: Module, params: str) -> None:
     """parse_args(), then init(). If one fails, livepatch hears that the module goes, as if it had been removed."""
     try:
         parse_args(kernel, mod, params)
+        mod.in_sysfs = True
         do_one_initcall(kernel, mod, params)
     except Refused:
         if mod.state == HALF_LOADED:  # a livepatch holds it: it goes on waiting

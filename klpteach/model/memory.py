@@ -61,6 +61,7 @@ class AddressSpace:
     end: int
     page: int = PAGE
     block: int = 0  # size of the blocks that text comes from; 0: it is mapped as everything else
+    far: int | None = None  # where the search begins again when there is no hole
     regions: list[Region] = field(default_factory=list)  # by address
 
     def __iter__(self) -> Iterator[Region]:
@@ -99,10 +100,18 @@ class AddressSpace:
         return self._lowest_hole(page_align(size, self.block), self.block)
 
     def _lowest_hole(self, size: int, align: int = 1) -> int:
+        try:
+            return self._first_fit(self.start, size, align)
+        except Refused:
+            if self.far is None:
+                raise
+            return self._first_fit(self.far, size, align)
+
+    def _first_fit(self, start: int, size: int, align: int) -> int:
         taken = [(region.start, region.end) for region in self.regions if not self._in_block(region.kind)]
-        hole = page_align(self.start, align)
-        for start, end in sorted([*taken, *self._blocks()]):
-            if hole + size + self.page <= start:
+        hole = page_align(start, align)
+        for first, end in sorted([*taken, *self._blocks()]):
+            if hole + size + self.page <= first:
                 break
             hole = max(hole, page_align(end + self.page, align))
         if hole + size > self.end:

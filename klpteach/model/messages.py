@@ -91,11 +91,13 @@ _FIELDS = {
     "loc": r"(?:[0-9a-fx]+|\(____ptrval____\))",
     "insn": "[0-9a-f]{8}",
     "where": r"\S+(?: \[\S+\])?",
+    "plt": r"module_emit_\S+",
     "stub": r"(?:\S+ (?:at )?)?stub_for_addr[^\s,]*",
 }
 
 # fmt: off
 _X86, _PPC = "arch/x86/kernel/module.c", "arch/powerpc/kernel/module_64.c"
+_ARM, _PLT, _ARM_FAULT = "arch/arm64/kernel/module.c", "arch/arm64/kernel/module-plts.c", "arch/arm64/mm/fault.c"
 _MAIN, _CORE = "kernel/module/main.c", "kernel/livepatch/core.c"
 _TRANSITION, _PATCH = "kernel/livepatch/transition.c", "kernel/livepatch/patch.c"
 
@@ -136,6 +138,15 @@ CANNOT_CLEAR = Message(ERR, "no kernel: the proposal clear-relocations",
     "module_64: {module}: cannot clear relocation type {type}")
 DATA_ACCESS = Message(1, "arch/powerpc/mm/fault.c",
     "BUG: Unable to handle kernel data access on {what} at 0x{address:08x}")
+
+# -- relocation, arm64 ----------------------------------------------------------------------------------------------------
+NO_PLT = Message(ERR, _PLT, "{module}: module PLT section(s) missing")
+UNSUPPORTED_RELA = Message(ERR, _ARM, "Modules: module {module}: unsupported RELA relocation: {type}")
+OVERFLOW_ARM64 = Message(ERR, _ARM, "Modules: module {module}: overflow in relocation type {type} val {val:x}")
+PLT_WARNING = Message(WARNING, "kernel/panic.c",
+    "WARNING: arch/arm64/kernel/module-plts.c:{line} at {plt}, CPU#{cpu}: {comm}/{pid}")
+READ_ONLY = Message(1, _ARM_FAULT, "Unable to handle kernel write to read-only memory at virtual address {address:016x}")
+NO_PAGING = Message(1, _ARM_FAULT, "Unable to handle kernel paging request at virtual address {address:016x}")
 
 # -- loading --------------------------------------------------------------------------------------------------------------
 OUT_OF_TREE = Message(WARNING, _MAIN, "{module}: loading out-of-tree module taints kernel.")

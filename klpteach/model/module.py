@@ -11,13 +11,14 @@ import numpy as np
 from ..files.elf_h import SHF_EXECINSTR, SHN_ABS, SHN_UNDEF
 from ..files.module_file import ModuleFile
 from ..files.relocation_types import MASK64
-from .image import Image, section_flags
-from .kallsyms import KallsymsRow, exported_names, kallsyms_types, kept_symbols, symbols_by_name
+from .image import Image
+from .kallsyms import KallsymsRow, exported_names, kallsyms_types, kept_symbols, livepatch_symbols, symbols_by_name
 from .layout import core_symbols, is_init
 from .memory import Region
 from .params import param_set
 
 UNFORMED, COMING, LIVE, GOING = "Unformed", "Loading", "Live", "Unloading"  # the words of /proc/modules
+CALL_SITES = ("__mcount_loc", "__patchable_function_entries")  # where ftrace finds its calls
 HALF_LOADED = "Half-loaded"  # no kernel's: of the proposal half-loaded
 BEFORE_INIT = (COMING, HALF_LOADED)  # init memory is still there, and with it the whole symbol table
 
@@ -32,6 +33,7 @@ class Module:
     regions: list[Region]
     state: str = UNFORMED
     taint: str = ""
+    in_sysfs: bool = False  # mod_sysfs_setup() has run: /sys/module/NAME/sections is there
     klp_alive: bool = False  # klp_module_coming() has run, klp_module_going() has not
     references: int = 0  # try_module_get() by livepatch
     holders: list[Module] = field(default_factory=list)  # modules that use this one ("used by"), oldest first
@@ -102,12 +104,15 @@ class Module:
 
     @cached_property
     def ftrace_locations(self) -> list[tuple[int, int]]:
-        """(section, address) of each call that ftrace can take over: the entries of __mcount_loc."""
+        """(section, address) of each call that ftrace can take over: the entries of its section, by ftrace_call_adjust()."""
         file, values = self.file, self.image.symbols
         targets = dict(enumerate(file.section_names))
-        relas = [i for i in file.rela_sections if targets.get(int(file.shdrs["info"][i])) == "__mcount_loc"]
+        # x86_64 has both: there the second is for the padding before a function.
+        section = next((name for name in CALL_SITES if name in file.section_names), "")
+        relas = [i for i in file.rela_sections if targets.get(int(file.shdrs["info"][i])) == section]
         entries = [(symbol, addend) for i in relas for _, _, symbol, addend in file.rela(i).tolist()]
-        return [(int(file.symtab["shndx"][s]), (int(values[s]) + addend) & MASK64) for s, addend in entries]
+        behind = self.image.arch.call_behind_entry
+        return [(int(file.symtab["shndx"][s]), (int(values[s]) + addend + behind) & MASK64) for s, addend in entries]
 
     def init_functions(self) -> list[KallsymsRow]:
         """The traced functions of .init.text: ftrace remembers them while any function is being traced.
@@ -156,6 +161,10 @@ class Module:
         """The module's rows of /proc/kallsyms, in their order."""
         whole = self.state in BEFORE_INIT
         values, known = self.image.symbols.tolist(), kallsyms_types(self.file, self.image.arch, whole)
+        if whole and self.file.is_livepatch:
+            # The table in the init memory is shown; what is looked up late goes into the one that will stay.
+            for index in livepatch_symbols(self.file):
+                values[index] = int(self.file.symtab["value"][index])
         return [KallsymsRow(values[index], kind, name) for index, kind, name in known] + self.init_rows
 
     @cached_property
@@ -182,7 +191,7 @@ class Module:
         return old
 
     def is_code(self, section: str) -> bool:
-        return bool(section_flags(self.file)[self._index[section]] & SHF_EXECINSTR)
+        return bool(self.image.layout.flags[self._index[section]] & SHF_EXECINSTR)
 
     @property
     def has_foreign_code(self) -> bool:

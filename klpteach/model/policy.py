@@ -45,6 +45,8 @@ class Behaviour:
     duplicate: messages.Message = messages.DUPLICATE_NAME
     percpu_base: int = 0x35000  # where a module's per-CPU data begins, behind the kernel's own; recorded (percpu)
     tolerate_r2: bool = False  # 37251c7114e1 (6.3): ppc64le takes an existing `ld r2,24(r1)` after a call for done
+    erratum_843419: bool = False  # arm64: the CPU (Cortex-A53) may go wrong at an adrp in the last words of a page
+    plt_alias: bool = False  # arm64, variant poke: entries of .plt are written late as the other late relocations are
     stubs: str = "search"  # ppc64le: how a call finds its stub: "search", "reuse" (proposal), "count" (6.18)
     pin_targets: bool = False  # proposal deny-removal
     depend_on_targets: bool = False  # proposal hard-dependencies
@@ -103,7 +105,8 @@ ON_ARCH: Mapping[str, Mapping[str, Mapping[str, object]]] = {
     "ppc64le": {
         "5.3": {"clear": "no"},  # 0c05e7bd2d01 gave powerpc no clear_relocate_add()
         "7.3": {"stubs": "count"},  # b137312fbf2d (6.18): a counter instead of the slot that stays empty
-    }
+    },
+    "arm64": {"5.3": {"clear": "no", "check_zero": False}},  # nor arm64, where nothing is compared with zero either
 }
 
 
@@ -219,12 +222,20 @@ PROPOSALS: Mapping[str, Proposal] = {p.name: p for p in (
 # fmt: on
 
 
-# Variants of ppc64le kernels that were recorded -> the switches that each sets (`count`: the counter of 6.18, tried earlier).
+# The first release in which an architecture has livepatch, and the commit; not listed: before all that are in the model.
+LIVEPATCH_SINCE: Mapping[str, tuple[str, str]] = {"arm64": ("6.17", "fd1e0fd71f65")}
+
+# Variants of kernels that were recorded -> the switches that each sets. ppc64le: clear … count (the counter of 6.18, tried
+# earlier). arm64: poke (a changed kernel), a53 (another CPU), kaslr (another command line).
 VARIANTS: Mapping[str, Mapping[str, object]] = {
     "clear": {"clear": "unchecked"},
     "tolerate": {"tolerate_r2": True},
     "reuse": {"tolerate_r2": True, "stubs": "reuse"},
     "count": {"tolerate_r2": True, "stubs": "count"},
+    "poke": {"plt_alias": True},
+    "a53": {"erratum_843419": True},
+    "poke-a53": {"plt_alias": True, "erratum_843419": True},
+    "kaslr": {},
 }
 UNMODIFIED = ("", "stock", "small")  # what a recording calls a kernel with no proposal in it
 
@@ -237,6 +248,8 @@ def behaviour(release: str, proposals: Iterable[str] = (), arch: str = "x86_64")
     """
     if release not in RELEASES:
         raise PolicyError(f"unknown release {release!r}; there are {', '.join(RELEASES)}.")
+    if reason := no_livepatch(release, arch):
+        raise PolicyError(reason)
     rules = RELEASES[release]
     for first, switches in ON_ARCH.get(arch, {}).items():
         if list(RELEASES).index(release) >= list(RELEASES).index(first):
@@ -272,6 +285,39 @@ def kernel_of(release: str, words: Iterable[str] = (), arch: str = "x86_64") -> 
         rules = replace(rules, **VARIANTS.get(name, {}))  # type: ignore[arg-type]
     plain = RELEASES[release]
     return replace(rules, **{switch: getattr(plain, switch) for switch in NEVER_ASKED.get(arch, ())})
+def no_livepatch(release: str, arch: str) -> str | None:
+    """That an architecture had no livepatch yet, in a sentence; None where it had.
+
+    >>> no_livepatch("6.1", "arm64")
+    'arm64 has livepatch since 6.17 (fd1e0fd71f65), so there is none in 6.1.'
+    """
+    first, commit = LIVEPATCH_SINCE.get(arch, ("0.0", ""))
+    if _numbers(release) >= _numbers(first):
+        return None
+    return f"{arch} has livepatch since {first} ({commit}), so there is none in {release}."
+
+
+def _numbers(release: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in release.split("."))
+
+
+def releases(arch: str = "x86_64") -> list[str]:
+    """The releases of the model in which an architecture has livepatch, oldest first.
+
+    >>> releases("arm64")
+    ['7.3']
+    """
+    return [release for release in RELEASES if not no_livepatch(release, arch)]
+
+
+def default_release(arch: str = "x86_64") -> str:
+    """The release that is meant where none is named: 6.1, or the first of an architecture that came to livepatch later.
+
+    >>> default_release(), default_release("arm64")
+    ('6.1', '7.3')
+    """
+    found = releases(arch)
+    return "6.1" if "6.1" in found else found[0]
 
 
 def why_impossible(name: str, others: Iterable[str], arch: str = "x86_64") -> str | None:

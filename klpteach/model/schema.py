@@ -123,16 +123,27 @@ def tuple_of(*checks: Check) -> Check:
     return checked
 
 
+def either(key: str, then: Check, otherwise: Check) -> Check:
+    """One of two forms, told apart by a key that only the first has."""
+    return lambda value: (then if isinstance(value, dict) and key in value else otherwise)(value)
+
+
+def _octets_in_hex(value: Any) -> Any:
+    octets(value)
+    return value
+
+
 # fmt: off
 _MODULES, _NAMES, _ADDRESSES = 128, rows(text(), 1024), table(address, 4096)
 _ERRNO, _BIT, _SLOT, _LINE = whole(-4095, 0), whole(0, 1), whole(0, 4096), text(8192, keep="\n\t")
-_KERNEL = {"arch": text(16, "x86_64|ppc64le", what="machine of ours: x86_64, ppc64le"),
+_KERNEL = {"arch": text(16, "x86_64|ppc64le|arm64", what="machine of ours: x86_64, ppc64le, arm64"),
            "release": text(80, r"\d{1,4}\.\d{1,4}(?!\d).*", what="release"),
-           **dict.fromkeys(("version", "variant", "cmdline", "banner"), text(4096))}
+           **dict.fromkeys(("version", "variant", "cmdline", "banner", "cpu"), text(4096))}
 _MODULE = {"name": text(), "size": whole(0, 1 << 32), "refcount": whole(-1, 1 << 31), "used_by": _NAMES, "state": text(),
            "base": address, "taint": text()}
 _STUBS = {"entries": rows(record({"index": _SLOT, "funcdata": _hexa, "symbol": maybe(text(1024))}), 4096),
           "num_stubs": _SLOT, "used": _SLOT, "past_end_used": _SLOT}
+_PLT = {"max_entries": _SLOT, "entries": rows(_octets_in_hex, 4096)}  # arm64
 _PATCH = {"enabled": _BIT, "transition": _BIT, "objects": table(record({}, {"patched": _BIT, "functions": _NAMES}), _MODULES)}
 _PLACES = lambda value: {region: base for region, base in table(lambda at: None if at == "new" else address(at), 16)(value).items()
                          if base is not None}  # "new": at some address where no module was before
@@ -144,7 +155,7 @@ STEP = record(
      "modules": rows(record(_MODULE), _MODULES), "livepatch": table(record(_PATCH), _MODULES),
      "sections": table(_ADDRESSES, _MODULES), "symbols": table(rows(tuple_of(address, text(1), text(1024)), 1 << 16), _MODULES),
      "sites": table(octets, 1024, text(1024, r"[^:]+:.+\+0x[0-9a-f]{1,16}", what="site, MODULE:SECTION+0xOFFSET")),
-     "stubs": table(record(_STUBS), _MODULES), "placement": table(_PLACES, _MODULES)})
+     "stubs": table(either("max_entries", record(_PLT), record(_STUBS)), _MODULES), "placement": table(_PLACES, _MODULES)})
 HEAD = record(
     {"scenario": text(), "kernel": record({}, _KERNEL), "steps": rows(lambda step: step, 1000)},
     {"title": text(), "source": text(), "config": _NAMES, "proposals": _NAMES, "files": table(maybe(text()), 1024),

@@ -17,14 +17,22 @@ def look(kernel: State, step: Step, file_of: Callable[[Module], ModuleFile] = la
     """Fill in a step: /proc/modules, sysfs, kallsyms, and the bytes at every site; file_of: whose sites are looked at."""
     step.modules = [proc_modules_row(mod) for mod in reversed(kernel.modules)]
     step.livepatch = {patch.name: sysfs(kernel, patch) for patch in kernel.klp.patches}
-    # mod_sysfs_setup() comes after klp_module_coming(): a target that waits there has no sections in sysfs yet.
-    listed = {mod.name: mod.image.sections if mod.state != COMING else {} for mod in kernel.modules}
-    step.sections = {module: {name: at for name, (at, _) in sections.items()} for module, sections in listed.items()}
+    step.sections = {m.name: sections(m) for m in kernel.modules}
     step.symbols = {mod.name: mod.kallsyms() for mod in kernel.modules}
-    found = ((mod.name, site_bytes(kernel, mod, file_of(mod))) for mod in kernel.modules)
+    found = ((mod.name, site_bytes(kernel, mod, file_of(mod))) for mod in kernel.modules if is_seen(mod))
     step.sites = {f"{name}:{key}": value for name, sites in found for key, value in sites.items()}
     if kernel.arch.has_stubs:
         step.stubs = stub_tables(kernel, step, file_of)
+
+
+def is_seen(mod: Module) -> bool:
+    """Whether a recorder can find the module's sections: sysfs has them only after the relocations."""
+    return mod.in_sysfs or mod.state != COMING
+
+
+def sections(mod: Module) -> dict[str, int]:
+    """/sys/module/NAME/sections."""
+    return {name: at for name, (at, _) in mod.image.sections.items()} if is_seen(mod) else {}
 
 
 def site_bytes(kernel: State, mod: Module, file: ModuleFile) -> dict[str, bytes]:
@@ -58,5 +66,5 @@ def stub_tables(kernel: State, step: Step, file_of: Callable[[Module], ModuleFil
     for module, rows in (step.symbols or {}).items():
         named |= {address: f"{name} [{module}]" for address, kind, name in rows if kind not in "?ua"}
     label = lambda address: named.get(address, "(no symbol there now)")
-    livepatches = [mod for mod in kernel.modules if mod.file.is_livepatch]
+    livepatches = [mod for mod in kernel.modules if mod.file.is_livepatch and is_seen(mod)]
     return {mod.name: kernel.arch.stubs(mod.image, file_of(mod), kernel.rules, label) for mod in livepatches}

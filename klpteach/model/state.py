@@ -181,7 +181,8 @@ class State:
 
     def invented(self, name: str) -> int:
         """An address in the kernel's text for a symbol whose real one is not known; the same name, the same address."""
-        return self.arch.kernel_text + (int.from_bytes(hashlib.sha256(name.encode()).digest()[:3], "little") & ~0xF)
+        digest = int.from_bytes(hashlib.sha256(name.encode()).digest()[:3], "little")
+        return self.arch.kernel_text + (digest & (self.arch.kernel_size - 1) & ~0xF)
 
     def object_symbols(self, objname: str | None, name: str) -> Iterator[int]:
         """Addresses of all symbols of that name in an object, in kallsyms' order; None is vmlinux."""

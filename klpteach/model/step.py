@@ -68,7 +68,7 @@ class Step:
     """One command and what was seen after it; a field that is None was not looked at.
 
     errno: 0, a negative errno, or None where a program of user space ran (then exit and out). dmesg: (level, line)
-    pairs. modules: rows of /proc/modules, newest first. sites: "MODULE:SECTION+0xOFF" -> bytes in memory order.
+    pairs. label: "hung" where the command never came back. modules: rows of /proc/modules, newest first. sites: "MODULE:SECTION+0xOFF" -> bytes in memory order.
     """
 
     command: str

@@ -1,4 +1,4 @@
-"""A call site on ppc64le: the branch at a relocation site, the word after it, and the slot of .stubs that it goes to."""
+"""A call site: the branch at a relocation site, on ppc64le the word after it, and the slot of .stubs or .plt that it goes to."""
 
 from __future__ import annotations
 
@@ -10,24 +10,12 @@ from .steps import patch_of
 
 @dataclass(frozen=True)
 class Call:
-    """A `bl` and the word after it. address, target: bytes from 0; slot: index in .stubs, None where it goes elsewhere."""
+    """A `bl`, and on ppc64le the word after it. address, target: bytes from 0; slot: index in .stubs, None where it goes elsewhere."""
 
     address: int
     words: tuple[int, ...]
     target: int
     slot: int | None
-
-
-def branch_target(word: int, address: int) -> int | None:
-    """Where a relative `b` or `bl` at an address goes, None for any other word.
-
-    >>> hex(branch_target(0x480001c5, 0xc00800000013007c)), branch_target(0x60000000, 0)
-    ('0xc008000000130240', None)
-    """
-    if word & 0xFC000002 != 0x48000000:
-        return None
-    offset = word & 0x03FFFFFC
-    return address + offset - (0x04000000 if offset & 0x02000000 else 0) & (2**64 - 1)
 
 
 def words_of(value: bytes) -> tuple[int, ...]:
@@ -41,9 +29,9 @@ def is_call(sites: Sites, key: str) -> bool:
         return False
     site = sites.sites.get(key)
     if site is not None:
-        return site.type == sites.arch.call_type
+        return site.type in sites.arch.call_types
     seen = (words_of(state.value) for state in sites.states(key) if state.value)
-    return any(words and words[0] & 0xFC000003 == 0x48000001 for words in seen)
+    return any(words and sites.arch.branch_target(words[0], 0) is not None and words[0] & 1 for words in seen)
 
 
 def call_at(sites: Sites, key: str, step: int, value: bytes | None = None) -> Call | None:
@@ -53,9 +41,9 @@ def call_at(sites: Sites, key: str, step: int, value: bytes | None = None) -> Ca
     """
     value, place = value or sites.states(key)[step].value, sites.place(key, step)
     words = words_of(value) if value and is_call(sites, key) else ()
-    target = branch_target(words[0], place[0]) if words and place else None
+    target = sites.arch.branch_target(words[0], place[0]) if words and place else None
     if target is None or place is None:
         return None
-    stubs = sites.section_address(patch_of(key), ".stubs", step)
+    stubs = sites.section_address(patch_of(key), sites.arch.stub_section, step)
     slot, rest = divmod(target - stubs[0], sites.arch.stub_size) if stubs else (-1, 0)
     return Call(place[0], words, target, slot if slot >= 0 and not rest else None)

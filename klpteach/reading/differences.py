@@ -18,8 +18,10 @@ def first_difference(old: Recording, new: Recording) -> int | None:
 
 def seen(step: Step) -> tuple[object, ...]:
     """What of a step counts for first_difference()."""
-    stubs = [(name, t["num_stubs"], t["used"], t["past_end_used"]) for name, t in (step.stubs or {}).items()]
-    return step.command, step.errno, step.oops, step.lines, step.sites, stubs
+    stubs = [
+        (name, {key: rows for key, rows in t.items() if key != "entries"}) for name, t in (step.stubs or {}).items()
+    ]
+    return step.command, step.errno, step.oops, step.label, step.lines, step.sites, stubs
 
 
 def what_changed(what: str, first: int | None, at: int, step: int) -> str:

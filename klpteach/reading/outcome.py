@@ -14,6 +14,7 @@ from ..files import klp
 from ..files.module_file import ModuleFile
 from ..files.relocation_types import width_of
 from ..files.samples import ko_dir_with, open_ko, plain_name
+from ..model import arch as arches
 from ..model import messages
 from ..model.errno import EAGAIN, errno_name
 from ..model.livepatch.core import klp_target_names
@@ -178,7 +179,13 @@ class _End:
     @cached_property
     def stubs(self) -> tuple[int, int, int]:
         """(used, slots, used behind the end) of the fullest table."""
-        tables = [(t["used"], t["num_stubs"], t["past_end_used"]) for t in (self.last.stubs or {}).values()]
+        cpu, sections = arches.of(self.recording.arch), self.last.sections or {}
+        found = (
+            (name, table, sections.get(name, {}).get(cpu.stub_section, 0))
+            for name, table in (self.last.stubs or {}).items()
+        )
+        seen = [cpu.stubs_seen(table, address) for _, table, address in found]
+        tables = [(table.used, table.slots, table.past_end) for table in seen]
         return max(tables, key=lambda t: (t[2], t[0] / t[1]), default=(0, 0, 0))
 
     def damage(self) -> str:
@@ -194,7 +201,15 @@ class _End:
                     return f"{place}: a pointer that was never written"
                 for place, before, after in self._strays(file, _covered(intended)):
                     return f"{place}: {before.hex(' ')} became {after.hex(' ')}"
-        return f"{past_end} stub behind the last of {slots} slots: 40 bytes" if past_end else ""
+        for key in self.history.sites:
+            at, there = (
+                self.history.place(key, len(self.recording) - 1),
+                {patch_of(key), self.history.target(key) or "?"},
+            )
+            if at and at[0] % self.history.arch.late_alignment and there <= set(self.loaded):
+                return f"{key.partition(':')[2]}: a pointer that was never written"
+        size = self.history.arch.stub_size
+        return f"{past_end} stub behind the last of {slots} slots: {size} bytes" if past_end else ""
 
     def _strays(self, file: ModuleFile, covered: set[tuple[str, int]]) -> Iterator[tuple[str, bytes, bytes]]:
         """(site, before, after) where bytes differ from the file and no relocation of the undamaged file belongs."""

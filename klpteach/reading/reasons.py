@@ -25,6 +25,12 @@ _PLAIN: tuple[tuple[messages.Message, str], ...] = (
     (messages.OVERFLOW_619, "The sum {val} does not fit into the bytes of a relocation of type {type}."),
     (messages.UNKNOWN_RELA, "It has a relocation of type {type}, which this kernel does not know."),
     (messages.UNKNOWN_ADD, "It has a relocation of type {type}, which this kernel does not know."),
+    (
+        messages.OVERFLOW_ARM64,
+        "An instruction in {module} does not reach {val}: the field of a relocation of type {type} is too short.",
+    ),
+    (messages.UNSUPPORTED_RELA, "It has a relocation of type {type}, which this kernel does not know."),
+    (messages.NO_PLT, "{module} has no .plt section, and every module on arm64 needs one."),
     (messages.NO_STUBS, "{module} has no .stubs section, and every module on ppc64le needs one."),
     (messages.REL24_RANGE, "A call in {module} would have to reach further than 32 MiB."),
     (messages.REL32_RANGE, "A 32-bit distance in {module} does not reach its target."),
@@ -50,12 +56,19 @@ _PLAIN: tuple[tuple[messages.Message, str], ...] = (
 )
 
 
+def died_in_the_plt(step: Step) -> bool:
+    """Whether a load ended in a store into read-only memory: on arm64 that of an entry of .plt."""
+    return step.did.loads and any(messages.READ_ONLY.match(line) for line in step.lines[:1])
+
+
 def why_refused(history: History, index: int) -> str:
     """Why the load in a step was refused, in one to three sentences; "" where neither lines nor sites tell."""
     step = history.recording[index]
     for happened, why in ((nonzero_line, _nonzero), (nop_line, _no_nop), (no_stub_left, _no_slot)):
         if happened(step):
             return why(history, index)
+    if any(messages.PLT_WARNING.match(line) for line in step.lines):
+        return "The livepatch's .plt has no entry left, and none is ever given back: the kernel warns and gives up."
     own = _init_failed(history, index) if step.errno is not None else ""  # a program's exit says nothing of init()
     return own or _from_dmesg(step)
 

@@ -1,14 +1,12 @@
-"""A livepatch's table of stubs on ppc64le, slot by slot and along time: which function each leads to, of which load.
+"""A livepatch's table of call stubs, slot by slot and along time: which function each leads to, of which load.
 
-A call out of a module goes through a stub, 40 bytes in the module's own .stubs section. The table has a fixed number of
-slots, and a slot is never given back: what it led to may be gone.
+A call out of a module goes through a stub (ppc64le: .stubs; arm64, where it is far: .plt) in the module itself. The table
+has a fixed number of slots, and a slot is never given back: what it led to may be gone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
 
 from ..files.klp import parse_symbol
 from ..model.step import hexa
@@ -45,6 +43,7 @@ class StubTable:
     num: int
     used: int
     slots: tuple[Slot, ...]
+    section: str = ".stubs"
 
     @property
     def past_end(self) -> tuple[Slot, ...]:
@@ -90,11 +89,14 @@ class _Walk:
             return None
         if load.number != self.patch_load:
             self.patch_load, self.since = load.number, {}
-        entries, users, num = list(_entries(raw)), self._users(index), raw["num_stubs"]
+        place = self.sites.section_address(self.module, self.sites.arch.stub_section, index)
+        seen, users = self.sites.arch.stubs_seen(raw, place[0] if place else 0), self._users(index)
+        entries, num = seen.entries, seen.slots
         for entry in entries:
             self._notice(index, *entry)
         slots = (self._slot(index, *entry, users.get(entry[0], ())) for entry in entries)
-        return StubTable(self.module, num, raw["used"], tuple(replace(s, past_end=s.index >= num) for s in slots))
+        shown = tuple(replace(s, past_end=s.index >= num) for s in slots)
+        return StubTable(self.module, num, seen.used, shown, self.sites.arch.stub_section)
 
     def _notice(self, index: int, number: int, address: int, label: str) -> None:
         if self.since.get(number, (0, 0))[0] != address:
@@ -124,7 +126,7 @@ class _Walk:
             return Slot(number, 0, "free", calls=calls)
         owner, where = self._owner(number), hexa(address)
         if owner is None:
-            kernel = address < self.sites.arch.module_area
+            kernel = self.sites.arch.is_kernel(address)
             state, name = ("kernel", label or where) if kernel else ("stale", where)
             return Slot(number, address, state, name, calls=calls)
         name = self._name(owner, address, calls)
@@ -148,17 +150,3 @@ class _Walk:
             return known
         others = (name for (module, _, at), name in self.names.items() if (module, at) == (owner.module, offset))
         return next(others, hexa(address))
-
-
-def _entries(raw: dict[str, Any]) -> Iterator[tuple[int, int, str]]:
-    """(index, address, label) of the slots, and behind the end only of as many as the recorder took for stubs."""
-    behind = raw.get("past_end_used", 0)
-    for entry in raw["entries"]:
-        address = entry["funcdata"]
-        address = int(address, 16) if isinstance(address, str) else int(address)
-        if entry["index"] >= raw["num_stubs"]:
-            if not address or not behind:
-                continue
-            behind -= 1
-        label = entry.get("symbol") or ""
-        yield entry["index"], address, "" if label.startswith("(") else label

@@ -34,7 +34,14 @@ def sum_at(sites: Sites, key: str, step: int) -> Sum | None:
     """
     site, place = sites.sites.get(key), sites.place(key, step)
     howto = sites.arch.relocation_types.get(site.type) if site else None
-    if site is None or howto is None or place is None or is_call(sites, key) or "r2" in howto.formula:
+    if (
+        site is None
+        or howto is None
+        or place is None
+        or not howto.mask
+        or (sites.arch.restore_r2 and is_call(sites, key))
+        or "r2" in howto.formula
+    ):
         return None
     (P, P_step), A, refused = place, site.addend, sites.not_zero[step]
     added, from_val = A - P if howto.relative else A, refused is not None and refused[0] == key
@@ -46,5 +53,8 @@ def sum_at(sites: Sites, key: str, step: int) -> Sum | None:
         if seen is None:
             return None
         S, S_step = seen
-    value = (S + added) % (1 << 8 * howto.width)
-    return Sum(site, S, A, P, howto.relative, value, value.to_bytes(howto.width, "little"), S_step, P_step, from_val)
+    there = sites.states(key)[step].value or bytes(howto.width)
+    value = howto.value(S, A, P)
+    stored = howto.stored(int.from_bytes(there[: howto.width], "little"), value) % (1 << 8 * howto.width)
+    value %= 1 << 8 * howto.width
+    return Sum(site, S, A, P, howto.relative, value, stored.to_bytes(howto.width, "little"), S_step, P_step, from_val)

@@ -11,12 +11,20 @@ from ..model.recording import Recording
 from ..model.step import Step, hexa
 from .calls import is_call
 from .history import History
-from .reasons import died_in_the_search, newly_past_end, overrun_sentence, stubs_taken_sentence, why_refused
+from .reasons import (
+    died_in_the_plt,
+    died_in_the_search,
+    newly_past_end,
+    overrun_sentence,
+    stubs_taken_sentence,
+    why_refused,
+)
 from .steps import count, errno_words, every, is_look, listed, no_stub_left, patch_line, patch_of
 
 SYMBOLS = {
     "works": "✓", "cleared": "✓", "refused": "✗", "in-use": "✗", "oops": "✗", "info": "·", "unknown": "?",
     "stale": "!", "exists": "!", "foreign": "!", "overrun": "!", "unpatched": "!",
+    "unwritten": "!", "hung": "✗",
 }  # fmt: skip
 
 
@@ -53,6 +61,9 @@ class _Judge:
         step = self.step
         if step.oops:
             return Verdict("oops", "Oops: the kernel itself failed.", self._oops())
+        if step.label == "hung":
+            because = "It waits for klp_mutex, which the oops left locked, in state D. Only a reboot helps."
+            return Verdict("hung", "It never came back.", because)
         if step.quiet:
             because = "Nothing was recorded after this command; its dmesg lines stand in the next step."
             return Verdict("unknown", "Nobody looked.", because)
@@ -65,12 +76,15 @@ class _Judge:
 
     def _oops(self) -> str:
         first = f"{self.step.lines[0]}." if self.step.lines else ""
+        held = "The command was killed with klp_mutex held: no module can be loaded any more, no livepatch disabled."
+        if died_in_the_plt(self.step):
+            far = "The target is too far away for a branch, so the loader makes an entry in the livepatch's .plt"
+            return f"{first} {far}; it is read-only by now, and the store is a plain one. {held}"
         if not died_in_the_search(self.history, self.index):
             return f"{first} The command was killed; locks it held stay held."
         reads_on = (
             "No slot of .stubs is free, and stub_for_addr() reads on behind the table, into a page that is not there."
         )
-        held = "The command was killed with klp_mutex held: no module can be loaded any more, no livepatch disabled."
         return f"{first} {reads_on} {held}"
 
     # -- loading ------------------------------------------------------------------------------------------------------
@@ -112,6 +126,7 @@ class _Judge:
         earlier = sum(look is not None and look.kind in ("stale", "foreign") for look in looks)
         written = sum(self._kind(key) == "written" for key in keys)
         why = f"The sites were as in the file, so {every(written)} could be written."
+        dropped = self._dropped(keys)
         if all(self._kind(key) in ("unknown", "absent") for key in keys):
             why = "The sites were not looked at."
         elif earlier:
@@ -121,8 +136,22 @@ class _Judge:
             many = count(sum(len(table.past_end) for table in behind), "stub")
             because = f"{there}, and patched. {overrun_sentence(behind[0])}"
             return Verdict("overrun", f"Loaded, but {many} past the end of the table.", because)
+        if dropped:
+            return self._unwritten(dropped, f"{there}, and patched.")
         why = f"{why} {stubs_taken_sentence(self.history, self.index, patches)}".rstrip()
         return Verdict("works", "Loaded and patched.", f"{there}. {why}")
+
+    def _dropped(self, keys: list[str]) -> list[str]:
+        """Sites that a late write passes over without a word (arm64): at an address that is no multiple of an instruction."""
+        places = (
+            (key, self.history.place(key, self.seen)) for key in keys if self._kind(key) not in ("unknown", "absent")
+        )
+        return [key for key, place in places if place and place[0] % self.history.arch.late_alignment]
+
+    def _unwritten(self, keys: list[str], so_far: str) -> Verdict:
+        where = f"{listed(keys)} {'is' if len(keys) == 1 else 'are'} at an address that is no multiple of 4"
+        because = f"{so_far} {where}: aarch64_insn_copy() wrote nothing there, and nobody looked."
+        return Verdict("unwritten", f"Loaded, but {count(len(keys), 'site')} left as in the file.", because)
 
     def _livepatch(self, patch: str) -> Verdict:
         keys = self.history.sites_in(patch)
@@ -130,6 +159,9 @@ class _Judge:
             return Verdict("works", "Livepatch loaded.", f"{patch} has no livepatch relocations of its own.")
         if all(self._kind(key) == "unknown" for key in keys):
             return Verdict("works", "Livepatch loaded.", "Its sites were not looked at.")
+        here = {load.module for load in self.history.loads if load.at(self.index)}
+        if dropped := self._dropped([key for key in keys if self.history.target(key) in here]):
+            return self._unwritten(dropped, f"{patch} is in force.")
         written = [key for key in keys if self._kind(key) in ("written", "kept")]
         waiting = sorted({self.history.target(key) or "?" for key in keys if self._kind(key) == "file"})
         are, left = "is" if len(waiting) == 1 else "are", count(len(keys) - len(written))

@@ -9,6 +9,7 @@ from functools import lru_cache
 from ..files.corrupt import CORRUPTIONS
 from .by_tools import by_tools
 from .course import AFTER_THE_FIX
+from .plt import PLT_EVIDENCE
 from .scenario import DISABLE, GONE, LIVEPATCH, PATCH, TARGET, Scenario, by_name, disable
 
 # marked is a defect of a target, section-not-alloc ends the kernel: in stories of their own.
@@ -84,6 +85,10 @@ def _ppc64le() -> Iterator[Scenario]:
                    tuple(_target_first(CATALOGUE_PPC64LE)))
     yield Scenario("catalogue-late", "every bad livepatch, target later",
                    "And when the target comes, and comes again?", tuple(_livepatch_first(CATALOGUE_PPC64LE)))
+
+
+def _arm64() -> Iterator[Scenario]:
+    yield from PLT_EVIDENCE
 # fmt: on
 
 
@@ -94,4 +99,4 @@ def evidence(arch: str = "x86_64") -> Mapping[str, Scenario]:
     >>> "no-nop" in evidence("ppc64le"), "busy" in evidence("ppc64le")
     (True, False)
     """
-    return by_name(_ppc64le() if arch == "ppc64le" else _x86_64())
+    return by_name({"x86_64": _x86_64, "ppc64le": _ppc64le, "arm64": _arm64}[arch]())

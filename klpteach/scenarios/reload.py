@@ -20,10 +20,11 @@ from ..files.klp import Site, parse_symbol, sites
 from ..files.module_file import ModuleFile
 from ..files.relocation_types import POINTER_TYPE
 from ..files.write import tiny_module
+from ..model import arch as architectures
 from ..model.errno import ENODEV, errno_name
 from ..model.kernel import Kernel
 from ..model.livepatch.core import klp_target_names
-from ..model.policy import RELEASES
+from ..model.policy import RELEASES, releases
 from ..model.recording import Recording
 from ..model.step import Step
 
@@ -170,8 +171,8 @@ class Wanted:
         calls = [("__mcount_loc", 8 * n, pointer, "__stand_in_text", 32 * n) for n in range(len(names))]
         room = max(len(names), 1)
         sections: dict[str, bytes | int] = {".text": bytes(32 * room), "__mcount_loc": bytes(8 * room)}
-        if machine == EM_PPC64:
-            sections[".stubs"] = 0  # the loader makes it as long as it needs
+        # the loader makes them as long as it needs
+        sections |= dict.fromkeys(architectures.of(self.livepatch.arch).own_sections, 0)
         return ModuleFile(tiny_module(module, sections, symbols, calls, machine=machine), f"{module}.ko")
 
 
@@ -212,7 +213,7 @@ def survives(livepatch: ModuleFile, targets: Mapping[str, ModuleFile] | None = N
     apart, big = len(names) <= FEW, livepatch.memory_size > 8 << 20
     groups = [[name] for name in names] if apart else [names]
     found = []
-    for release in RELEASES:
+    for release in releases(livepatch.arch):
         for group in groups:
             outcomes = _Play(wanted, files, release, group).outcomes()
             if apart and livepatch.machine == EM_PPC64:
@@ -334,7 +335,7 @@ class _Play:
             if kernel.arch.zero_sites:
                 left = any(now)
             else:
-                left = site.type == kernel.arch.call_type and now[4:] != in_file[4:] and not kernel.rules.tolerate_r2
+                left = site.type in kernel.arch.call_types and now[4:] != in_file[4:] and not kernel.rules.tolerate_r2
             if left:
                 yield Refusing(site, now, in_file)
 

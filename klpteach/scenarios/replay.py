@@ -19,6 +19,7 @@ from ..files.klp import parse_symbol
 from ..files.module_file import ModuleFile
 from ..files.samples import ko_dir_with, open_ko, plain_name
 from ..files.symbol_list import undefined_names
+from ..model import arch as architectures
 from ..model import kmod, snapshot
 from ..model.compare import Difference
 from ..model.errno import EEXIST
@@ -38,7 +39,8 @@ _LOOKS = re.compile(r"(cat|busybox|lsmod|modinfo|stk|vmi|fill|modprobe -r|uname|
 def replay(recording: Recording, ko: str | os.PathLike[str] | None = None) -> tuple[Recording, list[Difference]]:
     """Run every command of a recording in the model: the model's recording, and the differences.
 
-    ko: folder that holds <arch>-<release>/FILE.ko, or <arch>-<release>-…/FILE.ko for kernels built otherwise; default: the project's own. A replay ends with the first oops.
+    ko: folder that holds <arch>-<release>/FILE.ko, or <arch>-<release>-…/FILE.ko for kernels built otherwise; default: the
+    project's own. A replay ends with the first oops, but where recorders go on after one.
     Errors: RecordingError where a module file is missing, PolicyError for an unknown release.
     """
     player = _Player(recording, ko_dir_with(recording.files, recording.arch, recording.release, ko))
@@ -46,7 +48,7 @@ def replay(recording: Recording, ko: str | os.PathLike[str] | None = None) -> tu
     for number, step in enumerate(recording.steps):
         player.play(number, step)
         theirs.steps.append(step)
-        if step.oops:
+        if step.oops and not player.kernel.arch.tells_the_wreck:
             break
     ours = player.kernel.recording
     ours.kernel = {**recording.kernel, "variant": "model"}
@@ -101,12 +103,14 @@ def _from_elsewhere(kernel: Kernel, files: list[ModuleFile]) -> set[str]:
 def _kernel_exports(recording: Recording) -> dict[str, int]:
     """Kernel symbols' addresses: rows of type u, less what a module of the recording exports itself; ppc64le: of vmlinux.
 
-    Where a ppc64le recording kept no symbols, the labels of stubs tell.
+    The tables of call stubs tell some, too.
     """
     found: dict[str, int] = {}
-    for table in (table for step in recording for table in (step.stubs or {}).values()):
-        named = {str(entry["symbol"]): int(entry["funcdata"], 16) for entry in table["entries"] if entry["symbol"]}
-        found |= {name: address for name, address in named.items() if re.fullmatch(r"\w+", name)}
+    for step in reversed(
+        recording.steps
+    ):  # the first look counts: later something may have been written over a table's end
+        for module, table in (step.stubs or {}).items():
+            found |= architectures.of(recording.arch).kernel_symbols(table, (step.sections or {}).get(module, {}))
     tables = [table for step in recording for table in (step.symbols or {}).items()]
     own = {name for module, rows in tables if module != "vmlinux" for _, kind, name in rows if kind not in "u?"}
     for module, rows in tables:

@@ -16,9 +16,12 @@ from ..model.policy import Behaviour
 from ..model.recording import Recording
 from .course import AFTER_THE_FIX, SCENARIOS
 from .evidence import evidence
+from .plt import PLT_STORIES
 from .proposals import PROPOSAL_STORIES
 from .scenario import Scenario
 from .stubs import STUB_STORIES
+
+_OF_ARCH = {"x86_64": AFTER_THE_FIX, "ppc64le": STUB_STORIES, "arm64": PLT_STORIES}
 
 
 def stories(arch: str = "x86_64", release: str | None = None) -> Mapping[str, Scenario]:
@@ -32,8 +35,8 @@ def stories(arch: str = "x86_64", release: str | None = None) -> Mapping[str, Sc
     >>> "edge" in stories("ppc64le", "6.12"), "edge" in stories("ppc64le", "6.1")
     (True, False)
     """
-    found = {**SCENARIOS, **(STUB_STORIES if arch == "ppc64le" else AFTER_THE_FIX), **PROPOSAL_STORIES}
-    if arch == "ppc64le":
+    found = {**SCENARIOS, **_OF_ARCH[arch], **PROPOSAL_STORIES}
+    if arch != "x86_64":
         del found["dependency"]
     folder = ko_dir(arch, release) if release else None
     return {name: story for name, story in found.items() if folder is None or has_files(story, folder)}
@@ -57,7 +60,7 @@ def simulate(
     scenario: str | Scenario, release: str = "6.1", proposals: Iterable[str] = (), arch: str = "x86_64", *,
     ko: str | os.PathLike[str] | None = None, quietly: bool = False, rules: Behaviour | None = None,
 ) -> Recording:  # fmt: skip
-    """Run a story in the model, to its end or to an oops, and return the recording.
+    """Run a story in the model, to its end (or to an oops, but where recorders go on after one), and return the recording.
 
     quietly: do not look after commands with a leading ~, as a recorder does; the model is quick enough to look always.
     rules: a behaviour of your own instead of the release's and the proposals'.
@@ -78,7 +81,7 @@ def simulate(
     kernel.recording.vmlinux = kernel.add_to_vmlinux(story.vmlinux)
     for command in commands_for(story, kernel.ko):
         kernel.records_state = not (quietly and command.startswith("~"))
-        if kernel.run(command).oops:
+        if kernel.run(command).oops and not kernel.arch.tells_the_wreck:
             break
     return kernel.recording
 

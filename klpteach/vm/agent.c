@@ -7,7 +7,7 @@
  * It interprets nothing: files are sent as they are, the host takes them apart. Files it finds in the initramfs:
  *   /story   one command a line; a leading '~' means: do not look afterwards
  *   /sites   one site a line: MODULE SECTION OFFSET WIDTH (offset in hex)
- *   /stubs   ppc64le, one table a line: MODULE SLOTS; that many slots from the start of .stubs are read
+ *   /stubs   one table of call stubs a line: MODULE SECTION SIZE SLOTS; that many slots from the section's start are read
  *   /names   ppc64le, one symbol of the kernel itself a line, whose row of kallsyms is wanted as well
  *   /ko/     the module files
  * and those of user_space.h, where a kernel with a proposal in it wants more of user space.
@@ -34,6 +34,10 @@
 
 static FILE *out;			/* the second serial port */
 static int kmsg, kcore = -1;
+static int wrecked;			/* the kernel has oopsed: a dead task may hold klp_mutex, which a file of sysfs wants */
+static int hung;			/* the last command did not come back */
+
+#define PATIENCE (15 * 1000)		/* milliseconds that a command may take */
 
 /* -- JSON, as little as is needed ---------------------------------------------------------------------------------- */
 
@@ -273,7 +277,7 @@ static void sites(void)
 	free(text);
 }
 
-/* The slots of .stubs (struct ppc64_stub_entry, 40 bytes) and some behind, as far as there is memory to read. */
+/* The slots of .stubs or .plt and some behind, as far as there is memory to read. */
 static void stubs(void)
 {
 	char *text = slurp("/stubs", NULL), *save = NULL;
@@ -283,22 +287,22 @@ static void stubs(void)
 		return;
 	fputs(",\"stubs\":{", out);
 	for (char *row = strtok_r(text, "\n", &save); row; row = strtok_r(NULL, "\n", &save)) {
-		unsigned char slot[40];
-		unsigned int count;
-		char module[64];
+		unsigned int size, count;
+		unsigned char slot[64];
+		char module[64], section[128];
 		uint64_t base;
 
-		if (sscanf(row, "%63s %u", module, &count) != 2)
+		if (sscanf(row, "%63s %127s %u %u", module, section, &size, &count) != 4 || size > sizeof(slot))
 			continue;
-		base = section_address(module, ".stubs");
+		base = section_address(module, section);
 		if (!base)
 			continue;
 		fputs(first ? "" : ",", out);
 		first = 0;
 		string(module);
 		fputs(":\"", out);
-		for (; count && !kernel_memory(base, slot, sizeof(slot)); count--, base += sizeof(slot))
-			for (unsigned int i = 0; i < sizeof(slot); i++)
+		for (; count && !kernel_memory(base, slot, size); count--, base += size)
+			for (unsigned int i = 0; i < size; i++)
 				fprintf(out, "%02x", slot[i]);
 		fputc('"', out);
 	}
@@ -311,9 +315,11 @@ static void look(void)
 	int first = 1;
 
 	member_file("modules", "/proc/modules");
-	fputs(",\"livepatch\":{", out);
-	tree("/sys/kernel/livepatch", "", &first);
-	fputc('}', out);
+	if (!wrecked) {
+		fputs(",\"livepatch\":{", out);
+		tree("/sys/kernel/livepatch", "", &first);
+		fputc('}', out);
+	}
 	sections();
 	kallsyms();
 	sites();
@@ -460,9 +466,10 @@ static long do_command(char *words[], int count)
 	return (result = split_echo(words[1], words[3])) == 1 ? echo(words[1], words[3]) : result;
 }
 
-/* Run in a child: where the kernel oopses it kills who asked, and the story can still be told to its end. */
+/* Run in a child: where the kernel oopses it kills who asked, where it waits for a lock it waits for good; the story is told on. */
 static long in_child(char *words[], int count, char **text, int *oops)
 {
+	struct pollfd answer;
 	int pipefd[2], status, background = count > 1 && !strcmp(words[count - 1], "&");
 	long result = -EINTR;
 	pid_t child;
@@ -502,9 +509,12 @@ static long in_child(char *words[], int count, char **text, int *oops)
 		}
 		unlink("/hold");
 	}
-	*oops = read(pipefd[0], &result, sizeof(result)) != sizeof(result);
+	answer = (struct pollfd){ .fd = pipefd[0], .events = POLLIN };
+	hung = poll(&answer, 1, PATIENCE) == 0;
+	*oops = !hung && read(pipefd[0], &result, sizeof(result)) != sizeof(result);
 	close(pipefd[0]);
-	waitpid(child, &status, 0);
+	if (!hung)
+		waitpid(child, &status, 0);
 	*text = slurp("/out", NULL);
 	unlink("/out");
 	return result;
@@ -517,6 +527,7 @@ static void run(char *command, int number)
 	long result = 0;
 
 	command += quiet;
+	hung = 0;
 	snprintf(copy, sizeof(copy), "%s", command);
 	for (char *word = strtok_r(copy, " ", &save); word && count < 8; word = strtok_r(NULL, " ", &save))
 		words[count++] = word;
@@ -524,17 +535,20 @@ static void run(char *command, int number)
 		result = 0;
 	else
 		result = in_child(words, count, &text, &oops);
-	if (!oops && !result && count == 4 && !strcmp(words[0], "echo")) {
+	if (!oops && !hung && !result && count == 4 && !strcmp(words[0], "echo")) {
 		snprintf(gone, sizeof(gone), "%s", words[3]);
 		*strrchr(gone, '/') = 0;
 	}
-	if (!oops)
+	wrecked |= oops;
+	if (!wrecked && !hung)
 		settle(*gone ? gone : NULL);
 	fprintf(out, "{\"step\":%d,\"command\":", number);
 	string(command);
 	fprintf(out, ",\"errno\":%ld", result);
 	if (oops)
 		fputs(",\"oops\":true", out);
+	if (hung)
+		fputs(",\"hung\":true", out);
 	if (text) {
 		fputs(",\"out\":", out);
 		string(text);
@@ -545,10 +559,22 @@ static void run(char *command, int number)
 	messages();
 	if (quiet)
 		fputs(",\"quiet\":true", out);
-	else if (!oops)
-		look();
+	else
+		look();			/* after an oops, too: what it reads wants no lock that the dead task may hold */
 	fputs("}\n", out);
 	fflush(out);
+}
+
+/* The first of these that can be opened: a machine has its own, and a file in /dev for each that it might have. */
+static FILE *second_port(void)
+{
+	static const char *ports[] = { "/dev/hvc1", "/dev/ttyS1", "/dev/hvc0" };
+
+	int fd = -1;
+
+	for (unsigned int i = 0; fd < 0 && i < sizeof(ports) / sizeof(*ports); i++)
+		fd = open(ports[i], O_WRONLY | O_NOCTTY);
+	return fd < 0 ? NULL : fdopen(fd, "w");
 }
 
 static int tell_story(void)
@@ -562,7 +588,7 @@ static int tell_story(void)
 	mount("proc", "/proc", "proc", 0, NULL);
 	mount("sysfs", "/sys", "sysfs", 0, NULL);
 	mount("devtmpfs", "/dev", "devtmpfs", 0, NULL);
-	out = fopen(access("/dev/hvc1", F_OK) ? "/dev/ttyS1" : "/dev/hvc1", "w");
+	out = second_port();
 	kmsg = open("/dev/kmsg", O_RDONLY | O_NONBLOCK);
 	if (!out)
 		out = stdout;

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from .fetch import PACKAGE, fetch
 from .host import HostError
+from .recipes import RECIPES
 
 
 def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -24,7 +25,7 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 
     what = "build small kernels, with and without proposals (3 to 10 minutes a release, then seconds each)"
     verb = inner.add_parser("build", help=what)
-    verb.add_argument("--arch", default="x86_64", choices=["x86_64", "ppc64le"])
+    verb.add_argument("--arch", default="x86_64", choices=list(RECIPES))
     verb.add_argument("--release", action="append", help="default: all")
     verb.add_argument("--variant", action="append", metavar="NAME", help="such as deny-removal; default: all")
     verb.set_defaults(run=vm_build)
@@ -54,6 +55,7 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     )
     verb.add_argument("--all", action="store_true", help="every story on every kernel it concerns, ppc64le included")
     verb.add_argument("--kernel", action="append", choices=list(PACKAGE), help="default: all")
+    verb.add_argument("--arch", choices=["ppc64le", "arm64"], help="on all its kernels and variants instead")
     verb.add_argument("--out", type=Path, metavar="DIR", help="default: data/recordings/x86_64")
     verb.set_defaults(run=vm_record)
 
@@ -176,6 +178,8 @@ def vm_record(args: argparse.Namespace) -> int:
     if not args.all and not args.scenario:
         raise HostError("name stories to record, or --all.")
     kernels = [("x86_64", release, "stock") for release in args.kernel or PACKAGE]
-    if args.all and not args.kernel and not args.out:
+    if args.arch:
+        kernels = [(args.arch, *key) for key in RECORDED[args.arch].kernels]
+    elif args.all and not args.kernel and not args.out:
         kernels = [(arch, *key) for arch, how in RECORDED.items() for key in how.kernels]
     return 2 if record_all([] if args.all else args.scenario, kernels, args.out) else 0

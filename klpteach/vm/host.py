@@ -10,8 +10,9 @@ from pathlib import Path
 from ..errors import KlpteachError
 
 PACKAGES = {  # program -> what to install, where it is not of the same name
-    "qemu-system-x86_64": "qemu-system-x86", "qemu-system-ppc64": "qemu-system-ppc", "gcc": "gcc libc6-dev",
+    "qemu-system-x86_64": "qemu-system-x86", "qemu-system-ppc64": "qemu-system-ppc", "qemu-system-aarch64": "qemu-system-arm", "gcc": "gcc libc6-dev",
     "powerpc64le-linux-gnu-gcc": "gcc-powerpc64le-linux-gnu libc6-dev-ppc64el-cross",
+    "aarch64-linux-gnu-gcc": "gcc-aarch64-linux-gnu libc6-dev-arm64-cross",
     "apt-get": "apt", "dpkg-deb": "dpkg", "xz": "xz-utils",
 }  # fmt: skip
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from ..scenarios.course import SCENARIOS
 from ..scenarios.evidence import evidence
+from ..scenarios.plt import PLT_STORIES
 from ..scenarios.proposals import ON_ANY_KERNEL
 from ..scenarios.stubs import STUB_STORIES
 from .build import build_kernel
@@ -25,7 +26,8 @@ class Recorded:
 
     config: the options that decide lines and layout. listed: symbols of the kernel that are recorded beside those that the
     modules need; where there are none, no symbol of the kernel is. long: of a story with more steps, only the first three
-    keep their symbols. exports: the first lines of vmlinux-exports.txt.
+    keep their symbols. exports: the first lines of vmlinux-exports.txt. variants: those that are no kernel of their own, but
+    one of the others on another machine.
     """
 
     machine: Machine
@@ -38,6 +40,15 @@ class Recorded:
     only: Mapping[str, tuple[Key, ...]] = field(default_factory=dict)  # stories that do not concern every kernel
     listed: tuple[str, ...] = ()
     long: int | None = None
+    variants: Mapping[str, tuple[str, Machine]] = field(default_factory=dict)
+
+    def machine_for(self, variant: str) -> Machine:
+        return self.variants[variant][1] if variant in self.variants else self.machine
+
+    def kernel_for(self, release: str, variant: str) -> GuestKernel:
+        """The kernel that plays a variant: built, fetched or from the cache. Errors: HostError."""
+        built = self.variants[variant][0] if variant in self.variants else variant
+        return replace(self.kernel(release, built), variant=variant)
 
     def concerned(self, story: str) -> tuple[Key, ...]:
         return self.only.get(story, self.kernels)
@@ -59,6 +70,17 @@ _PPC64LE = (
     ("6.12", "reuse"),
     ("7.3", "stock"),
 )
+_ARM64 = Machine("qemu-system-aarch64",
+                 ("-M", "virt,gic-version=2", "-accel", "tcg,thread=single", "-serial", "file:FOLDER/console",
+                  "-global", "virtio-mmio.force-legacy=false", "-device", "virtio-serial-device",
+                  "-chardev", "file,id=agent,path=FOLDER/agent", "-device", "virtconsole,chardev=agent"),
+                 'console=ttyAMA0 panic=-1 loglevel=7 nokaslr dyndbg="func move_module +p"',
+                 boot=400, cpu="cortex-a72")  # fmt: skip
+_A53 = replace(_ARM64, cpu="cortex-a53")  # QEMU's has erratum 843419
+_KASLR = replace(_ARM64, cmdline=_ARM64.cmdline.replace("nokaslr ", ""))  # the device tree has a seed
+_ARM64_STOCK, _POKE = (("7.3", "stock"),), (("7.3", "poke"),)
+_ARM64_STORIES = ("reload", "late", "init-fails", "workaround", "retry", "disabled", "stacked", "cumulative", "foreign-write",
+                  *PLT_STORIES, *evidence("arm64"))  # fmt: skip
 # dyndbg: the kernel says where it puts each section, also of a module that it then refuses. no_timer_check, tsc=reliable: on a
 # loaded host the emulated timer may be late for the kernel's own tests. random.trust_cpu: without entropy %p has no hash.
 RECORDED: Mapping[str, Recorded] = {
@@ -91,6 +113,22 @@ RECORDED: Mapping[str, Recorded] = {
         exports="# what the {release} kernel built here exports of that these modules need, at the addresses of stock;\n"
                 "# ftrace_caller and ftrace_regs_caller are not exported, but every module gets a stub for each\n",
         listed=("_mcount", "ftrace_caller", "ftrace_regs_caller"),
+        long=9,
+    ),
+    "arm64": Recorded(
+        _ARM64, compiler="aarch64-linux-gnu-gcc", kernel=partial(build_kernel, "arm64"),
+        kernels=tuple(("7.3", variant) for variant in ("stock", "kaslr", "a53", "poke", "poke-a53")),
+        variants={"kaslr": ("stock", _KASLR), "a53": ("stock", _A53), "poke-a53": ("poke", _A53)},
+        stories=_ARM64_STORIES,
+        only={**dict.fromkeys(_ARM64_STORIES, _ARM64_STOCK),
+              **dict.fromkeys(("reload", "moved"), (*_ARM64_STOCK, ("7.3", "kaslr"))),
+              "veneer": (*_ARM64_STOCK, ("7.3", "a53")), "far-one-call": (*_ARM64_STOCK, *_POKE),
+              "far-moves": _POKE, "far-same": _POKE, "veneer-again": (("7.3", "poke-a53"),)},
+        config=("STRICT_MODULE_RWX", "RANDOMIZE_BASE", "RANDOMIZE_MODULE_REGION_FULL", "ARM64_ERRATUM_843419",
+                "DYNAMIC_FTRACE_WITH_CALL_OPS", "ARM64_PTR_AUTH_KERNEL", "MODULE_SIG", "MODVERSIONS"),
+        exports="# what the {release} kernel built here exports of that these modules need, at the addresses of stock (nokaslr);\n"
+                "# ftrace_caller is not exported, but every module has a way to it\n",
+        listed=("ftrace_caller",),
         long=9,
     ),
 }  # fmt: skip

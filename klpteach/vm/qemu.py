@@ -23,13 +23,14 @@ Watch = Callable[[str], None] | None
 class Machine:
     """How QEMU plays one architecture: the program, its arguments (FOLDER is where the two files go), the command line.
 
-    boot: how many seconds a guest may take before its story begins.
+    boot: how many seconds a guest may take before its story begins. cpu: which one, where a recording tells it.
     """
 
     program: str
     arguments: tuple[str, ...]
     cmdline: str
     boot: int
+    cpu: str = ""
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,7 @@ def boot(
         (folder / "initramfs").write_bytes(archive)
         command = [
             *(machine.program, "-m", str(MEMORY), "-smp", "1", "-display", "none", "-nodefaults", "-no-reboot"),
+            *(("-cpu", machine.cpu) if machine.cpu else ()),
             *("-monitor", "none", *(word.replace("FOLDER", str(folder)) for word in machine.arguments)),
             *(
                 "-kernel",

@@ -25,7 +25,7 @@ from ..model.compare import Difference
 from ..model.errno import ENODEV
 from ..model.kallsyms import exported_names
 from ..model.layout import layout_sections
-from ..model.policy import Behaviour, behaviour
+from ..model.policy import VARIANTS, Behaviour, behaviour
 from ..model.recording import Recording
 from ..model.state import Machine as StoryMachine
 from ..model.step import Command, Step, hexa
@@ -49,8 +49,8 @@ _DEBIAN = re.compile(r"#\d.* Debian (\d+\.\d+\.\d+)")  # before the # stands the
 def record(scenario: Scenario, release: str, variant: str = "stock", arch: str = "x86_64",
            watch: Watch = None) -> Recording:  # fmt: skip
     """Run a story on a real kernel and record it. Errors: HostError, GuestError."""
-    need(RECORDED[arch].machine.program, RECORDED[arch].compiler)
-    kernel, folder = RECORDED[arch].kernel(release, variant), modules_for(arch, release, variant)
+    need(RECORDED[arch].machine_for(variant).program, RECORDED[arch].compiler)
+    kernel, folder = RECORDED[arch].kernel_for(release, variant), modules_for(arch, release, variant)
     commands = commands_for(scenario, folder)
     files = files_for(scenario, commands, folder)
     return run_guest(scenario, kernel, commands, files, watch, proposals=proposals_of(variant), folder=folder)
@@ -86,7 +86,7 @@ def run_guest(
     margin: seconds more than usual; timeout: instead of the usual ones. proposals: what the kernel has in it, for which user
     space does its half; folder: where the modules are that it may pull in.
     """
-    machine = RECORDED[kernel.arch].machine
+    machine = RECORDED[kernel.arch].machine_for(kernel.variant)
     guest = guest_for(files, scenario.machine, proposals, folder or ko_dir(kernel.arch, kernel.release))
     known = [*guest.files, *guest.parts]
     archive = initramfs(kernel.arch, commands, known, {**lists(known, kernel), **guest.lists})
@@ -117,7 +117,8 @@ def lists(files: Sequence[ModuleFile], kernel: GuestKernel) -> dict[str, str]:
     found = {"sites": site_list(files, cpu.site_width)}
     if cpu.has_stubs:
         patches = [file for file in _under_their_names(files) if any(sites(file))]
-        found["stubs"] = "".join(f"{file.name} {num_stubs(file, kernel) + cpu.stubs_behind}\n" for file in patches)
+        counts = ((file.name, num_stubs(file, kernel) + cpu.stubs_behind) for file in patches)
+        found["stubs"] = "".join(f"{name} {cpu.stub_section} {cpu.stub_size} {count}\n" for name, count in counts)
     if listed:
         found["names"] = "".join(f"{name}\n" for name in sorted(undefined_names(files) | {*listed}))
     return found
@@ -144,17 +145,18 @@ def site_list(files: Iterable[ModuleFile], width: int | None = None) -> str:
 
 
 def num_stubs(file: ModuleFile, kernel: GuestKernel) -> int:
-    """How many slots the loader reserves for a livepatch's calls (ppc64le)."""
+    """How many slots the loader reserves for a livepatch's calls."""
     return arches.of(kernel.arch).stub_slots(loader_copy(file, kernel))
 
 
 def loader_copy(file: ModuleFile, kernel: GuestKernel) -> ModuleFile:
-    """The file as the loader lays it out: with .stubs of its final size. Errors: Refused."""
+    """The file as the loader lays it out: with .stubs or .plt of its final size. Errors: Refused."""
     return arches.of(kernel.arch).module_frob_arch_sections(file, _rules(kernel), lambda line: None)
 
 
 def _rules(kernel: GuestKernel) -> Behaviour:
-    return behaviour(kernel.release, arch=kernel.arch)
+    variant: Mapping[str, Any] = VARIANTS.get(kernel.variant, {})
+    return replace(behaviour(kernel.release, arch=kernel.arch), **variant)
 
 
 # -- the recording --------------------------------------------------------------------------------------------------------
@@ -165,12 +167,14 @@ def from_guest(
 ) -> Recording:
     """The recording of a guest that came to its end, and had these files."""
     how, files = RECORDED[kernel.arch], {file.filename: file for file in [*had.files, *had.parts]}
+    machine = how.machine_for(kernel.variant)
     banner = next((line.split("] ", 1)[-1] for line in guest.console.splitlines() if "Linux version " in line), "")
     release = banner.split()[2] if banner else kernel.release
     debian = _DEBIAN.search(banner)
     about = {"arch": kernel.arch, "release": release, "version": debian[1] if debian else release,
-             "variant": kernel.variant, "cmdline": f"{how.machine.cmdline} {had.cmdline}".strip(),
-             "banner": banner}  # fmt: skip
+             "variant": kernel.variant, "cmdline": f"{machine.cmdline} {had.cmdline}".strip(), "banner": banner}  # fmt: skip
+    if machine.cpu:
+        about["cpu"] = machine.cpu
     config = [option for option in how.config if option in kernel.config]
     digests = {file.filename: hashlib.sha256(file.data).hexdigest() for file in had.files}
     recording = Recording(scenario.name, scenario.title, "real kernel", about, config, proposals=[*proposals])
@@ -178,7 +182,7 @@ def from_guest(
     recording.init_errno, recording.files = {**scenario.init_errno, **no_device}, {**digests}
     for line in guest.agent:
         recording.steps.append(step_of(json.loads(line), kernel, files, scenario.machine))
-        if recording.steps[-1].oops:
+        if recording.steps[-1].oops and not arches.of(kernel.arch).tells_the_wreck:
             break  # what follows is the wreck
     with_quiet_lines(recording.steps)
     recording.vmlinux = _vmlinux(recording)
@@ -216,10 +220,12 @@ def step_of(raw: Mapping[str, Any], kernel: GuestKernel, files: Files, machine: 
         step.errno = None
     step.out = raw.get("out")
     step.placement = _placements(raw, kernel, files, machine or StoryMachine())
-    if "modules" not in raw:
+    if raw.get("hung"):
+        step.errno, step.label = None, "hung"
+    if "modules" not in raw or (step.oops and not arches.of(kernel.arch).tells_the_wreck):
         return step
     step.modules = [_module_row(line) for line in raw["modules"].splitlines()]
-    step.livepatch = _livepatch(raw["livepatch"])
+    step.livepatch = _livepatch(raw["livepatch"]) if "livepatch" in raw else None
     step.sections = {m: {n: int(a, 16) for n, a in table.items()} for m, table in raw["sections"].items()}
     symbols = _symbols(raw["kallsyms"])
     own = {"vmlinux", *(file.name for file in files.values())}  # not [__builtin__ftrace] and its like

@@ -163,7 +163,7 @@ def test_the_words_we_know_read_as_objdump_reads_them(tmp_path):
 
 
 def test_without_capstone_the_words_of_this_story_still_have_names(monkeypatch):
-    monkeypatch.setattr(disassembly, "_engine", lambda: None)
+    monkeypatch.setattr(disassembly, "_engine", lambda arch: None)
     history = real("ppc64le/reload--6.1-stock--REFUSED.json")
     text = unescape(disassembly.call_html(history, history.failing(3), 3))
     for words in ("nop", "bl 0xc008000000130218", "ld r2,24(r1)", "stub 5 → demo_dup, load 1", "→ refuse"):

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from ...errors import PolicyError
 from ..image import Arch
+from .arm64 import Arm64
 from .ppc64le import Ppc64le
 from .ppc64le_section import Section as Section
 from .x86_64 import X86_64
 from .x86_64 import check_zero as check_zero
 
-ARCHITECTURES: dict[str, Arch] = {arch.name: arch for arch in (X86_64(), Ppc64le())}
+ARCHITECTURES: dict[str, Arch] = {arch.name: arch for arch in (X86_64(), Ppc64le(), Arm64())}
 
 
 def of(name: str) -> Arch:
     """An architecture by the kernel's name for it. Errors: PolicyError, which says what there is."""
     if name not in ARCHITECTURES:
-        raise PolicyError(f"architecture {name!r} is not in the model; there are {' and '.join(ARCHITECTURES)}.")
+        raise PolicyError(f"architecture {name!r} is not in the model; there are {', '.join(ARCHITECTURES)}.")
     return ARCHITECTURES[name]

@@ -5,24 +5,23 @@ Every relocation section is sorted in place, .stubs gets its size, and undefined
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 
-from ...files.elf_h import SHN_ABS, SHN_UNDEF, SHT_RELA
+from ...files.elf_h import SHN_ABS, SHN_UNDEF
 from ...files.module_file import ModuleFile
 from ...files.relocation_types import REL24
 from ..image import Array
+from .loader_file import EXACT_UP_TO, LoaderFile
+from .sort import heapsort
 from .stubs import STUB_SIZE
 
 FTRACE_STUBS = 2  # ftrace_caller, ftrace_regs_caller
-EXACT_UP_TO = 1 << 14  # entries; a longer section with equal entries is sorted stably where nothing depends on it
 
 
-class LoaderCopy(ModuleFile):
-    """A file as the loader has it after module_frob_arch_sections(); `on_disk` is the file it came from.
+class LoaderCopy(LoaderFile):
+    """A file as the loader has it after module_frob_arch_sections().
 
     terminator: the empty slot that ends the search in the table of stubs, 1 or 0.
     """
@@ -33,19 +32,13 @@ class LoaderCopy(ModuleFile):
     # that of the file: stubs are made in it, and of two bad entries it decides which is named.
 
     def __init__(self, file: ModuleFile, double_pop: bool, terminator: int) -> None:
-        kept = {k: v for k, v in vars(file).items() if k not in ("extents", "symbol_names", "klp")}
-        vars(self).update(kept)
-        self._on_disk, self._double_pop = file, double_pop
+        super().__init__(file)
+        self._double_pop = double_pop
         self._sorted: dict[int, Array] = {}
-        self.shdrs = file.shdrs.copy()
         toc = [index for index, name in enumerate(file.section_names) if name == ".toc"]
         self.shdrs["addralign"][toc] = np.maximum(self.shdrs["addralign"][toc], 8)
         self.shdrs["size"][last_section(file, ".stubs")] = get_stubs_size(self, terminator)
         self._dedotify()
-
-    @property
-    def on_disk(self) -> ModuleFile:
-        return self._on_disk
 
     def rela(self, index: int) -> Array:
         """The entries of a section, sorted: descending by r_info, then by addend."""
@@ -65,10 +58,6 @@ class LoaderCopy(ModuleFile):
         on_disk = self._on_disk.rela(index)
         ascending = [(-symbol, -kind, -addend) for _, kind, symbol, addend in on_disk.tolist()]
         return on_disk[heapsort(ascending, self._double_pop)]
-
-    def section_bytes(self, index: int) -> bytes:
-        is_rela = self.extents[index][0] == SHT_RELA
-        return self.rela_in_order(index).tobytes() if is_rela else super().section_bytes(index)
 
     def _dedotify(self) -> None:
         """Undefined .name means name; .TOC. is not undefined, its value is set later."""
@@ -111,55 +100,3 @@ def count_relocs(rela: Array) -> int:
 def sort_relocations(rela: Array) -> Array:
     """Descending by r_info (symbol, then type), then by addend; equal entries in file order."""
     return rela[np.lexsort((-rela["addend"], -rela["type"].astype("i8"), -rela["sym"].astype("i8")))]
-
-
-# -- lib/sort.c: a heapsort, so equal entries change places --------------------------------------------------------------------
-
-
-def heapsort(keys: Sequence[Any], double_pop: bool) -> list[int]:
-    """Indices of `keys` in the order in which sort() leaves them, ascending by key.
-
-    double_pop: the variant of later kernels (6.12; not 6.1), which takes two elements at a time from the heap.
-    """
-    heap = list(range(len(keys)))
-    n, a, shift = len(heap), len(heap) // 2, 0
-    if not a:
-        return heap
-    while True:
-        if a:
-            a -= 1 << shift
-        elif double_pop and n > 3:
-            n -= 1
-            heap[0], heap[n] = heap[n], heap[0]
-            shift = int(keys[heap[1]] <= keys[heap[2]])
-            a = 1 << shift
-            n -= 1
-            heap[a], heap[n] = heap[n], heap[a]
-        elif not double_pop and n > 1:
-            n -= 1
-            heap[0], heap[n] = heap[n], heap[0]
-        else:
-            break
-        _sift_down(heap, keys, a, n, double_pop)
-    if double_pop:
-        n -= 1
-        heap[0], heap[n] = heap[n], heap[0]
-        if n == 2 and keys[heap[0]] > keys[heap[1]]:
-            heap[0], heap[1] = heap[1], heap[0]
-    return heap
-
-
-def _sift_down(heap: list[int], keys: Sequence[Any], a: int, n: int, double_pop: bool) -> None:
-    """Bottom-up: find the path to a leaf, then go back to where the element belongs."""
-    b = a
-    while (d := 2 * b + 2) < n:
-        left, right = keys[heap[d - 1]], keys[heap[d]]
-        b = d - 1 if left > right or (left == right and not double_pop) else d
-    if d == n:
-        b = d - 1
-    while b != a and keys[heap[a]] >= keys[heap[b]]:
-        b = (b - 1) // 2
-    c = b
-    while b != a:
-        b = (b - 1) // 2
-        heap[b], heap[c] = heap[c], heap[b]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+import re
+from collections.abc import Hashable, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -11,15 +12,15 @@ import numpy as np
 from ...files.elf_h import EM_PPC64
 from ...files.klp import placed_sites
 from ...files.module_file import ModuleFile
-from ...files.relocation_types import HOWTO_PPC64LE, LD_TOC, LI_MASK, NOP, REL24
+from ...files.relocation_types import HOWTO_PPC64LE, LD_TOC, LI_MASK, MASK64, NOP, REL24
 from .. import messages
 from ..errno import ENOENT, ENOEXEC, Refused
-from ..image import Arch, Array, Image, Label, Loading, Log, Resolve
+from ..image import Arch, Array, Image, Label, Loading, Log, Resolve, StubsSeen
 from ..policy import Behaviour
 from .fast import apply_ppc64le
 from .frob import frob
 from .ppc64le_section import Section, special_sections, stub_table
-from .stubs import FUNCDATA, MAGIC, MPROFILE, STUB_SIZE
+from .stubs import FUNCDATA, MAGIC, MPROFILE, STUB_SIZE, branch_offset
 
 
 class Ppc64le(Arch):
@@ -27,9 +28,9 @@ class Ppc64le(Arch):
 
     name, machine = "ppc64le", EM_PPC64
     page = 0x10000
-    relocation_types, call_type = HOWTO_PPC64LE, REL24
+    relocation_types, call_types = HOWTO_PPC64LE, (REL24,)
     nop, restore_r2, stub_size = NOP, LD_TOC, STUB_SIZE
-    zero_sites = False
+    zero_sites, own_sections = False, (".stubs",)
     # VMALLOC_START (radix); the boot takes the first 0xe0000 bytes in the kernels that were recorded.
     module_area, modules_start, modules_end = 0xC008000000000000, 0xC0080000000E0000, 0xC009000000000000
     kernel_text, temporary_image = 0xC000000000000000, 0xC0080000000C0000
@@ -87,6 +88,32 @@ class Ppc64le(Arch):
         rows = [{"index": i, "funcdata": f"{at:#x}", "symbol": label(at) if at else None} for i, at in found]
         used = int(np.count_nonzero(funcdata[:slots]))
         return {"num_stubs": slots, "used": used, "past_end_used": len(past), "entries": rows}
+
+    def stubs_seen(self, table: Mapping[str, Any], address: int) -> StubsSeen:
+        """Behind the end only as many as the recorder took for stubs."""
+        behind, found = table.get("past_end_used", 0), list[tuple[int, int, str]]()
+        for entry in table["entries"]:
+            funcdata = entry["funcdata"]
+            target = int(funcdata, 16) if isinstance(funcdata, str) else int(funcdata)
+            if entry["index"] >= table["num_stubs"]:
+                if not target or not behind:
+                    continue
+                behind -= 1
+            label = entry.get("symbol") or ""
+            found.append((entry["index"], target, "" if label.startswith("(") else label))
+        return StubsSeen(table["num_stubs"], table["used"], found)
+
+    def branch_target(self, word: int, address: int) -> int | None:
+        """Of a relative `b` or `bl`.
+
+        >>> hex(Ppc64le().branch_target(0x480001c5, 0xc00800000013007c)), Ppc64le().branch_target(0x60000000, 0)
+        ('0xc008000000130240', None)
+        """
+        return (address + branch_offset(word)) & MASK64 if word & 0xFC000002 == 0x48000000 else None
+
+    def kernel_symbols(self, table: Mapping[str, Any], sections: Mapping[str, int]) -> dict[str, int]:
+        named = {str(entry["symbol"]): int(entry["funcdata"], 16) for entry in table["entries"] if entry["symbol"]}
+        return {name: address for name, address in named.items() if re.fullmatch(r"\w+", name)}
 
     def left_behind(self, image: Image, rules: Behaviour) -> Hashable:
         """The stubs with the slot behind the last, which a search looks at too, and both words of every call site.

@@ -6,13 +6,19 @@ from collections.abc import Iterator
 
 from ...files.module_file import ModuleFile
 from .. import messages
-from ..errno import EBUSY, EEXIST, EINVAL, ENOENT, EPERM, Refused
+from ..errno import EBUSY, EEXIST, EINVAL, ENOENT, EPERM, Hung, Refused
 from ..klp_structs import PATCHED, UNPATCHED, KlpFunc, KlpObject, KlpPatch
 from ..module import COMING, Module
 from ..state import State
 from . import transition
 from .patch import klp_patch_object, klp_post_unpatch_callback, klp_pre_patch_callback, klp_unpatch_object, run_callback
 from .relocs import klp_clear_object_relocs, klp_init_object_loaded
+
+
+def klp_mutex_lock(kernel: State) -> None:
+    """mutex_lock(&klp_mutex). Errors: Hung where the task that held it has died in an oops."""
+    if kernel.wrecked:
+        raise Hung
 
 
 def klp_enable_patch(kernel: State, pmod: Module) -> None:
@@ -22,6 +28,7 @@ def klp_enable_patch(kernel: State, pmod: Module) -> None:
         raise Refused(EINVAL)
     if not pmod.file.is_livepatch:
         raise kernel.refuse(messages.NOT_A_LIVEPATCH(module=pmod.name), EINVAL)
+    klp_mutex_lock(kernel)
     replace = info.replace or kernel.flag(pmod.name, "replace")  # as in the kernel's own test modules
     patch = KlpPatch(pmod, [], replace)
     for obj in info.objects:
@@ -134,6 +141,7 @@ def klp_disable_patch(kernel: State, patch: KlpPatch) -> None:
 
 def enabled_store(kernel: State, name: str, value: bool) -> None:
     """A write to /sys/kernel/livepatch/NAME/enabled: disable, or reverse a running transition. Nothing re-enables."""
+    klp_mutex_lock(kernel)
     patch = kernel.klp.find(name)
     if patch is None:
         raise Refused(ENOENT)
@@ -154,6 +162,7 @@ def force_store(kernel: State, name: str, value: bool) -> None:
         raise Refused(ENOENT)
     if not value:
         return
+    klp_mutex_lock(kernel)
     if patch is not kernel.klp.transition:
         raise Refused(EINVAL)
     transition.klp_force_transition(kernel)
@@ -183,6 +192,7 @@ def klp_module_coming(kernel: State, mod: Module) -> None:
     assert mod.state == COMING
     if mod.name == "vmlinux" and kernel.rules.early_vmlinux:
         raise kernel.refuse(messages.VMLINUX_KO(), EINVAL)
+    klp_mutex_lock(kernel)
     if kernel.rules.refuse_unpatched:
         refuse_unpatched(kernel, mod)
     mod.klp_alive = True
@@ -229,6 +239,7 @@ def klp_module_going(kernel: State, mod: Module) -> None:
     """A module has run its exit (or failed its init): its functions are no longer redirected."""
     # No rmmod is needed to get here: do_init_module() comes by when init() fails. A livepatch that holds its target, as
     # was proposed in 2018, therefore does not help: the first load fails by itself, and the second by what that left.
+    klp_mutex_lock(kernel)
     mod.klp_alive = False
     klp_cleanup_module_patches_limited(kernel, mod, limit=None)
 

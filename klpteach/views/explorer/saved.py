@@ -86,7 +86,7 @@ def _twin_call(history: History, step: int) -> str:
     if key is None or call is None:
         return ""
     placed = [(call.address + 4 * i, word) for i, word in enumerate(call.words)]
-    words = "\n".join(f"{hexa(at)}  {word:08x}  {instruction(word, at)}" for at, word in placed)
+    words = "\n".join(f"{hexa(at)}  {word:08x}  {instruction(word, at, history.arch.name)}" for at, word in placed)
     leads = escape(goes_to(history, key, history.observed_at(step))) or "as in the file"
     return f"<p>The call at <code>{escape(key)}</code>, {leads}:</p><pre>{escape(words)}</pre>"
 

@@ -89,19 +89,19 @@ def symbol_label(history: History, key: str) -> str:
         return f"→ {history.target(key) or '?'}"
     symbol = parse_symbol(site.symbol)
     position = f",{symbol.sympos}" if symbol and symbol.sympos else ""
-    kind = file.type_name(site.type).removeprefix("R_X86_64_").removeprefix("R_PPC64_")
+    kind = file.type_name(site.type).removeprefix("R_X86_64_").removeprefix("R_PPC64_").removeprefix("R_AARCH64_")
     return f"{kind} → {symbol.name if symbol else site.symbol}{position}"
 
 
-def _value(value: bytes, call: bool) -> str:
-    """Bytes as they are; for a call each word with its instruction beside it."""
+def _value(value: bytes, call: str) -> str:
+    """Bytes as they are; for a call (of that architecture) each word with its instruction beside it."""
     if not call:
         return f"<code>{grouped(value)}</code>"
-    said = [f'<span class="op">{escape(short(word))}</span>' for word in words_of(value)]
+    said = [f'<span class="op">{escape(short(word, call))}</span>' for word in words_of(value)]
     return f"<code>{'<br>'.join(value[4 * i : 4 * i + 4].hex(' ') + op for i, op in enumerate(said))}</code>"
 
 
-def _cell(state: State, css: str = "", call: bool = False) -> str:
+def _cell(state: State, css: str = "", call: str = "") -> str:
     value = _value(state.value, call) if state.value is not None else ""
     title = MEANING[state.kind].format(n=state.load or "an earlier time")
     return f'<td class="{state.kind}{css}" title="{title}">{value}<i>{letter(state)}</i></td>'
@@ -155,7 +155,7 @@ def _site_row(history: History, key: str, states: list[State], with_file: bool, 
     name = f'<code title="{escape(place)}">{escape(shorten(place, 17))}</code><br><small>{escape(what)}</small>'
     if with_owner:
         name += f"<br><small>{escape(shorten(patch, 22))}</small>"
-    call = is_call(history, key)
+    call = history.arch.name if is_call(history, key) else ""
     cells, in_file = "".join(_cell(state, call=call) for state in states), history.file_bytes(key, 8 if call else None)
     if with_file:
         cells = ('<td class="fc"></td>' if in_file is None else _cell(State("file", in_file), " fc", call)) + cells

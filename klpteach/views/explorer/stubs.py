@@ -1,4 +1,4 @@
-"""A livepatch's table of stubs (ppc64le), a row a slot: where each led before the step, and where it leads now."""
+"""A livepatch's table of call stubs (ppc64le, arm64), a row a slot: where each led before the step, and where it leads now."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def _leads(slot: Slot) -> tuple[int, str]:
 def title(table: StubTable) -> str:
     """The table's name and how full it is."""
     past = f", {len(table.past_end)} past the end" if table.past_end else ""
-    return f".stubs of {escape(shorten(table.module, 26))}: {table.used} of {table.num} slots used{past}"
+    return f"{table.section} of {escape(shorten(table.module, 26))}: {table.used} of {table.num} slots used{past}"
 
 
 def strip(table: StubTable) -> str:
