@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -77,7 +77,8 @@ class Image:
         self, file: ModuleFile, arch: Arch, layout: Layout, bases: Bases, memory: Mapping[str, Array], percpu: int = 0
     ) -> None:
         self.file, self.arch, self.layout, self.bases, self.percpu = file, arch, layout, dict(bases), percpu
-        self.stub_table: Any = None  # ppc64le: arch.stubs.StubTable, made at the first use
+        # What the architecture keeps of the module, made at the first use: ppc64le's arch.stubs.StubTable, s390x's arch.got.Slots
+        self.stub_table: Any = None
         self.formed = self.initialised = False  # complete_formation() and do_init_module() take write permissions away
         nothing = np.zeros(0, "u1")  # an empty region is not allocated
         self.memory = {region: memory.get(region, nothing) for region in layout.sizes}
@@ -210,6 +211,10 @@ class Arch:
     config: tuple[str, ...] = ()
 
     @property
+    def byteorder(self) -> Literal["little", "big"]:
+        return "big" if elf_h.DATA_OF_MACHINE.get(self.machine) == elf_h.ELFDATA2MSB else "little"
+
+    @property
     def has_stubs(self) -> bool:
         """Whether a call out of a module goes through a table of stubs in it."""
         return self.stub_size > 0
@@ -220,6 +225,10 @@ class Arch:
     def module_frob_arch_sections(self, file: ModuleFile, rules: Behaviour, log: Log) -> ModuleFile:
         """The loader's own copy of the file, with what the architecture changes in it. Errors: Refused."""
         return file
+
+    def core_start(self, file: ModuleFile) -> int:
+        """Bytes that module_frob_arch_sections() has taken at the start of the core memory, before any section."""
+        return 0
 
     def module_init_section(self, name: str) -> bool:
         """Whether a section is freed after init."""

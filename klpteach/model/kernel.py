@@ -40,7 +40,7 @@ Open = Callable[[Path, str], ModuleFile]
 class Kernel(State):
     """A model of one running kernel, with its modules and livepatches.
 
-    arch: "x86_64" or "ppc64le". release: "5.3", "6.1", "6.3", "6.12". proposals: names of klpteach.model.policy.PROPOSALS.
+    arch: "x86_64", "ppc64le" or "s390x". release: "5.3", "6.1", "6.3", "6.12". proposals: names of klpteach.model.policy.PROPOSALS.
     ko: folder for file names without a path (default: the course's own modules). machine: what this machine lacks or
     forbids. rules: a behaviour of your own instead of the release's and the proposals'. exports, vmlinux: addresses of the
     kernel's symbols where they are known. init_errno: file -> what its init() returns. open_file: (folder, name) -> file.
@@ -64,9 +64,10 @@ class Kernel(State):
     ) -> None:  # fmt: skip
         proposals = [proposals] if isinstance(proposals, str) else list(proposals)
         cpu = architectures.of(arch)
-        memory = AddressSpace(cpu.modules_start, cpu.modules_end, cpu.page)
+        rules = rules or behaviour(release, proposals, arch)
+        memory = AddressSpace(rules.modules_start or cpu.modules_start, cpu.modules_end, cpu.page)
         folder = Path(ko) if ko else ko_dir(arch, release)
-        super().__init__(cpu, rules or behaviour(release, proposals, arch), folder, memory, machine)
+        super().__init__(cpu, rules, folder, memory, machine)
         self.module_sig = "MODULE_SIG" in cpu.config
         listed = exports_of(folder)
         self.known = frozenset(path.name for path in folder.glob("*.ko")) if listed else frozenset()
@@ -144,16 +145,16 @@ class Kernel(State):
         return self.step(f"cat {path}", look)
 
     def poke(self, site: str, value: str) -> Step:
-        """A foreign write of 8 little-endian bytes to "MODULE:SECTION+0xOFF"; value is hex."""
+        """A foreign write of a number of 8 bytes to "MODULE:SECTION+0xOFF"; value is hex."""
 
         def write() -> None:
             new, old, found = int(value, 16), None, _SITE.match(site)
             if found and (mod := self.find_module(found["module"])):
-                old = mod.poke(found["section"], int(found["offset"], 16), new.to_bytes(8, "little"))
+                old = mod.poke(found["section"], int(found["offset"], 16), new.to_bytes(8, self.arch.byteorder))
             if old is None:
                 raise Refused(ENOENT)
             # the module that does it never stays loaded
-            raise self.refuse(messages.POKE(old=int.from_bytes(old, "little"), new=new), EAGAIN)
+            raise self.refuse(messages.POKE(old=int.from_bytes(old, self.arch.byteorder), new=new), EAGAIN)
 
         return self.step(f"poke {site} {value}", write)
 

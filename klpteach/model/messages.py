@@ -124,6 +124,15 @@ CANNOT_CLEAR = Message(ERR, "no kernel: the proposal clear-relocations",
 DATA_ACCESS = Message(1, "arch/powerpc/mm/fault.c",
     "BUG: Unable to handle kernel data access on {what} at 0x{address:08x}")
 
+# -- relocation, s390x ----------------------------------------------------------------------------------------------------
+
+_S390 = "arch/s390/kernel/module.c"
+RELOCATION_ERROR = Message(ERR, _S390,
+    "module {module}: relocation error for symbol {name} (r_type {type}, value 0x{val:x})")
+UNKNOWN_RELOCATION = Message(ERR, _S390, "module {module}: unknown relocation: {type}")
+POINTER_DEREFERENCE = Message(1, "arch/s390/mm/fault.c",
+    "Unable to handle kernel pointer dereference in virtual kernel address space")
+
 # -- loading --------------------------------------------------------------------------------------------------------------
 OUT_OF_TREE = Message(WARNING, _MAIN, "{module}: loading out-of-tree module taints kernel.")
 TAINT_LIVEPATCH = Message(NOTICE, _MAIN, "{module}: tainting kernel with TAINT_LIVEPATCH")

@@ -32,6 +32,10 @@ class Behaviour:
     duplicate: messages.Message = messages.DUPLICATE_NAME
     percpu_base: int = 0x35000  # where a module's per-CPU data begins, behind the kernel's own; recorded (percpu)
     tolerate_r2: bool = False  # 37251c7114e1 (6.3): ppc64le takes an existing `ld r2,24(r1)` after a call for done
+    modules_start: int | None = None  # the first address that a module gets, where it is not the architecture's
+    slots: str = (
+        "once"  # s390x: when a GOT or PLT slot is written: "once", "reset" (proposal clear-got), "always" (a variant)
+    )
     stubs: str = "search"  # ppc64le: how a call finds its stub: "search", "reuse" (proposal), "count" (6.18)
     pin_targets: bool = False  # proposal deny-removal
     depend_on_targets: bool = False  # proposal hard-dependencies
@@ -56,7 +60,9 @@ RELEASES: Mapping[str, Behaviour] = {
 
 # What an architecture's own code decides: architecture -> from which release on -> switches.
 ON_ARCH: Mapping[str, Mapping[str, Mapping[str, object]]] = {
-    "ppc64le": {"5.3": {"clear": "no"}}  # 0c05e7bd2d01 gave powerpc no clear_relocate_add()
+    "ppc64le": {"5.3": {"clear": "no"}},  # 0c05e7bd2d01 gave powerpc no clear_relocate_add()
+    # … nor s390. 6.10 moved kernel and modules to the upper end of the address space.
+    "s390x": {"5.3": {"clear": "no"}, "6.12": {"modules_start": 0x3FF60000000}},
 }
 
 
@@ -95,6 +101,9 @@ PROPOSALS: Mapping[str, Proposal] = {p.name: p for p in (
              "take an existing ld r2,24(r1) after the call for done", _set(tolerate_r2=True), arch="ppc64le"),
     Proposal("reuse-stub", "keep the stub", "let a call site keep its stub and point that elsewhere",
              _set(tolerate_r2=True, stubs="reuse"), arch="ppc64le"),
+    Proposal("clear-got", "forget the slots",
+             "when the target goes, forget that the GOT and PLT slots of its symbols are filled (ours)",
+             _set(slots="reset"), arch="s390x"),
     Proposal("hard-dependencies", "depend on targets",
              "a livepatch needs its targets loaded and keeps them, like any module that uses another",
              _set(depend_on_targets=True), excludes={"split-per-object": _NOTHING_LEFT}),
@@ -116,12 +125,15 @@ PROPOSALS: Mapping[str, Proposal] = {p.name: p for p in (
 # fmt: on
 
 
-# Variants of ppc64le kernels that were recorded -> the switches that each sets (`count`: the counter of 6.18, tried earlier).
-VARIANTS: Mapping[str, Mapping[str, object]] = {
-    "clear": {"clear": "unchecked"},
-    "tolerate": {"tolerate_r2": True},
-    "reuse": {"tolerate_r2": True, "stubs": "reuse"},
-    "count": {"tolerate_r2": True, "stubs": "count"},
+# Variants of kernels that were recorded -> the switches that each sets (`count`: the counter of 6.18, tried earlier).
+VARIANTS: Mapping[str, Mapping[str, Mapping[str, object]]] = {
+    "ppc64le": {
+        "clear": {"clear": "unchecked"},
+        "tolerate": {"tolerate_r2": True},
+        "reuse": {"tolerate_r2": True, "stubs": "reuse"},
+        "count": {"tolerate_r2": True, "stubs": "count"},
+    },
+    "s390x": {"clear": {"slots": "reset"}, "rewrite": {"slots": "always"}},
 }
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from ...errors import PolicyError
 from ..image import Arch
 from .ppc64le import Ppc64le
+from .s390x import S390x
 from .x86_64 import X86_64
 
-ARCHITECTURES: dict[str, Arch] = {arch.name: arch for arch in (X86_64(), Ppc64le())}
+ARCHITECTURES: dict[str, Arch] = {arch.name: arch for arch in (X86_64(), Ppc64le(), S390x())}
 
 
 def of(name: str) -> Arch:

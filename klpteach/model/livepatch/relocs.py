@@ -97,7 +97,8 @@ def klp_clear_object_relocs(kernel: State, patch: KlpPatch, obj: KlpObject) -> N
     # Miroslav Benes' RFC of July 2019 added this, and with it a clear_relocate_add() an architecture; Josh Poimboeuf did
     # not like the code for something that he would rather forbid. Song Liu's eleventh version is 6.3 (0c05e7bd2d01), for
     # x86_64 alone: powerpc got a check that accepts what it has written itself (37251c7114e1).
-    if kernel.rules.clear != "no" and obj.name is not None:
+    clears = kernel.rules.clear != "no" or kernel.rules.slots == "reset"
+    if clears and obj.name is not None:
         for index in _sections_for(patch.mod.file, obj.name):
             klp_write_section_relocs(kernel, patch.mod, index, obj.name, apply=False)
 
