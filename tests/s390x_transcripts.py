@@ -115,8 +115,8 @@ class Transcript:
 
     def bases(self, file: ModuleFile, step: dict[str, Any]) -> dict[str, int]:
         """Where the module that this step loads was put, as far as the step tells."""
-        separate, cpu = self.kernel[0] == "6.12", arch.of("s390x")
-        places = layout_sections(file, cpu, separate).places
+        rules = behaviour(self.kernel[0], arch="s390x")
+        places, separate = layout_sections(file, arch.of("s390x"), rules).places, rules.separate_memory
         found = {}
         for index, (region, offset) in places.items():
             at = step["sections"].get(file.name, {}).get(file.section_names[index])

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """Rebuild data/ko from the sources beside this file: headers from Debian packages, kbuild, strip, klp_convert.
 
-Nothing is installed. Packages are fetched with apt-get download into a cache folder ($KLPTEACH_CACHE, default
+Nothing is installed. For a kernel of Debian 13 the compiler, too, is unpacked (room.py). Packages are fetched with apt-get download into a cache folder ($KLPTEACH_CACHE, default
 ~/.cache/klpteach), unpacked there with dpkg -x, and used from there. Remove the folder to fetch newer ones.
 """
 
@@ -22,7 +22,9 @@ SRC = Path(__file__).resolve().parent
 ROOT = SRC.parents[1]
 sys.path.insert(0, str(ROOT))
 
-from klpteach.files.write import klp_convert  # noqa: E402  (the repository need not be installed)
+import room  # noqa: E402  (the repository need not be installed)
+from klpteach.errors import KlpteachError  # noqa: E402
+from klpteach.files.write import klp_convert  # noqa: E402
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,7 @@ class Target:
     """One folder of data/ko: which header package it needs, and how to call make and strip for it."""
 
     headers: str  # regular expression of the package name; the newest match is taken. "": a kernel that was built here
+    room: bool = False  # whether it is built in a room of the distribution that the kernel is from
     cross: str = ""  # prefix of the binutils, such as powerpc64le-linux-gnu-
     make_args: tuple[str, ...] = ()
     sources: str = ""  # folder with more sources, which go before those here
@@ -39,9 +42,11 @@ PPC64LE = "powerpc64le-linux-gnu-"
 TARGETS = {
     "x86_64-6.1": Target(r"linux-headers-6\.1\.0-[0-9]+-amd64"),
     "x86_64-6.12": Target(r"linux-headers-6\.12\.[0-9]+\+deb12-amd64"),
-    "x86_64-7.3": Target(""),  # from Debian 13's backports, with its gcc: where these are, and --headers
-    "ppc64le-6.1": Target("", PPC64LE, ("ARCH=powerpc", f"CROSS_COMPILE={PPC64LE}"), "ppc64le"),
-    "ppc64le-6.12": Target("", PPC64LE, ("ARCH=powerpc", f"CROSS_COMPILE={PPC64LE}"), "ppc64le"),
+    "x86_64-7.3": Target(r"linux-headers-7\.3\.[0-9]+\+deb13-amd64", room=True),
+    **dict.fromkeys(
+        ("ppc64le-6.1", "ppc64le-6.12", "ppc64le-7.3"),
+        Target("", cross=PPC64LE, make_args=("ARCH=powerpc", f"CROSS_COMPILE={PPC64LE}"), sources="ppc64le"),
+    ),
 }
 
 # The same module name four times more; kbuild wants a directory for each.
@@ -97,8 +102,8 @@ def fetch_headers(target: Target, folder: Path) -> None:
 
 
 def find_headers(name: str, cache: Path) -> Path:
-    if not TARGETS[name].cross and not TARGETS[name].headers:
-        sys.exit(f"build.py: {name} wants --headers; see data/README.md")
+    if TARGETS[name].room:
+        return room.headers(name, TARGETS[name].headers)
     if not TARGETS[name].headers:
         from klpteach.vm.build import build_tree  # builds a kernel where there is none: ten minutes
 
@@ -122,14 +127,21 @@ def kbuild(target: Target, headers: Path, work: Path, variant: str) -> None:
 
 def make(target: Target, headers: Path, work: Path, flags: str, *more: str) -> None:
     """kbuild's own part: every module that the Kbuild file in work names."""
+    enter, headers, work = room.entered(headers, work)
     run(
-        *("make", "-C", str(headers), f"M={work}", *target.make_args, *more),
+        *(*enter, "make", "-C", headers, f"M={work}", *target.make_args, *more),
         "KBUILD_MODPOST_WARN=1",  # symbols of the target are undefined until klp_convert
         "CONFIG_DEBUG_INFO_BTF_MODULES=",  # would want a vmlinux
         "CONFIG_DEBUG_INFO=",  # else the build-id depends on where we build
         f"KCFLAGS={flags}-ffile-prefix-map={work}/= -ffile-prefix-map={headers.parent}/=",
         "modules",
     )
+
+
+def strip(target: Target, headers: Path, ko: Path) -> None:
+    """Take out what only a debugger reads, with the binutils that go with the compiler."""
+    enter, _, folder = room.entered(headers, ko.parent)
+    run(*enter, f"{target.cross}strip", "--strip-debug", folder / ko.name)
 
 
 def build(name: str, headers: Path, work: Path, out: Path) -> None:
@@ -142,7 +154,7 @@ def build(name: str, headers: Path, work: Path, out: Path) -> None:
         raw |= {variant or ko.stem: ko for ko in folder.glob("*.ko")}
     out.mkdir(parents=True, exist_ok=True)
     for stem, ko in sorted(raw.items()):
-        run(f"{target.cross}strip", "--strip-debug", str(ko))  # before klp_convert: strip would spoil SHN_LIVEPATCH
+        strip(target, headers, ko)  # before klp_convert: strip would spoil SHN_LIVEPATCH
         data = klp_convert(ko.read_bytes())
         (out / f"{stem}.ko").write_bytes(data)
         print(f"{name}/{stem}.ko  {len(data)} bytes", flush=True)
@@ -156,7 +168,7 @@ def cache_dir() -> Path:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    packaged = [name for name, target in TARGETS.items() if target.headers]
+    packaged = [name for name, target in TARGETS.items() if target.headers and not target.room]
     parser.add_argument(
         "target", nargs="*", default=packaged, help=f"of {' '.join(TARGETS)}; default: {' '.join(packaged)}"
     )
@@ -168,7 +180,7 @@ def main() -> None:
     args = parser.parse_args()
     if unknown := set(args.target) - set(TARGETS):
         parser.error(f"unknown target {', '.join(sorted(unknown))}; there are {', '.join(TARGETS)}")
-    if not args.headers:
+    if not args.headers and not all(TARGETS[name].room for name in args.target):
         check_tools()
     cache, different = cache_dir(), []
     with tempfile.TemporaryDirectory(prefix="klpteach-") as scratch:
@@ -188,4 +200,7 @@ def same(one: Path, other: Path) -> bool:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KlpteachError as error:
+        sys.exit(f"build.py: {error}")

@@ -30,8 +30,14 @@ SHDR = np.dtype([
 SYM = np.dtype([("name", "<u4"), ("info", "u1"), ("other", "u1"), ("shndx", "<u2"), ("value", "<u8"), ("size", "<u8")])
 RELA = np.dtype([("offset", "<u8"), ("type", "<u4"), ("sym", "<u4"), ("addend", "<i8")])  # r_info is sym << 32 | type
 # The same in a big-endian file: of r_info, which is one number there, sym comes first.
-_RELA_MSB = np.dtype({"names": RELA.names, "formats": [">u8", ">u4", ">u4", ">i8"], "offsets": [0, 12, 8, 16]})
-BIG_ENDIAN: dict[np.dtype[Any], np.dtype[Any]] = {SHDR: SHDR.newbyteorder(">"), SYM: SYM.newbyteorder(">"), RELA: _RELA_MSB}
+_RELA_MSB = np.dtype(
+    {"names": ["offset", "type", "sym", "addend"], "formats": [">u8", ">u4", ">u4", ">i8"], "offsets": [0, 12, 8, 16]}
+)
+BIG_ENDIAN: dict[np.dtype[Any], np.dtype[Any]] = {
+    SHDR: SHDR.newbyteorder(">"),
+    SYM: SYM.newbyteorder(">"),
+    RELA: _RELA_MSB,
+}
 
 
 def machine_name(number: int) -> str:

@@ -29,7 +29,7 @@ def data_dir() -> Path:
 
 def ko_dir(arch: str = "x86_64", release: str = "6.1", root: str | os.PathLike[str] | None = None) -> Path:
     """The folder of modules built for a release; 5.3 and 6.3 use those of 6.1, which have the same layout."""
-    built_for = release if release in ("6.1", "6.12") else "6.1"
+    built_for = release if release in ("6.1", "6.12", "7.3") else "6.1"
     return (Path(root) if root else data_dir() / "ko") / f"{arch}-{built_for}"
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from .step import Step
 
-_HASHED = re.compile(r"(?<=loc )[0-9a-f]{16}")
+_HASHED = re.compile(r"(?<=loc )0{8}[0-9a-f]{8}")  # 32 bits; an address has more
 _VMALLOC = ((0xFF00000000000000, 0xFFFFFFFF80000000), (0xC008000000000000, 0xC00A000000000000))  # x86_64, ppc64le
 _WARNING = re.compile(r"WARNING: .* at (?:\S+ )?(\w+)\+0x")
 

@@ -6,7 +6,7 @@ the sections are laid out is worked out in layout.py.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any, Literal
@@ -27,8 +27,9 @@ Log = Callable[[messages.Line], None]
 Label = Callable[[int], str]
 Resolve = Callable[[str], int | None]
 
-NOT_KEPT = (".modinfo", "__versions", ".data..percpu")  # SHF_ALLOC on disk, but not laid out with the rest
-RO_AFTER_INIT = (".data..ro_after_init", "__jump_table")
+PERCPU = ".data..percpu"
+# SHF_ALLOC on disk, but not laid out with the rest. Only modules of releases that drop the extended versions have them.
+NOT_KEPT = (".modinfo", "__versions", "__version_ext_crcs", "__version_ext_names", PERCPU)
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class Layout:
     """Where each section will stand: section index -> (region, offset), and the size of each region in bytes."""
 
     places: Mapping[int, tuple[str, int]]
+    flags: Sequence[int]  # sh_flags of every section, as section_flags() has them
     sizes: Mapping[str, int]
     page: int
     text_size: int  # of one block: where its code ends
@@ -55,13 +57,16 @@ class Layout:
 
 
 @lru_cache(maxsize=128)
-def section_flags(file: ModuleFile) -> list[int]:
-    """sh_flags as the loader's own copy has them: some sections lose SHF_ALLOC, some become read-only after init."""
+def section_flags(file: ModuleFile, ro_after_init: tuple[str, ...] = ()) -> list[int]:
+    """sh_flags as the loader's own copy has them: some sections lose SHF_ALLOC, some become read-only after init.
+
+    Source: rewrite_section_headers(), module_mark_ro_after_init().
+    """
     flags: list[int] = file.shdrs["flags"].tolist()
     for index, name in enumerate(file.section_names):
         if name in NOT_KEPT:
             flags[index] &= ~elf_h.SHF_ALLOC
-        elif name in RO_AFTER_INIT:
+        elif name in ro_after_init:
             flags[index] |= elf_h.SHF_RO_AFTER_INIT
     return flags
 
@@ -88,11 +93,23 @@ class Image:
             body = file.section_bytes(index)
             self.memory[region][offset : offset + len(body)] = np.frombuffer(body, "u1")
         self.symbols: Array = file.symtab["value"].copy()
+        self.percpu_template: Array = (
+            nothing  # per-CPU data in the temporary copy of the file, from which each CPU gets its own
+        )
+
+    def open_percpu_template(self) -> int:
+        """Make the per-CPU section's bytes in the temporary copy writable here; its index, or 0 where there is none."""
+        if PERCPU not in self.file.section_names:
+            return 0
+        index = self.file.section_names.index(PERCPU)
+        self.percpu_template = np.frombuffer(self.file.section_bytes(index), "u1").copy()
+        self.address[index] = self.arch.temporary_image + int(self.file.shdrs["offset"][index])
+        return index
 
     def bytes_of(self, index: int) -> Array:
-        """The live bytes of section `index`; empty where it is not in memory."""
+        """The live bytes of section `index`; empty where it is not in memory. Per-CPU data: its template, once it is open."""
         if index not in self.layout.places:
-            return np.zeros(0, "u1")
+            return self.percpu_template if self.file.section_names[index] == PERCPU else np.zeros(0, "u1")
         region, offset = self.layout.places[index]
         return self.memory[region][offset : offset + self.file.extents[index][2]]
 
@@ -104,7 +121,7 @@ class Image:
 
     def is_read_only(self, index: int) -> bool:
         """Whether a plain store into section `index` faults now (CONFIG_STRICT_MODULE_RWX)."""
-        flags, initialised = section_flags(self.file)[index], self.initialised
+        flags, initialised = self.layout.flags[index], self.initialised
         return self.formed and (not flags & elf_h.SHF_WRITE or bool(initialised and flags & elf_h.SHF_RO_AFTER_INIT))
 
 
@@ -139,8 +156,8 @@ class Loading:
         addresses = np.array(image.address, "u8")
         # A section that was not laid out keeps the sh_addr that it had in the copy of the file.
         addresses = np.where(addresses == 0, file.shdrs["offset"] + np.uint64(image.arch.temporary_image), addresses)
-        if ".data..percpu" in file.section_names:
-            addresses[file.section_names.index(".data..percpu")] = image.percpu
+        if PERCPU in file.section_names:
+            addresses[file.section_names.index(PERCPU)] = image.percpu
         image.symbols[inside] += addresses[section[inside]]
         errors = [self._special_symbol(index, resolve) for index in np.flatnonzero(~inside).tolist()[1:]]
         if any(errors):
@@ -165,9 +182,10 @@ class Loading:
 
         Errors: Refused at the first that fails. Source: apply_relocations().
         """
-        flags = section_flags(self.file)
+        flags = self.image.layout.flags
+        percpu = self.image.open_percpu_template() if self.rules.percpu_relocated else 0
         for index, (kind, target) in enumerate(self.file.shdrs[["type", "info"]].tolist()):
-            if not index or target >= len(flags) or not flags[target] & elf_h.SHF_ALLOC:
+            if not index or target >= len(flags) or not (flags[target] & elf_h.SHF_ALLOC or 0 < target == percpu):
                 continue
             if flags[index] & elf_h.SHF_RELA_LIVEPATCH:
                 write_klp(index)
@@ -207,6 +225,7 @@ class Arch:
     stubs_behind = 64  # slots behind the table that a recorder looks at
     site_width: int | None = None  # how many bytes a recorder looks at; None: as wide as the relocation's field
     zero_sites = True  # whether a livepatch's sites hold zeros in its file, and a load asks for zeros
+    text_block = 0  # size of a block from which text is taken (execmem's ROX cache); 0: it is mapped as everything else
     shares_vmalloc = False  # whether vmalloc() takes from the area where modules live
     config: tuple[str, ...] = ()
 

@@ -40,7 +40,8 @@ Open = Callable[[Path, str], ModuleFile]
 class Kernel(State):
     """A model of one running kernel, with its modules and livepatches.
 
-    arch: "x86_64", "ppc64le" or "s390x". release: "5.3", "6.1", "6.3", "6.12". proposals: names of klpteach.model.policy.PROPOSALS.
+    arch: "x86_64", "ppc64le" or "s390x". release: "5.3", "6.1", "6.3", "6.12", "7.3". proposals: names of
+    klpteach.model.policy.PROPOSALS.
     ko: folder for file names without a path (default: the course's own modules). machine: what this machine lacks or
     forbids. rules: a behaviour of your own instead of the release's and the proposals'. exports, vmlinux: addresses of the
     kernel's symbols where they are known. init_errno: file -> what its init() returns. open_file: (folder, name) -> file.
@@ -65,7 +66,8 @@ class Kernel(State):
         proposals = [proposals] if isinstance(proposals, str) else list(proposals)
         cpu = architectures.of(arch)
         rules = rules or behaviour(release, proposals, arch)
-        memory = AddressSpace(rules.modules_start or cpu.modules_start, cpu.modules_end, cpu.page)
+        block = cpu.text_block if rules.text_in_blocks else 0
+        memory = AddressSpace(rules.modules_start or cpu.modules_start, cpu.modules_end, cpu.page, block)
         folder = Path(ko) if ko else ko_dir(arch, release)
         super().__init__(cpu, rules, folder, memory, machine)
         self.module_sig = "MODULE_SIG" in cpu.config

@@ -11,6 +11,7 @@ from ..files.elf_h import SHF_ALLOC, SHF_EXECINSTR, SHF_RO_AFTER_INIT, SHF_WRITE
 from ..files.module_file import ModuleFile
 from .image import Arch, Layout, section_flags
 from .memory import page_align
+from .policy import Behaviour
 
 Places = dict[int, tuple[str, int]]  # section -> region, offset
 # the passes of layout_sections(): flags a section must have, must not have
@@ -26,7 +27,7 @@ SEPARATE = ("text", "data", "rodata", "ro_after_init", "init_text", "init_data",
 
 
 @lru_cache(maxsize=128)
-def layout_sections(file: ModuleFile, arch: Arch, separate_memory: bool) -> Layout:
+def layout_sections(file: ModuleFile, arch: Arch, rules: Behaviour) -> Layout:
     """Lay out all sections that stay in memory, then kallsyms' tables.
 
     Source: layout_sections(), layout_symtab(); the offsets of one block are rounded to pages between the kinds
@@ -34,14 +35,16 @@ def layout_sections(file: ModuleFile, arch: Arch, separate_memory: bool) -> Layo
 
     >>> from klpteach.files.samples import sample
     >>> from klpteach.model import arch
+    >>> from klpteach.model.policy import behaviour
     >>> ko = ModuleFile.open(sample("filler64k.ko"))
-    >>> hex(layout_sections(ko, arch.of("x86_64"), separate_memory=False).sizes["core"])
+    >>> hex(layout_sections(ko, arch.of("x86_64"), behaviour("6.1")).sizes["core"])
     '0x14000'
     """
+    separate_memory = rules.separate_memory
     sizes, text_size = dict.fromkeys(SEPARATE if separate_memory else ONE_BLOCK, 0), 0
     places: Places = {}
     sizes["text" if separate_memory else "core"] = arch.core_start(file)
-    flags = section_flags(file)
+    flags = section_flags(file, rules.ro_after_init)
     init = [is_init(file, arch, index) for index in range(len(flags))]
     for memory, block, of_init in ((CORE_MEMORY, "core", False), (INIT_MEMORY, "init", True)):
         for kind, (must, must_not) in zip(memory, PASSES, strict=True):
@@ -56,7 +59,7 @@ def layout_sections(file: ModuleFile, arch: Arch, separate_memory: bool) -> Layo
     _layout_symtab(file, arch, sizes, places, *(("data", "init_data") if separate_memory else ONE_BLOCK))
     if not separate_memory:
         sizes = {region: page_align(size, arch.page) for region, size in sizes.items()}
-    return Layout(places, sizes, arch.page, text_size)
+    return Layout(places, flags, sizes, arch.page, text_size)
 
 
 def is_init(file: ModuleFile, arch: Arch, index: int) -> bool:

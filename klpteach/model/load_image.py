@@ -56,7 +56,7 @@ def laid_out(
     """The module in memory with the file's bytes: no symbol has an address yet, no relocation is written. Errors: Refused."""
     cpu = arch.of(module_file.arch)
     file = cpu.module_frob_arch_sections(module_file, rules, log)
-    layout = layout_sections(file, cpu, rules.separate_memory)
+    layout = layout_sections(file, cpu, rules)
     memory = {region: np.zeros(page_align(size, layout.page), "u1") for region, size in layout.sizes.items()}
     image = Image(file, cpu, layout, _bases(layout, base, init_base), memory, percpu_base or 0)
     return Loading(image, module_file.name, rules, log)

@@ -86,7 +86,7 @@ def layout_and_allocate(kernel: State, on_disk: ModuleFile) -> Module:
     file = kernel.arch.module_frob_arch_sections(on_disk, kernel.rules, kernel.log)
     if kernel.rules.refuse_wx:
         module_enforce_rwx_sections(kernel, file)
-    layout = layout_sections(file, kernel.arch, kernel.rules.separate_memory)
+    layout = layout_sections(file, kernel.arch, kernel.rules)
     wanted = kernel.placement.get(file.name, {})
     regions = move_module(kernel, file.name, {kind: size for kind, size in layout.sizes.items() if size})
     kernel.placed[file.name] = {region.kind: region.start for region in regions}
@@ -181,11 +181,7 @@ def do_init_module(kernel: State, mod: Module, params: str) -> None:
     """parse_args(), then init(). If one fails, livepatch hears that the module goes, as if it had been removed."""
     try:
         parse_args(kernel, mod, params)
-        run_code(kernel, mod, "init")
-        if error := kernel.init_errno_of(mod.file):
-            raise Refused(error)
-        if calls_klp_enable_patch(mod.file):
-            klp_enable_patch(kernel, mod)
+        do_one_initcall(kernel, mod)
     except Refused:
         if mod.state == HALF_LOADED:  # a livepatch holds it: it goes on waiting
             raise
@@ -197,6 +193,18 @@ def do_init_module(kernel: State, mod: Module, params: str) -> None:
         mod.init_rows = mod.init_functions()
     kernel.free_regions([region for region in mod.regions if region.kind.startswith("init")])
     mod.regions = [region for region in mod.regions if not region.kind.startswith("init")]
+
+
+def do_one_initcall(kernel: State, mod: Module) -> None:
+    """init(), as far as it is known. Errors: Refused; -EEXIST is what user space takes for "already loaded"."""
+    try:
+        run_code(kernel, mod, "init")
+        if error := kernel.init_errno_of(mod.file):
+            raise Refused(error)
+        if calls_klp_enable_patch(mod.file):
+            klp_enable_patch(kernel, mod)
+    except Refused as refused:
+        raise Refused(kernel.rules.init_eexist) if refused.errno == EEXIST else refused from None
 
 
 def run_code(kernel: State, mod: Module, function: str) -> None:

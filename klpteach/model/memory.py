@@ -3,6 +3,11 @@
 module_alloc() takes the lowest hole that fits; a mapping is rounded up to pages and followed by a guard page. A freed
 range can be taken at once (VM_FLUSH_RESET_PERMS), which is why a reload lands where the first load was. On ppc64le the
 area is that of all vmalloc users, with pages of 64 KiB. Simplified: nobody else takes addresses there.
+
+Later kernels for x86_64 take text from blocks (mm/execmem.c: the ROX cache; its first use read here is in 7.3.4): each is
+2 MiB, aligned to that, mapped read-only and executable as a whole, and module texts stand in it page by page, without a
+guard page. Freed text is filled with int3 and stays mapped until the block is empty. Simplified: an empty block goes at
+once, where the kernel gives it back a little later, so that a load just then begins a second one.
 """
 
 from __future__ import annotations
@@ -55,6 +60,7 @@ class AddressSpace:
     start: int
     end: int
     page: int = PAGE
+    block: int = 0  # size of the blocks that text comes from; 0: it is mapped as everything else
     regions: list[Region] = field(default_factory=list)  # by address
 
     def __iter__(self) -> Iterator[Region]:
@@ -63,7 +69,9 @@ class AddressSpace:
     def alloc(self, size: int, owner: str, kind: str, at: int | None = None) -> Region:
         """Map `size` bytes, zeroed, at the lowest hole, or at address `at` where a recording says so."""
         size = page_align(size, self.page)
-        region = Region(self._lowest_hole(size) if at is None else at, size, owner, kind, np.zeros(size, "u1"))
+        if at is None:
+            at = self._lowest_in_block(size) if self._in_block(kind) else self._lowest_hole(size)
+        region = Region(at, size, owner, kind, np.zeros(size, "u1"))
         self.regions.append(region)
         self.regions.sort(key=lambda r: r.start)
         return region
@@ -71,12 +79,32 @@ class AddressSpace:
     def free(self, region: Region) -> None:
         self.regions.remove(region)
 
-    def _lowest_hole(self, size: int) -> int:
-        hole = self.start
-        for region in self.regions:
-            if hole + size + self.page <= region.start:
+    def _in_block(self, kind: str) -> bool:
+        return bool(self.block) and kind in ("text", "init_text")
+
+    def _blocks(self) -> list[tuple[int, int]]:
+        """[start, end) of every block that text stands in."""
+        texts = [region for region in self.regions if self._in_block(region.kind)]
+        return sorted({(r.start & -self.block, page_align(r.end, self.block)) for r in texts})
+
+    def _lowest_in_block(self, size: int) -> int:
+        """The lowest hole in a block that there is, else the start of a new block."""
+        for start, end in self._blocks():
+            hole = start
+            for region in self.regions:
+                if start <= region.start < end and hole + size > region.start:
+                    hole = max(hole, region.end)
+            if hole + size <= end:
+                return hole
+        return self._lowest_hole(page_align(size, self.block), self.block)
+
+    def _lowest_hole(self, size: int, align: int = 1) -> int:
+        taken = [(region.start, region.end) for region in self.regions if not self._in_block(region.kind)]
+        hole = page_align(self.start, align)
+        for start, end in sorted([*taken, *self._blocks()]):
+            if hole + size + self.page <= start:
                 break
-            hole = max(hole, region.end + self.page)
+            hole = max(hole, page_align(end + self.page, align))
         if hole + size > self.end:
             raise Refused(ENOMEM)
         return hole

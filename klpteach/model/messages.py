@@ -16,7 +16,10 @@ ERR, WARNING, NOTICE, INFO, DEBUG = 3, 4, 5, 6, 7
 
 
 class Pointer(int):
-    """An address printed with %p: since 4.15 the kernel prints a hash of it instead, another one each boot."""
+    """An address printed with %p: since 4.15 the kernel prints a hash of it instead, another one each boot.
+
+    Where the format says {loc:x}, the kernel's says %lx: that prints the address itself.
+    """
 
 
 class Symbolic(int):
@@ -42,6 +45,11 @@ class Message:
 
     def __deepcopy__(self, memo: object) -> Message:
         return self  # it never changes: copies of a kernel share it
+
+    @cached_property
+    def in_hexadecimal(self) -> frozenset[str]:
+        """The fields that are printed as numbers, whatever they are."""
+        return frozenset(re.findall(r"\{(\w+):\d*x\}", self.format))
 
     @cached_property
     def _regex(self) -> re.Pattern[str]:
@@ -70,7 +78,8 @@ class Line:
     def render(self, pointer: Printer = "{:016x}".format, symbol: Printer = "{:#x}".format) -> str:
         """The text; pointer prints what %p is given, symbol what %pS is given."""
         printers: dict[type, Printer] = {Pointer: pointer, Symbolic: symbol}
-        args = {k: printers[type(v)](v) if type(v) in printers else v for k, v in self.args.items()}
+        plain = self.message.in_hexadecimal
+        args = {k: printers[type(v)](v) if type(v) in printers and k not in plain else v for k, v in self.args.items()}
         return self.message.format.format(**args)
 
 
@@ -99,10 +108,13 @@ NONZERO = Message(ERR, _X86, "module: x86/modules: Invalid relocation target, ex
     "for type {type}, loc {loc}, val {val:x}")
 # 6.19 and later
 NONZERO_619 = Message(ERR, _X86, "module: x86/modules: Invalid relocation target, existing value is nonzero "
-    "for sec {sec}, idx {idx}, type {type}, loc {loc}, val {val:x}")
+    "for sec {sec}, idx {idx}, type {type}, loc {loc:x}, val {val:x}")
 MISMATCH = Message(WARNING, _X86, "module: x86/modules: Invalid relocation target, "
     "existing value does not match expected value for type {type}, loc {loc}, val {val:x}")
+MISMATCH_619 = Message(WARNING, _X86, "module: x86/modules: Invalid relocation target, "
+    "existing value does not match expected value for sec {sec}, idx {idx}, type {type}, loc {loc:x}, val {val:x}")
 OVERFLOW = Message(ERR, _X86, "module: overflow in relocation type {type} val {val:x}")
+OVERFLOW_619 = Message(ERR, _X86, "module: overflow in relocation type {type} val {val:x} sec {sec} idx {idx}")
 NOT_MCMODEL = Message(ERR, _X86, "module: `{module}' likely not compiled with -mcmodel=kernel")
 UNKNOWN_RELA = Message(ERR, _X86, "module: {module}: Unknown rela relocation: {type}")
 
@@ -165,6 +177,8 @@ DUPLICATE_NAME_65 = Message(ERR, "lib/kobject.c", "kobject: kobject_add_internal
 
 # -- livepatch: symbols and sections --------------------------------------------------------------------------------------
 NOT_MARKED = Message(ERR, _CORE, "livepatch: symbol {name} is not marked as a livepatch symbol")
+NOT_MARKED_619 = Message(ERR, _CORE,
+    "livepatch: symbol {name} at rela sec {sec} idx {idx} is not marked as a livepatch symbol")
 BAD_SYMBOL_NAME = Message(ERR, _CORE, "livepatch: symbol {name} has an incorrectly formatted name")
 BAD_SECTION_NAME = Message(ERR, _CORE, "livepatch: section {name} has an incorrectly formatted name")
 VMLINUX_SYMBOL = Message(ERR, _CORE,

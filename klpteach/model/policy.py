@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from ..errors import PolicyError
 from . import messages
+from .errno import EBUSY, EEXIST
 
 
 @dataclass(frozen=True)
@@ -18,10 +19,17 @@ class Behaviour:
 
     release: str
     nonzero: messages.Message = messages.NONZERO_SKIPPING
+    mismatch: messages.Message = messages.MISMATCH
+    overflow: messages.Message = messages.OVERFLOW
+    not_marked: messages.Message = messages.NOT_MARKED
     check_zero: bool = True  # eda9cec4c9a1 (4.15): a relocation's place must hold zeros
     overflow_first: bool = False  # bbb93362a445 (6.3): compute, test the overflow, then look for zeros
     clear: str = "no"  # what happens when the target goes: "no", "unchecked" (RFC 2019), "checked" (0c05e7bd2d01)
     separate_memory: bool = False  # 6.4: text, data, rodata … of a module are separate allocations
+    text_in_blocks: bool = False  # x86_64: text is taken from blocks of 2 MiB that are executable and never writable
+    ro_after_init: tuple[str, ...] = (".data..ro_after_init", "__jump_table")  # sections; and .static_call_sites later
+    percpu_relocated: bool = False  # the relocations of a module's per-CPU data are applied, too
+    init_eexist: int = EEXIST  # what init_module() returns where init() says -EEXIST; -EBUSY later
     exists_first: bool = False  # a module of the same name is noticed before any taint line (after 6.4)
     early_vmlinux: bool = True  # 5.8: .klp.rela.vmlinux.* at load, no vmlinux symbols in a module's section
     coming_error_clears_mod: bool = True  # 4ff96fb52c69 (5.4), patch 1/2 of the RFC
@@ -49,19 +57,45 @@ class Behaviour:
 
 
 _6_3 = Behaviour("6.3", nonzero=messages.NONZERO, overflow_first=True, clear="checked", tolerate_r2=True)
+_6_12 = replace(
+    _6_3,
+    release="6.12",
+    separate_memory=True,
+    exists_first=True,
+    percpu_base=0x39000,
+    no_memory=messages.NO_MEMORY_610,
+    duplicate=messages.DUPLICATE_NAME_65,
+)
+# The wordings are those of 6.19. The other rules were read in 7.3.4; which release after 6.12 brought each is not looked up.
+_7_3 = replace(
+    _6_12,
+    release="7.3",
+    nonzero=messages.NONZERO_619,
+    mismatch=messages.MISMATCH_619,
+    overflow=messages.OVERFLOW_619,
+    not_marked=messages.NOT_MARKED_619,
+    text_in_blocks=True,
+    ro_after_init=(*_6_12.ro_after_init, ".static_call_sites"),
+    percpu_relocated=True,
+    percpu_base=0xFFFFFFFF83F6B000,
+    init_eexist=EBUSY,
+)
 RELEASES: Mapping[str, Behaviour] = {
     "5.3": Behaviour("5.3", early_vmlinux=False, coming_error_clears_mod=False, patched_in_sysfs=False,
                      ksym_name_len=128, refuse_wx=False),
     "6.1": Behaviour("6.1"),
     "6.3": _6_3,
-    "6.12": replace(_6_3, release="6.12", separate_memory=True, exists_first=True, percpu_base=0x39000,
-                    no_memory=messages.NO_MEMORY_610, duplicate=messages.DUPLICATE_NAME_65),
+    "6.12": _6_12,
+    "7.3": _7_3,
 }  # fmt: skip
 
 # What an architecture's own code decides: architecture -> from which release on -> switches.
 ON_ARCH: Mapping[str, Mapping[str, Mapping[str, object]]] = {
-    "ppc64le": {"5.3": {"clear": "no"}},  # 0c05e7bd2d01 gave powerpc no clear_relocate_add()
-    # … nor s390. 6.10 moved kernel and modules to the upper end of the address space.
+    "ppc64le": {
+        "5.3": {"clear": "no"},  # 0c05e7bd2d01 gave powerpc no clear_relocate_add()
+        "7.3": {"stubs": "count"},  # b137312fbf2d (6.18): a counter instead of the slot that stays empty
+    },
+    # nor s390. By 6.12 kernel and modules had moved to the upper end of the address space.
     "s390x": {"5.3": {"clear": "no"}, "6.12": {"modules_start": 0x3FF60000000}},
 }
 

@@ -31,8 +31,15 @@ MANY = 40  # moves
 FEW = 16  # targets for each of which a kernel of its own is started; more share one
 MOST_TARGETS, MOST_SITES = 256, 20_000  # of a livepatch; real ones have some tens, and some thousands
 NAMESAKES = 4096  # symbols that a stand-in has beyond one of each name; no module has so many
-# The first version that a release of the model stands for. 5.8: vmlinux early. 6.4: memory in several pieces.
-STANDS_FROM: Mapping[str, tuple[int, int]] = {"5.3": (0, 0), "6.1": (5, 8), "6.3": (6, 3), "6.12": (6, 4)}
+# The first version that a release of the model stands for. 5.8: vmlinux early. 6.4: memory in several pieces. 6.19: messages that
+# name section and entry.
+STANDS_FROM: Mapping[str, tuple[int, int]] = {
+    "5.3": (0, 0),
+    "6.1": (5, 8),
+    "6.3": (6, 3),
+    "6.12": (6, 4),
+    "7.3": (6, 19),
+}
 
 
 class Refusing(NamedTuple):

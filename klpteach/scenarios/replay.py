@@ -100,7 +100,7 @@ def bases_of(kernel: Kernel, file: ModuleFile, step: Step) -> dict[str, int]:
     /proc/modules and the sections tell; where the load was refused, the addresses that a livepatch resolved for it.
     """
     copy = kernel.arch.module_frob_arch_sections(file, kernel.rules, lambda line: None)
-    places = layout_sections(copy, kernel.arch, kernel.rules.separate_memory).places
+    places = layout_sections(copy, kernel.arch, kernel.rules).places
     row = step.module(file.name)
     if row is None:
         return dict(_resolved(copy, places, step))

@@ -33,6 +33,10 @@ class Apt:
             raise HostError(f"apt knows no package {pattern}. Try: apt-get update (Debian 12 with its security suite)")
         return str(max(names, key=version))
 
+    def depends(self, package: str) -> str:
+        """What apt says that a package needs: a line each, `Depends: NAME` for what it must have."""
+        return self._cache("depends", package)
+
     def download(self, package: str, into: Path) -> Path:
         """The package as a file in a folder, the same that the distribution's signed list names. Errors: HostError."""
         need("apt-get", "dpkg-deb")
@@ -84,13 +88,13 @@ def apt_for(release: str, architecture: str = "") -> Apt:
             raise HostError(f"the kernels of {release} come from Debian, whose keys are not here. Try: apt-get install "
                             "debian-archive-keyring")  # fmt: skip
         state.mkdir(parents=True, exist_ok=True)
-        sources.write_text("".join(f"deb [signed-by={KEYS}] {_mirror()} {suite} main\n" for suite in suites))
+        sources.write_text("".join(f"deb [signed-by={KEYS}] {mirror()} {suite} main\n" for suite in suites))
         run("apt-get", "-qq", *options, "-o", "APT::Sandbox::User=root", "update", timeout=600)
         (folder / "done").touch()
     return Apt(options)
 
 
-def _mirror() -> str:
+def mirror() -> str:
     """The address from which this machine takes Debian's packages."""
     said = run("apt-get", "indextargets", "--format", "$(ORIGIN) $(REPO_URI)", "Created-By: Packages")
     found = re.findall(r"^Debian (\S+/debian/?)$", said, re.M)

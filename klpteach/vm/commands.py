@@ -29,7 +29,7 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 
     verb = inner.add_parser("run", help="run a story on a real kernel and print what it says")
     verb.add_argument("scenario")
-    verb.add_argument("--kernel", default="6.1", help="6.1, 6.12, or ppc64le-RELEASE-VARIANT")
+    verb.add_argument("--kernel", default="6.1", help="6.1, 6.12, 7.3, or ppc64le-RELEASE-VARIANT")
     verb.add_argument(
         "--ko", metavar="FILE.ko", help="your livepatch instead of the course's: kernel and model in a table"
     )

@@ -1,4 +1,8 @@
-"""Kernels of Debian 12, fetched with apt-get download and unpacked into the cache; nothing is installed."""
+"""Kernels of Debian 12, and of Debian 13's backports, fetched with apt-get download and unpacked into the cache.
+
+Nothing is installed. A kernel of 7.3 is in three packages: its image in linux-binary-*, its config in linux-base-*, its
+modules in linux-modules-*. Here all are kept as one package of Debian 12 has them.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +18,12 @@ from .apt import apt_for, sha256, version
 from .host import HostError, cache_dir, need, need_room, run
 from .qemu import GuestKernel
 
-PACKAGE = {"6.1": r"linux-image-6\.1\.0-[0-9]+-amd64", "6.12": r"linux-image-6\.12\.[0-9]+\+deb12-amd64"}
+PACKAGE = {
+    "6.1": r"linux-image-6\.1\.0-[0-9]+-amd64",
+    "6.12": r"linux-image-6\.12\.[0-9]+\+deb12-amd64",
+    "7.3": r"linux-binary-7\.3\.[0-9]+\+deb13-amd64",
+}
+WHOLE, SPLIT = "linux-image-", "linux-binary-"  # what the name of a package begins with
 
 
 def fetch(release: str, variant: str = "stock") -> GuestKernel:
@@ -53,9 +62,12 @@ def _download(release: str, parent: Path) -> None:
     need_room(parent, 400)
     part = Path(tempfile.mkdtemp(prefix="part-", dir=parent))
     try:
-        deb = apt.download(package, part)
-        run("sh", "-c", 'dpkg-deb --fsys-tarfile "$1" | tar -x -C "$2" ./boot', "sh", deb, part)
-        deb.unlink()
+        for name in _packages(package):
+            deb = apt.download(name, part)
+            folder = "./boot" if package.startswith(WHOLE) else "./usr/lib/modules"
+            run("sh", "-c", 'dpkg-deb --fsys-tarfile "$1" | tar -x -C "$2" "$3"', "sh", deb, part, folder)
+            deb.unlink()
+        _as_one_package(part)
         image = next(part.glob("boot/vmlinuz-*"))
         (part / "SHA256").write_text(f"{sha256(image)}\n")
         if not (parent / package / "SHA256").exists():  # one whose sha256 was not kept goes
@@ -68,13 +80,27 @@ def _download(release: str, parent: Path) -> None:
         shutil.rmtree(part, ignore_errors=True)
 
 
+def _packages(package: str) -> list[str]:
+    """The packages that a kernel and its config are in."""
+    return [package, package.replace(SPLIT, "linux-base-")] if package.startswith(SPLIT) else [package]
+
+
+def _as_one_package(part: Path) -> None:
+    """boot/vmlinuz-VERSION and boot/config-VERSION, wherever the packages have them."""
+    (part / "boot").mkdir(exist_ok=True)
+    for name in ("vmlinuz", "config"):
+        for path in part.glob(f"usr/lib/modules/*/{name}"):
+            path.rename(part / "boot" / f"{name}-{path.parent.name}")
+    shutil.rmtree(part / "usr", ignore_errors=True)
+
+
 def debian_modules(kernel: GuestKernel, names: Iterable[str]) -> dict[str, ModuleFile]:
     """Modules of Debian's package of a kernel by name, from the cache or from the distribution.
 
     The package stays in the cache (70 MB), since the next target needs others. Errors: HostError.
     """
     package = kernel.image.parent.parent
-    if kernel.arch != "x86_64" or kernel.variant != "stock" or not package.name.startswith("linux-image-"):
+    if kernel.arch != "x86_64" or kernel.variant != "stock" or not package.name.startswith((WHOLE, SPLIT)):
         raise HostError(f"there is no package of modules for {kernel.arch} {kernel.release} {kernel.variant}.")
     folder = package / "modules"
     missing = {name for name in names if not (folder / f"{name}.ko").exists()}
@@ -93,7 +119,7 @@ def _package(folder: Path, release: str) -> Path:
         need_room(folder, 200)
         with tempfile.TemporaryDirectory(prefix="part-", dir=folder) as part:
             where = Path(part)
-            apt_for(release).download(folder.name, where).rename(kept)
+            apt_for(release).download(folder.name.replace(SPLIT, "linux-modules-"), where).rename(kept)
     return kept
 
 

@@ -47,7 +47,7 @@ class Recorded:
         return f"{release}-{variant}" if any(v != "stock" for _, v in self.kernels) else release
 
 
-STOCK = (("6.1", "stock"), ("6.12", "stock"))
+STOCK = (("6.1", "stock"), ("6.12", "stock"), ("7.3", "stock"))
 # dyndbg: the kernel says where it puts each section, also of a module that it then refuses. no_timer_check: on a loaded
 # host the emulated timer may be late for the kernel's own test, which then panics.
 RECORDED: Mapping[str, Recorded] = {

@@ -20,7 +20,7 @@ from ..model.state import Machine
 from ..scenarios.scenario import LIVEPATCH, Scenario
 from ..scenarios.simulate import commands_for, get, stories
 from .beside import Beside, beside
-from .fetch import debian_modules
+from .fetch import PACKAGE, debian_modules
 from .host import HostError
 from .qemu import GuestKernel, Watch
 from .record import run_guest
@@ -223,7 +223,7 @@ def check_vermagic(file: ModuleFile, kernel: GuestKernel) -> Sequence[str]:
     release, flags = kernel_magic(kernel)
     theirs, _, their_flags = file.modinfo.get("vermagic", "").partition(" ")
     crcs = "modversions" in flags.split() and "__versions" in file.section_names
-    other = next((known for known in ("6.1", "6.12") if theirs.startswith(f"{known}.")), None)
+    other = next((known for known in PACKAGE if theirs.startswith(f"{known}.")), None)
     hint = f" Try: --kernel {other}" if other and other != kernel.release else ""
     if their_flags.strip() != flags or (theirs != release and not crcs):
         built = f"built for '{theirs} {their_flags.strip()}'" if theirs else "without a version magic"

@@ -24,7 +24,7 @@ from ..model import arch as arches
 from ..model.compare import Difference
 from ..model.kallsyms import exported_names
 from ..model.layout import layout_sections
-from ..model.policy import RELEASES
+from ..model.policy import Behaviour, behaviour
 from ..model.recording import Recording
 from ..model.step import Command, Step, hexa
 from ..scenarios.scenario import Scenario
@@ -119,7 +119,11 @@ def num_stubs(file: ModuleFile, kernel: GuestKernel) -> int:
 
 def loader_copy(file: ModuleFile, kernel: GuestKernel) -> ModuleFile:
     """The file as the loader lays it out: with .stubs of its final size. Errors: Refused."""
-    return arches.of(kernel.arch).module_frob_arch_sections(file, RELEASES[kernel.release], lambda line: None)
+    return arches.of(kernel.arch).module_frob_arch_sections(file, _rules(kernel), lambda line: None)
+
+
+def _rules(kernel: GuestKernel) -> Behaviour:
+    return behaviour(kernel.release, arch=kernel.arch)
 
 
 # -- the recording --------------------------------------------------------------------------------------------------------
@@ -266,10 +270,10 @@ def _placement(raw: Mapping[str, Any], kernel: GuestKernel, files: Files) -> dic
     addresses = {match[2]: int(match[1], 16) for match in found if match}
     if file is None or not addresses:
         return None
-    copy, separate = loader_copy(file, kernel), RELEASES[kernel.release].separate_memory
+    copy, rules = loader_copy(file, kernel), _rules(kernel)
     kept = [bool(flags & SHF_ALLOC) and size > 0 for flags, size in file.shdrs[["flags", "size"]].tolist()]
     bases = {}
-    for index, (region, offset) in layout_sections(copy, arches.of(kernel.arch), separate).places.items():
+    for index, (region, offset) in layout_sections(copy, arches.of(kernel.arch), rules).places.items():
         if kept[index] and file.section_names[index] in addresses:
             bases[region] = addresses[file.section_names[index]] - offset
     return {file.name: bases | _percpu_base(file, raw.get("kallsyms", ()))}

@@ -13,6 +13,7 @@ from ...files.samples import sample
 from ...model import arch
 from ...model.image import section_flags
 from ...model.layout import layout_sections
+from ...model.policy import behaviour
 from ...model.step import hexa
 from ...scenarios.simulate import simulate
 from ..checks import function_on
@@ -28,7 +29,7 @@ def livepatch_section_is_with() -> str:
     """Where layout_sections() puts .klp.rela.nfsd_demo..text: with "code", "rodata" or "data", or nowhere ("dropped")."""
     file = ModuleFile.open(sample(f"{LIVEPATCH}.ko"))
     index = file.section_names.index(".klp.rela.nfsd_demo..text")
-    if index not in layout_sections(file, arch.of(file.arch), separate_memory=False).places:
+    if index not in layout_sections(file, arch.of(file.arch), behaviour("6.1")).places:
         return "dropped"
     flags = section_flags(file)[index]
     if flags & SHF_EXECINSTR:

@@ -70,8 +70,9 @@ class Section:
     def __init__(self, me: Loading, relsec: int) -> None:
         self.me, self.image, self.file, self.rules, self.relsec = me, me.image, me.file, me.rules, relsec
         target = int(self.file.shdrs["info"][relsec])
-        region, self.start = self.image.layout.places[target]
-        self.place, self.bytes = self.image.address[target], self.image.memory[region]
+        region, self.start = self.image.layout.places.get(target, ("", 0))
+        self.place = self.image.address[target]
+        self.bytes = self.image.memory[region] if region else self.image.bytes_of(target)  # per-CPU data
         self.memory = self.bytes.data
         self.read_only = self.image.is_read_only(target)
         self.table = stub_table(self.image)

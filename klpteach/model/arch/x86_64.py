@@ -13,8 +13,13 @@ from .fast import apply_x86_64
 
 
 class Site(NamedTuple):
-    """One entry of a relocation section: its type, its place as address and bytes, S + A, and the value that belongs there."""
+    """One entry of a relocation section: where it stands, its type, its place, S + A, and the value that belongs there.
 
+    sec, idx: its section and its number there. loc, there: its place as address and bytes.
+    """
+
+    sec: int
+    idx: int
     type: int
     howto: Howto
     loc: int
@@ -24,6 +29,10 @@ class Site(NamedTuple):
 
     def write(self) -> None:
         self.there[:] = self.in_memory
+
+    def named(self, val: int) -> dict[str, int]:
+        """What a message about this entry may name; which of it is printed, each release decides."""
+        return {"sec": self.sec, "idx": self.idx, "type": self.type, "loc": messages.Pointer(self.loc), "val": val}
 
     @property
     def in_memory(self) -> bytes:
@@ -36,7 +45,7 @@ def sites_of(me: Loading, relsec: int, skip_unknown: bool = False) -> Iterator[S
     image = me.image
     target = int(image.file.shdrs["info"][relsec])
     place, memory = image.address[target], image.bytes_of(target).data
-    for offset, kind, symbol, addend in image.file.rela(relsec).tolist():
+    for idx, (offset, kind, symbol, addend) in enumerate(image.file.rela(relsec).tolist()):
         howto = HOWTO_X86_64.get(kind)
         if howto is None:
             if skip_unknown:
@@ -45,7 +54,7 @@ def sites_of(me: Loading, relsec: int, skip_unknown: bool = False) -> Iterator[S
         if howto.width:
             S, P = image.symbols.item(symbol), place + offset
             there = memory[offset : offset + howto.width]
-            yield Site(kind, howto, P, there, (S + addend) & MASK64, howto.value(S, addend, P))
+            yield Site(relsec, idx, kind, howto, P, there, (S + addend) & MASK64, howto.value(S, addend, P))
 
 
 def check_zero(me: Loading, site: Site, val: int) -> None:
@@ -58,12 +67,12 @@ def check_zero(me: Loading, site: Site, val: int) -> None:
     # own old value here, and the module, not the livepatch, is refused. This is the bug of 2019 ("livepatch: Clear
     # relocation targets on a module removal"). The right value would be refused as well: nothing is compared.
     if me.rules.check_zero and any(site.there):
-        raise me.refuse(me.rules.nonzero, type=site.type, loc=messages.Pointer(site.loc), val=val)
+        raise me.refuse(me.rules.nonzero, **site.named(val))
 
 
 def check_overflow(me: Loading, site: Site) -> None:
     if site.howto.fits and not site.howto.fits(site.value):
-        me.log(messages.OVERFLOW(type=site.type, val=site.value))
+        me.log(me.rules.overflow(**site.named(site.value)))
         raise me.refuse(messages.NOT_MCMODEL)
 
 
@@ -76,6 +85,7 @@ class X86_64(Arch):
     # MODULES_VADDR is that with CONFIG_RANDOMIZE_BASE; the kernel takes the first 2 MiB and a page (nokaslr).
     module_area, modules_start, modules_end = 0xFFFFFFFFC0000000, 0xFFFFFFFFC0201000, 0xFFFFFFFFFF000000
     kernel_text, temporary_image = 0xFFFFFFFF81000000, 0xFFFFC90000200000
+    text_block = 0x200000  # PMD_SIZE: execmem_arch_setup()
     config = ("MODULE_SIG", "STRICT_MODULE_RWX", "RANDOMIZE_BASE")
 
     def apply_relocate_add(self, me: Loading, relsec: int) -> None:
@@ -103,5 +113,5 @@ class X86_64(Arch):
             if checked:
                 check_overflow(me, site)
                 if site.there != site.in_memory:
-                    raise me.refuse(messages.MISMATCH, type=site.type, loc=messages.Pointer(site.loc), val=site.value)
+                    raise me.refuse(me.rules.mismatch, **site.named(site.value))
             site.there[:] = bytes(site.howto.width)

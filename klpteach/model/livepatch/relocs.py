@@ -37,10 +37,14 @@ def klp_find_object_symbol(kernel: State, objname: str | None, name: str, sympos
 def klp_resolve_symbols(kernel: State, pmod: Module, index: int, sec_objname: str) -> None:
     """Look up every symbol that a livepatch section uses and keep its address in the livepatch's own symbol table."""
     file = pmod.file
-    for number in dict.fromkeys(file.rela(index)["sym"].tolist()):  # the kernel looks up a symbol for each of its uses
+    first: dict[int, int] = {}  # symbol -> the first entry that uses it; the kernel looks it up for each
+    for entry, number in enumerate(file.rela(index)["sym"].tolist()):
+        first.setdefault(number, entry)
+    for number, entry in first.items():
         name = file.symbol_names[number]
         if file.symtab["shndx"][number] != SHN_LIVEPATCH:
-            raise kernel.refuse(messages.NOT_MARKED(name=name), EINVAL)
+            # sec: the kernel gives the symbol table's section where its format asks for the relocations'.
+            raise kernel.refuse(kernel.rules.not_marked(name=name, sec=file.symtab_index, idx=entry), EINVAL)
         symbol = parse_symbol(name, kernel.rules.ksym_name_len)
         if symbol is None:
             raise kernel.refuse(messages.BAD_SYMBOL_NAME(name=name), EINVAL)

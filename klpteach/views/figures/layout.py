@@ -53,7 +53,7 @@ def layout(file: ModuleFile, release: str = "6.1", placement: Placement | None =
 
 def layout_rows(file: ModuleFile, release: str = "6.1", placement: Placement | None = None) -> list[Row]:
     """A dict a section in memory: section, kind, region, address, end, size, sites (how many), offsets (theirs)."""
-    laid = layout_sections(file, arch.of(file.arch), behaviour(release).separate_memory)
+    laid = layout_sections(file, arch.of(file.arch), behaviour(release))
     bases = placement or (Kernel(file.arch, release).insmod(file).placement or {}).get(file.name, {})
     rows = []
     for index, (region, offset) in laid.places.items():
