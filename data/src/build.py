@@ -38,7 +38,7 @@ class Target:
     sources: str = ""  # folder with more sources, which go before those here
 
 
-PPC64LE = "powerpc64le-linux-gnu-"
+PPC64LE, S390X = "powerpc64le-linux-gnu-", "s390x-linux-gnu-"
 TARGETS = {
     "x86_64-6.1": Target(r"linux-headers-6\.1\.0-[0-9]+-amd64"),
     "x86_64-6.12": Target(r"linux-headers-6\.12\.[0-9]+\+deb12-amd64"),
@@ -46,6 +46,10 @@ TARGETS = {
     **dict.fromkeys(
         ("ppc64le-6.1", "ppc64le-6.12", "ppc64le-7.3"),
         Target("", cross=PPC64LE, make_args=("ARCH=powerpc", f"CROSS_COMPILE={PPC64LE}"), sources="ppc64le"),
+    ),
+    **dict.fromkeys(
+        ("s390x-6.1", "s390x-6.12", "s390x-7.3"),
+        Target("", cross=S390X, make_args=("ARCH=s390", f"CROSS_COMPILE={S390X}"), sources="s390x"),
     ),
 }
 

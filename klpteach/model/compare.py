@@ -11,7 +11,10 @@ from typing import Any
 from .step import Step
 
 _HASHED = re.compile(r"(?<=loc )0{8}[0-9a-f]{8}")  # 32 bits; an address has more
-_VMALLOC = ((0xFF00000000000000, 0xFFFFFFFF80000000), (0xC008000000000000, 0xC00A000000000000))  # x86_64, ppc64le
+_VMALLOC = (  # x86_64, ppc64le, s390x
+    (0xFF00000000000000, 0xFFFFFFFF80000000), (0xC008000000000000, 0xC00A000000000000), (0x37000000000, 0x40000000000),
+)  # fmt: skip
+_OOPS = ("BUG:", "Unable to handle kernel ")  # how an oops begins
 _WARNING = re.compile(r"WARNING: .* at (?:\S+ )?(\w+)\+0x")
 
 
@@ -64,7 +67,7 @@ def compare_steps(ours: Step, theirs: Step, exact_pointers: bool = False) -> Ite
 
 def _before_the_wreck(step: Step) -> list[str]:
     """The lines up to the first of the oops, without the address, which lies in memory that is long gone."""
-    end = next((number for number, line in enumerate(step.lines, 1) if line.startswith("BUG:")), None)
+    end = next((number for number, line in enumerate(step.lines, 1) if line.startswith(_OOPS)), None)
     return [re.sub(r"[0-9a-f]{16}", "(address)", line) for line in step.lines[:end]]
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from types import MappingProxyType
 from typing import Any, Literal
 
 import numpy as np
@@ -221,7 +222,10 @@ class Arch:
     call_type: int | None = None  # the relocation type of a call that goes through a stub
     nop: int | None = None  # the word that a compiler leaves after such a call
     restore_r2: int | None = None  # and what the loader makes of it
-    stub_size = 0  # of one slot in .stubs; 0: there are none
+    stub_size = 0  # of one slot in the table of stubs; 0: there is none
+    stub_section = ".stubs"  # where that table is; -: at the start of the module's memory
+    stub_words = ".stubs"  # what it is called
+    slot_types: Mapping[int, Howto] = MappingProxyType({})  # relocations whose code may read an address from the table
     stubs_behind = 64  # slots behind the table that a recorder looks at
     site_width: int | None = None  # how many bytes a recorder looks at; None: as wide as the relocation's field
     zero_sites = True  # whether a livepatch's sites hold zeros in its file, and a load asks for zeros
@@ -235,7 +239,7 @@ class Arch:
 
     @property
     def has_stubs(self) -> bool:
-        """Whether a call out of a module goes through a table of stubs in it."""
+        """Whether a module has a table of stubs or of addresses, through which it leaves."""
         return self.stub_size > 0
 
     def __deepcopy__(self, memo: object) -> Arch:
@@ -279,9 +283,20 @@ class Arch:
         """How many slots the table has in a file that module_frob_arch_sections() has been at."""
         return 0
 
-    def stubs_in(self, memory: Array, slots: int, label: Label) -> dict[str, Any]:
-        """The bytes from the table's start on, as a recording shows them; a recorder looks at `stubs_behind` slots more."""
+    def stub_bytes(self, file: ModuleFile) -> int:
+        """The same in bytes."""
+        return self.stub_slots(file) * self.stub_size
+
+    def stubs_in(self, memory: Array, slots: int, label: Label, file: ModuleFile | None = None) -> dict[str, Any]:
+        """The bytes from the table's start on, as a recording shows them; a recorder looks at `stubs_behind` slots more.
+
+        file: whose table it is, for slots that belong to a symbol.
+        """
         raise NotImplementedError
+
+    def old_slots(self, image: Image, file: ModuleFile, relsecs: Sequence[int]) -> list[tuple[str, int]]:
+        """(symbol, address) of each slot that these relocations use and that holds another address than its symbol has."""
+        return []
 
     def left_behind(self, image: Image, rules: Behaviour) -> Hashable:
         """What a later load of a target finds in a livepatch besides the bytes of the sites; equal means the same future."""

@@ -20,6 +20,7 @@ from ..model.livepatch.core import klp_target_names
 from ..model.recording import Recording
 from ..model.step import Step
 from .history import History
+from .slots import old_slots
 from .steps import patch_of
 
 _ORDINARY = (  # lines that a load which works prints as well
@@ -165,6 +166,11 @@ class _End:
         tables = [(t["used"], t["num_stubs"], t["past_end_used"]) for t in (self.last.stubs or {}).values()]
         return max(tables, key=lambda t: (t[2], t[0] / t[1]), default=(0, 0, 0))
 
+    def old_addresses(self) -> str:
+        """Symbols of modules that are there and patched, which the code takes from a slot that was filled for an earlier load."""
+        found = old_slots(self.history, self.index) if self.index is not None else ()
+        return ", ".join(slot.symbol for slot in found if self.in_force(slot.patch, slot.module))
+
     def damage(self) -> str:
         """Where a damaged livepatch wrote what its file does not ask for, or left out what it should have written."""
         _, slots, past_end = self.stubs
@@ -203,6 +209,8 @@ ENDINGS: Mapping[str, Ending] = {e.kind: e for e in (
     Ending("oops", "X", "oops", "the kernel oopsed", _End.oops),
     Ending("corrupt", "C", "memory corrupted", "bytes were written where nothing should be, and nobody said so",
            _End.damage),
+    Ending("old-address", "O", "uses an old address",
+           "a livepatch goes on to use an address of an earlier load, and nobody said so", _End.old_addresses),
     Ending("unpatched", "U", "runs unpatched",
            "a loaded module runs without the fix that was asked for, and nobody said so",
            lambda end: ", ".join(end.unpatched)),

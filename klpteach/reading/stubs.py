@@ -1,6 +1,6 @@
 """A livepatch's table of stubs on ppc64le, slot by slot and along time: which function each leads to, of which load.
 
-A call out of a module goes through a stub, 40 bytes in the module's own .stubs section. The table has a fixed number of
+On s390x the same is told of its GOT and PLT, whose slots belong to a symbol each. A call out of a module goes through a stub, 40 bytes in the module's own .stubs section. The table has a fixed number of
 slots, and a slot is never given back: what it led to may be gone.
 """
 
@@ -15,6 +15,7 @@ from ..model.step import hexa
 from .calls import call_at
 from .loads import Load
 from .sites import Sites
+from .slots import users_of
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ class Slot:
     calls: tuple[str, ...] = ()
     there_now: str = ""
     past_end: bool = False
+    table: str = ""  # s390x: GOT or PLT
 
 
 @dataclass(frozen=True)
@@ -90,11 +92,13 @@ class _Walk:
             return None
         if load.number != self.patch_load:
             self.patch_load, self.since = load.number, {}
-        entries, users, num = list(_entries(raw)), self._users(index), raw["num_stubs"]
+        entries, users, num = list(_entries(raw)), self._users(index, raw), raw["num_stubs"]
         for entry in entries:
             self._notice(index, *entry)
         slots = (self._slot(index, *entry, users.get(entry[0], ())) for entry in entries)
-        return StubTable(self.module, num, raw["used"], tuple(replace(s, past_end=s.index >= num) for s in slots))
+        tables = {entry["index"]: entry.get("of", "").partition(" ")[0] for entry in raw["entries"]}
+        found = (replace(s, past_end=s.index >= num, table=tables[s.index]) for s in slots)
+        return StubTable(self.module, num, raw["used"], tuple(found))
 
     def _notice(self, index: int, number: int, address: int, label: str) -> None:
         if self.since.get(number, (0, 0))[0] != address:
@@ -110,9 +114,10 @@ class _Walk:
         there = (load for load in reversed(self.sites.loads) if load.covers(address))
         return next((load for load in there if load.at(since) or (load.refused and load.first <= since)), None)
 
-    def _users(self, index: int) -> dict[int, tuple[str, ...]]:
-        """Slot -> the sites whose branch goes there."""
-        found: dict[int, tuple[str, ...]] = {}
+    def _users(self, index: int, raw: dict[str, Any]) -> dict[int, tuple[str, ...]]:
+        """Slot -> the sites whose branch goes there, or whose relocation asks for it."""
+        owned = ((entry["index"], users_of(self.sites, self.module, entry.get("of", ""))) for entry in raw["entries"])
+        found: dict[int, tuple[str, ...]] = {slot: users for slot, users in owned if users}
         for key in self.sites.sites_in(self.module):
             call = call_at(self.sites, key, index)
             if call and call.slot is not None:

@@ -12,6 +12,7 @@ from ..model.step import Step, hexa
 from .calls import is_call
 from .history import History
 from .reasons import died_in_the_search, newly_past_end, overrun_sentence, stubs_taken_sentence, why_refused
+from .slots import old_slots, old_slots_sentences
 from .steps import count, errno_words, every, is_look, listed, no_stub_left, patch_line, patch_of
 
 SYMBOLS = {
@@ -65,6 +66,11 @@ class _Judge:
 
     def _oops(self) -> str:
         first = f"{self.step.lines[0]}." if self.step.lines else ""
+        if self.did.verb == "cat":
+            through = (
+                " The livepatch read at an address of an earlier load, where nothing is now. The reader was killed."
+            )
+            return f"{first}{through}"
         if not died_in_the_search(self.history, self.index):
             return f"{first} The command was killed; locks it held stay held."
         reads_on = (
@@ -121,6 +127,10 @@ class _Judge:
             many = count(sum(len(table.past_end) for table in behind), "stub")
             because = f"{there}, and patched. {overrun_sentence(behind[0])}"
             return Verdict("overrun", f"Loaded, but {many} past the end of the table.", because)
+        if old := [
+            slot for slot in old_slots(self.history, self.seen) if slot.module == module and slot.patch in patches
+        ]:
+            return Verdict("stale", "Loaded and patched, with old addresses.", f"{there}. {old_slots_sentences(old)}")
         why = f"{why} {stubs_taken_sentence(self.history, self.index, patches)}".rstrip()
         return Verdict("works", "Loaded and patched.", f"{there}. {why}")
 
@@ -292,7 +302,8 @@ class _Judge:
         if not stale:
             return ""
         slots = ", ".join(f"{table.used} of {table.num} slots used" for table in tables if table)
-        return f" {count(stale, 'stub')} {'leads' if stale == 1 else 'lead'} to where it was: {slots}."
+        word = "slot" if self.history.arch.slot_types else "stub"
+        return f" {count(stale, word)} {'leads' if stale == 1 else 'lead'} to where it was: {slots}."
 
 
 def pulled_in_sentence(modules: list[str]) -> str:

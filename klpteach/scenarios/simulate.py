@@ -18,7 +18,10 @@ from .course import AFTER_THE_FIX, SCENARIOS
 from .evidence import evidence
 from .proposals import PROPOSAL_STORIES
 from .scenario import Scenario
+from .slots import SLOT_STORIES
 from .stubs import STUB_STORIES
+
+_OWN = {"ppc64le": STUB_STORIES, "s390x": {**AFTER_THE_FIX, **SLOT_STORIES}}
 
 
 def stories(arch: str = "x86_64", release: str | None = None) -> Mapping[str, Scenario]:
@@ -32,7 +35,7 @@ def stories(arch: str = "x86_64", release: str | None = None) -> Mapping[str, Sc
     >>> "edge" in stories("ppc64le", "6.12"), "edge" in stories("ppc64le", "6.1")
     (True, False)
     """
-    found = {**SCENARIOS, **(STUB_STORIES if arch == "ppc64le" else AFTER_THE_FIX), **PROPOSAL_STORIES}
+    found = {**SCENARIOS, **_OWN.get(arch, AFTER_THE_FIX), **PROPOSAL_STORIES}
     if arch == "ppc64le":
         del found["dependency"]
     folder = ko_dir(arch, release) if release else None

@@ -7,7 +7,8 @@
  * It interprets nothing: files are sent as they are, the host takes them apart. Files it finds in the initramfs:
  *   /story   one command a line; a leading '~' means: do not look afterwards
  *   /sites   one site a line: MODULE SECTION OFFSET WIDTH (offset in hex)
- *   /stubs   ppc64le, one table a line: MODULE SLOTS; that many slots from the start of .stubs are read
+ *   /stubs   one table a line: MODULE SECTION BYTES; so many from the section's start are read, or, where SECTION is -,
+ *            from the start of the module's memory
  *   /names   ppc64le, one symbol of the kernel itself a line, whose row of kallsyms is wanted as well
  *   /ko/     the module files
  */
@@ -55,27 +56,32 @@ static void string(const char *text) { quoted(text, strlen(text)); }
 
 /* -- files ---------------------------------------------------------------------------------------------------------- */
 
-/* The whole file, read in large pieces: some files of sysfs want to be read at once. NULL and errno if it cannot be. */
-static char *slurp(const char *path, size_t *length)
+/* All that can be read, in large pieces: some files of sysfs want to be read at once. */
+static char *all_of(int fd, size_t *length)
 {
 	size_t room = 1 << 16, used = 0;
 	char *text = malloc(room + 1);
-	int fd = open(path, O_RDONLY);
 	ssize_t got;
 
-	if (fd < 0) {
-		free(text);
-		return NULL;
-	}
 	while ((got = read(fd, text + used, room - used)) > 0) {
 		used += got;
 		if (room - used < 4096)
 			text = realloc(text, (room *= 2) + 1);
 	}
-	close(fd);
 	text[used] = 0;
 	if (length)
 		*length = used;
+	return text;
+}
+
+/* The whole file. NULL and errno if it cannot be read. */
+static char *slurp(const char *path, size_t *length)
+{
+	int fd = open(path, O_RDONLY);
+	char *text = fd < 0 ? NULL : all_of(fd, length);
+
+	if (fd >= 0)
+		close(fd);
 	return text;
 }
 
@@ -271,7 +277,20 @@ static void sites(void)
 	free(text);
 }
 
-/* The slots of .stubs (struct ppc64_stub_entry, 40 bytes) and some behind, as far as there is memory to read. */
+/* Where a module's memory begins: the last but one field of its row of /proc/modules. */
+static uint64_t module_address(const char *module)
+{
+	char *text = slurp("/proc/modules", NULL), *save = NULL, name[64];
+	uint64_t address = 0;
+
+	for (char *row = text ? strtok_r(text, "\n", &save) : NULL; row; row = strtok_r(NULL, "\n", &save))
+		if (sscanf(row, "%63s", name) == 1 && !strcmp(name, module))
+			address = strtoull(strstr(row, " 0x") ? strstr(row, " 0x") : "0", NULL, 16);
+	free(text);
+	return address;
+}
+
+/* Tables of stubs or addresses, and what is behind, as far as there is memory to read: 8 bytes at a time. */
 static void stubs(void)
 {
 	char *text = slurp("/stubs", NULL), *save = NULL;
@@ -281,23 +300,27 @@ static void stubs(void)
 		return;
 	fputs(",\"stubs\":{", out);
 	for (char *row = strtok_r(text, "\n", &save); row; row = strtok_r(NULL, "\n", &save)) {
-		unsigned char slot[40];
-		unsigned int count;
-		char module[64];
+		char module[64], section[128];
+		unsigned char piece[8];
+		unsigned int left;
 		uint64_t base;
 
-		if (sscanf(row, "%63s %u", module, &count) != 2)
+		if (sscanf(row, "%63s %127s %u", module, section, &left) != 3)
 			continue;
-		base = section_address(module, ".stubs");
+		base = strcmp(section, "-") ? section_address(module, section) : module_address(module);
 		if (!base)
 			continue;
 		fputs(first ? "" : ",", out);
 		first = 0;
 		string(module);
 		fputs(":\"", out);
-		for (; count && !kernel_memory(base, slot, sizeof(slot)); count--, base += sizeof(slot))
-			for (unsigned int i = 0; i < sizeof(slot); i++)
-				fprintf(out, "%02x", slot[i]);
+		for (unsigned int size; left; left -= size, base += size) {
+			size = left < sizeof(piece) ? left : sizeof(piece);
+			if (kernel_memory(base, piece, size))
+				break;
+			for (unsigned int i = 0; i < size; i++)
+				fprintf(out, "%02x", piece[i]);
+		}
 		fputc('"', out);
 	}
 	fputc('}', out);
@@ -350,7 +373,7 @@ static long modprobe(const char *name)
 	return insmod(path, "");
 }
 
-/* poke MODULE:SECTION+0xOFF HEX: a stranger's write of the number HEX as eight little-endian bytes; poke_demo.ko does it. */
+/* poke MODULE:SECTION+0xOFF HEX: a stranger's write of the number HEX as eight bytes; poke_demo.ko does it. */
 static long poke(char *site, const char *hex)
 {
 	char *section = strchr(site, ':'), *offset = section ? strchr(section, '+') : NULL, parameters[80];
@@ -385,10 +408,16 @@ static long echo(const char *value, const char *path)
 	return result;
 }
 
-static long cat(const char *path, char **text)
+/* What a file says goes through the pipe, behind the result. */
+static void cat(const char *path, int to)
 {
-	*text = slurp(path, NULL);
-	return *text ? 0 : -errno;
+	size_t length;
+	char *text = slurp(path, &length);
+	long result = text ? 0 : -errno;
+
+	if (write(to, &result, sizeof(result)) < 0 || (text && write(to, text, length) < 0))
+		_exit(1);
+	_exit(0);
 }
 
 /* A transition is over when no patch says 1; a disabled patch is gone when its folder is. At most 2.5 seconds:
@@ -435,7 +464,9 @@ static long in_child(char *words[], int count, char **text, int *oops)
 	fflush(out);
 	child = fork();
 	if (!child) {
-		if (count >= 2 && !strcmp(words[0], "insmod"))
+		if (count == 2 && !strcmp(words[0], "cat"))
+			cat(words[1], pipefd[1]);
+		else if (count >= 2 && !strcmp(words[0], "insmod"))
 			result = insmod(words[1], count > 2 ? words[2] : "");
 		else if (count == 2 && !strcmp(words[0], "modprobe"))
 			result = modprobe(words[1]);
@@ -453,9 +484,9 @@ static long in_child(char *words[], int count, char **text, int *oops)
 	}
 	close(pipefd[1]);
 	*oops = read(pipefd[0], &result, sizeof(result)) != sizeof(result);
+	*text = !*oops && !result && !strcmp(words[0], "cat") ? all_of(pipefd[0], NULL) : NULL;
 	close(pipefd[0]);
 	waitpid(child, &status, 0);
-	*text = NULL;
 	return result;
 }
 
@@ -469,9 +500,7 @@ static void run(char *command, int number)
 	snprintf(copy, sizeof(copy), "%s", command);
 	for (char *word = strtok_r(copy, " ", &save); word && count < 8; word = strtok_r(NULL, " ", &save))
 		words[count++] = word;
-	if (count == 2 && !strcmp(words[0], "cat"))
-		result = cat(words[1], &text);
-	else if (count == 1 && !strcmp(words[0], "boot"))
+	if (count == 1 && !strcmp(words[0], "boot"))
 		result = 0;
 	else
 		result = in_child(words, count, &text, &oops);
@@ -502,6 +531,7 @@ static void run(char *command, int number)
 
 int main(void)
 {
+	const char *ports[] = { "/dev/hvc1", "/dev/ttysclp0", "/dev/ttyS1" };
 	char *story, *save = NULL;
 	int number = 0;
 
@@ -511,7 +541,8 @@ int main(void)
 	mount("proc", "/proc", "proc", 0, NULL);
 	mount("sysfs", "/sys", "sysfs", 0, NULL);
 	mount("devtmpfs", "/dev", "devtmpfs", 0, NULL);
-	out = fopen(access("/dev/hvc1", F_OK) ? "/dev/ttyS1" : "/dev/hvc1", "w");
+	for (int i = 0; !out && i < 3; i++)
+		out = fopen(ports[i], "r+");
 	kmsg = open("/dev/kmsg", O_RDONLY | O_NONBLOCK);
 	if (!out)
 		out = stdout;

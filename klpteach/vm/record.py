@@ -86,7 +86,7 @@ def lists(files: Sequence[ModuleFile], kernel: GuestKernel) -> dict[str, str]:
     found = {"sites": site_list(files, cpu.site_width)}
     if cpu.has_stubs:
         patches = [file for file in _under_their_names(files) if any(sites(file))]
-        found["stubs"] = "".join(f"{file.name} {num_stubs(file, kernel) + cpu.stubs_behind}\n" for file in patches)
+        found["stubs"] = "".join(f"{file.name} {cpu.stub_section} {_table_bytes(file, kernel)}\n" for file in patches)
     if listed:
         found["names"] = "".join(f"{name}\n" for name in sorted(undefined_names(files) | {*listed}))
     return found
@@ -115,6 +115,12 @@ def site_list(files: Iterable[ModuleFile], width: int | None = None) -> str:
 def num_stubs(file: ModuleFile, kernel: GuestKernel) -> int:
     """How many slots the loader reserves for a livepatch's calls (ppc64le)."""
     return arches.of(kernel.arch).stub_slots(loader_copy(file, kernel))
+
+
+def _table_bytes(file: ModuleFile, kernel: GuestKernel) -> int:
+    """How many bytes of that table are looked at."""
+    cpu = arches.of(kernel.arch)
+    return cpu.stub_bytes(loader_copy(file, kernel)) + cpu.stubs_behind * cpu.stub_size
 
 
 def loader_copy(file: ModuleFile, kernel: GuestKernel) -> ModuleFile:
@@ -194,7 +200,9 @@ def step_of(raw: Mapping[str, Any], kernel: GuestKernel, files: Files) -> Step:
         cpu, labels = arches.of(kernel.arch), _labels(symbols)
         dumps = {name: np.frombuffer(bytes.fromhex(dump), "u1") for name, dump in raw["stubs"].items()}
         slots = {name: num_stubs(files[f"{name}.ko"], kernel) for name in dumps}
-        step.stubs = {name: cpu.stubs_in(dump, slots[name], labels) for name, dump in dumps.items()}
+        step.stubs = {
+            name: cpu.stubs_in(dump, slots[name], labels, files[f"{name}.ko"]) for name, dump in dumps.items()
+        }
     return step
 
 

@@ -1,7 +1,7 @@
-"""Small changes to the kernel's powerpc code, applied when a variant is built: what other fixes would have done.
+"""Small changes to the kernel's own code, applied when a variant is built: what other fixes would have done.
 
 Each is a handful of insertions of our own, found by a line that is there once; no kernel source is kept here.
-The file: arch/powerpc/kernel/module_64.c; for `clear` also kernel/livepatch/core.c.
+The files: arch/powerpc/kernel/module_64.c, for `clear` also kernel/livepatch/core.c; arch/s390/kernel/module.c.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 from .host import HostError
 
 MODULE_64, LIVEPATCH_CORE = "arch/powerpc/kernel/module_64.c", "kernel/livepatch/core.c"
+S390_MODULE = "arch/s390/kernel/module.c"
 
 
 @dataclass(frozen=True)
@@ -124,13 +125,43 @@ _REUSE_CALL = Edit(MODULE_64, "\t\t\t\tvalue = stub_for_addr(sechdrs, value, me,
 				value = klpteach_stub(sym->st_shndx == SHN_LIVEPATCH ? (u32 *)location : NULL,
 						sechdrs, value, me,
 """, instead=True)
+
+# A relocation that comes late (with s390_kernel_write) fills its symbol's slot each time.
+_REWRITE = tuple(
+    Edit(S390_MODULE, f"if (info->{slot}_initialized == 0) {{",
+         f"if (info->{slot}_initialized == 0 || write != memcpy) {{ /* klpteach, rewrite */", instead=True)
+    for slot in ("got", "plt")
+)
+# The function that 6.3 made a place for: the target goes, so the slots of its symbols count as empty.
+_CLEAR_SLOTS = Edit(S390_MODULE, "int module_finalize(const Elf_Ehdr *hdr,", """\
+/* klpteach, clear: the next load of the target fills the slots of its symbols anew */
+void clear_relocate_add(Elf_Shdr *sechdrs, const char *strtab, unsigned int symindex,
+			unsigned int relsec, struct module *me)
+{
+	Elf_Rela *rela = (void *)sechdrs[relsec].sh_addr;
+	Elf_Rela *end = (void *)rela + sechdrs[relsec].sh_size;
+
+	for (; rela < end; rela++) {
+		struct mod_arch_syminfo *info = me->arch.syminfo + ELF_R_SYM(rela->r_info);
+
+		info->got_initialized = info->plt_initialized = 0;
+	}
+}
+
+""")
 # fmt: on
 
 Variants = Mapping[tuple[str, str], tuple[Edit, ...]]  # release, variant -> what is changed
 VARIANTS: Mapping[str, Variants] = {
     "x86_64": {("6.1", "stock"): (), ("6.12", "stock"): ()},
     "arm64": {("7.3", "stock"): ()},
-    "s390x": {("6.1", "stock"): (), ("6.12", "stock"): (), ("7.3", "stock"): ()},
+    "s390x": {
+        ("6.1", "stock"): (),
+        ("6.1", "rewrite"): _REWRITE,
+        ("6.12", "stock"): (),
+        ("6.12", "clear"): (_CLEAR_SLOTS,),
+        ("7.3", "stock"): (),
+    },
     "ppc64le": {
         ("6.1", "stock"): (),
         ("6.1", "clear"): (_CLEAR_ARCH, _CLEAR_OBJECT, _CLEAR_CALL),

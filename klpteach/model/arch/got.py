@@ -14,7 +14,7 @@ from typing import Any
 from ...files.elf_h import SHN_ABS, SHN_UNDEF
 from ...files.module_file import ModuleFile
 from ...files.relocation_types import HOWTO_S390X
-from ..image import Array, Image, Label
+from ..image import Image, Label
 
 GOT_SLOT, PLT_ENTRY_SIZE = 8, 22
 PLT_CODE = bytes.fromhex("0d10e310100c000407f100000000")  # basr %r1,0; lg %r1,12(%r1); br %r1; two bytes of nothing
@@ -112,6 +112,11 @@ class Slots:
             self.filled.add(("PLT", symbol))
         return self.address + at
 
+    def held(self, what: str, symbol: int) -> int:
+        """The address in a symbol's slot."""
+        at = self.table.got[symbol] if what == "GOT" else self.table.plt_offset + self.table.plt[symbol] + len(PLT_CODE)
+        return int.from_bytes(self.memory[at : at + 8], "big")
+
     def forget(self, symbol: int) -> None:
         """Proposal clear-got: the next relocation against this symbol fills its slots anew."""
         self.filled -= {("GOT", symbol), ("PLT", symbol)}
@@ -128,11 +133,11 @@ def slots_of(image: Image) -> Slots:
     return slots
 
 
-def shown(file: ModuleFile, memory: Array, label: Label) -> dict[str, Any]:
+def shown(file: ModuleFile, memory: memoryview, label: Label) -> dict[str, Any]:
     """The slots as a recording shows them: the address in each, what is there now, and whose slot it is."""
     entries = []
     for index, (what, symbol, _, at) in enumerate(table_of(file).rows):
-        value = int.from_bytes(memory[at : at + 8].tobytes(), "big")
+        value = int.from_bytes(memory[at : at + 8], "big")
         of = f"{what} {file.symbol_names[symbol]}"
         entries.append({"index": index, "funcdata": f"{value:#x}", "symbol": label(value) if value else None, "of": of})
     used = sum(entry["funcdata"] != "0x0" for entry in entries)

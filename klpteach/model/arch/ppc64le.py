@@ -77,7 +77,7 @@ class Ppc64le(Arch):
     def stub_slots(self, file: ModuleFile) -> int:
         return int(file.shdrs["size"][special_sections(file)[0]]) // STUB_SIZE
 
-    def stubs_in(self, memory: Array, slots: int, label: Label) -> dict[str, Any]:
+    def stubs_in(self, memory: Array, slots: int, label: Label, file: ModuleFile | None = None) -> dict[str, Any]:
         count = min(len(memory) // STUB_SIZE, slots + self.stubs_behind)
         funcdata = np.ndarray((count,), "<u8", memory, FUNCDATA, (STUB_SIZE,))
         magic = np.ndarray((count,), "<u4", memory, 28, (STUB_SIZE,))

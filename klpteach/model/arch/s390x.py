@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from ...files.elf_h import EM_S390
@@ -10,9 +11,9 @@ from ...files.module_file import ModuleFile
 from ...files.relocation_types import HOWTO_S390X, MASK64, Howto
 from .. import messages
 from ..errno import ENOEXEC, Refused
-from ..image import Arch, Image, Label, Loading, Log
+from ..image import Arch, Array, Image, Label, Loading, Log
 from ..policy import Behaviour
-from .got import Slots, frob, shown, slots_of, table_of
+from .got import GOT_SLOT, GOT_TYPES, PLT_TYPES, Slots, frob, shown, slots_of, table_of
 
 REFUSED_SILENTLY = (9, 10, 11, 12)  # R_390_COPY, GLOB_DAT, JMP_SLOT, RELATIVE: for modules linked with -shared
 # A call that reaches its function goes there, else to the PLT. 16 bits shifted by 1 reach 0x1fffe at most: for PLT16DBL the test
@@ -40,6 +41,8 @@ class S390x(Arch):
     # Up to 6.9 below the kernel's 2 GiB at the end of the address space, less what the boot takes in the kernel that was recorded.
     module_area, modules_start, modules_end = 0x3FF60000000, 0x3FF7FF02000, 0x3FFE0000000
     kernel_text, temporary_image = 0x100000, 0x37FFF000000
+    stub_size, stub_section, stub_words, stubs_behind = GOT_SLOT, "-", "GOT and PLT", 0
+    slot_types = MappingProxyType({kind: HOWTO_S390X[kind] for kind in GOT_TYPES | PLT_TYPES})
     config = ("STRICT_MODULE_RWX", "EXPOLINE")
 
     def module_frob_arch_sections(self, file: ModuleFile, rules: Behaviour, log: Log) -> ModuleFile:
@@ -74,11 +77,33 @@ class S390x(Arch):
         return messages.POINTER_DEREFERENCE()
 
     def stubs(self, image: Image, file: ModuleFile, rules: Behaviour, label: Label) -> dict[str, Any] | None:
-        slots = slots_of(image)
-        return shown(file, image.memory["core" if "core" in image.memory else "text"][: slots.table.size], label)
+        return shown(file, slots_of(image).memory, label)
 
     def stub_slots(self, file: ModuleFile) -> int:
         return len(table_of(file).rows)
+
+    def stub_bytes(self, file: ModuleFile) -> int:
+        return table_of(file).size
+
+    def stubs_in(self, memory: Array, slots: int, label: Label, file: ModuleFile | None = None) -> dict[str, Any]:
+        assert file is not None
+        return shown(file, memory.data, label)
+
+    def old_slots(self, image: Image, file: ModuleFile, relsecs: Sequence[int]) -> list[tuple[str, int]]:
+        """A PLT entry counts where a call goes through it: gcc's calls do not, a function of a module is always in reach."""
+        slots, found = slots_of(image), dict[tuple[str, int], None]()
+        for section in relsecs:
+            target = int(file.shdrs["info"][section])
+            for offset, kind, symbol, addend in file.rela(section).tolist():
+                there = image.bytes_of(target)[offset : offset + HOWTO_S390X[kind].width].tobytes()
+                direct = kind in IN_REACH and there == _branch(
+                    kind, image.address[target] + offset, image.symbols.item(symbol) + addend
+                )
+                if kind in self.slot_types and not direct:
+                    value = slots.held("GOT" if kind in GOT_TYPES else "PLT", symbol)
+                    if value != image.symbols.item(symbol):
+                        found[file.symbol_names[symbol], value] = None
+        return list(found)
 
     def left_behind(self, image: Image, rules: Behaviour) -> Hashable:
         """The slots of the GOT and the PLT, and which of them count as filled."""
@@ -114,6 +139,12 @@ def apply_rela(me: Loading, entry: Entry, slots: Slots, again: bool) -> None:
         raise me.refuse(messages.RELOCATION_ERROR, name=name, type=entry.type, val=value)
     there = int.from_bytes(entry.there, "big") & ~howto.mask
     entry.there[:] = (there | howto.in_field(value)).to_bytes(howto.width, "big")
+
+
+def _branch(kind: int, place: int, to: int) -> bytes:
+    """The field of a call that goes straight to an address and an addend."""
+    howto = HOWTO_S390X[kind]
+    return howto.in_field((to - place) & MASK64).to_bytes(howto.width, "big")
 
 
 def called(entry: Entry, function: int, plt: int) -> int:

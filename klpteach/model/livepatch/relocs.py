@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import suppress
 from functools import lru_cache
 
@@ -117,3 +118,15 @@ def klp_init_object_loaded(kernel: State, patch: KlpPatch, obj: KlpObject) -> No
             func.old_func = kernel.vmlinux_function(func.old_name)
         else:
             func.old_func = klp_find_object_symbol(kernel, obj.name, func.old_name, func.old_sympos)
+
+
+def old_slots(pmod: Module, objname: str) -> list[tuple[str, int]]:
+    """(symbol, address) of each slot of a livepatch that its code for an object uses at an address of before (s390x)."""
+    return pmod.image.arch.old_slots(pmod.image, pmod.file, _sections_for(pmod.file, objname))
+
+
+def old_addresses(kernel: State, mod: Module) -> Iterator[int]:
+    """Where the livepatches that are in force for a module look for what was in an earlier load of it."""
+    for patch in kernel.klp.patches:
+        if any(obj.patched and obj.name == mod.name for obj in patch.objects):
+            yield from (address for _, address in old_slots(patch.mod, mod.name))

@@ -1,4 +1,4 @@
-"""A livepatch's table of stubs (ppc64le), a row a slot: where each led before the step, and where it leads now."""
+"""A livepatch's table of stubs (ppc64le; its GOT and PLT on s390x), a row a slot: where each led before the step, and where it leads now."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def stubs_pane(history: History, step: int, ask: bool = False) -> str:
     signs = STUB_LETTERS | {"stale": STUB_LETTERS["stale"] + "n"}
     words = [f"<b>{signs[state]}</b> {meaning}" for state, meaning in STUB_MEANING.items() if state in used]
     legend = f'<p style="margin:4px 0 0"><small>{" &nbsp; ".join(words)}</small></p>'
-    return f"<h4>{title(table)}</h4>{strip(table)}{inside}{past}{legend}"
+    return f"<h4>{title(table, history.arch.stub_words)}</h4>{strip(table)}{inside}{past}{legend}"
 
 
 def _leads(slot: Slot) -> tuple[int, str]:
@@ -83,10 +83,10 @@ def _leads(slot: Slot) -> tuple[int, str]:
     return slot.address, "kept" if slot.state == "written" else slot.state
 
 
-def title(table: StubTable) -> str:
+def title(table: StubTable, words: str = ".stubs") -> str:
     """The table's name and how full it is."""
     past = f", {len(table.past_end)} past the end" if table.past_end else ""
-    return f".stubs of {escape(shorten(table.module, 26))}: {table.used} of {table.num} slots used{past}"
+    return f"{words} of {escape(shorten(table.module, 26))}: {table.used} of {table.num} slots used{past}"
 
 
 def strip(table: StubTable) -> str:
@@ -138,8 +138,8 @@ def _row(group: Sequence[_Pair], columns: _Columns) -> str:
     used, every = shorten(calls[0], 16) if calls else "", ""
     if len(calls) > 1:
         used, every = f"{used} +{len(calls) - 1}", f' title="{escape(", ".join(calls))}"'
-    number = f"{slot.index}–{last}" if last > slot.index else str(last)
-    return f'<tr><th scope="row">{number}</th>{cells}<td class="calls"{every}>{escape(used)}</td></tr>'
+    number = f"{slot.table} {slot.index}–{last}" if last > slot.index else f"{slot.table} {last}"
+    return f'<tr><th scope="row">{number.strip()}</th>{cells}<td class="calls"{every}>{escape(used)}</td></tr>'
 
 
 def _short(slot: Slot | None, now: Slot | None) -> str:
