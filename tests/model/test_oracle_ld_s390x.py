@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from elftools.elf.elffile import ELFFile
+from oracle import KO, MERGED
 
 from klpteach import Kernel, ModuleFile
 from klpteach.files.elf_h import SHF_ALLOC, SHF_RELA_LIVEPATCH, SHN_LIVEPATCH, SHN_UNDEF, SHT_RELA
@@ -20,8 +21,6 @@ from klpteach.files.klp import livepatch_sections, parse_symbol
 from klpteach.files.relocation_types import HOWTO_S390X
 from klpteach.files.write import ElfImage
 from klpteach.model.image import Image
-from klpteach.model.memory import AddressSpace
-from oracle import KO, MERGED
 
 LD = "s390x-linux-gnu-ld"
 LIVEPATCHES = sorted(KO.glob("s390x-*/livepatch_*.ko"))
@@ -58,7 +57,9 @@ def link(data: bytes, addresses: Mapping[str, int], symbols: Mapping[str, int], 
     lines = [f'"{name}" = {address:#x};' for name, address in symbols.items()]
     lines += ["SECTIONS {", *(f'"{name}" {address:#x} : {{ *("{name}") }}' for name, address in addresses.items())]
     rest = max(addresses.values()) + 0x100000
-    lines += [f".got {rest:#x} : {{ *(.got .got.plt) }} .plt : {{ *(.plt .iplt) }} /DISCARD/ : {{ *(.modinfo .note.gnu.build-id) }} }}"]
+    lines += [
+        f".got {rest:#x} : {{ *(.got .got.plt) }} .plt : {{ *(.plt .iplt) }} /DISCARD/ : {{ *(.modinfo .note.gnu.build-id) }} }}"
+    ]
     (folder / "script.lds").write_text("\n".join(lines))
     words = [LD, "-m", "elf64_s390", "-static", "-e", "0", "--no-relax", "--no-warn-rwx-segments", "-z", "norelro"]
     done = subprocess.run(
@@ -72,7 +73,7 @@ def link(data: bytes, addresses: Mapping[str, int], symbols: Mapping[str, int], 
     return {name: section.data() for name, section in linked.items()}
 
 
-def compare(image: Image, theirs: Mapping[str, bytes], kernel: AddressSpace) -> Counter[str]:
+def compare(image: Image, theirs: Mapping[str, bytes]) -> Counter[str]:
     """The fields of every compared type, and how many there were of each."""
     file, seen = image.file, Counter[str]()
     for index in file.rela_sections:
@@ -80,8 +81,8 @@ def compare(image: Image, theirs: Mapping[str, bytes], kernel: AddressSpace) -> 
         name, ours = file.section_names[target], image.bytes_of(target).tobytes()
         for offset, kind, symbol, _ in file.rela(index).tolist() if name in theirs else ():
             howto, S = HOWTO_S390X[kind], int(image.symbols[symbol])
-            in_reach = kind != 20 or abs(S - image.address[target]) < 1 << 31
-            if kind in COMPARED and howto.width and in_reach:
+            near = abs(S - image.address[target]) < 1 << 31  # not a symbol of the kernel itself
+            if kind in COMPARED and howto.width and near:
                 at = slice(offset, offset + howto.width)
                 assert ours[at] == theirs[name][at], f"{name}+{offset:#x} {howto.name} {file.symbol_names[symbol]}"
                 seen[howto.name] += 1
@@ -100,11 +101,18 @@ def test_ld_and_the_model_agree_on_a_livepatch_and_its_livepatch_relocations(ko:
     assert mod is not None
     image, file = mod.image, ModuleFile.open(ko)
     names = zip(file.symbol_names, file.symtab["shndx"].tolist(), image.symbols.tolist(), strict=True)
-    symbols = {name: at for name, shndx, at in names if name and shndx in (SHN_UNDEF, SHN_LIVEPATCH) and "GLOBAL_OFFSET" not in name}
-    near = {name: at if at > 1 << 40 else 0x3FF7F000000 for name, at in symbols.items()}  # ld has no PLT for what is far away
+    symbols = {
+        name: at
+        for name, shndx, at in names
+        if name and shndx in (SHN_UNDEF, SHN_LIVEPATCH) and "GLOBAL_OFFSET" not in name
+    }
+    # ld has no PLT for what is far away
+    near = {name: at if at > 1 << 40 else 0x3FF7F000000 for name, at in symbols.items()}
     flags = file.shdrs["flags"]
     kept = {i for i in image.layout.places if flags[i] & SHF_ALLOC and not flags[i] & SHF_RELA_LIVEPATCH}
     addresses = {file.section_names[i]: image.address[i] for i in kept if file.section_names[i] not in OF_LD}
-    found = compare(image, link(file.data, addresses, near, tmp_path), kernel.memory)
+    found = compare(image, link(file.data, addresses, near, tmp_path))
     assert found["R_390_64"] > 0
-    assert all(parse_symbol(file.symbol_names[s]) for i in livepatch_sections(file) for s in file.rela(i)["sym"].tolist())
+    assert all(
+        parse_symbol(file.symbol_names[s]) for i in livepatch_sections(file) for s in file.rela(i)["sym"].tolist()
+    )
