@@ -21,7 +21,7 @@ from ..scenarios.scenario import Scenario
 from ..scenarios.simulate import get, has_files, simulate
 from .rows import read_rows
 
-ARCHES, RELEASES = ("x86_64", "ppc64le"), ("6.1", "6.12")
+ARCHES, RELEASES = ("x86_64", "ppc64le", "s390x"), ("6.1", "6.12")
 
 
 @dataclass(frozen=True)
@@ -42,10 +42,11 @@ def _both(key: str, asks: str, wish: str = "works") -> Question:
 QUESTIONS: tuple[Question, ...] = (
     _both("reload", "reload at the same address"),
     _both("moved", "reload at other addresses"),
-    Question("many-moves", "40 or 50 reloads, each elsewhere", {"x86_64": "fifty-moves", "ppc64le": "moved-40"}),
+    Question("many-moves", "40 or 50 reloads, each elsewhere", 
+             {"x86_64": "fifty-moves", "ppc64le": "moved-40", "s390x": "fifty-moves"}),
     _both("init-fails", "init() fails, then a good load"),
     Question("half-way", "patching fails half way, then all is well",
-             {"x86_64": "callback-fails", "ppc64le": "half-way"}),
+             {"x86_64": "callback-fails", "ppc64le": "half-way", "s390x": "slot-half-way"}),
     _both("corrupted", "a damaged livepatch", wish="refused"),
     _both("foreign-write", "a stranger wrote to a site"),
     _both("disabled", "disable, then reload"),
@@ -61,6 +62,8 @@ QUESTIONS: tuple[Question, ...] = (
     Question("vmlinux", "a livepatch for vmlinux and a module", {"x86_64": "vmlinux"}),
     Question("data-only", "a livepatch that calls nothing", {"ppc64le": "data-only"}),
     Question("one-call", "a livepatch with one call, moved", {"ppc64le": "one-call"}),
+    Question("empty-place", "moved, and nothing at the old place", {"s390x": "empty-place"}),
+    Question("hidden", "hidden symbols, moved", {"s390x": "hidden"}),
     Question("edge", "stubs up to the end of a page, moved", {"ppc64le": "edge"}),
 )
 # Combinations that somebody might want, beside each proposal alone; those impossible on an architecture are left out.

@@ -22,14 +22,14 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     verb.add_argument("--kernel", action="append", choices=list(PACKAGE), help="default: all")
     verb.set_defaults(run=vm_fetch)
 
-    what = "compile the guest's first program; for ppc64le also the kernels (20 minutes)"
+    what = "compile the guest's first program; for ppc64le and s390x also the kernels (20 minutes)"
     verb = inner.add_parser("build", help=what)
-    verb.add_argument("--arch", default="x86_64", choices=["x86_64", "ppc64le"])
+    verb.add_argument("--arch", default="x86_64", choices=["x86_64", "ppc64le", "s390x"])
     verb.set_defaults(run=vm_build)
 
     verb = inner.add_parser("run", help="run a story on a real kernel and print what it says")
     verb.add_argument("scenario")
-    verb.add_argument("--kernel", default="6.1", help="6.1, 6.12, 7.3, or ppc64le-RELEASE-VARIANT")
+    verb.add_argument("--kernel", default="6.1", help="6.1, 6.12, 7.3, or ARCHITECTURE-RELEASE-VARIANT")
     verb.add_argument(
         "--ko", metavar="FILE.ko", help="your livepatch instead of the course's: kernel and model in a table"
     )
@@ -40,7 +40,9 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 
     verb = inner.add_parser("record", help="record stories into data/recordings")
     verb.add_argument("scenario", nargs="*")
-    verb.add_argument("--all", action="store_true", help="every story on every kernel it concerns, ppc64le included")
+    verb.add_argument(
+        "--all", action="store_true", help="every story on every kernel it concerns, ppc64le and s390x included"
+    )
     verb.add_argument("--kernel", action="append", choices=list(PACKAGE), help="default: all")
     verb.add_argument("--out", type=Path, metavar="DIR", help="default: data/recordings/x86_64")
     verb.set_defaults(run=vm_record)

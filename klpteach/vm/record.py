@@ -351,7 +351,8 @@ def write_exports(arch: str, release: str, recordings: Path) -> None:
     """vmlinux-exports.txt: every name that the sample modules need and none of them exports, at its address in recordings."""
     how, folder = RECORDED[arch], ko_dir(arch, release)
     files = [ModuleFile.open(path) for path in sorted(folder.glob("*.ko"))]
-    needed = (undefined_names(files) | {*how.listed}) - {name for file in files for name in exported_names(file)}
+    own = {name for file in files for name in exported_names(file)} | {"_GLOBAL_OFFSET_TABLE_"}  # the last is nobody's
+    needed = (undefined_names(files) | {*how.listed}) - own
     at = {
         name: address
         for path in sorted(recordings.glob(f"*--{how.name(release, 'stock')}--*.json"))
