@@ -15,6 +15,7 @@ ONE_SIDED = {
     "clear-checked": "It was merged in 6.3. The objections of 2019 were against clearing as such: see clear-relocations.",
     "tolerate-r2": "It was merged in 6.3. No mail against it was found.",
     "reuse-stub": "Nobody proposed it. It is an experiment of this course, run on real kernels.",
+    "clear-got": "Nobody proposed it. It is an experiment of this course; the same change was run on a real 6.12 for s390x.",
     "half-loaded": "An idea to soften hard-dependencies, sketched at the conference of 2019. No mail for or against was found.",
     "no-late-patching": "Nobody spoke against it by mail, and nobody posted the code that was asked for.",
     "refuse-unpatched": "A sketch of August 2019 that nobody wrote. No mail against it was found.",
