@@ -89,8 +89,10 @@ RECORDED: Mapping[str, Recorded] = {
         compiler="s390x-linux-gnu-gcc", kernel=partial(build_kernel, "s390x"), kernels=tuple(VARIANTS["s390x"]),
         stories=("reload", "late", "moved", "init-fails", "workaround", "retry", "disabled", "stacked", "cumulative",
                  "dependency", "foreign-write", *AFTER_THE_FIX, *SLOT_STORIES, *evidence("s390x")),
-        only=dict.fromkeys(("stacked", "cumulative", "catalogue", "catalogue-late"),
-                           (("6.1", "stock"), ("6.12", "stock"), ("7.3", "stock"))),
+        # What is written through an old slot lands, on 6.12, in the struct module of twin_demo: the next look is a panic.
+        only={**dict.fromkeys(("stacked", "cumulative", "catalogue", "catalogue-late"),
+                              (("6.1", "stock"), ("6.12", "stock"), ("7.3", "stock"))),
+              **dict.fromkeys(("twin", "slot-late", "slot-init-fails"), (("6.1", "stock"), ("6.1", "rewrite"), ("6.12", "clear")))},
         config=("STRICT_MODULE_RWX", "EXPOLINE", "MODULE_SIG", "MODVERSIONS"),
         exports="# what the {release} kernel built here exports of that these modules need, at the addresses of stock\n",
     ),
