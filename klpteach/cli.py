@@ -96,7 +96,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--json", action="store_true")
 
     table = verb(consequences, "run every story with every proposal, and show what each comes to")
-    table.add_argument("--arch", action="append", choices=("x86_64", "ppc64le", "arm64"))
+    table.add_argument("--arch", action="append", choices=("x86_64", "ppc64le", "arm64", "s390x"))
     table.add_argument("--release", action="append", choices=("6.1", "6.12", "7.3"))
     add = table.add_mutually_exclusive_group().add_argument
     add("--csv", action="store_true", help="one line a cell, as in data/consequences.csv")

@@ -40,7 +40,7 @@ class Target:
     variants: tuple[str, ...] = ()  # of MORE_VARIANTS, besides those of all
 
 
-PPC64LE, ARM64 = "powerpc64le-linux-gnu-", "aarch64-linux-gnu-"
+PPC64LE, ARM64, S390X = "powerpc64le-linux-gnu-", "aarch64-linux-gnu-", "s390x-linux-gnu-"
 TARGETS = {
     "x86_64-6.1": Target(r"linux-headers-6\.1\.0-[0-9]+-amd64"),
     "x86_64-6.12": Target(r"linux-headers-6\.12\.[0-9]+\+deb12-amd64"),
@@ -53,6 +53,10 @@ TARGETS = {
     ),
     "arm64-7.3": Target("", cross=ARM64, make_args=("ARCH=arm64", f"CROSS_COMPILE={ARM64}"), sources="arm64",
                         variants=("nfsd_demo_far",)),  # fmt: skip
+    **dict.fromkeys(
+        ("s390x-6.1", "s390x-6.12", "s390x-7.3"),
+        Target("", cross=S390X, make_args=("ARCH=s390", f"CROSS_COMPILE={S390X}"), sources="s390x"),
+    ),
 }
 
 # The same module name four times more; kbuild wants a directory for each.

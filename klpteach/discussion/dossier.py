@@ -22,6 +22,7 @@ GIVES = {
     "clear-checked": "The same, and bytes that somebody else wrote are noticed: it is what 6.3 does on x86_64.",
     "tolerate-r2": "The reload works with a dozen lines: it is what 6.3 does on ppc64le.",
     "reuse-stub": "Forty reloads of forty succeed on real kernels, and the table of stubs stays as it was.",
+    "clear-got": "A dozen lines in the place that 6.3 made for it, and after a reload elsewhere every slot is right.",
     "hard-dependencies": "No module is ever patched while it loads; the code and the order of events for that could go.",
     "half-loaded": "As hard-dependencies, and no init() runs that nobody asked for; absent hardware does not matter.",
     "split-per-object": "Each load begins with fresh bytes: nothing to check, to clear, or to pin, and nothing unasked is loaded.",
@@ -49,6 +50,7 @@ LEAVES_OPEN = {
         "A livepatch that fails half way is not in the list of what is taken back: story half-way.",
         "Bytes that somebody else wrote there are wiped out with the rest.",
         "On ppc64le the stubs stay, and with reuse-stub a cleared call no longer finds its own.",
+        "On s390x it puts back sites that were right, and the slot that is wrong stays: it does not help there.",
     ),
     "clear-checked": (
         "A livepatch that fails half way is not in the list of what is taken back: story half-way.",
@@ -56,6 +58,10 @@ LEAVES_OPEN = {
     ),
     "tolerate-r2": ("Each move needs new stubs, none is given back, and the table has an end: stories moved, edge.",),
     "reuse-stub": ("Nobody has reviewed it. A call that was cleared no longer leads to its stub.",),
+    "clear-got": (
+        "Nobody has reviewed it. After a load that fails half way the kernel does not clear the livepatch that failed, "
+        "so its slots stay as they are: story slot-half-way.",
+    ),
     "hard-dependencies": (
         "Modules are loaded that nobody uses, each with its init(): story one-in-use.",
         "One target that is not installed, forbidden, or without hardware keeps the fix away from all the others.",

@@ -175,7 +175,7 @@ def mutate(data: bytes, seed: int) -> bytes:
     rng, out = random.Random(seed), bytearray(data)
     if not out:
         return b""
-    section_headers = int.from_bytes(out[40:48], "little")
+    section_headers = int.from_bytes(out[40:48], "big" if out[5:6] == b"\2" else "little")
     start, end = rng.choice(((0, len(out)), (16, 64), (section_headers, len(out))))
     if rng.random() < 0.25 or not start < end <= len(out):
         return bytes(out[: rng.randrange(len(out))])

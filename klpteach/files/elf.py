@@ -19,6 +19,10 @@ from . import elf_h
 from .compressed import unpack
 from .elf_h import (
     ARCH_OF_MACHINE,
+    BIG_ENDIAN,
+    DATA_OF_MACHINE,
+    ELFDATA2LSB,
+    ELFDATA2MSB,
     ET_REL,
     MODULE_NAME_LEN,
     RELA,
@@ -40,7 +44,7 @@ LONGEST = (
 MAX_MEMORY = 128 << 20  # bytes; nfsd_demo_far wants as much as an arm64 branch reaches
 MAX_SECTIONS = 10_000  # a livepatch built with -ffunction-sections has some hundreds
 MAX_MODINFO = 1 << 20  # bytes; a driver with thousands of aliases has a tenth of it
-READS = "klpteach reads modules of x86_64 (62), ppc64le (21) and arm64 (183)."
+READS = "klpteach reads modules of x86_64 (62), ppc64le (21), arm64 (183) and s390x (22)."
 
 
 class ElfFile:
@@ -61,7 +65,7 @@ class ElfFile:
 
     @property
     def arch(self) -> str:
-        """The architecture by the kernel's name: x86_64, ppc64le or arm64."""
+        """The architecture by the kernel's name: x86_64, ppc64le, arm64 or s390x."""
         return ARCH_OF_MACHINE[self.machine]
 
     @cached_property
@@ -140,7 +144,14 @@ class ElfFile:
     def rela(self, index: int) -> Array:
         """The entries of a SHT_RELA section, shape (n,), dtype RELA, in file order."""
         _, offset, size = self.extents[index]
-        return np.frombuffer(self.data, RELA, size // RELA.itemsize, offset)
+        return self._table(RELA, size, offset)
+
+    def _table(self, dtype: np.dtype[Any], size: int, offset: int) -> Array:
+        """The entries of a table of the file. A little-endian one is the file's own bytes, a big-endian one a copy."""
+        # The one place that knows of two byte orders: behind it every table has the dtypes of elf_h.
+        if self.byteorder == "little":
+            return np.frombuffer(self.data, dtype, size // dtype.itemsize, offset)
+        return np.frombuffer(self.data, BIG_ENDIAN[dtype], size // dtype.itemsize, offset).astype(dtype)
 
     @cached_property
     def rela_sections(self) -> list[int]:
@@ -184,16 +195,11 @@ class ElfFile:
         if data[:4] != b"\x7fELF":
             hint = "A module ends in .ko, .ko.xz, .ko.gz or .ko.zst."
             raise self.bad("not an ELF file", "Invalid ELF header magic: != \\x7fELF", hint)
-        kind, self.machine = (int.from_bytes(data[at : at + 2], "little") for at in (16, 18))
-        if data[4:6] != b"\x02\x01":
-            order: Literal["little", "big"] = "big" if data[5] == 2 else "little"
-            says = f"Invalid ELF header type: {kind} != 1" if kind != ET_REL else ""  # 256 of the other byte order
-            if not says and self.machine not in ARCH_OF_MACHINE:
-                says = f"Invalid architecture in ELF header: {self.machine}"
-            made_for = (
-                f": made for {elf_h.machine_name(int.from_bytes(data[18:20], order))}" if data[5] in (1, 2) else ""
-            )
-            raise self.bad(f"not a 64-bit little-endian ELF file{made_for}", says, READS)
+        self.byteorder: Literal["little", "big"] = "big" if data[5] == ELFDATA2MSB else "little"
+        kind, self.machine = (int.from_bytes(data[at : at + 2], self.byteorder) for at in (16, 18))
+        wanted = DATA_OF_MACHINE.get(self.machine, ELFDATA2LSB)
+        if data[4] != 2 or data[5] != wanted:
+            raise self._of_another_class("big" if wanted == ELFDATA2MSB else "little")
         if kind != ET_REL:
             what, hint = f"ELF type {kind}, a module is relocatable (ET_REL, 1)", "Is it a program or a shared library?"
             raise self.bad(what, f"Invalid ELF header type: {kind} != 1", hint)
@@ -201,7 +207,7 @@ class ElfFile:
             what = f"made for {elf_h.machine_name(self.machine)}"
             raise self.bad(what, f"Invalid architecture in ELF header: {self.machine}", READS)
         try:
-            header = _structs(self.machine).Elf_Ehdr.parse(data[:64])
+            header = _structs(self.machine, self.byteorder == "little").Elf_Ehdr.parse(data[:64])
         except ConstructError as error:
             raise self.bad(f"its ELF header cannot be parsed ({error})") from None
         self._shoff, self._shnum = header["e_shoff"], header["e_shnum"]
@@ -212,9 +218,19 @@ class ElfFile:
             what = f"{self._shnum} section headers at {self._shoff:#x} do not fit into {len(data):#x} bytes"
             raise self.bad(what, "Invalid ELF section header overflow", CUT_OFF)
 
+    def _of_another_class(self, order: Literal["little", "big"]) -> ModuleFormatError:
+        """The error for a file of 32 bits, or not in the byte order of its machine's kernel, which reads it in its own."""
+        kind, machine = (int.from_bytes(self.data[at : at + 2], order) for at in (16, 18))
+        says = f"Invalid ELF header type: {kind} != 1" if kind != ET_REL else ""  # 256 of the other byte order
+        if not says and machine not in ARCH_OF_MACHINE:
+            says = f"Invalid architecture in ELF header: {machine}"
+        known = self.data[5] in (ELFDATA2LSB, ELFDATA2MSB)
+        made_for = f": made for {elf_h.machine_name(self.machine)}" if known else ""
+        return self.bad(f"not a 64-bit {order}-endian ELF file{made_for}", says, READS)
+
     def _check_sections(self) -> None:
         shnum, strndx, length = self._shnum, self._shstrndx, len(self.data)
-        self.shdrs = shdrs = np.frombuffer(self.data, SHDR, shnum, self._shoff)
+        self.shdrs = shdrs = self._table(SHDR, shnum * SHDR.itemsize, self._shoff)
         if not 0 < strndx < shnum:
             says = f"Invalid ELF section name index: {strndx} || e_shstrndx ({strndx}) >= e_shnum ({shnum})"
             raise self.bad(f"section name table index {strndx} of {shnum} sections", says)
@@ -263,7 +279,7 @@ class ElfFile:
         self.strtab_index = int(shdr["link"])
         if int(shdr["size"]) % SYM.itemsize:
             raise self.bad(f"the symbol table has {shdr['size']} bytes, not a multiple of 24")
-        self.symtab = np.frombuffer(self.data, SYM, int(shdr["size"]) // SYM.itemsize, int(shdr["offset"]))
+        self.symtab = self._table(SYM, int(shdr["size"]), int(shdr["offset"]))
         self._strtab = self.section_bytes(self.strtab_index)
 
     # -- and what the kernel does not check: it would read or write beyond a table, so no answer of ours could be right
@@ -326,8 +342,8 @@ def _fits(entries: Array, size: int, widths: Array) -> bool:
 
 
 @lru_cache
-def _structs(machine: int) -> ELFStructs:
-    structs = ELFStructs(little_endian=True, elfclass=64)
+def _structs(machine: int, little_endian: bool) -> ELFStructs:
+    structs = ELFStructs(little_endian=little_endian, elfclass=64)
     structs.create_basic_structs()
     structs.create_advanced_structs("ET_REL", ARCH_OF_MACHINE[machine], None)
     return structs

@@ -133,7 +133,7 @@ class _Pointers:
         return text_of(self.file.bytes_at(place[0], max(place[1], 0), KSYM_NAME_LEN).partition(b"\0")[0])
 
     def number(self, where: Place, size: int = 8) -> int:
-        return int.from_bytes(self.file.bytes_at(*where, size), "little")
+        return int.from_bytes(self.file.bytes_at(*where, size), self.file.byteorder)
 
     def table(self, name: str, entry: int) -> Iterator[Place]:
         """Where the entries of a section stand whose size is a multiple of an entry's. Errors: ModuleFormatError."""

@@ -1,5 +1,6 @@
-"""Relocation types that the kernel accepts, one row a type (arch/x86/kernel/module.c, arch/powerpc/kernel/module_64.c,
-arch/arm64/kernel/module.c).
+"""Relocation types that the kernel accepts, one row a type.
+
+Sources: arch/x86/kernel/module.c, arch/powerpc/kernel/module_64.c, arch/arm64/kernel/module.c, arch/s390/kernel/module.c.
 
 The numbers are those of the psABIs. What is done with a row is in klpteach.model.arch.
 """
@@ -12,9 +13,14 @@ from functools import lru_cache
 from typing import Any, TypeVar
 
 import numpy as np
-from elftools.elf.enums import ENUM_RELOC_TYPE_AARCH64, ENUM_RELOC_TYPE_PPC64, ENUM_RELOC_TYPE_x64
+from elftools.elf.enums import (
+    ENUM_RELOC_TYPE_AARCH64,
+    ENUM_RELOC_TYPE_PPC64,
+    ENUM_RELOC_TYPE_S390X,
+    ENUM_RELOC_TYPE_x64,
+)
 
-from .elf_h import EM_AARCH64, EM_PPC64, EM_X86_64
+from .elf_h import EM_AARCH64, EM_PPC64, EM_S390, EM_X86_64
 
 MASK64, SIGN = 0xFFFFFFFFFFFFFFFF, 1 << 63
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -27,6 +33,13 @@ FORMULAS: Mapping[str, Callable[[Number, Number, Number], Number]] = {
     "S + A - r2": lambda sum, P, r2: sum - r2,
     "r2": lambda sum, P, r2: r2,
     "Page(S + A) - Page(P)": lambda sum, P, r2: (sum & ~PAGE_MASK) - (P & ~PAGE_MASK),
+    # s390x: sum is S + A for the first symbol of the formula (S, G, L or none), and r2 the GOT's address
+    "G + A": lambda sum, P, got: sum,
+    "GOT + G + A - P": lambda sum, P, got: sum + got - P,
+    "L + A - P": lambda sum, P, got: sum - P,
+    "L + A - GOT": lambda sum, P, got: sum - got,
+    "S + A - GOT": lambda sum, P, got: sum - got,
+    "GOT + A - P": lambda sum, P, got: sum + got - P,
 }
 PAGE_MASK = 0xFFF  # the pages that adrp counts in, whatever those of the kernel are
 
@@ -36,9 +49,11 @@ class Howto:
     """How one relocation type turns S (symbol), A (addend), P (place) and r2 (ppc64le: the TOC pointer) into bits.
 
     width is in bytes; high takes the upper half of 32 bits, adjusted for the sign of the lower (@ha); mask are the bits of
-    the field that are replaced; fits is the kernel's overflow rule, None where it has none. arm64: shift says how many low
-    bits are cut off (as a signed number), keep how many of the rest go into the instruction, and pieces where in it: the
-    lowest bit and the length of each, from the number's low end; by_sign chooses movz or movn.
+    the field that are replaced; fits is the kernel's overflow rule, None where it has none; encoded is how the number stands
+    in the field, where that is not its own low bits. arm64: shift says how many low bits are cut off (as a signed number),
+    keep how many of the rest go into the instruction, and pieces where in it: the lowest bit and the length of each, from the
+    number's low end; by_sign chooses movz or movn. On s390x r2 is the GOT's address, G the offset of the symbol's slot in it,
+    and L where a call goes: the symbol, or its slot of the PLT.
 
     >>> HOWTO_X86_64[2].name, hex(HOWTO_X86_64[2].value(S=0x1000, A=-4, P=0x2000))
     ('R_X86_64_PC32', '0xffffffffffffeffc')
@@ -59,6 +74,7 @@ class Howto:
     keep: int = 64
     pieces: tuple[tuple[int, int], ...] = ()
     by_sign: bool = False
+    encoded: Callable[[Number], Number] | None = None
 
     def value(self, S: N, A: N, P: N, r2: int = 0) -> N:
         """The number whose low bits go into the field."""
@@ -82,6 +98,14 @@ class Howto:
             for at, length in self.pieces:
                 placed, value = placed | (value & (1 << length) - 1) << at, value >> length
         return (old & (MASK64 ^ self.mask)) | (placed & self.mask)
+
+    def in_field(self, value: int) -> int:
+        """The number that stands in the field, of those bits that belong to it.
+
+        >>> hex(HOWTO_S390X[58].in_field(0x12345)), hex(HOWTO_S390X[19].in_field(0x1000))
+        ('0x3451200', '0x800')
+        """
+        return (self.encoded(value) if self.encoded else value) & self.mask & (1 << 8 * self.width) - 1
 
     @property
     def relative(self) -> bool:
@@ -247,11 +271,74 @@ HOWTO_ARM64 = {
 }
 
 
+# -- s390x ----------------------------------------------------------------------------------------------------------------
+
+
+def _unsigned(bits: int) -> Callable[[Number], Number]:
+    return lambda value: value >> bits == 0
+
+
+def _halfwords(bits: int) -> Callable[[Number], Number]:
+    """A distance that is counted in halfwords: even, and signed in so many bits."""
+    in_range = fits_signed(bits + 1)
+    return lambda value: (value & 1 == 0) & in_range(value)
+
+
+def _halved(value: Number) -> Number:
+    return value >> 1
+
+
+def _long_displacement(value: Number) -> Number:
+    """A 20-bit displacement stands in an instruction with its low 12 bits before its high 8."""
+    return (value & 0xFFF) << 16 | (value & 0xFF000) >> 4
+
+
+def _s390x(name: str, bits: int, formula: str = "S + A", signed: bool = False) -> Howto:
+    """A field of apply_rela_bits(): so many bits, signed or not, at the width that the kernel writes."""
+    fits = (fits_signed(bits) if signed else _unsigned(bits)) if bits < 64 else None
+    width, mask, encoded = {
+        12: (2, 0x0FFF, None), 20: (4, 0x0FFFFF00, _long_displacement),
+    }.get(bits, (bits // 8, MASK64, None))  # fmt: skip
+    return Howto(f"R_390_{name}", width, formula, fits, mask, encoded=encoded)
+
+
+def _s390x_dbl(name: str, bits: int, formula: str) -> Howto:
+    return Howto(f"R_390_{name}", bits // 8, formula, _halfwords(bits), encoded=_halved)
+
+
+_GOT, _GOTENT, _PLT, _PLTOFF = "G + A", "GOT + G + A - P", "L + A - P", "L + A - GOT"
+# R_390_COPY, GLOB_DAT, JMP_SLOT and RELATIVE (9 to 12) are known to the kernel and refused without a word.
+HOWTO_S390X = {
+    0: Howto("R_390_NONE", 0),
+    1: _s390x("8", 8), 2: _s390x("12", 12), 3: _s390x("16", 16), 4: _s390x("32", 32),
+    5: _s390x("PC32", 32, "S + A - P", signed=True),
+    6: _s390x("GOT12", 12, _GOT), 7: _s390x("GOT32", 32, _GOT),
+    8: _s390x("PLT32", 32, _PLT),
+    13: _s390x("GOTOFF32", 32, "S + A - GOT"),
+    14: _s390x("GOTPC", 32, "GOT + A - P", signed=True),
+    15: _s390x("GOT16", 16, _GOT),
+    16: _s390x("PC16", 16, "S + A - P", signed=True),
+    17: _s390x_dbl("PC16DBL", 16, "S + A - P"), 18: _s390x_dbl("PLT16DBL", 16, _PLT),
+    19: _s390x_dbl("PC32DBL", 32, "S + A - P"), 20: _s390x_dbl("PLT32DBL", 32, _PLT),
+    21: _s390x_dbl("GOTPCDBL", 32, "GOT + A - P"),
+    22: _s390x("64", 64), 23: _s390x("PC64", 64, "S + A - P"),
+    24: _s390x("GOT64", 64, _GOT), 25: _s390x("PLT64", 64, _PLT),
+    26: _s390x_dbl("GOTENT", 32, _GOTENT),
+    27: _s390x("GOTOFF16", 16, "S + A - GOT"), 28: _s390x("GOTOFF64", 64, "S + A - GOT"),
+    29: _s390x("GOTPLT12", 12, _GOT), 30: _s390x("GOTPLT16", 16, _GOT), 31: _s390x("GOTPLT32", 32, _GOT),
+    32: _s390x("GOTPLT64", 64, _GOT), 33: _s390x_dbl("GOTPLTENT", 32, _GOTENT),
+    34: _s390x("PLTOFF16", 16, _PLTOFF), 35: _s390x("PLTOFF32", 32, _PLTOFF), 36: _s390x("PLTOFF64", 64, _PLTOFF),
+    57: _s390x("20", 20, signed=True),
+    58: _s390x("GOT20", 20, _GOT, signed=True), 59: _s390x("GOTPLT20", 20, _GOT, signed=True),
+}  # fmt: skip
+
 # -- by e_machine ---------------------------------------------------------------------------------------------------------
 
-HOWTO: Mapping[int, Mapping[int, Howto]] = {EM_X86_64: HOWTO_X86_64, EM_PPC64: HOWTO_PPC64LE, EM_AARCH64: HOWTO_ARM64}
-# R_X86_64_64, R_PPC64_ADDR64, R_AARCH64_ABS64: the relocation of a pointer in data
-POINTER_TYPE = {EM_X86_64: 1, EM_PPC64: 38, EM_AARCH64: 257}
+HOWTO: Mapping[int, Mapping[int, Howto]] = {
+    EM_X86_64: HOWTO_X86_64, EM_PPC64: HOWTO_PPC64LE, EM_AARCH64: HOWTO_ARM64, EM_S390: HOWTO_S390X,
+}  # fmt: skip
+# R_X86_64_64, R_PPC64_ADDR64, R_AARCH64_ABS64, R_390_64: the relocation of a pointer in data
+POINTER_TYPE = {EM_X86_64: 1, EM_PPC64: 38, EM_AARCH64: 257, EM_S390: 22}
 _ELFTOOLS = {
     EM_X86_64: ENUM_RELOC_TYPE_x64,
     EM_PPC64: {**ENUM_RELOC_TYPE_PPC64, "R_PPC64_ENTRY": ENTRY},
@@ -261,6 +348,7 @@ _ELFTOOLS = {
         "R_AARCH64_LDST128_ABS_LO12_NC": 299,
         "R_AARCH64_PLT32": 314,
     },
+    EM_S390: ENUM_RELOC_TYPE_S390X,
 }
 
 

@@ -241,7 +241,7 @@ def tiny_module(
     relocations: Iterable[tuple[str, int, int, str, int]] = (), modinfo: Mapping[str, str] | None = None,
     machine: int = EM_X86_64,
 ) -> bytes:  # fmt: skip
-    """A minimal module file, little endian, for exercises and tests.
+    """A minimal module file, in its machine's byte order, for exercises and tests.
 
     sections: name -> bytes, or a size for NOBITS; flags follow from the name (.text* code, .data* and .bss* writable).
     symbols: (name, section or None = undefined, value), all global; ".klp.sym.OBJ.NAME,POS" becomes SHN_LIVEPATCH.
@@ -265,7 +265,8 @@ def tiny_module(
     for target, offset, kind, symbol, addend in relocations:
         by_target.setdefault(target, []).append((offset, kind, symbol, addend))
     symtab = 1 + len(bodies) + len(by_target)
-    ident, flags = b"\x7fELF\x02\x01\x01".ljust(16, b"\0"), 2 if machine == EM_PPC64 else 0
+    order = elf_h.DATA_OF_MACHINE.get(machine, elf_h.ELFDATA2LSB)
+    ident, flags = bytes([*b"\x7fELF", 2, order, 1]).ljust(16, b"\0"), 2 if machine == EM_PPC64 else 0
     image = ElfImage(ident, machine, flags, symtab + 2, [], [Symbol("")])
     image.sections = [Section("", 0), *(_tiny_section(key, body) for key, body in bodies.items())]
     numbers = {section.name: number for number, section in enumerate(image.sections)}

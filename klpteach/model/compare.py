@@ -11,10 +11,9 @@ from typing import Any
 from .step import Step
 
 _HASHED = re.compile(r"(?<=loc )0{8}[0-9a-f]{8}")  # 32 bits; an address has more
-_VMALLOC = (  # x86_64 and arm64, ppc64le
-    (0xFF00000000000000, 0xFFFFFFFF80000000),
-    (0xC008000000000000, 0xC00A000000000000),
-)
+_VMALLOC = (  # x86_64 and arm64, ppc64le, s390x
+    (0xFF00000000000000, 0xFFFFFFFF80000000), (0xC008000000000000, 0xC00A000000000000), (0x37000000000, 0x40000000000),
+)  # fmt: skip
 _OOPS = ("BUG:", "Unable to handle kernel ")  # how the first line of an oops begins
 _WARNING = re.compile(r"WARNING: .* at (?:\S+ )?(\w+)\+0x")
 

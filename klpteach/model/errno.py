@@ -60,4 +60,11 @@ class Hung(Exception):
 
 
 class Oops(Exception):
-    """The kernel touched memory that is not there; the command dies, its locks stay held. The line is dmesg's first."""
+    """The kernel touched memory that is not there; the command dies, its locks stay held. The line is dmesg's first.
+
+    wrecks: whether klp_mutex is one of the locks.
+    """
+
+    def __init__(self, line: str, wrecks: bool = True) -> None:
+        super().__init__(line)
+        self.wrecks = wrecks

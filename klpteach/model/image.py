@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Any, NamedTuple
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -201,11 +202,15 @@ class Loading:
 
 
 class StubsSeen(NamedTuple):
-    """A table of call stubs: its slots, how many are used, and (index, where it leads, label) of each that was looked at."""
+    """A table of call stubs: its slots, how many are used, and (index, where it leads, label) of each that was looked at.
+
+    owners: slot -> the symbol that it belongs to, as `GOT NAME` or `PLT NAME` (s390x).
+    """
 
     slots: int
     used: int
     entries: list[tuple[int, int, str]]
+    owners: Mapping[int, str] = MappingProxyType({})
 
     @property
     def past_end(self) -> int:
@@ -243,7 +248,9 @@ class Arch:
     )
     stub_size = 0  # of one slot in the table of call stubs; 0: there is none
     own_sections: tuple[str, ...] = ()  # empty ones that scripts/module.lds makes, without which a module is refused
-    stub_section = ".stubs"  # where that table is
+    stub_section = ".stubs"  # where that table is; -: at the start of the module's memory
+    stub_words = ".stubs"  # what it is called
+    slot_types: Mapping[int, Howto] = MappingProxyType({})  # relocations whose code may read an address from the table
     stubs_behind = 64  # slots behind the table that a recorder looks at
     site_width: int | None = None  # how many bytes a recorder looks at; None: as wide as the relocation's field
     zero_sites = True  # whether a livepatch's sites hold zeros in its file, and a load asks for zeros
@@ -255,8 +262,12 @@ class Arch:
     config: tuple[str, ...] = ()
 
     @property
+    def byteorder(self) -> Literal["little", "big"]:
+        return "big" if elf_h.DATA_OF_MACHINE.get(self.machine) == elf_h.ELFDATA2MSB else "little"
+
+    @property
     def has_stubs(self) -> bool:
-        """Whether a call out of a module goes through a table of stubs in it."""
+        """Whether a module has a table of stubs or of addresses, through which it leaves."""
         return self.stub_size > 0
 
     def __deepcopy__(self, memo: object) -> Arch:
@@ -265,6 +276,10 @@ class Arch:
     def module_frob_arch_sections(self, file: ModuleFile, rules: Behaviour, log: Log) -> ModuleFile:
         """The loader's own copy of the file, with what the architecture changes in it. Errors: Refused."""
         return file
+
+    def core_start(self, file: ModuleFile) -> int:
+        """Bytes that module_frob_arch_sections() has taken at the start of the core memory, before any section."""
+        return 0
 
     def module_init_section(self, name: str) -> bool:
         """Whether a section is freed after init."""
@@ -296,13 +311,31 @@ class Arch:
         """How many slots the table has in a file that module_frob_arch_sections() has been at."""
         return 0
 
-    def stubs_in(self, memory: Array, slots: int, label: Label) -> dict[str, Any]:
-        """The bytes from the table's start on, as a recording shows them; a recorder looks at `stubs_behind` slots more."""
+    def stub_bytes(self, file: ModuleFile) -> int:
+        """The same in bytes."""
+        return self.stub_slots(file) * self.stub_size
+
+    def stubs_in(self, memory: Array, slots: int, label: Label, file: ModuleFile | None = None) -> dict[str, Any]:
+        """The bytes from the table's start on, as a recording shows them; a recorder looks at `stubs_behind` slots more.
+
+        file: whose table it is, for slots that belong to a symbol.
+        """
         raise NotImplementedError
 
     def stubs_seen(self, table: Mapping[str, Any], address: int) -> StubsSeen:
-        """What a recording shows of a table that stands at an address."""
-        raise NotImplementedError
+        """What a recording shows of a table that stands at an address; behind the end only as many as the recorder took for stubs."""
+        behind, found = table.get("past_end_used", 0), list[tuple[int, int, str]]()
+        for entry in table["entries"]:
+            funcdata = entry["funcdata"]
+            target = int(funcdata, 16) if isinstance(funcdata, str) else int(funcdata)
+            if entry["index"] >= table["num_stubs"]:
+                if not target or not behind:
+                    continue
+                behind -= 1
+            label = entry.get("symbol") or ""
+            found.append((entry["index"], target, "" if label.startswith("(") else label))
+        owners = {entry["index"]: entry["of"] for entry in table["entries"] if "of" in entry}
+        return StubsSeen(table["num_stubs"], table["used"], found, owners)
 
     def branch_target(self, word: int, address: int) -> int | None:
         """Where a branch at an address goes; None for any other word."""
@@ -315,6 +348,10 @@ class Arch:
     def is_kernel(self, address: int) -> bool:
         """Whether an address is the kernel's own, not a module's."""
         return address < self.module_area
+
+    def old_slots(self, image: Image, file: ModuleFile, relsecs: Sequence[int]) -> list[tuple[str, int]]:
+        """(symbol, address) of each slot that these relocations use and that holds another address than its symbol has."""
+        return []
 
     def left_behind(self, image: Image, rules: Behaviour) -> Hashable:
         """What a later load of a target finds in a livepatch besides the bytes of the sites; equal means the same future."""

@@ -21,6 +21,7 @@ from . import arch as architectures
 from . import kmod, messages, snapshot, split, sysfs
 from .errno import EAGAIN, EINVAL, ENOENT, Hung, Oops, Refused
 from .livepatch.core import enabled_store, force_store, in_force, klp_mutex_lock
+from .livepatch.relocs import old_addresses
 from .livepatch.transition import klp_try_complete_transition
 from .loader import delete_module, load_module, set_parameter
 from .memory import AddressSpace
@@ -41,7 +42,7 @@ Open = Callable[[Path, str], ModuleFile]
 class Kernel(State):
     """A model of one running kernel, with its modules and livepatches.
 
-    arch: "x86_64", "ppc64le" or "arm64". release: "5.3", "6.1", "6.3", "6.12", "7.3". proposals: names of klpteach.model.policy.PROPOSALS.
+    arch: a name of klpteach.model.arch.ARCHITECTURES. release: one of policy.RELEASES. proposals: names of policy.PROPOSALS.
     ko: folder for file names without a path (default: the course's own modules). machine: what this machine lacks or
     forbids. rules: a behaviour of your own instead of the release's and the proposals'. exports, vmlinux: addresses of the
     kernel's symbols where they are known. init_errno: file -> what its init() returns. open_file: (folder, name) -> file.
@@ -67,7 +68,8 @@ class Kernel(State):
         cpu = architectures.of(arch)
         rules = rules or behaviour(release, proposals, arch)
         block = cpu.text_block if rules.text_in_blocks else 0
-        memory = AddressSpace(cpu.modules_start, cpu.modules_end, cpu.page, block, cpu.modules_far)
+        start = rules.modules_start or cpu.modules_start
+        memory = AddressSpace(start, cpu.modules_end, cpu.page, block, cpu.modules_far)
         folder = Path(ko) if ko else ko_dir(arch, release)
         super().__init__(cpu, rules, folder, memory, machine)
         self.module_sig = "MODULE_SIG" in cpu.config
@@ -159,13 +161,18 @@ class Kernel(State):
 
     def _run(self, mod: Module, path: str) -> None:
         """Run the patched functions of a module as far as the model tells what becomes of it. Errors: Oops."""
+        for address in old_addresses(self, mod):
+            if not self.memory.is_mapped(address):
+                line = self.arch.fault("read", address)
+                self.log(line)
+                raise Oops(line.render(), wrecks=False)
         for pmod in in_force(self, mod):
             if self.arch.has_stubs and self._is_damaged(pmod):
                 raise ScenarioError(
                     f"cat {path}: it never comes back. A call in {pmod.name} that was not written leads to itself."
                 )
             if pmod.has_foreign_code or self._is_damaged(pmod):
-                raise Oops(path)
+                raise Oops(path, wrecks=False)
 
     def _is_damaged(self, pmod: Module) -> bool:
         """Whether a call in a livepatch's code was not written, since its relocation in NAME+DEFECT.ko is elsewhere."""
@@ -178,17 +185,17 @@ class Kernel(State):
         return any(site.key in missing and pmod.is_code(site.section) for site in wanted)
 
     def poke(self, site: str, value: str) -> Step:
-        """A foreign write of 8 little-endian bytes to "MODULE:SECTION+0xOFF"; value is hex."""
+        """A foreign write of a number of 8 bytes to "MODULE:SECTION+0xOFF"; value is hex."""
 
         def write() -> None:
             klp_mutex_lock(self)  # the module that writes is loaded first
             new, old, found = int(value, 16), None, _SITE.match(site)
             if found and (mod := self.find_module(found["module"])):
-                old = mod.poke(found["section"], int(found["offset"], 16), new.to_bytes(8, "little"))
+                old = mod.poke(found["section"], int(found["offset"], 16), new.to_bytes(8, self.arch.byteorder))
             if old is None:
                 raise Refused(ENOENT)
             # the module that does it never stays loaded
-            raise self.refuse(messages.POKE(old=int.from_bytes(old, "little"), new=new), EAGAIN)
+            raise self.refuse(messages.POKE(old=int.from_bytes(old, self.arch.byteorder), new=new), EAGAIN)
 
         return self.step(f"poke {site} {value}", write)
 
@@ -251,8 +258,8 @@ class Kernel(State):
                 step.errno = refused.errno
             if not self.wrecked:
                 klp_try_complete_transition(self)  # klp_transition_work() comes by every second
-        except Oops:
-            step.errno, step.oops, self.wrecked = None, True, step.did.verb != "cat"
+        except Oops as oops:
+            step.errno, step.oops, self.wrecked = None, True, oops.wrecks
         except Hung:
             step.errno, step.label = None, "hung"
         step.dmesg, self.dmesg = self.dmesg, []

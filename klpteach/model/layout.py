@@ -43,6 +43,7 @@ def layout_sections(file: ModuleFile, arch: Arch, rules: Behaviour) -> Layout:
     separate_memory = rules.separate_memory
     sizes, text_size = dict.fromkeys(SEPARATE if separate_memory else ONE_BLOCK, 0), 0
     places: Places = {}
+    sizes["text" if separate_memory else "core"] = arch.core_start(file)
     flags = section_flags(file, rules.ro_after_init)
     init = [is_init(file, arch, index) for index in range(len(flags))]
     for memory, block, of_init in ((CORE_MEMORY, "core", False), (INIT_MEMORY, "init", True)):

@@ -77,6 +77,9 @@ class AddressSpace:
         self.regions.sort(key=lambda r: r.start)
         return region
 
+    def is_mapped(self, address: int) -> bool:
+        return any(region.start <= address < region.end for region in self.regions)
+
     def free(self, region: Region) -> None:
         self.regions.remove(region)
 

@@ -147,6 +147,14 @@ PLT_WARNING = Message(WARNING, "kernel/panic.c",
     "WARNING: arch/arm64/kernel/module-plts.c:{line} at {plt}, CPU#{cpu}: {comm}/{pid}")
 READ_ONLY = Message(1, _ARM_FAULT, "Unable to handle kernel write to read-only memory at virtual address {address:016x}")
 NO_PAGING = Message(1, _ARM_FAULT, "Unable to handle kernel paging request at virtual address {address:016x}")
+# -- relocation, s390x ----------------------------------------------------------------------------------------------------
+
+_S390 = "arch/s390/kernel/module.c"
+RELOCATION_ERROR = Message(ERR, _S390,
+    "module {module}: relocation error for symbol {name} (r_type {type}, value 0x{val:x})")
+UNKNOWN_RELOCATION = Message(ERR, _S390, "module {module}: unknown relocation: {type}")
+POINTER_DEREFERENCE = Message(1, "arch/s390/mm/fault.c",
+    "Unable to handle kernel pointer dereference in virtual kernel address space")
 
 # -- loading --------------------------------------------------------------------------------------------------------------
 OUT_OF_TREE = Message(WARNING, _MAIN, "{module}: loading out-of-tree module taints kernel.")

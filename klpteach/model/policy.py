@@ -47,6 +47,10 @@ class Behaviour:
     tolerate_r2: bool = False  # 37251c7114e1 (6.3): ppc64le takes an existing `ld r2,24(r1)` after a call for done
     erratum_843419: bool = False  # arm64: the CPU (Cortex-A53) may go wrong at an adrp in the last words of a page
     plt_alias: bool = False  # arm64, variant poke: entries of .plt are written late as the other late relocations are
+    modules_start: int | None = None  # the first address that a module gets, where it is not the architecture's
+    slots: str = (
+        "once"  # s390x: when a GOT or PLT slot is written: "once", "reset" (proposal clear-got), "always" (a variant)
+    )
     stubs: str = "search"  # ppc64le: how a call finds its stub: "search", "reuse" (proposal), "count" (6.18)
     pin_targets: bool = False  # proposal deny-removal
     depend_on_targets: bool = False  # proposal hard-dependencies
@@ -107,6 +111,10 @@ ON_ARCH: Mapping[str, Mapping[str, Mapping[str, object]]] = {
         "7.3": {"stubs": "count"},  # b137312fbf2d (6.18): a counter instead of the slot that stays empty
     },
     "arm64": {"5.3": {"clear": "no", "check_zero": False}},  # nor arm64, where nothing is compared with zero either
+    "s390x": {
+        "5.3": {"clear": "no", "check_zero": False},  # nor s390, where nothing is compared with zero either
+        "6.12": {"modules_start": 0x3FF60000000},  # by then kernel and modules had moved up in the address space
+    },
 }
 
 
@@ -184,6 +192,10 @@ PROPOSALS: Mapping[str, Proposal] = {p.name: p for p in (
              _set(tolerate_r2=True, stubs="reuse"), arch="ppc64le",
              chosen="The stub is found by where the call leads, so it accepts a restored r2 as well. A list of sites and stubs, "
                     "kept beside, would do it without, and take memory."),
+    Proposal("clear-got", "forget the slots",
+             "when the target goes, forget that the GOT and PLT slots of its symbols are filled (ours)",
+             _set(slots="reset"), arch="s390x",
+             chosen="The marks go, no byte is written; where a load fails inside livepatch the core does not ask for it."),
     Proposal("hard-dependencies", "depend on targets",
              "a livepatch needs its targets loaded and keeps them, like any module that uses another",
              _set(depend_on_targets=True), excludes={"split-per-object": _NOTHING_LEFT},
@@ -225,17 +237,22 @@ PROPOSALS: Mapping[str, Proposal] = {p.name: p for p in (
 # The first release in which an architecture has livepatch, and the commit; not listed: before all that are in the model.
 LIVEPATCH_SINCE: Mapping[str, tuple[str, str]] = {"arm64": ("6.17", "fd1e0fd71f65")}
 
-# Variants of kernels that were recorded -> the switches that each sets. ppc64le: clear … count (the counter of 6.18, tried
-# earlier). arm64: poke (a changed kernel), a53 (another CPU), kaslr (another command line).
-VARIANTS: Mapping[str, Mapping[str, object]] = {
-    "clear": {"clear": "unchecked"},
-    "tolerate": {"tolerate_r2": True},
-    "reuse": {"tolerate_r2": True, "stubs": "reuse"},
-    "count": {"tolerate_r2": True, "stubs": "count"},
-    "poke": {"plt_alias": True},
-    "a53": {"erratum_843419": True},
-    "poke-a53": {"plt_alias": True, "erratum_843419": True},
-    "kaslr": {},
+# Variants of kernels that were recorded, by architecture -> the switches that each sets. ppc64le: count is the counter of 6.18,
+# tried earlier. arm64: poke is a changed kernel, a53 another CPU, kaslr another command line.
+VARIANTS: Mapping[str, Mapping[str, Mapping[str, object]]] = {
+    "ppc64le": {
+        "clear": {"clear": "unchecked"},
+        "tolerate": {"tolerate_r2": True},
+        "reuse": {"tolerate_r2": True, "stubs": "reuse"},
+        "count": {"tolerate_r2": True, "stubs": "count"},
+    },
+    "arm64": {
+        "poke": {"plt_alias": True},
+        "a53": {"erratum_843419": True},
+        "poke-a53": {"plt_alias": True, "erratum_843419": True},
+        "kaslr": {},
+    },
+    "s390x": {"clear": {"slots": "reset"}, "rewrite": {"slots": "always"}},
 }
 UNMODIFIED = ("", "stock", "small")  # what a recording calls a kernel with no proposal in it
 
@@ -279,12 +296,14 @@ def kernel_of(release: str, words: Iterable[str] = (), arch: str = "x86_64") -> 
     >>> kernel_of("6.1", ["reuse"], "ppc64le") == kernel_of("6.1", ["reuse-stub"], "ppc64le")
     True
     """
-    names = [word for word in words if word not in UNMODIFIED]
-    rules = behaviour(release, [name for name in names if name not in VARIANTS], arch)
+    names, variants = [word for word in words if word not in UNMODIFIED], VARIANTS.get(arch, {})
+    rules = behaviour(release, [name for name in names if name not in variants], arch)
     for name in names:
-        rules = replace(rules, **VARIANTS.get(name, {}))  # type: ignore[arg-type]
+        rules = replace(rules, **variants.get(name, {}))  # type: ignore[arg-type]
     plain = RELEASES[release]
     return replace(rules, **{switch: getattr(plain, switch) for switch in NEVER_ASKED.get(arch, ())})
+
+
 def no_livepatch(release: str, arch: str) -> str | None:
     """That an architecture had no livepatch yet, in a sentence; None where it had.
 

@@ -136,12 +136,12 @@ def _octets_in_hex(value: Any) -> Any:
 # fmt: off
 _MODULES, _NAMES, _ADDRESSES = 128, rows(text(), 1024), table(address, 4096)
 _ERRNO, _BIT, _SLOT, _LINE = whole(-4095, 0), whole(0, 1), whole(0, 4096), text(8192, keep="\n\t")
-_KERNEL = {"arch": text(16, "x86_64|ppc64le|arm64", what="machine of ours: x86_64, ppc64le, arm64"),
+_KERNEL = {"arch": text(16, "x86_64|ppc64le|arm64|s390x", what="machine of ours: x86_64, ppc64le, arm64, s390x"),
            "release": text(80, r"\d{1,4}\.\d{1,4}(?!\d).*", what="release"),
            **dict.fromkeys(("version", "variant", "cmdline", "banner", "cpu"), text(4096))}
 _MODULE = {"name": text(), "size": whole(0, 1 << 32), "refcount": whole(-1, 1 << 31), "used_by": _NAMES, "state": text(),
            "base": address, "taint": text()}
-_STUBS = {"entries": rows(record({"index": _SLOT, "funcdata": _hexa, "symbol": maybe(text(1024))}), 4096),
+_STUBS = {"entries": rows(record({"index": _SLOT, "funcdata": _hexa, "symbol": maybe(text(1024))}, {"of": text(1024)}), 4096),
           "num_stubs": _SLOT, "used": _SLOT, "past_end_used": _SLOT}
 _PLT = {"max_entries": _SLOT, "entries": rows(_octets_in_hex, 4096)}  # arm64
 _PATCH = {"enabled": _BIT, "transition": _BIT, "objects": table(record({}, {"patched": _BIT, "functions": _NAMES}), _MODULES)}

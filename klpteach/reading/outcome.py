@@ -21,6 +21,7 @@ from ..model.livepatch.core import klp_target_names
 from ..model.recording import Recording
 from ..model.step import Step
 from .history import History
+from .slots import old_slots
 from .steps import patch_of
 
 _ORDINARY = (  # lines that a load which works prints as well
@@ -188,6 +189,11 @@ class _End:
         tables = [(table.used, table.slots, table.past_end) for table in seen]
         return max(tables, key=lambda t: (t[2], t[0] / t[1]), default=(0, 0, 0))
 
+    def old_addresses(self) -> str:
+        """Symbols of modules that are there and patched, which the code takes from a slot that was filled for an earlier load."""
+        found = old_slots(self.history, self.index) if self.index is not None else ()
+        return ", ".join(slot.symbol for slot in found if self.in_force(slot.patch, slot.module))
+
     def damage(self) -> str:
         """Where a damaged livepatch wrote what its file does not ask for, or left out what it should have written."""
         _, slots, past_end = self.stubs
@@ -237,6 +243,8 @@ ENDINGS: Mapping[str, Ending] = {e.kind: e for e in (
     Ending("oops-on-use", "O", "oops on use", "everything loads, and the kernel oopses when the fix is run", _End.oops_on_use),
     Ending("corrupt", "C", "memory corrupted", "bytes were written where nothing should be, and nobody said so",
            _End.damage),
+    Ending("old-address", "S", "uses an old address",
+           "a livepatch goes on to use an address of an earlier load, and nobody said so", _End.old_addresses),
     Ending("unpatched", "U", "runs unpatched",
            "a loaded module runs without the fix that was asked for, and nobody said so",
            lambda end: ", ".join(end.unpatched)),

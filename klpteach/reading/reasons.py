@@ -197,7 +197,7 @@ def overrun_sentence(table: StubTable) -> str:
 
 def died_in_the_search(history: History, step: int) -> bool:
     """Whether an oops came out of the search for a free slot: the trace says so, or a table was full."""
-    if not history.arch.has_stubs or not history.recording[step].did.loads:
+    if not history.arch.has_stubs or history.arch.slot_types or not history.recording[step].did.loads:
         return False
     if any("stub_for_addr" in line for line in history.recording[step].lines):
         return True

@@ -1,11 +1,13 @@
 """A livepatch's table of call stubs, slot by slot and along time: which function each leads to, of which load.
 
 A call out of a module goes through a stub (ppc64le: .stubs; arm64, where it is far: .plt) in the module itself. The table
-has a fixed number of slots, and a slot is never given back: what it led to may be gone.
+has a fixed number of slots, and a slot is never given back: what it led to may be gone. On s390x the same is told of GOT and
+PLT, whose slots belong to a symbol each.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from ..files.klp import parse_symbol
@@ -13,6 +15,7 @@ from ..model.step import hexa
 from .calls import call_at
 from .loads import Load
 from .sites import Sites
+from .slots import users_of
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,7 @@ class Slot:
     calls: tuple[str, ...] = ()
     there_now: str = ""
     past_end: bool = False
+    table: str = ""  # s390x: GOT or PLT
 
 
 @dataclass(frozen=True)
@@ -90,13 +94,14 @@ class _Walk:
         if load.number != self.patch_load:
             self.patch_load, self.since = load.number, {}
         place = self.sites.section_address(self.module, self.sites.arch.stub_section, index)
-        seen, users = self.sites.arch.stubs_seen(raw, place[0] if place else 0), self._users(index)
-        entries, num = seen.entries, seen.slots
-        for entry in entries:
+        seen = self.sites.arch.stubs_seen(raw, place[0] if place else 0)
+        users, num = self._users(index, seen.owners), seen.slots
+        for entry in seen.entries:
             self._notice(index, *entry)
-        slots = (self._slot(index, *entry, users.get(entry[0], ())) for entry in entries)
-        shown = tuple(replace(s, past_end=s.index >= num) for s in slots)
-        return StubTable(self.module, num, seen.used, shown, self.sites.arch.stub_section)
+        slots = (self._slot(index, *entry, users.get(entry[0], ())) for entry in seen.entries)
+        tables = {slot: of.partition(" ")[0] for slot, of in seen.owners.items()}
+        shown = tuple(replace(s, past_end=s.index >= num, table=tables.get(s.index, "")) for s in slots)
+        return StubTable(self.module, num, seen.used, shown, self.sites.arch.stub_words)
 
     def _notice(self, index: int, number: int, address: int, label: str) -> None:
         if self.since.get(number, (0, 0))[0] != address:
@@ -112,9 +117,10 @@ class _Walk:
         there = (load for load in reversed(self.sites.loads) if load.covers(address))
         return next((load for load in there if load.at(since) or (load.refused and load.first <= since)), None)
 
-    def _users(self, index: int) -> dict[int, tuple[str, ...]]:
-        """Slot -> the sites whose branch goes there."""
-        found: dict[int, tuple[str, ...]] = {}
+    def _users(self, index: int, owners: Mapping[int, str]) -> dict[int, tuple[str, ...]]:
+        """Slot -> the sites whose branch goes there, or whose relocation asks for it."""
+        owned = ((slot, users_of(self.sites, self.module, of)) for slot, of in owners.items())
+        found: dict[int, tuple[str, ...]] = {slot: users for slot, users in owned if users}
         for key in self.sites.sites_in(self.module):
             call = call_at(self.sites, key, index)
             if call and call.slot is not None:

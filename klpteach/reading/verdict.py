@@ -19,6 +19,7 @@ from .reasons import (
     stubs_taken_sentence,
     why_refused,
 )
+from .slots import old_slots, old_slots_sentences
 from .steps import count, errno_words, every, is_look, listed, no_stub_left, patch_line, patch_of
 
 SYMBOLS = {
@@ -80,6 +81,11 @@ class _Judge:
         if died_in_the_plt(self.step):
             far = "The target is too far away for a branch, so the loader makes an entry in the livepatch's .plt"
             return f"{first} {far}; it is read-only by now, and the store is a plain one. {held}"
+        if self.did.verb == "cat":
+            through = (
+                " The livepatch read at an address of an earlier load, where nothing is now. The reader was killed."
+            )
+            return f"{first}{through}"
         if not died_in_the_search(self.history, self.index):
             return f"{first} The command was killed; locks it held stay held."
         reads_on = (
@@ -138,6 +144,10 @@ class _Judge:
             return Verdict("overrun", f"Loaded, but {many} past the end of the table.", because)
         if dropped:
             return self._unwritten(dropped, f"{there}, and patched.")
+        if old := [
+            slot for slot in old_slots(self.history, self.seen) if slot.module == module and slot.patch in patches
+        ]:
+            return Verdict("stale", "Loaded and patched, with old addresses.", f"{there}. {old_slots_sentences(old)}")
         why = f"{why} {stubs_taken_sentence(self.history, self.index, patches)}".rstrip()
         return Verdict("works", "Loaded and patched.", f"{there}. {why}")
 
@@ -326,7 +336,8 @@ class _Judge:
         if not stale:
             return ""
         slots = ", ".join(f"{table.used} of {table.num} slots used" for table in tables if table)
-        return f" {count(stale, 'stub')} {'leads' if stale == 1 else 'lead'} to where it was: {slots}."
+        word = "slot" if self.history.arch.slot_types else "stub"
+        return f" {count(stale, word)} {'leads' if stale == 1 else 'lead'} to where it was: {slots}."
 
 
 def pulled_in_sentence(modules: list[str]) -> str:

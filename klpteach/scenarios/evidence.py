@@ -16,6 +16,7 @@ from .scenario import DISABLE, GONE, LIVEPATCH, PATCH, TARGET, Scenario, by_name
 CATALOGUE = [kind for kind in CORRUPTIONS if kind not in ("marked", "section-not-alloc")]
 # What says something on ppc64le; the others need what only x86_64 has.
 CATALOGUE_PPC64LE = [kind for kind in CATALOGUE if kind != "overflow-nonzero" and not kind.startswith("function-")]
+CATALOGUE_S390X = [kind for kind in CATALOGUE if kind != "overflow-nonzero"]
 
 
 def _target_first(kinds: Iterable[str]) -> Iterator[str]:
@@ -89,7 +90,16 @@ def _ppc64le() -> Iterator[Scenario]:
 
 def _arm64() -> Iterator[Scenario]:
     yield from PLT_EVIDENCE
+
+
+def _s390x() -> Iterator[Scenario]:
+    yield Scenario("catalogue", "every bad livepatch, target first", "What does each defect say?",
+                   tuple(_target_first(CATALOGUE_S390X)))
+    yield Scenario("catalogue-late", "every bad livepatch, target later", "And when the target comes?",
+                   tuple(_livepatch_first(CATALOGUE_S390X)))
 # fmt: on
+
+_BY_ARCH = {"x86_64": _x86_64, "ppc64le": _ppc64le, "s390x": _s390x}
 
 
 @lru_cache
@@ -99,4 +109,4 @@ def evidence(arch: str = "x86_64") -> Mapping[str, Scenario]:
     >>> "no-nop" in evidence("ppc64le"), "busy" in evidence("ppc64le")
     (True, False)
     """
-    return by_name({"x86_64": _x86_64, "ppc64le": _ppc64le, "arm64": _arm64}[arch]())
+    return by_name(_BY_ARCH[arch]())

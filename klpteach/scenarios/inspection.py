@@ -103,9 +103,10 @@ class Inspection:
 
     @property
     def ok(self) -> bool:
-        """Whether no check failed and no load is refused on the kernel that it was built for."""
+        """Whether no check failed, and on the kernel that it was built for no load is refused and no slot is left old."""
         bad = [outcome for outcome in self.own if outcome.kind in _BAD_KINDS and not self._of_later_kernels(outcome)]
-        return not bad and all(check.ok is not False for check in self.checks)
+        old_slots = any(outcome.old_slots for outcome in self.own)
+        return not bad and not old_slots and all(check.ok is not False for check in self.checks)
 
     # -- in words -----------------------------------------------------------------------------------------------------
 
@@ -275,7 +276,9 @@ def _sentence(kind: str, outcomes: list[Outcome]) -> str:
         case "works":
             ends = {f"{o.moves} move{'' if o.moves == 1 else 's'}, then {o.ending}" for o in outcomes if o.ending}
             more = f", at other addresses only so often: {_listed(sorted(ends))}" if ends else ""
-            return f"{names}, if {it} can be removed, can be loaded again under it{more}."
+            return (
+                f"{names}, if {it} can be removed, can be loaded again under it{more}.{_old_slots_sentence(outcomes)}"
+            )
         case "refused":
             cure = f"Disable the livepatch before {it} {is_} removed, unload it, and load all again."
             return f"{names}, if {it} can be removed, {is_} refused when {comes} back: {errno}. {cure}"
@@ -290,9 +293,23 @@ def _sentence(kind: str, outcomes: list[Outcome]) -> str:
             return f"{names} cannot be loaded: {errno}. {line}".rstrip()
 
 
+def _old_slots_sentence(outcomes: list[Outcome]) -> str:
+    """What a livepatch goes on to use at an old address, in a sentence; "" where it uses nothing so (s390x)."""
+    symbols = list(dict.fromkeys(name for outcome in outcomes for name in outcome.old_slots))
+    if not symbols:
+        return ""
+    slots, them = ("slot keeps", "it") if len(symbols) == 1 else ("slots keep", "them")
+    return (
+        f" But at another address nothing is refused and nothing is said, and {len(symbols)} {slots} the old one "
+        f"({_listed(symbols)}): the code that reads {them} uses what is there now. Hidden symbols have no slot."
+    )
+
+
 def outcome_words(outcome: Outcome) -> str:
     """What came of it, short: the command that failed and its errno."""
     failed = outcome.failed
+    if outcome.old_slots:
+        return f"works at the same base; at others {len(outcome.old_slots)} of its slots keep the old address"
     if failed:
         return f"oops in {failed.command}" if failed.oops else f"{failed.command}: {_errno(failed)}"
     return f"works at the same base; at others {outcome.moves}x, then {outcome.ending}" if outcome.ending else "works"

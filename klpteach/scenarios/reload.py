@@ -15,7 +15,7 @@ from functools import partial
 from typing import NamedTuple
 
 from ..errors import KlpteachError
-from ..files.elf_h import EM_PPC64
+from ..files.elf_h import EM_PPC64, EM_S390
 from ..files.klp import Site, parse_symbol, sites
 from ..files.module_file import ModuleFile
 from ..files.relocation_types import POINTER_TYPE
@@ -24,6 +24,7 @@ from ..model import arch as architectures
 from ..model.errno import ENODEV, errno_name
 from ..model.kernel import Kernel
 from ..model.livepatch.core import klp_target_names
+from ..model.livepatch.relocs import old_slots
 from ..model.policy import RELEASES, releases
 from ..model.recording import Recording
 from ..model.step import Step
@@ -67,6 +68,9 @@ class Outcome:
     half_way: bool | None = None
     moves: int | None = None  # ppc64le: how many reloads at ever new bases the table of stubs bears; None: any number
     ending: str = ""  # what ends them: an errno's name, or oops
+    old_slots: tuple[
+        str, ...
+    ] = ()  # s390x: symbols that the livepatch uses at their old addresses after a reload elsewhere
     helpers: tuple[str, ...] = ()  # stand-ins for other modules, whose symbols it is patched with
 
     @property
@@ -216,8 +220,8 @@ def survives(livepatch: ModuleFile, targets: Mapping[str, ModuleFile] | None = N
     for release in releases(livepatch.arch):
         for group in groups:
             outcomes = _Play(wanted, files, release, group).outcomes()
-            if apart and livepatch.machine == EM_PPC64:
-                outcomes = [_with_moves(outcome, _Play(wanted, files, release, group)) for outcome in outcomes]
+            if apart and (elsewhere := _ELSEWHERE.get(livepatch.machine)):
+                outcomes = [elsewhere(outcome, _Play(wanted, files, release, group)) for outcome in outcomes]
             found += [_with_stand_ins(outcome, wanted, given) for outcome in outcomes]
             if big:  # a kernel that is done with refers to itself, and its memory would stay for a while
                 gc.collect()
@@ -333,7 +337,7 @@ class _Play:
             now = mod.bytes_at(site.section, site.offset, width) or b"" if mod else b""
             in_file = livepatch.bytes_at(self.wanted.places[site.section], site.offset, width)
             if kernel.arch.zero_sites:
-                left = any(now)
+                left = kernel.rules.check_zero and any(now)
             else:
                 left = site.type in kernel.arch.call_types and now[4:] != in_file[4:] and not kernel.rules.tolerate_r2
             if left:
@@ -357,3 +361,20 @@ def _with_moves(outcome: Outcome, play: _Play) -> Outcome:
         if step.refused or step.oops:
             return replace(outcome, moves=done, ending="oops" if step.oops else errno_name(step.errno or 0))
     return outcome
+
+
+def _with_old_slots(outcome: Outcome, play: _Play) -> Outcome:
+    """Reload once more, elsewhere, in a kernel of its own: which slots still hold an address of before?"""
+    if outcome.failed:
+        return outcome
+    play.reload()
+    kernel, livepatch = play.kernel, play.kernel.find_module(play.wanted.livepatch.name)
+    assert livepatch is not None
+    kernel.memory.start = max(region.end for region in kernel.memory) + kernel.arch.page  # all that was taken stays so
+    kernel.rmmod(outcome.target)
+    kernel.insmod(play.files[outcome.target])
+    parsed = (parse_symbol(name) for name, _ in old_slots(livepatch, outcome.target))
+    return replace(outcome, old_slots=tuple(symbol.name for symbol in parsed if symbol))
+
+
+_ELSEWHERE: Mapping[int, Callable[[Outcome, _Play], Outcome]] = {EM_PPC64: _with_moves, EM_S390: _with_old_slots}

@@ -70,7 +70,7 @@ def _check_files(recording: Recording, folder: Path) -> None:
 
 def _kernel_for(recording: Recording, folder: Path) -> Kernel:
     rules = behaviour(recording.release, recording.proposals, recording.arch)
-    variant: Mapping[str, Any] = VARIANTS.get(recording.kernel.get("variant", ""), {})
+    variant: Mapping[str, Any] = VARIANTS.get(recording.arch, {}).get(recording.kernel.get("variant", ""), {})
     kernel = Kernel(
         recording.arch, recording.release, recording.proposals, ko=folder, scenario=recording.scenario, title=recording.title,
         rules=replace(rules, **variant), machine=_machine(recording, folder), exports=_kernel_exports(recording), vmlinux=recording.vmlinux,

@@ -19,9 +19,15 @@ from .evidence import evidence
 from .plt import PLT_STORIES
 from .proposals import PROPOSAL_STORIES
 from .scenario import Scenario
+from .slots import SLOT_STORIES
 from .stubs import STUB_STORIES
 
-_OF_ARCH = {"x86_64": AFTER_THE_FIX, "ppc64le": STUB_STORIES, "arm64": PLT_STORIES}
+_OF_ARCH = {
+    "x86_64": AFTER_THE_FIX,
+    "ppc64le": STUB_STORIES,
+    "arm64": PLT_STORIES,
+    "s390x": {**AFTER_THE_FIX, **SLOT_STORIES},
+}
 
 
 def stories(arch: str = "x86_64", release: str | None = None) -> Mapping[str, Scenario]:
@@ -36,7 +42,7 @@ def stories(arch: str = "x86_64", release: str | None = None) -> Mapping[str, Sc
     (True, False)
     """
     found = {**SCENARIOS, **_OF_ARCH[arch], **PROPOSAL_STORIES}
-    if arch != "x86_64":
+    if arch in ("ppc64le", "arm64"):
         del found["dependency"]
     folder = ko_dir(arch, release) if release else None
     return {name: story for name, story in found.items() if folder is None or has_files(story, folder)}

@@ -6,7 +6,7 @@ from ..reading.verdict import SYMBOLS
 
 # Okabe and Ito's colours, which all eyes can tell apart
 BLUE, ORANGE, GREEN = "#0072B2", "#E69F00", "#009E73"
-VERMILION, PURPLE, SKY = "#D55E00", "#CC79A7", "#56B4E9"
+VERMILION, PURPLE, SKY, YELLOW = "#D55E00", "#CC79A7", "#56B4E9", "#F0E442"
 BROWN = "#6B2D0E"  # a ninth, darker than them all
 LETTERS = {"file": "·", "written": "w", "kept": "k", "stale": "S", "cleared": "c", "foreign": "F", "absent": "–", "unknown": "?"}  # fmt: skip
 MEANING = {

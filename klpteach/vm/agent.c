@@ -7,7 +7,8 @@
  * It interprets nothing: files are sent as they are, the host takes them apart. Files it finds in the initramfs:
  *   /story   one command a line; a leading '~' means: do not look afterwards
  *   /sites   one site a line: MODULE SECTION OFFSET WIDTH (offset in hex)
- *   /stubs   one table of call stubs a line: MODULE SECTION SIZE SLOTS; that many slots from the section's start are read
+ *   /stubs   one table a line: MODULE SECTION BYTES; so many from the section's start are read, or, where SECTION is -,
+ *            from the start of the module's memory
  *   /names   ppc64le, one symbol of the kernel itself a line, whose row of kallsyms is wanted as well
  *   /ko/     the module files
  * and those of user_space.h, where a kernel with a proposal in it wants more of user space.
@@ -61,27 +62,32 @@ static void string(const char *text) { quoted(text, strlen(text)); }
 
 /* -- files ---------------------------------------------------------------------------------------------------------- */
 
-/* The whole file, read in large pieces: some files of sysfs want to be read at once. NULL and errno if it cannot be. */
-static char *slurp(const char *path, size_t *length)
+/* All that can be read, in large pieces: some files of sysfs want to be read at once. */
+static char *all_of(int fd, size_t *length)
 {
 	size_t room = 1 << 16, used = 0;
 	char *text = malloc(room + 1);
-	int fd = open(path, O_RDONLY);
 	ssize_t got;
 
-	if (fd < 0) {
-		free(text);
-		return NULL;
-	}
 	while ((got = read(fd, text + used, room - used)) > 0) {
 		used += got;
 		if (room - used < 4096)
 			text = realloc(text, (room *= 2) + 1);
 	}
-	close(fd);
 	text[used] = 0;
 	if (length)
 		*length = used;
+	return text;
+}
+
+/* The whole file. NULL and errno if it cannot be read. */
+static char *slurp(const char *path, size_t *length)
+{
+	int fd = open(path, O_RDONLY);
+	char *text = fd < 0 ? NULL : all_of(fd, length);
+
+	if (fd >= 0)
+		close(fd);
 	return text;
 }
 
@@ -277,7 +283,20 @@ static void sites(void)
 	free(text);
 }
 
-/* The slots of .stubs or .plt and some behind, as far as there is memory to read. */
+/* Where a module's memory begins: the last but one field of its row of /proc/modules. */
+static uint64_t module_address(const char *module)
+{
+	char *text = slurp("/proc/modules", NULL), *save = NULL, name[64];
+	uint64_t address = 0;
+
+	for (char *row = text ? strtok_r(text, "\n", &save) : NULL; row; row = strtok_r(NULL, "\n", &save))
+		if (sscanf(row, "%63s", name) == 1 && !strcmp(name, module))
+			address = strtoull(strstr(row, " 0x") ? strstr(row, " 0x") : "0", NULL, 16);
+	free(text);
+	return address;
+}
+
+/* Tables of stubs or addresses, and what is behind, as far as there is memory to read: 8 bytes at a time. */
 static void stubs(void)
 {
 	char *text = slurp("/stubs", NULL), *save = NULL;
@@ -287,23 +306,27 @@ static void stubs(void)
 		return;
 	fputs(",\"stubs\":{", out);
 	for (char *row = strtok_r(text, "\n", &save); row; row = strtok_r(NULL, "\n", &save)) {
-		unsigned int size, count;
-		unsigned char slot[64];
 		char module[64], section[128];
+		unsigned char piece[8];
+		unsigned int left;
 		uint64_t base;
 
-		if (sscanf(row, "%63s %127s %u %u", module, section, &size, &count) != 4 || size > sizeof(slot))
+		if (sscanf(row, "%63s %127s %u", module, section, &left) != 3)
 			continue;
-		base = section_address(module, section);
+		base = strcmp(section, "-") ? section_address(module, section) : module_address(module);
 		if (!base)
 			continue;
 		fputs(first ? "" : ",", out);
 		first = 0;
 		string(module);
 		fputs(":\"", out);
-		for (; count && !kernel_memory(base, slot, size); count--, base += size)
+		for (unsigned int size; left; left -= size, base += size) {
+			size = left < sizeof(piece) ? left : sizeof(piece);
+			if (kernel_memory(base, piece, size))
+				break;
 			for (unsigned int i = 0; i < size; i++)
-				fprintf(out, "%02x", slot[i]);
+				fprintf(out, "%02x", piece[i]);
+		}
 		fputc('"', out);
 	}
 	fputc('}', out);
@@ -358,7 +381,7 @@ static long insmod(const char *file, const char *parameters)
 	return result;
 }
 
-/* poke MODULE:SECTION+0xOFF HEX: a stranger's write of the number HEX as eight little-endian bytes; poke_demo.ko does it. */
+/* poke MODULE:SECTION+0xOFF HEX: a stranger's write of the number HEX as eight bytes; poke_demo.ko does it. */
 static long poke(char *site, const char *hex)
 {
 	char *section = strchr(site, ':'), *offset = section ? strchr(section, '+') : NULL, parameters[80];
@@ -568,7 +591,7 @@ static void run(char *command, int number)
 /* The first of these that can be opened: a machine has its own, and a file in /dev for each that it might have. */
 static FILE *second_port(void)
 {
-	static const char *ports[] = { "/dev/hvc1", "/dev/ttyS1", "/dev/hvc0" };
+	static const char *ports[] = { "/dev/hvc1", "/dev/ttysclp0", "/dev/ttyS1", "/dev/hvc0" };
 
 	int fd = -1;
 

@@ -55,7 +55,7 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     )
     verb.add_argument("--all", action="store_true", help="every story on every kernel it concerns, ppc64le included")
     verb.add_argument("--kernel", action="append", choices=list(PACKAGE), help="default: all")
-    verb.add_argument("--arch", choices=["ppc64le", "arm64"], help="on all its kernels and variants instead")
+    verb.add_argument("--arch", choices=["ppc64le", "arm64", "s390x"], help="on all its kernels and variants instead")
     verb.add_argument("--out", type=Path, metavar="DIR", help="default: data/recordings/x86_64")
     verb.set_defaults(run=vm_record)
 

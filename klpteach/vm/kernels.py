@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from ..scenarios.course import SCENARIOS
+from ..scenarios.course import AFTER_THE_FIX, SCENARIOS
 from ..scenarios.evidence import evidence
 from ..scenarios.plt import PLT_STORIES
 from ..scenarios.proposals import ON_ANY_KERNEL
+from ..scenarios.slots import SLOT_STORIES
 from ..scenarios.stubs import STUB_STORIES
 from .build import build_kernel
 from .fetch import PACKAGE, fetch
@@ -130,6 +131,22 @@ RECORDED: Mapping[str, Recorded] = {
                 "# ftrace_caller is not exported, but every module has a way to it\n",
         listed=("ftrace_caller",),
         long=9,
+    ),
+    "s390x": Recorded(
+        Machine("qemu-system-s390x",
+                ("-M", "s390-ccw-virtio", "-cpu", "max", "-accel", "tcg,thread=single",
+                 "-chardev", "file,id=console,path=FOLDER/console", "-device", "sclplmconsole,chardev=console",
+                 "-chardev", "file,id=agent,path=FOLDER/agent", "-device", "sclpconsole,chardev=agent"),
+                "console=ttyS0 panic=-1 loglevel=7", boot=240),
+        compiler="s390x-linux-gnu-gcc", kernel=partial(build_kernel, "s390x"), kernels=tuple(VARIANTS["s390x"]),
+        stories=("reload", "late", "moved", "init-fails", "workaround", "retry", "disabled", "stacked", "cumulative",
+                 "dependency", "foreign-write", *AFTER_THE_FIX, *SLOT_STORIES, *evidence("s390x")),
+        # What is written through an old slot lands, on 6.12, in the struct module of twin_demo: the next look is a panic.
+        only={**dict.fromkeys(("stacked", "cumulative", "catalogue", "catalogue-late"),
+                              (("6.1", "stock"), ("6.12", "stock"), ("7.3", "stock"))),
+              **dict.fromkeys(("twin", "slot-late", "slot-init-fails"), (("6.1", "stock"), ("6.1", "rewrite"), ("6.12", "clear")))},
+        config=("STRICT_MODULE_RWX", "EXPOLINE", "MODULE_SIG", "MODVERSIONS"),
+        exports="# what the {release} kernel built here exports of that these modules need, at the addresses of stock\n",
     ),
 }  # fmt: skip
 

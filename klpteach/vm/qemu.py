@@ -98,7 +98,8 @@ def boot(
         finally:
             process.kill()
             _, stderr = process.communicate()
-        console, agent = _read(folder / "console"), _read(folder / "agent").splitlines()
+        console, port = _read(folder / "console"), _read(folder / "agent").splitlines()
+        agent = [line for line in port if line.startswith("{")]  # s390x says its first lines there, too
         words = stderr.decode("utf-8", "replace").strip()
     if agent and '"end":true' in agent[-1]:
         return Guest(agent[:-1], console)

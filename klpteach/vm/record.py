@@ -117,8 +117,7 @@ def lists(files: Sequence[ModuleFile], kernel: GuestKernel) -> dict[str, str]:
     found = {"sites": site_list(files, cpu.site_width)}
     if cpu.has_stubs:
         patches = [file for file in _under_their_names(files) if any(sites(file))]
-        counts = ((file.name, num_stubs(file, kernel) + cpu.stubs_behind) for file in patches)
-        found["stubs"] = "".join(f"{name} {cpu.stub_section} {cpu.stub_size} {count}\n" for name, count in counts)
+        found["stubs"] = "".join(f"{file.name} {cpu.stub_section} {_table_bytes(file, kernel)}\n" for file in patches)
     if listed:
         found["names"] = "".join(f"{name}\n" for name in sorted(undefined_names(files) | {*listed}))
     return found
@@ -149,13 +148,19 @@ def num_stubs(file: ModuleFile, kernel: GuestKernel) -> int:
     return arches.of(kernel.arch).stub_slots(loader_copy(file, kernel))
 
 
+def _table_bytes(file: ModuleFile, kernel: GuestKernel) -> int:
+    """How many bytes of that table are looked at."""
+    cpu = arches.of(kernel.arch)
+    return cpu.stub_bytes(loader_copy(file, kernel)) + cpu.stubs_behind * cpu.stub_size
+
+
 def loader_copy(file: ModuleFile, kernel: GuestKernel) -> ModuleFile:
     """The file as the loader lays it out: with .stubs or .plt of its final size. Errors: Refused."""
     return arches.of(kernel.arch).module_frob_arch_sections(file, _rules(kernel), lambda line: None)
 
 
 def _rules(kernel: GuestKernel) -> Behaviour:
-    variant: Mapping[str, Any] = VARIANTS.get(kernel.variant, {})
+    variant: Mapping[str, Any] = VARIANTS.get(kernel.arch, {}).get(kernel.variant, {})
     return replace(behaviour(kernel.release, arch=kernel.arch), **variant)
 
 
@@ -235,7 +240,9 @@ def step_of(raw: Mapping[str, Any], kernel: GuestKernel, files: Files, machine: 
         cpu, labels = arches.of(kernel.arch), _labels(symbols)
         dumps = {name: np.frombuffer(bytes.fromhex(dump), "u1") for name, dump in raw["stubs"].items()}
         slots = {name: num_stubs(files[f"{name}.ko"], kernel) for name in dumps}
-        step.stubs = {name: cpu.stubs_in(dump, slots[name], labels) for name, dump in dumps.items()}
+        step.stubs = {
+            name: cpu.stubs_in(dump, slots[name], labels, files[f"{name}.ko"]) for name, dump in dumps.items()
+        }
     return step
 
 
@@ -409,7 +416,8 @@ def write_exports(arch: str, release: str, recordings: Path, variant: str = "sto
     """vmlinux-exports.txt: every name that the sample modules need and none of them exports, at its address in recordings."""
     how, folder = RECORDED[arch], ko_dir(arch, release, variant=variant)
     files = [ModuleFile.open(path) for path in sorted(folder.glob("*.ko"))]
-    needed = (undefined_names(files) | {*how.listed}) - {name for file in files for name in exported_names(file)}
+    own = {name for file in files for name in exported_names(file)} | {"_GLOBAL_OFFSET_TABLE_"}  # the last is nobody's
+    needed = (undefined_names(files) | {*how.listed}) - own
     at = {
         name: address
         for path in sorted(recordings.glob(f"*--{how.name(release, variant)}--*.json"))

@@ -29,7 +29,7 @@ def recording_of(choice: Chosen, arch: str, release: str, question: str) -> Path
     stock = behaviour(release, (), arch)
     real = {release: stock}
     if arch == "ppc64le":
-        built = {name: replace(stock, **switches) for name, switches in VARIANTS.items()}  # type: ignore[arg-type]
+        built = {name: replace(stock, **switches) for name, switches in VARIANTS["ppc64le"].items()}  # type: ignore[arg-type]
         real = {f"{release}-{name}": kernel for name, kernel in {"stock": stock, **built}.items()}
     name = next((name for name, kernel in real.items() if kernel == rules), None)
     return next(iter(sorted(folder.glob(f"{story}--{name}--*.json"))), None) if name else None

@@ -25,7 +25,7 @@ class Arm64(Arch):
     page = 0x1000
     relocation_types, call_types = HOWTO_ARM64, (CALL26, JUMP26)
     own_sections = (PLT, INIT_PLT, *TRAMPOLINES)
-    stub_size, stubs_behind, stub_section = PLT_SIZE, 4, PLT
+    stub_size, stubs_behind, stub_section, stub_words = PLT_SIZE, 4, PLT, PLT
     call_behind_entry = 12  # two nops before the function, one in it (and another where it begins with bti)
     late_alignment = 4  # aarch64_insn_copy()
     zero_sites, tells_the_wreck = False, True
@@ -74,7 +74,7 @@ class Arm64(Arch):
         assert isinstance(file, PltCopy)
         return file.max_entries[PLT] + 1
 
-    def stubs_in(self, memory: Array, slots: int, label: Label) -> dict[str, Any]:
+    def stubs_in(self, memory: Array, slots: int, label: Label, file: ModuleFile | None = None) -> dict[str, Any]:
         count = min(len(memory) // PLT_SIZE, slots + self.stubs_behind)
         body = memory[: count * PLT_SIZE].tobytes()
         entries = [body[at : at + PLT_SIZE].hex() for at in range(0, len(body), PLT_SIZE)]

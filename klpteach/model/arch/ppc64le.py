@@ -15,7 +15,7 @@ from ...files.module_file import ModuleFile
 from ...files.relocation_types import HOWTO_PPC64LE, LD_TOC, LI_MASK, MASK64, NOP, REL24
 from .. import messages
 from ..errno import ENOENT, ENOEXEC, Refused
-from ..image import Arch, Array, Image, Label, Loading, Log, Resolve, StubsSeen
+from ..image import Arch, Array, Image, Label, Loading, Log, Resolve
 from ..policy import Behaviour
 from .fast import apply_ppc64le
 from .frob import frob
@@ -78,7 +78,7 @@ class Ppc64le(Arch):
     def stub_slots(self, file: ModuleFile) -> int:
         return int(file.shdrs["size"][special_sections(file)[0]]) // STUB_SIZE
 
-    def stubs_in(self, memory: Array, slots: int, label: Label) -> dict[str, Any]:
+    def stubs_in(self, memory: Array, slots: int, label: Label, file: ModuleFile | None = None) -> dict[str, Any]:
         count = min(len(memory) // STUB_SIZE, slots + self.stubs_behind)
         funcdata = np.ndarray((count,), "<u8", memory, FUNCDATA, (STUB_SIZE,))
         magic = np.ndarray((count,), "<u4", memory, 28, (STUB_SIZE,))
@@ -88,20 +88,6 @@ class Ppc64le(Arch):
         rows = [{"index": i, "funcdata": f"{at:#x}", "symbol": label(at) if at else None} for i, at in found]
         used = int(np.count_nonzero(funcdata[:slots]))
         return {"num_stubs": slots, "used": used, "past_end_used": len(past), "entries": rows}
-
-    def stubs_seen(self, table: Mapping[str, Any], address: int) -> StubsSeen:
-        """Behind the end only as many as the recorder took for stubs."""
-        behind, found = table.get("past_end_used", 0), list[tuple[int, int, str]]()
-        for entry in table["entries"]:
-            funcdata = entry["funcdata"]
-            target = int(funcdata, 16) if isinstance(funcdata, str) else int(funcdata)
-            if entry["index"] >= table["num_stubs"]:
-                if not target or not behind:
-                    continue
-                behind -= 1
-            label = entry.get("symbol") or ""
-            found.append((entry["index"], target, "" if label.startswith("(") else label))
-        return StubsSeen(table["num_stubs"], table["used"], found)
 
     def branch_target(self, word: int, address: int) -> int | None:
         """Of a relative `b` or `bl`.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import suppress
 from functools import lru_cache
 
@@ -101,7 +102,8 @@ def klp_clear_object_relocs(kernel: State, patch: KlpPatch, obj: KlpObject) -> N
     # Miroslav Benes' RFC of July 2019 added this, and with it a clear_relocate_add() an architecture; Josh Poimboeuf did
     # not like the code for something that he would rather forbid. Song Liu's eleventh version is 6.3 (0c05e7bd2d01), for
     # x86_64 alone: powerpc got a check that accepts what it has written itself (37251c7114e1).
-    if kernel.rules.clear != "no" and obj.name is not None:
+    clears = kernel.rules.clear != "no" or kernel.rules.slots == "reset"
+    if clears and obj.name is not None:
         for index in _sections_for(patch.mod.file, obj.name):
             klp_write_section_relocs(kernel, patch.mod, index, obj.name, apply=False)
 
@@ -116,3 +118,15 @@ def klp_init_object_loaded(kernel: State, patch: KlpPatch, obj: KlpObject) -> No
             func.old_func = kernel.vmlinux_function(func.old_name)
         else:
             func.old_func = klp_find_object_symbol(kernel, obj.name, func.old_name, func.old_sympos)
+
+
+def old_slots(pmod: Module, objname: str) -> list[tuple[str, int]]:
+    """(symbol, address) of each slot of a livepatch that its code for an object uses at an address of before (s390x)."""
+    return pmod.image.arch.old_slots(pmod.image, pmod.file, _sections_for(pmod.file, objname))
+
+
+def old_addresses(kernel: State, mod: Module) -> Iterator[int]:
+    """Where the livepatches that are in force for a module look for what was in an earlier load of it."""
+    for patch in kernel.klp.patches:
+        if any(obj.patched and obj.name == mod.name for obj in patch.objects):
+            yield from (address for _, address in old_slots(patch.mod, mod.name))

@@ -1,4 +1,4 @@
-"""A livepatch's table of call stubs (ppc64le, arm64), a row a slot: where each led before the step, and where it leads now."""
+"""A livepatch's table of stubs (of GOT and PLT on s390x), a row a slot: where each led before the step, and where it leads now."""
 
 from __future__ import annotations
 
@@ -138,8 +138,8 @@ def _row(group: Sequence[_Pair], columns: _Columns) -> str:
     used, every = shorten(calls[0], 16) if calls else "", ""
     if len(calls) > 1:
         used, every = f"{used} +{len(calls) - 1}", f' title="{escape(", ".join(calls))}"'
-    number = f"{slot.index}–{last}" if last > slot.index else str(last)
-    return f'<tr><th scope="row">{number}</th>{cells}<td class="calls"{every}>{escape(used)}</td></tr>'
+    number = f"{slot.table} {slot.index}–{last}" if last > slot.index else f"{slot.table} {last}"
+    return f'<tr><th scope="row">{number.strip()}</th>{cells}<td class="calls"{every}>{escape(used)}</td></tr>'
 
 
 def _short(slot: Slot | None, now: Slot | None) -> str:

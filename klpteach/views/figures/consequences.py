@@ -16,12 +16,12 @@ from ...discussion.consequences import MODEL, OWN_BUILD, QUESTIONS, SHIPPED, WHO
 from ...discussion.consequences import of_kernel as of_kernel
 from ...model.policy import PROPOSALS
 from ...reading.outcome import ENDINGS
-from ..style import BLUE, BROWN, GREEN, ORANGE, PURPLE, SKY, VERMILION, blend
+from ..style import BLUE, BROWN, GREEN, ORANGE, PURPLE, SKY, VERMILION, YELLOW, blend
 from .base import INK, SOFT, Drawing, canvas
 
 SIZE, LEFT = 15, -9.5  # points; where the words begin, in cells
 # From the worst ending to the best; a tenth one cannot be forgotten here.
-COLOURS = dict(zip(ENDINGS, (INK, BROWN, VERMILION, PURPLE, ORANGE, BLUE, SOFT, SKY, GREEN), strict=True))
+COLOURS = dict(zip(ENDINGS, (INK, BROWN, VERMILION, YELLOW, PURPLE, ORANGE, BLUE, SOFT, SKY, GREEN), strict=True))
 
 
 def consequences_picture(arch: str = "x86_64", release: str = "6.1", rows: Rows | None = None) -> Drawing:

@@ -11,6 +11,7 @@ half.py        half-loaded
 split.py       split-per-object
 powerpc.py     clear-relocations, tolerate-r2 and reuse-stub on ppc64le
 arm64.py       entries of .plt through the alias
+s390x.py       slots of the GOT filled anew, two ways
 user_space.py  the halves that are no kernel code: what modprobe pulls in, which parts of a livepatch lie on disk
 pack.py        recordings of all of them, packed
 shown.py       each as a reader sees it: our lines, where they stand, how many go
@@ -22,7 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from . import arm64, clear, half, late, pin, powerpc, split
+from . import arm64, clear, half, late, pin, powerpc, s390x, split
 from .edit import Edit, edited
 
 __all__ = ["VARIANTS", "Edit", "Variants", "edited", "proposals_of"]
@@ -81,12 +82,18 @@ def _variants(unmodified: str, own: Mapping[str, Mapping[str, tuple[Edit, ...]]]
 VARIANTS: Mapping[str, Variants] = {
     "x86_64": _variants("small", _X86_64),
     "arm64": {("7.3", "stock"): (), ("7.3", "poke"): arm64.POKE},
-    "s390x": {("6.1", "stock"): (), ("6.12", "stock"): (), ("7.3", "stock"): ()},
+    "s390x": {
+        ("6.1", "stock"): (),
+        ("6.1", "rewrite"): s390x.REWRITE,
+        ("6.12", "stock"): (),
+        ("6.12", "clear"): s390x.CLEAR_SLOTS,
+        ("7.3", "stock"): (),
+    },
     "ppc64le": {**_variants("stock", _PPC64LE), ("7.3", "stock"): ()},
 }
 
 _ALSO_CALLED: Mapping[str, tuple[str, ...]] = {
-    "small": (), "stock": (), "clear": ("clear-relocations",), "tolerate": ("tolerate-r2",), "reuse": ("reuse-stub",),
+    **dict.fromkeys(("small", "stock", "kaslr", "a53", "poke", "poke-a53", "rewrite"), ()), "clear": ("clear-relocations",), "tolerate": ("tolerate-r2",), "reuse": ("reuse-stub",),
 }  # fmt: skip
 
 

@@ -1,0 +1,155 @@
+"""s390x as the loader sees it (arch/s390/kernel/module.c): big-endian, no check of what stands at a site, a GOT and a PLT."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator, Sequence
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from ...files.elf_h import EM_S390
+from ...files.module_file import ModuleFile
+from ...files.relocation_types import HOWTO_S390X, MASK64, Howto
+from .. import messages
+from ..errno import ENOEXEC, Refused
+from ..image import Arch, Array, Image, Label, Loading, Log
+from ..policy import Behaviour
+from .got import GOT_SLOT, GOT_TYPES, PLT_TYPES, Slots, frob, shown, slots_of, table_of
+
+REFUSED_SILENTLY = (9, 10, 11, 12)  # R_390_COPY, GLOB_DAT, JMP_SLOT, RELATIVE: for modules linked with -shared
+# A call that reaches its function goes there, else to the PLT. 16 bits shifted by 1 reach 0x1fffe at most: for PLT16DBL the test
+# asks for too much. So a function that lies between 64 KiB and 2 MiB above counts as reachable, and then does not fit.
+IN_REACH = {18: (0xFFFF, 0x1FFFFE), 20: (0xFFFFFFFF, 0x1FFFFFFFE)}  # PLT16DBL, PLT32DBL: val - loc + first < second
+
+
+class Entry(NamedTuple):
+    """One entry of a relocation section: its type, symbol and addend, and its place as address and bytes."""
+
+    type: int
+    howto: Howto
+    symbol: int
+    addend: int
+    loc: int
+    there: memoryview
+
+
+class S390x(Arch):
+    """s390x: nothing refuses a second load of a target, and the slots of a livepatch keep what the first one wrote."""
+
+    name, machine = "s390x", EM_S390
+    page = 0x1000
+    relocation_types = HOWTO_S390X
+    # Up to 6.9 below the kernel's 2 GiB at the end of the address space, less what the boot takes in the kernel that was recorded.
+    module_area, modules_start, modules_end = 0x3FF60000000, 0x3FF7FF02000, 0x3FFE0000000
+    kernel_text, temporary_image = 0x100000, 0x37FFF000000
+    stub_size, stub_section, stub_words, stubs_behind = GOT_SLOT, "-", "GOT and PLT", 0
+    slot_types = MappingProxyType({kind: HOWTO_S390X[kind] for kind in GOT_TYPES | PLT_TYPES})
+    config = ("STRICT_MODULE_RWX", "EXPOLINE")
+
+    def module_frob_arch_sections(self, file: ModuleFile, rules: Behaviour, log: Log) -> ModuleFile:
+        return frob(file)
+
+    def core_start(self, file: ModuleFile) -> int:
+        return table_of(file).size
+
+    def apply_relocate_add(self, me: Loading, relsec: int) -> None:
+        """Errors: Refused(-ENOEXEC) at the first entry that does not fit or is of no known type."""
+        # memcpy() while the module is unformed, s390_kernel_write() later, which writes into read-only memory too.
+        slots, again = slots_of(me.image), me.rules.slots == "always" and me.image.formed
+        for entry in entries_of(me, relsec):
+            if entry.howto.width:
+                apply_rela(me, entry, slots, again)
+
+    def clear_relocate_add(self, me: Loading, relsec: int) -> None:
+        """No kernel does this; s390 has the weak function, which does nothing.
+
+        Proposal clear-got: the slots of the section's symbols count as empty. Proposal clear-relocations: every site gets
+        the file's bytes back, which changes nothing: its value was right, and what is stale is in the slot.
+        """
+        file, target = me.file.on_disk, int(me.file.shdrs["info"][relsec])
+        for entry in entries_of(me, relsec):
+            if me.rules.slots == "reset":
+                slots_of(me.image).forget(entry.symbol)
+            if me.rules.clear != "no":
+                start = entry.loc - me.image.address[target]
+                entry.there[:] = file.bytes_at(target, start, entry.howto.width)
+
+    def fault(self, what: str, address: int) -> messages.Line:
+        return messages.POINTER_DEREFERENCE()
+
+    def stubs(self, image: Image, file: ModuleFile, rules: Behaviour, label: Label) -> dict[str, Any] | None:
+        return shown(file, slots_of(image).memory, label)
+
+    def stub_slots(self, file: ModuleFile) -> int:
+        return len(table_of(file).rows)
+
+    def stub_bytes(self, file: ModuleFile) -> int:
+        return table_of(file).size
+
+    def stubs_in(self, memory: Array, slots: int, label: Label, file: ModuleFile | None = None) -> dict[str, Any]:
+        assert file is not None
+        return shown(file, memory.data, label)
+
+    def old_slots(self, image: Image, file: ModuleFile, relsecs: Sequence[int]) -> list[tuple[str, int]]:
+        """A PLT entry counts where a call goes through it: gcc's calls do not, a function of a module is always in reach."""
+        slots, found = slots_of(image), dict[tuple[str, int], None]()
+        for section in relsecs:
+            target = int(file.shdrs["info"][section])
+            for offset, kind, symbol, addend in file.rela(section).tolist():
+                there = image.bytes_of(target)[offset : offset + HOWTO_S390X[kind].width].tobytes()
+                direct = kind in IN_REACH and there == _branch(
+                    kind, image.address[target] + offset, image.symbols.item(symbol) + addend
+                )
+                if kind in self.slot_types and not direct:
+                    value = slots.held("GOT" if kind in GOT_TYPES else "PLT", symbol)
+                    if value != image.symbols.item(symbol):
+                        found[file.symbol_names[symbol], value] = None
+        return list(found)
+
+    def left_behind(self, image: Image, rules: Behaviour) -> Hashable:
+        """The slots of the GOT and the PLT, and which of them count as filled."""
+        slots = slots_of(image)
+        return frozenset(slots.filled), bytes(slots.memory[: slots.table.size])
+
+
+def entries_of(me: Loading, relsec: int) -> Iterator[Entry]:
+    """The entries of a relocation section. Errors: Refused at a type that the kernel does not know."""
+    image = me.image
+    target = int(image.file.shdrs["info"][relsec])
+    place, memory = image.address[target], image.bytes_of(target).data
+    for offset, kind, symbol, addend in image.file.rela(relsec).tolist():
+        howto = HOWTO_S390X.get(kind)
+        if howto is None:
+            raise Refused(ENOEXEC) if kind in REFUSED_SILENTLY else me.refuse(messages.UNKNOWN_RELOCATION, type=kind)
+        yield Entry(kind, howto, symbol, addend, place + offset, memory[offset : offset + howto.width])
+
+
+def apply_rela(me: Loading, entry: Entry, slots: Slots, again: bool) -> None:
+    """Compute, test, write. Errors: Refused(-ENOEXEC) where the value does not fit; a slot is written before that."""
+    howto, S = entry.howto, me.image.symbols.item(entry.symbol)
+    first = howto.formula.split()[0]
+    if "G" in howto.formula.split():
+        S = slots.got(entry.symbol, S, again)
+    elif first == "L":
+        S = called(entry, S, slots.plt(entry.symbol, S, again))
+    elif first == "GOT":
+        S = 0
+    value = howto.value(S, entry.addend, entry.loc, slots.address)
+    if howto.fits and not howto.fits(value):
+        name = me.file.symbol_names[entry.symbol]
+        raise me.refuse(messages.RELOCATION_ERROR, name=name, type=entry.type, val=value)
+    there = int.from_bytes(entry.there, "big") & ~howto.mask
+    entry.there[:] = (there | howto.in_field(value)).to_bytes(howto.width, "big")
+
+
+def _branch(kind: int, place: int, to: int) -> bytes:
+    """The field of a call that goes straight to an address and an addend."""
+    howto = HOWTO_S390X[kind]
+    return howto.in_field((to - place) & MASK64).to_bytes(howto.width, "big")
+
+
+def called(entry: Entry, function: int, plt: int) -> int:
+    """Where a call goes: to the function where it is in reach, else to its entry of the PLT."""
+    if entry.type not in IN_REACH:
+        return plt
+    below, reach = IN_REACH[entry.type]
+    return function if (function - entry.loc + below) & MASK64 < reach else plt
