@@ -55,7 +55,8 @@ def sections(recording: Recording, step: int) -> list[Section]:
     now = recording[step]
     if not _relocates(now):
         return []
-    history, found = History(recording), {}
+    history = History(recording)
+    found: dict[tuple[str, int], list[Any]] = {}
     for key, stored in (now.sites or {}).items():
         if total := sum_at(history, key, step):
             base = total.P - total.site.offset
@@ -115,7 +116,7 @@ def _called(apply: Apply, memory: bytearray, section: Section) -> Any:
     )
 
 
-def _first_wrong(before: bytes, memory: bytes, section: Section) -> str | None:
+def _first_wrong(before: bytes | bytearray, memory: bytes | bytearray, section: Section) -> str | None:
     right = bytearray(before)
     for site, _, stored in section.sites:
         right[site.offset : site.offset + site.width] = stored
