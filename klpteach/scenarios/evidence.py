@@ -99,7 +99,7 @@ def _s390x() -> Iterator[Scenario]:
                    tuple(_livepatch_first(CATALOGUE_S390X)))
 # fmt: on
 
-_BY_ARCH = {"x86_64": _x86_64, "ppc64le": _ppc64le, "s390x": _s390x}
+_BY_ARCH = {"x86_64": _x86_64, "ppc64le": _ppc64le, "arm64": _arm64, "s390x": _s390x}
 
 
 @lru_cache
