@@ -35,7 +35,7 @@ const klp = (() => {
   }
 
   function reachable(where) {  // a box that can be scrolled can be reached by keyboard
-    for (const box of all('.out,.scroll,pre,.pane', where)) {
+    for (const box of all('.out,.scroll,.md,pre,.pane', where)) {
       if (box.scrollWidth > box.clientWidth + 1) box.tabIndex = 0;
     }
   }
