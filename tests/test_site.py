@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 from conftest import ROOT
 
 from klpteach import simulate
+from klpteach.cli import main
 from klpteach.model import policy
 from klpteach.model.arch import ARCHITECTURES
 from klpteach.reading.history import History
+from klpteach.reading.outcome import ENDINGS
 from klpteach.scenarios.simulate import stories
 from klpteach.site import build as site
 from klpteach.site.tellings import HATCH, framed, kernels, mixes, names, pack_script, packed, told, unpacked
@@ -66,15 +69,21 @@ def test_the_script_is_short_and_asks_no_network() -> None:
     assert not re.search(r"https?:|fetch\(|XMLHttpRequest|import\(|eval\(", script)
 
 
-def test_a_folder_that_holds_something_else_is_left_alone(tmp_path) -> None:
+def test_every_kind_of_ending_has_a_look_in_the_grid() -> None:
+    css = (ROOT / "klpteach/site/site.css").read_text()
+    assert [kind for kind in ENDINGS if f".k-{kind}" not in css] == []
+
+
+def test_a_folder_that_holds_something_else_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("nbconvert", reason="nbconvert is missing")
     (tmp_path / "mine").write_text("mine")
-    with pytest.raises(site.KlpteachError, match="holds something else"):
-        site.build(tmp_path)
+    assert main(["site", str(tmp_path)]) == 2
+    told = capsys.readouterr().err
+    assert "holds something else" in told and told.count("\n") == 1
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
 
 
-def test_a_story_that_is_not_there_is_one_line(tmp_path) -> None:
+def test_a_story_that_is_not_there_is_one_line(tmp_path: Path) -> None:
     pytest.importorskip("nbconvert", reason="nbconvert is missing")
     with pytest.raises(site.KlpteachError, match="no story nonsense"):
         site.build(tmp_path / "new", ["nonsense"])

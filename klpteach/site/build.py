@@ -36,6 +36,8 @@ def build(
     wanted = names(stories)
     if not wanted:
         raise KlpteachError(f"no story {' or '.join(stories)}; klpteach simulate lists them.")
+    for part in ("data", "notebooks", "packs"):
+        shutil.rmtree(folder / part, ignore_errors=True)  # of an earlier site
     _write_pages(folder, wanted)
     _write_packs(folder, wanted, watch)
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

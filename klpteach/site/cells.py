@@ -19,6 +19,7 @@ from ..views.shown import escape
 from .shell import explorer
 
 _NOTEBOOK = re.compile(r'href="([\w-]+)\.(?:ipynb|md)(?=["#])')
+_ANCHOR = re.compile(r'<a class="anchor-link".*?</a>')
 _BELOW = "<!-- what is asked stands at the cell that checks it -->"
 _EXERCISES = {"check_fix": "fix", "check_seed": "same-base"}  # names from before check() had a name
 
@@ -50,10 +51,11 @@ def cell_html(cell: Mapping[str, Any]) -> str:
 
 
 def markdown(text: str) -> str:
-    """Markdown as HTML, with the anchors that Jupyter gives, and links to notebooks turned to their pages."""
+    """Markdown as HTML, with Jupyter's ids at headings, and links to notebooks turned to their pages."""
     from nbconvert.filters.markdown import markdown2html
 
-    return _NOTEBOOK.sub(r'href="\1.html', str(markdown2html(text)))
+    html = _ANCHOR.sub("", str(markdown2html(text)))
+    return _NOTEBOOK.sub(r'href="\1.html', html)
 
 
 def highlighted(source: str) -> str:

@@ -53,7 +53,7 @@ def _anchors(html: str) -> str:
     """Headings with the anchors that glossary.md promises: small letters, a dash for a blank."""
 
     def named(match: re.Match[str]) -> str:
-        words = re.sub(r"<a .*?</a>|<.*?>", "", match[3])
+        words = re.sub(r"<.*?>", "", match[3])
         slug = re.sub(r"[^\w\- ]", "", words.lower()).strip().replace(" ", "-")
         return f'<{match[1]} id="{slug}">{match[3]}</{match[1]}>'
 

@@ -35,7 +35,7 @@ const klp = (() => {
   }
 
   function reachable(where) {  // a box that can be scrolled can be reached by keyboard
-    for (const box of all('.out,.scroll,pre,.pane', where)) {
+    for (const box of all('.out,.scroll,.md,pre,.pane', where)) {
       if (box.scrollWidth > box.clientWidth + 1) box.tabIndex = 0;
     }
   }
@@ -60,11 +60,8 @@ const klp = (() => {
     const letters = atob(text), squeezed = new Uint8Array(letters.length);
     for (let at = 0; at < letters.length; at++) squeezed[at] = letters.charCodeAt(at);
     const stream = new Blob([squeezed]).stream().pipeThrough(new DecompressionStream('deflate-raw'));
-    const bytes = new Uint8Array(await new Response(stream).arrayBuffer()), ends = [], decoder = new TextDecoder();
-    for (let at = bytes.indexOf(0); at >= 0; at = bytes.indexOf(0, at + 1)) ends.push(at);
-    ends.push(bytes.length);
-    const part = number => decoder.decode(bytes.subarray(number ? ends[number - 1] + 1 : 0, ends[number]));
-    return {head: JSON.parse(part(0)), frame: number => part(number + 1)};
+    const [first, ...pieces] = (await new Response(stream).text()).split('\0'), head = JSON.parse(first);
+    return {head, frame: number => head.frames[number].map(piece => pieces[piece]).join('')};
   }
 
   // -- the explorer ---------------------------------------------------------------------------------------------------------

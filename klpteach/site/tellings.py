@@ -1,7 +1,7 @@
 """Every story on every kernel, told in advance by the model: what an explorer without a kernel can show.
 
-A pack holds one story on one release with every mix of proposals: a line of JSON, then the frames, with NUL between them,
-deflated; base64 in a script, because a page that was opened from a disk may run scripts but may not read files.
+A pack holds one story on one release with every mix of proposals: JSON, then the pieces that its frames are made of, with NUL
+between them, deflated; base64 in a script, because a page that was opened from a disk may run scripts but may not read files.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from ..views.explorer.panes import explorer_html
 from ..views.explorer.two_kernels import side_html
 
 _PATTERN = re.compile(r"\bkx[0-9a-f]{8}\b")  # a hatch's id; site.js makes it one of its own on the page
+_SEAM = re.compile(r"(?=<(?:div|svg|tr|text|rect|path)\b)")  # frames are cut here: most pieces are in many of them
 HATCH = "kxhatch"
 
 
@@ -101,8 +102,12 @@ def framed(html: str) -> str:
 
 
 def packed(head: dict[str, Any], frames: Iterable[str]) -> str:
-    """A pack as base64 of raw deflate."""
-    body = "\0".join([json.dumps(head, ensure_ascii=False, separators=(",", ":")), *frames]).encode()
+    """A pack as base64 of raw deflate. Each frame is a list of numbers of pieces, and each piece is there once."""
+    pieces: dict[str, int] = {}
+    made = [[pieces.setdefault(piece, len(pieces)) for piece in _SEAM.split(frame)] for frame in frames]
+    body = "\0".join(
+        [json.dumps({**head, "frames": made}, ensure_ascii=False, separators=(",", ":")), *pieces]
+    ).encode()
     squeeze = zlib.compressobj(9, zlib.DEFLATED, -15, 9)
     return base64.b64encode(squeeze.compress(body) + squeeze.flush()).decode()
 
@@ -110,11 +115,12 @@ def packed(head: dict[str, Any], frames: Iterable[str]) -> str:
 def unpacked(text: str) -> tuple[dict[str, Any], list[str]]:
     """Head and frames of what packed() made.
 
-    >>> unpacked(packed({"mixes": {}}, ["<p>one</p>", "<p>two</p>"]))
-    ({'mixes': {}}, ['<p>one</p>', '<p>two</p>'])
+    >>> unpacked(packed({"mixes": {}}, ["<p>one</p>", "<p>one</p><div>two</div>"]))
+    ({'mixes': {}}, ['<p>one</p>', '<p>one</p><div>two</div>'])
     """
-    head, *frames = zlib.decompress(base64.b64decode(text), -15).decode().split("\0")
-    return json.loads(head), frames
+    first, *pieces = zlib.decompress(base64.b64decode(text), -15).decode().split("\0")
+    head = json.loads(first)
+    return head, ["".join(pieces[number] for number in frame) for frame in head.pop("frames")]
 
 
 def pack_script(name: Name) -> str:
