@@ -193,6 +193,7 @@ def no_kernel(tree: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr(trial, "modules_of", lambda *_: Path("none"))
     monkeypatch.setattr(trial, "tell", tell)
     monkeypatch.setattr(trial, "need", lambda *_: None)
+    monkeypatch.setattr(trial, "build_agent", lambda *_: None)
     return done
 
 

@@ -20,6 +20,7 @@ from ...scenarios.scenario import Scenario
 from ...scenarios.simulate import commands_for, get
 from ..build import locked
 from ..host import HostError, cache_dir, need
+from ..initramfs import build_agent
 from ..kernels import RECORDED
 from ..qemu import GuestError, GuestKernel
 from ..record import files_for, run_guest
@@ -55,6 +56,7 @@ def try_patch(
                 old.unlink()
         if not (folder / "row.json").exists():
             need("git", RECORDED[ARCH].machine.program, RECORDED[ARCH].compiler)
+            build_agent(ARCH)
             built = compiled(fix, kernel, folder, say)
             row = _row(fix, built, modules_of(kernel, folder, say), folder, jobs or os.cpu_count() or 1, say)
             _write(folder / "row.json", row.to_json())
@@ -83,7 +85,7 @@ def _cell(question: Question, kernel: GuestKernel, modules: Path, folder: Path, 
         return Told(**json.loads(kept.read_text()))
     if len(bad) >= GIVE_UP:
         return Told(question.key, "left-out", "too many stories before it came to no end")
-    story = told(get(question.story[ARCH], ARCH))
+    story = told(get(question.story[ARCH], ARCH), ARCH)
     try:
         recording = tell(story, kernel, modules)
     except GuestError as error:
