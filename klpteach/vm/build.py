@@ -8,7 +8,10 @@ import fcntl
 import os
 import re
 import shutil
+import signal
+import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -139,11 +142,25 @@ def patched(release: str, texts: Mapping[str, str]) -> Iterator[None]:
     part.mkdir(parents=True, exist_ok=True)
     part.rename(aside)
     try:
-        for path, text in texts.items():
-            (tree / path).write_text(text)
-        yield
+        with _ended_in_order():
+            for path, text in texts.items():
+                (tree / path).write_text(text)
+            yield
     finally:
         put_back(tree, aside)
+
+
+@contextmanager
+def _ended_in_order() -> Iterator[None]:
+    """SIGTERM ends this as Ctrl-C does: what is put back must be so before the lock is given up and another one builds."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 _NEW = ".was-not-there"

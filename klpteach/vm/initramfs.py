@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -14,13 +15,13 @@ AGENT, USER_SPACE = (Path(__file__).with_name(name) for name in ("agent.c", "use
 
 
 def build_agent(arch: str) -> Path:
-    """The agent as a static program; compiled when its source is newer. Errors: HostError without a compiler."""
-    program, compiler = cache_dir() / f"agent-{arch}", RECORDED[arch].compiler
-    newest = max(source.stat().st_mtime for source in (AGENT, USER_SPACE))
-    if not program.exists() or program.stat().st_mtime < newest:
-        need(compiler)
+    """The agent as a static program, compiled once for each version of its source. Errors: HostError without a compiler."""
+    source = b"".join(path.read_bytes() for path in (AGENT, USER_SPACE))
+    program = cache_dir() / f"agent-{arch}-{hashlib.sha256(source).hexdigest()[:12]}"
+    if not program.exists():
+        need(RECORDED[arch].compiler)
         part = program.with_suffix(f".{os.getpid()}")
-        run(compiler, "-static", "-O1", "-o", part, AGENT)
+        run(RECORDED[arch].compiler, "-static", "-O1", "-o", part, AGENT)
         part.rename(program)
     return program
 

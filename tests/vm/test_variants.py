@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from itertools import chain
 from pathlib import Path
 
@@ -153,6 +155,18 @@ def test_a_source_is_put_back_where_the_build_fails(tmp_path: Path, monkeypatch:
     (tree / "a.c").write_text("as it came")
     with pytest.raises(HostError), build.patched("6.1", {"a.c": "changed"}):
         raise HostError("make failed")
+    assert (tree / "a.c").read_text() == "as it came"
+
+
+def test_a_build_that_is_told_to_end_puts_the_source_back_before_it_gives_up_the_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KLPTEACH_CACHE", str(tmp_path))
+    tree = build.source_folder("6.1")
+    tree.mkdir(parents=True)
+    (tree / "a.c").write_text("as it came")
+    with pytest.raises(SystemExit), build.patched("6.1", {"a.c": "changed"}):
+        os.kill(os.getpid(), signal.SIGTERM)
     assert (tree / "a.c").read_text() == "as it came"
 
 
