@@ -152,7 +152,7 @@ def picture(stations: Sequence[Station], here: Station, ticked: Collection[str])
     parts = [
         f'<rect x=".5" y=".5" width="{_WIDE - 1}" height="{_HIGH - 1}" rx="8" fill="{_PAPER}" stroke="{_GREY}"/>',
         f'<path d="M46 {_RAIL}H{max(xs.values())}" stroke="{_GREY}" stroke-width="5"/>',
-        *(f'<path d="M{a} 52C{a + 30} 18 {b - 30} 18 {b} 52" fill="none" stroke="{_SHORT}" stroke-width="4"/>'
+        *(f'<path d="M{a} 52C{a + 30} 27 {b - 30} 27 {b} 52" fill="none" stroke="{_SHORT}" stroke-width="4"/>'
           for a, b in itertools.pairwise(short)),
     ]  # fmt: skip
     for station in stations:
