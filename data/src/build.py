@@ -49,10 +49,21 @@ TARGETS = {
     **dict.fromkeys(("x86_64-6.1-small", "x86_64-6.12-small"), Target("", flags="-DDEMO_ABSENT ")),
     **dict.fromkeys(
         ("ppc64le-6.1", "ppc64le-6.12", "ppc64le-7.3"),
-        Target("", cross=PPC64LE, make_args=("ARCH=powerpc", f"CROSS_COMPILE={PPC64LE}"), sources="ppc64le"),
+        Target(
+            "",
+            cross=PPC64LE,
+            make_args=("ARCH=powerpc", f"CROSS_COMPILE={PPC64LE}"),
+            sources="ppc64le",
+            flags="-DDEMO_ABSENT ",
+        ),
     ),
-    "arm64-7.3": Target("", cross=ARM64, make_args=("ARCH=arm64", f"CROSS_COMPILE={ARM64}"), sources="arm64",
-                        variants=("nfsd_demo_far",)),  # fmt: skip
+    "arm64-7.3": Target(
+        "",
+        cross=ARM64,
+        make_args=("ARCH=arm64", f"CROSS_COMPILE={ARM64}"),
+        sources="arm64",
+        variants=("nfsd_demo_far",),
+    ),  # fmt: skip
     **dict.fromkeys(
         ("s390x-6.1", "s390x-6.12", "s390x-7.3"),
         Target("", cross=S390X, make_args=("ARCH=s390", f"CROSS_COMPILE={S390X}"), sources="s390x"),
