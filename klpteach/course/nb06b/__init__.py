@@ -1,0 +1,7 @@
+"""What notebook 06b shows."""
+
+from ..lazy import offer
+
+__getattr__, __dir__ = offer(__name__, {
+    ".machines": "MACHINES four_machines the_other_end", ".slot": "slot_and_symbol", ".distance": "bl_words",
+})  # fmt: skip
