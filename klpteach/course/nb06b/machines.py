@@ -41,7 +41,7 @@ MACHINES = (
     Machine("x86_64", "6.1", "Is the place zero?", "moved", "reload"),
     Machine("ppc64le", "6.1", "Is the word behind a call a nop?", "moved", "reload"),
     Machine("arm64", "7.3", "Nothing.", "moved", "far"),
-    Machine("s390x", "6.12", "Has this slot of the GOT been filled before? Then it stays.", "twin", "twin"),
+    Machine("s390x", "6.1", "Has this slot of the GOT been filled before? Then it stays.", "twin", "twin"),
 )
 
 
@@ -73,7 +73,9 @@ def _written_keys(history: History) -> list[str]:
 
 def _written(told: Recording) -> str:
     keys = _written_keys(History(told))
-    return f"{count(len(keys), 'site')}; the first, `{keys[0].partition(':')[2]}`: `{told[1].bytes_at(keys[0]).hex(' ')}`"
+    return (
+        f"{count(len(keys), 'site')}; the first, `{keys[0].partition(':')[2]}`: `{told[1].bytes_at(keys[0]).hex(' ')}`"
+    )
 
 
 def _still_there(told: Recording) -> str:
@@ -102,7 +104,9 @@ def _elsewhere(machine: Machine) -> str:
         return "refused as well: the address does not matter"
     stale = old_slots(History(told), index)
     if stale:
-        return f"loads, and {count(len(stale), 'slot')} that the livepatch reads hold the old address: nobody says a word"
+        return (
+            f"loads, and {count(len(stale), 'slot')} that the livepatch reads hold the old address: nobody says a word"
+        )
     return "loads; every site holds the new address"
 
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 import random
 
 from ...model.step import hexa
+from ...reading.history import History
+from ...reading.slots import old_slots
+from ...scenarios.recorded import evidence
 from ...scenarios.scenario import TARGET
 from ...scenarios.simulate import simulate
 from ..checks import function_on
@@ -14,7 +17,7 @@ from .distance import bl, distance_of
 from .machines import MACHINES, by_arch
 
 TITLE = "one idea, four machines"
-TWIN_SAYS = "flags=0xbad"  # twin_demo is nfsd_demo with other values
+TWIN = "twin--6.1-stock--LOADS"
 
 
 def which_refuse() -> str:
@@ -25,10 +28,9 @@ def which_refuse() -> str:
 
 def what_the_moved_livepatch_reads() -> str:
     """s390x, another module at the old place: "refused", or whose data `cat` shows: "new", "other"."""
-    told = by_arch("s390x").told("twin")
+    told = evidence(TWIN, "s390x")
     load = next(step for step in told[4:] if step.command == TARGET)
-    seen = next(step.out or "" for step in told[5:] if step.did.verb == "cat")
-    return "refused" if load.errno else "other" if TWIN_SAYS in seen else "new"
+    return "refused" if load.errno else "other" if (told[-1].out or "").startswith("twin_demo") else "new"
 
 
 def what_ends_arm64() -> str:
@@ -39,14 +41,13 @@ def what_ends_arm64() -> str:
 
 def does_clearing_help() -> str:
     """s390x with the RFC's clearing of sites: is the data right after a move?"""
-    told = simulate("twin", "6.12", ["clear-relocations"], "s390x")
-    seen = next(step.out or "" for step in told[5:] if step.did.verb == "cat")
-    return "no" if TWIN_SAYS in seen else "yes"
+    told = simulate("twin", "6.1", ["clear-relocations"], "s390x")
+    return "no" if old_slots(History(told), len(told) - 1) else "yes"
 
 
 QUESTIONS = questions("""
 which-refuse
-The same four commands on four machines: x86_64 and ppc64le with 6.1, arm64 with 7.3, s390x with 6.12. On how many of them
+The same four commands on four machines: x86_64 and ppc64le with 6.1, arm64 with 7.3, s390x with 6.1. On how many of them
 is the fourth command, the second load, refused?
 - all: On all four: each livepatch holds old bytes
   Each does hold them. But a refusal needs somebody who looks.
@@ -59,12 +60,12 @@ is the fourth command, the second load, refused?
 
 s390x-moved
 s390x. While nfsd_demo is away, a module of the same shape, twin_demo, takes its old place. nfsd_demo comes back elsewhere,
-and the livepatch prints nfsd_demo's flags: 0x5. What does it print?
+and somebody reads /proc/nfsd_demo again. What does the livepatch print?
 - refused: Nothing: the load is refused, as on x86_64
   s390x compares nothing with anything. The load succeeds, and the log looks as on a good day.
-- new: 0x5: every site is written anew
-  Every site is. But this one does not hold the address of the flags. It says where to find it.
-- other: 0xbad: twin_demo's flags => 0xbad, the flags of twin_demo
+- new: nfsd_demo's line, as before: every site is written anew
+  Every site is. But these do not hold the address of the data. They say where to find it.
+- other: twin_demo's name and twin_demo's values => what belongs to twin_demo
   The code asks a slot of its GOT for the address. The slot was filled at the first load and is never filled again.
 
 arm64-ends

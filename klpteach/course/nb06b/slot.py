@@ -6,7 +6,15 @@ from ...errors import KlpteachError
 from ...files.klp import parse_symbol
 from ...model.recording import Recording
 from ...model.step import Step, hexa
+from ...scenarios.recorded import evidence
 from ...views.table import Table
+
+
+def what_it_prints(name: str) -> Table:
+    """Every read of /proc in a recording of a real kernel: what the module's own code answered."""
+    told = evidence(name, "s390x")
+    rows = [(f"{index + 1} `{step.command}`", f"`{step.out.strip()}`") for index, step in enumerate(told) if step.out]
+    return Table(("step", "it prints"), rows, f"Recorded on Linux {told.kernel['version']}")
 
 
 def slot_and_symbol(recording: Recording, symbol: str, livepatch: str = "livepatch_nfsd_demo") -> Table:
@@ -23,7 +31,9 @@ def slot_and_symbol(recording: Recording, symbol: str, livepatch: str = "livepat
             rows.append((f"{index + 1} `{step.command}`", f"`{hexa(held)}`" if held else "empty", right))
     if not rows:
         raise KlpteachError(f"{livepatch} has no slot for {symbol!r} in this story.")
-    return Table(("after", "the slot holds", "the symbol is at"), rows, f"The slot of `{symbol}` in the GOT of {livepatch}")
+    return Table(
+        ("after", "the slot holds", "the symbol is at"), rows, f"The slot of `{symbol}` in the GOT of {livepatch}"
+    )
 
 
 def slot_of(step: Step, symbol: str, livepatch: str) -> tuple[str, int]:
