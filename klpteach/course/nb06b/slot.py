@@ -31,9 +31,9 @@ def slot_and_symbol(recording: Recording, symbol: str, livepatch: str = "livepat
             rows.append((f"{index + 1} `{step.command}`", f"`{hexa(held)}`" if held else "empty", right))
     if not rows:
         raise KlpteachError(f"{livepatch} has no slot for {symbol!r} in this story.")
-    return Table(
-        ("after", "the slot holds", "the symbol is at"), rows, f"The slot of `{symbol}` in the GOT of {livepatch}"
-    )
+    with_it = f", with {' and '.join(recording.proposals)}" if recording.proposals else ""
+    caption = f"The slot of `{symbol}` in the GOT of {livepatch}{with_it}"
+    return Table(("after", "the slot holds", "the symbol is at"), rows, caption)
 
 
 def slot_of(step: Step, symbol: str, livepatch: str) -> tuple[str, int]:
