@@ -66,6 +66,20 @@ def four_machines(machines: Iterable[Machine] = MACHINES) -> Table:
                  "The reload, on four machines", labels=True)  # fmt: skip
 
 
+def endings(machines: Iterable[Machine] = MACHINES) -> Table:
+    """A row a machine: what the loader asks, and what becomes of a reload, at the same place and elsewhere.
+
+    >>> endings().rows[3][2:]
+    ['loads', 'loads, and 4 slots that the livepatch reads hold the old address: nobody says a word']
+    """
+    rows = [
+        [f"{machine.arch}, Linux {machine.release}", machine.asks,
+         "refused" if machine.told("reload")[3].errno else "loads", _elsewhere(machine)]
+        for machine in machines
+    ]  # fmt: skip
+    return Table(("machine", "the loader asks", "back at the same place", "elsewhere"), rows, labels=True)
+
+
 def _written_keys(history: History) -> list[str]:
     """The sites that the livepatch's own load has written."""
     return [key for key in history.sites if history.states(key)[1].kind == "written"]
