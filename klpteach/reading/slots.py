@@ -33,9 +33,10 @@ def old_slots(sites: Sites, step: int) -> list[OldSlot]:
     found = []
     for patch, table in (recorded.stubs or {}).items():
         right = {name: address for address, _, name in (recorded.symbols or {}).get(patch, ())}
-        for entry in table["entries"]:
-            what, _, name = entry.get("of", "").partition(" ")
-            symbol, holds = parse_symbol(name), int(entry["funcdata"], 16)
+        seen = sites.arch.stubs_seen(table, 0)
+        for index, holds, _ in seen.entries:
+            what, _, name = seen.owners.get(index, "").partition(" ")
+            symbol = parse_symbol(name)
             if symbol is None or holds == right.get(name, holds) or sites.load_at(symbol.object, step) is None:
                 continue
             users = tuple(key for key in sites.sites_in(patch) if _uses(sites, key, step, what, name, right[name]))
