@@ -23,11 +23,11 @@ from klpteach.files.write import ElfImage, klp_convert
 from klpteach.model import arch
 from klpteach.model.kernel import Kernel
 from klpteach.model.layout import layout_sections
-from klpteach.model.policy import VARIANTS, behaviour
+from klpteach.model.policy import behaviour, kernel_of
 from klpteach.model.step import Step
 
 KERNELS = {  # variant of a transcript -> release, variant of ours
-    "stock": ("6.1", "stock"), "rewrite": ("6.1", "rewrite"), "v612": ("6.12", "stock"), "v612clear": ("6.12", "clear"),
+    "stock": ("6.1", "stock"), "rewrite": ("6.1", "rewrite"), "v612": ("6.12", "stock"), "v612clear": ("6.12", "clear-got"),
 }  # fmt: skip
 TARGETS = ("nfsd_demo", "other")
 _STAMP = re.compile(r"\[ *\d+\.\d+\] ")
@@ -139,7 +139,7 @@ class Transcript:
     def play(self) -> Iterator[tuple[dict[str, Any], Step, Kernel]]:
         """Each step of the transcript, and what the model did."""
         release, variant = self.kernel
-        rules = replace(behaviour(release, arch="s390x"), **VARIANTS["s390x"].get(variant, {}))  # type: ignore[arg-type]
+        rules = kernel_of(release, (variant,), "s390x")
         kernel = Kernel("s390x", release, ko=self.ko, rules=rules, exports=self.exports(),
                         open_file=lambda _, name: self.files[name.rpartition("/")[2].removesuffix(".ko")])  # fmt: skip
         for step in self.steps:

@@ -252,7 +252,7 @@ VARIANTS: Mapping[str, Mapping[str, Mapping[str, object]]] = {
         "poke-a53": {"plt_alias": True, "erratum_843419": True},
         "kaslr": {},
     },
-    "s390x": {"clear": {"slots": "reset"}, "rewrite": {"slots": "always"}},
+    "s390x": {"rewrite": {"slots": "always"}},
 }
 UNMODIFIED = ("", "stock", "small")  # what a recording calls a kernel with no proposal in it
 

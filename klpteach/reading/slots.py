@@ -34,8 +34,8 @@ def old_slots(sites: Sites, step: int) -> list[OldSlot]:
     for patch, table in (recorded.stubs or {}).items():
         right = {name: address for address, _, name in (recorded.symbols or {}).get(patch, ())}
         seen = sites.arch.stubs_seen(table, 0)
-        for slot, holds, _ in seen.entries:
-            what, _, name = seen.owners.get(slot, "").partition(" ")
+        for index, holds, _ in seen.entries:
+            what, _, name = seen.owners.get(index, "").partition(" ")
             symbol = parse_symbol(name)
             if symbol is None or holds == right.get(name, holds) or sites.load_at(symbol.object, step) is None:
                 continue

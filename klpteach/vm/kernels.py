@@ -82,6 +82,11 @@ _KASLR = replace(_ARM64, cmdline=_ARM64.cmdline.replace("nokaslr ", ""))  # the 
 _ARM64_STOCK, _POKE = (("7.3", "stock"),), (("7.3", "poke"),)
 _ARM64_STORIES = ("reload", "late", "init-fails", "workaround", "retry", "disabled", "stacked", "cumulative", "foreign-write",
                   *PLT_STORIES, *evidence("arm64"))  # fmt: skip
+_S390X_STOCK = (("6.1", "stock"), ("6.12", "stock"))
+_S390X_MENDED = (("6.1", "rewrite"), ("6.12", "clear-got"))
+_S390X = (*_S390X_STOCK, *_S390X_MENDED)
+_S390X_STORIES = ("reload", "late", "moved", "init-fails", "workaround", "retry", "disabled", "stacked", "cumulative", "dependency",
+                  "foreign-write", *AFTER_THE_FIX, *SLOT_STORIES, *evidence("s390x"))  # fmt: skip
 # dyndbg: the kernel says where it puts each section, also of a module that it then refuses. no_timer_check, tsc=reliable: on a
 # loaded host the emulated timer may be late for the kernel's own tests. random.trust_cpu: without entropy %p has no hash.
 RECORDED: Mapping[str, Recorded] = {
@@ -138,13 +143,13 @@ RECORDED: Mapping[str, Recorded] = {
                  "-chardev", "file,id=console,path=FOLDER/console", "-device", "sclplmconsole,chardev=console",
                  "-chardev", "file,id=agent,path=FOLDER/agent", "-device", "sclpconsole,chardev=agent"),
                 "console=ttyS0 panic=-1 loglevel=7", boot=240),
-        compiler="s390x-linux-gnu-gcc", kernel=partial(build_kernel, "s390x"), kernels=tuple(VARIANTS["s390x"]),
-        stories=("reload", "late", "moved", "init-fails", "workaround", "retry", "disabled", "stacked", "cumulative",
-                 "dependency", "foreign-write", *AFTER_THE_FIX, *SLOT_STORIES, *evidence("s390x")),
+        compiler="s390x-linux-gnu-gcc", kernel=partial(build_kernel, "s390x"), kernels=_S390X,
+        stories=_S390X_STORIES,
         # What is written through an old slot lands, on 6.12, in the struct module of twin_demo: the next look is a panic.
-        only={**dict.fromkeys(("stacked", "cumulative", "catalogue", "catalogue-late"),
-                              (("6.1", "stock"), ("6.12", "stock"), ("7.3", "stock"))),
-              **dict.fromkeys(("twin", "slot-late", "slot-init-fails"), (("6.1", "stock"), ("6.1", "rewrite"), ("6.12", "clear")))},
+        only={**dict.fromkeys(_S390X_STORIES, _S390X_STOCK),
+              **dict.fromkeys(("reload", "empty-place", "slot-write", "slot-pointer", "slot-half-way", "new-build", "plt64"), _S390X),
+              **dict.fromkeys(("slot-back", "slot-way-out"), _S390X_STOCK[:1]),
+              **dict.fromkeys(("twin", "swapped", "slot-late", "slot-init-fails"), (_S390X_STOCK[0], *_S390X_MENDED))},
         config=("STRICT_MODULE_RWX", "EXPOLINE", "MODULE_SIG", "MODVERSIONS"),
         exports="# what the {release} kernel built here exports of that these modules need, at the addresses of stock\n",
     ),

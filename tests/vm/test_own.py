@@ -18,6 +18,7 @@ import klpteach as kt
 from klpteach import KlpteachError, ModuleFile, Recording
 from klpteach.cli import main
 from klpteach.files.write import ElfImage
+from klpteach.model.policy import default_release
 from klpteach.scenarios.recorded import evidence
 from klpteach.vm import own
 from klpteach.vm.beside import beside, table
@@ -221,7 +222,7 @@ def test_a_livepatch_that_looks_up_another_modules_symbols_has_that_loaded(
 
 @pytest.mark.parametrize("arch", RECORDED)
 def test_a_story_of_own_modules_is_the_courses_with_other_names(arch: str) -> None:
-    folder = KO / f"{arch}-6.1"
+    folder = KO / f"{arch}-{default_release(arch)}"
     files = [ModuleFile.open(folder / f"{name}.ko") for name in ("livepatch_nfsd_demo", "nfsd_demo", "lockd_demo")]
     mine = own.Own(changed(files[0], "livepatch_x"), changed(files[1], "xfs"), (files[2],), ())
     for name, story in stories_for_own(arch).items():
@@ -297,10 +298,10 @@ def as_guest(monkeypatch: pytest.MonkeyPatch, kernel: GuestKernel) -> list[bytes
     """Nothing boots: what the guest was given is kept, and the recording of the course's story comes back."""
     given: list[bytes] = []
 
-    def from_guest(scenario: object, kernel: object, guest: object, files: object) -> Recording:
+    def from_guest(scenario: object, kernel: object, guest: object, files: object, proposals: object) -> Recording:
         return evidence("reload--6.1--REFUSED")
 
-    def boot(machine: object, image: object, archive: bytes, timeout: float, watch: object) -> Guest:
+    def boot(machine: object, image: object, archive: bytes, timeout: float, watch: object, cmdline: str) -> Guest:
         given.append(archive)
         return Guest([], "")
 

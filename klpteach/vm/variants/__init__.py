@@ -86,7 +86,7 @@ VARIANTS: Mapping[str, Variants] = {
         ("6.1", "stock"): (),
         ("6.1", "rewrite"): s390x.REWRITE,
         ("6.12", "stock"): (),
-        ("6.12", "clear"): s390x.CLEAR_SLOTS,
+        ("6.12", "clear-got"): s390x.CLEAR_SLOTS,
         ("7.3", "stock"): (),
     },
     "ppc64le": {**_variants("stock", _PPC64LE), ("7.3", "stock"): ()},

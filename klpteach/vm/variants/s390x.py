@@ -15,7 +15,7 @@ REWRITE: tuple[Edit, ...] = tuple(
 # The function that 6.3 made a place for: the target goes, so the slots of its symbols count as empty.
 CLEAR_SLOTS: tuple[Edit, ...] = (
     before(MODULE, "", "int module_finalize(const Elf_Ehdr *hdr,", """\
-/* klpteach, clear: the next load of the target fills the slots of its symbols anew */
+/* klpteach, clear-got: the next load of the target fills the slots of its symbols anew */
 void clear_relocate_add(Elf_Shdr *sechdrs, const char *strtab, unsigned int symindex,
 			unsigned int relsec, struct module *me)
 {
