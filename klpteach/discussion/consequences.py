@@ -25,7 +25,7 @@ from ..scenarios.recorded import recording_of
 from ..scenarios.simulate import get, has_files, simulate
 from .rows import read_rows
 
-RELEASES = ("6.1", "6.12", "7.3")
+RELEASES = ("6.1", "6.12")  # of data/consequences.csv: those for which proposals were built as kernels
 # Who says what a story comes to, for eyes without colour.
 SHIPPED, OWN_BUILD, MODEL = "●", "◐", "○"
 WHO = {
@@ -85,7 +85,7 @@ class Consequence:
         """Who says so, in words: a recording's name and the step in it.
 
         >>> [row.evidence for row in read_consequences() if (row.release, row.question) == ("6.1", "vmlinux")][0]
-        'a kernel did so: vmlinux--6.1--REFUSED, step 4'
+        'a kernel did so: vmlinux--6.1-small--REFUSED, step 4'
         """
         kernel = "a kernel with this patch" if self.proposals else "a kernel"
         return (

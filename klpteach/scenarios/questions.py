@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 
 from .scenario import Scenario
 
-ARCHES = ("x86_64", "ppc64le")
+ARCHES = ("x86_64", "ppc64le")  # of data/consequences.csv: those on which proposals were built as kernels
+EVERY_ARCH = (*ARCHES, "arm64", "s390x")
 
 
 @dataclass(frozen=True)
@@ -21,34 +22,39 @@ class Question:
     wish: str = "works"
 
 
-def _both(key: str, asks: str, wish: str = "works") -> Question:
-    return Question(key, asks, dict.fromkeys(ARCHES, key), wish)
+def _all(key: str, asks: str, wish: str = "works") -> Question:
+    return Question(key, asks, dict.fromkeys(EVERY_ARCH, key), wish)
 
 
 # fmt: off
 QUESTIONS: tuple[Question, ...] = (
-    _both("reload", "reload at the same address"),
-    _both("moved", "reload at other addresses"),
-    Question("many-moves", "40 or 50 reloads, each elsewhere", {"x86_64": "fifty-moves", "ppc64le": "moved-40"}),
-    _both("init-fails", "init() fails, then a good load"),
+    _all("reload", "reload at the same address"),
+    _all("moved", "reload at other addresses"),
+    Question("many-moves", "40 or 50 reloads, each elsewhere",
+             {"x86_64": "fifty-moves", "ppc64le": "moved-40", "arm64": "moved-40", "s390x": "fifty-moves"}),
+    _all("init-fails", "init() fails, then a good load"),
     Question("half-way", "patching fails half way, then all is well",
-             {"x86_64": "callback-fails", "ppc64le": "half-way"}),
-    _both("corrupted", "a damaged livepatch", wish="refused"),
-    _both("foreign-write", "a stranger wrote to a site"),
-    _both("disabled", "disable, then reload"),
-    _both("stacked", "two livepatches on one target"),
-    _both("cumulative", "a livepatch replaced, then reloads"),
-    _both("target-later", "the target comes after the livepatch"),
-    _both("one-in-use", "five targets, one in use"),
-    _both("no-hardware", "hardware of one target absent"),
-    _both("not-installed", "one target not installed"),
-    _both("blacklisted", "one target forbidden"),
-    _both("race", "a newer livepatch while a target loads"),
-    _both("spanning", "one fix for two loaded modules"),
+             {"x86_64": "callback-fails", "ppc64le": "half-way", "arm64": "half-way", "s390x": "slot-half-way"}),
+    _all("corrupted", "a damaged livepatch", wish="refused"),
+    _all("foreign-write", "a stranger wrote to a site"),
+    _all("disabled", "disable, then reload"),
+    _all("stacked", "two livepatches on one target"),
+    _all("cumulative", "a livepatch replaced, then reloads"),
+    _all("target-later", "the target comes after the livepatch"),
+    _all("one-in-use", "five targets, one in use"),
+    _all("no-hardware", "hardware of one target absent"),
+    _all("not-installed", "one target not installed"),
+    _all("blacklisted", "one target forbidden"),
+    _all("race", "a newer livepatch while a target loads"),
+    _all("spanning", "one fix for two loaded modules"),
     Question("vmlinux", "a livepatch for vmlinux and a module", {"x86_64": "vmlinux"}),
-    Question("data-only", "a livepatch that calls nothing", {"ppc64le": "data-only"}),
-    Question("one-call", "a livepatch with one call, moved", {"ppc64le": "one-call"}),
+    Question("data-only", "a livepatch that calls nothing", {"ppc64le": "data-only", "arm64": "data-only"}),
+    Question("one-call", "a livepatch with one call, moved", {"ppc64le": "one-call", "arm64": "one-call"}),
     Question("edge", "stubs up to the end of a page, moved", {"ppc64le": "edge"}),
+    Question("far", "the target comes back out of a branch's reach", {"arm64": "far"}),
+    Question("unaligned", "pointers in a packed table", {"arm64": "unaligned"}),
+    Question("empty-place", "moved, and nothing at the old place", {"s390x": "empty-place"}),
+    Question("hidden", "hidden symbols, moved", {"s390x": "hidden"}),
 )
 # fmt: on
 
@@ -66,8 +72,8 @@ def by_modprobe(story: Scenario) -> Scenario:
 USE = ("cat /proc/nfsd_demo", "cat /proc/lockd_demo", "cat /proc/kvm_demo")
 
 
-# On ppc64le a call that is not written leads to itself: who runs the damaged livepatch never comes back, and tells nothing.
-NEVER_BACK = {("corrupted", "ppc64le")}
+# But on x86_64 a call that is not written leads to itself: who runs the damaged livepatch never comes back, and tells nothing.
+NEVER_BACK = {("corrupted", arch) for arch in EVERY_ARCH if arch != "x86_64"}
 
 
 def told(story: Scenario, arch: str = "x86_64") -> Scenario:
