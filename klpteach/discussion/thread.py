@@ -20,6 +20,7 @@ ONE_SIDED = {
     "tolerate-r2": "It was merged in 6.3. No mail against it was found.",
     "reuse-stub": "Nobody proposed it. It is an experiment of this course, run on real kernels.",
     "half-loaded": "Proposed by mail on 26 August 2019, before the conference; Joe Lawrence asked how. No mail against it was found.",
+    "keep-plt": "Nobody proposed it. It is an experiment of this course; half of it, the alias, was run on a real 7.3 for arm64.",
     "clear-got": "Nobody proposed it. It is an experiment of this course; the same change was run on a real 6.12 for s390x.",
 }
 

@@ -46,6 +46,7 @@ class Behaviour:
     percpu_base: int = 0x35000  # where a module's per-CPU data begins, behind the kernel's own; recorded (percpu)
     tolerate_r2: bool = False  # 37251c7114e1 (6.3): ppc64le takes an existing `ld r2,24(r1)` after a call for done
     erratum_843419: bool = False  # arm64: the CPU (Cortex-A53) may go wrong at an adrp in the last words of a page
+    plt_keep: bool = False  # arm64, proposal keep-plt: a call site keeps its entry of .plt, a veneer its register
     plt_alias: bool = False  # arm64, variant poke: entries of .plt are written late as the other late relocations are
     modules_start: int | None = None  # the first address that a module gets, where it is not the architecture's
     slots: str = (
@@ -192,6 +193,11 @@ PROPOSALS: Mapping[str, Proposal] = {p.name: p for p in (
              _set(tolerate_r2=True, stubs="reuse"), arch="ppc64le",
              chosen="The stub is found by where the call leads, so it accepts a restored r2 as well. A list of sites and stubs, "
                     "kept beside, would do it without, and take memory."),
+    Proposal("keep-plt", "keep the .plt entry",
+             "write entries of .plt through the alias, and let a call site keep its entry (ours)",
+             _set(plt_alias=True, plt_keep=True), arch="arm64",
+             chosen="Which entry a site has is kept beside, since the site's own bits are overwritten before an entry is asked for; "
+                    "a veneer keeps the register of the adrp that it stands for."),
     Proposal("clear-got", "forget the slots",
              "when the target goes, forget that the GOT and PLT slots of its symbols are filled (ours)",
              _set(slots="reset"), arch="s390x",

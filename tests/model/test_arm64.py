@@ -19,6 +19,7 @@ from klpteach.model.arch.arm64_plt import adrp, branch, count_plts, entry_target
 from klpteach.model.policy import behaviour
 from klpteach.reading.history import History
 from klpteach.reading.verdict import verdict
+from klpteach.scenarios.simulate import get
 
 SHARED = ROOT.parent / "shared" / "arm64"
 OWN, THEIRS = (
@@ -212,3 +213,32 @@ def test_a_proposal_that_clears_gives_the_files_bytes_back() -> None:
         body = file.section_bytes(file.section_index(section) or 0)
         assert body[int(offset, 16) : int(offset, 16) + len(value)] == value, key
     assert history.recording[3].errno == 0
+
+
+# -- a mend of ours: entries through the alias, and each site keeps its own ------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "story", ["far", "far-one-call", "far-first", "far-moves", "far-same", "far-sibling", "moved-40"]
+)
+def test_with_kept_entries_every_load_succeeds_however_far_the_target_moves(story: str) -> None:
+    told = simulate(story, "7.3", ["keep-plt"], "arm64")
+    loads = [step for step in told if step.did.loads and not step.quiet]
+    assert loads and all(step.errno == 0 and not step.oops for step in loads)
+
+
+def test_with_kept_entries_nothing_is_written_behind_the_table() -> None:
+    told = simulate("far-moves", "7.3", ["keep-plt"], "arm64")
+    tables = [table for step in told for table in (step.stubs or {}).values()]
+    behind = {tuple(table["entries"][table["max_entries"] + 1 :]) for table in tables}
+    assert len(tables) > 3 and len(behind) == 1
+
+
+def test_a_kept_veneer_keeps_the_register_of_its_adrp() -> None:
+    """Without the mend the second veneer takes x18 from the branch that stands there (recording veneer-again, poke-a53)."""
+    rules = replace(behaviour("7.3", ["keep-plt"], "arm64"), erratum_843419=True)
+    kernel = Kernel("arm64", "7.3", rules=rules)
+    steps = [kernel.run(line) for line in get("veneer-again", "arm64").commands]
+    assert not any(step.errno or step.oops for step in steps)
+    first, *_ = (steps[-1].stubs or {})["livepatch_veneer"]["entries"]
+    assert int.from_bytes(bytes.fromhex(first)[:4], "little") & 31 == 1

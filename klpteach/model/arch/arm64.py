@@ -113,4 +113,6 @@ class Arm64(Arch):
     def left_behind(self, image: Image, rules: Behaviour) -> Hashable:
         """How far each table is used, and the entry that the next one is compared with: a late call adds to them."""
         tables = plt_tables(image).values()
+        if rules.plt_keep:  # then a site has its entry, or takes a new one
+            return tuple((table.used, frozenset(table.kept.items())) for table in tables)
         return tuple((table.used, table.last) for table in tables)

@@ -184,39 +184,55 @@ class PltTable:
         region, self.offset = image.layout.places[index]
         self.memory, self.address = image.memory[region], image.address[index]
         self.max_entries, self.used = image.file.max_entries[name], 0
+        self.kept: dict[
+            int, int
+        ] = {}  # place of a branch or an adrp -> its entry; asked by the proposal keep-plt alone
 
     def at(self, entry: int) -> int:
         return self.address + PLT_SIZE * entry
 
-    def emit_entry(self, me: Loading, to: int) -> int:
-        """module_emit_plt_entry(): the address of an entry that leads there.
+    def emit_entry(self, me: Loading, to: int, place: int) -> int:
+        """module_emit_plt_entry(): the address of an entry that leads there, for a branch at a place.
 
         Errors: Refused(-ENOEXEC) after a WARNING when there are more than were counted; Oops where .plt is read-only.
         """
         # It is stored first, then compared with the one before, and then counted. So a load that needs an entry again
         # writes one past the last; with the table full that is the spare one, and behind it somebody else's bytes.
+        if me.rules.plt_keep and (own := self.kept.get(place)) is not None:
+            self._store(me, own, get_plt_entry(to, self.at(own)))
+            return self.at(own)
         entry, last = self.used, self.used - 1
         if is_forbidden(me, self.at(entry)):
             entry += 1
         self._store(me, entry, get_plt_entry(to, self.at(entry)))
         if last >= 0 and entry_target(self._read(last), self.at(last)) == to:
+            self.kept[place] = last
             return self.at(last)
         self.used += entry - last
         self._must_fit(me, "module_emit_plt_entry")
+        self.kept[place] = entry
         return self.at(entry)
 
     def emit_veneer(self, me: Loading, place: int, word: int, page: int) -> int:
         """module_emit_veneer_for_adrp(): an entry that does what the adrp at a place should, and goes back behind it."""
-        entry = self.used
-        self.used += 1
-        self._must_fit(me, "module_emit_veneer_for_adrp")
-        if is_forbidden(me, self.at(entry)):
-            entry, self.used = self.used, self.used + 1
+        own = self.kept.get(place) if me.rules.plt_keep else None
+        entry = self.used if own is None else own
+        if own is None:
+            self.used += 1
+            self._must_fit(me, "module_emit_veneer_for_adrp")
+            if is_forbidden(me, self.at(entry)):
+                entry, self.used = self.used, self.used + 1
+            self.kept[place] = entry
         # The register is read from the place. Where a veneer was made before, a branch stands there, and its bits are taken
         # for one.
         back = branch(place + 4, self.at(entry) + 8)
         self._store(me, entry, struct.pack("<III", *_pair(word & 31, page, self.at(entry)), back), first=8)
         return self.at(entry)
+
+    def register_of(self, me: Loading, place: int) -> int | None:
+        """The register of the adrp that a veneer stands for, where the proposal keep-plt remembers one for a place."""
+        own = self.kept.get(place) if me.rules.plt_keep else None
+        return None if own is None else self._read(own)[0] & 31
 
     @property
     def last(self) -> bytes:

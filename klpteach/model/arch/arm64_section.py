@@ -10,7 +10,7 @@ from ...files import relocation_types as reloc
 from ...files.relocation_types import HOWTO_ARM64, MASK64, Howto
 from .. import messages
 from ..image import Image, Loading
-from .arm64_plt import INIT_PLT, PLT, PltTable, branch, is_forbidden
+from .arm64_plt import ADRP_X0, INIT_PLT, PLT, PltTable, branch, is_forbidden
 
 
 def plt_tables(image: Image) -> dict[str, PltTable]:
@@ -65,7 +65,7 @@ class Section:
             elif not self.put(howto, offset, value):
                 to = S + addend & MASK64
                 if kind in (reloc.JUMP26, reloc.CALL26):
-                    to = self.table.emit_entry(self.me, to)
+                    to = self.table.emit_entry(self.me, to, P)
                     if self.put(howto, offset, howto.value(to, 0, P)):
                         continue
                 raise self.me.refuse(messages.OVERFLOW_ARM64, type=kind, val=to)
@@ -73,6 +73,8 @@ class Section:
     def adrp_at_the_end(self, offset: int, page: int) -> None:
         """Erratum 843419: an adrp in the last words of a page becomes an adr, or a branch to a veneer that does the same."""
         adr, P = HOWTO_ARM64[reloc.ADR], self.place + offset
+        if (register := self.table.register_of(self.me, P)) is not None:
+            self.write(offset, ADRP_X0 | register, 4)  # a branch to the veneer stands there, which has no register
         if self.put(adr, offset, adr.value(page, 0, P)):
             word = self.read(offset, 4) & ~(1 << 31)
         else:
