@@ -25,7 +25,7 @@ from klpteach.model.policy import behaviour
 SAMPLES = sorted(KO.glob("arm64-*/*.ko"))
 BASE, OUTSIDE = 0xFFFF800001000000, 0xFFFF800002400000
 PLT_SECTIONS = (".plt", ".init.plt", ".text.ftrace_trampoline", ".init.text.ftrace_trampoline")
-PERCPU = 0x30000
+PERCPU = 0xFFFF800003000000  # an address of the kernel's image, as __alloc_percpu() counts: adrp has to reach it
 
 
 def outside(name: str) -> int:
