@@ -199,7 +199,9 @@ def bytes_of_stubs(entries: list[Any]) -> bytes:
 def test_what_the_agent_said_becomes_the_recordings_step_again(arch: str) -> None:
     seen, paths = 0, (ROOT / "data" / "recordings" / arch).glob("*.json")
     for path in (
-        path for path in paths if path.name.split("--")[0] in ("reload", "late", "moved", "moved-40", "cumulative", "percpu", "edge")
+        path
+        for path in paths
+        if path.name.split("--")[0] in ("reload", "late", "moved", "moved-40", "cumulative", "percpu", "edge")
     ):
         recording = Recording.load(path)
         kernel = GuestKernel(arch, recording.release, recording.kernel["variant"], path, path)
