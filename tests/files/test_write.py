@@ -68,7 +68,9 @@ def test_binutils_has_nothing_to_complain_about_in_a_sample_module(ko):
 def test_readelf_sees_livepatch_sections_over_text_unlikely_text_and_data(ko):
     rows = [line for line in run("readelf", "-SW", ko).splitlines() if ".klp.rela." in line]
     names = [re.search(r"(\.klp\.rela\.\S+) +RELA", row)[1] for row in rows]
-    assert sorted(names) == [f".klp.rela.nfsd_demo.{section}" for section in (".data", ".text", ".text.unlikely")]
+    joined = ko.parent.name == "x86_64-7.3"  # whose scripts/module.lds.S puts .text.unlikely into .text
+    patched = (".data", ".text") if joined else (".data", ".text", ".text.unlikely")
+    assert sorted(names) == [f".klp.rela.nfsd_demo.{section}" for section in patched]
     assert all(" AIo " in row for row in rows)  # alloc, info link, OS specific: as the kernel's document shows it
 
 

@@ -158,7 +158,7 @@ def loaded_kernel(ko: Path, *proposals: str) -> tuple[Kernel, Module]:
     wanted = [parse_symbol(site.symbol) for site in sites(livepatch)]
     looked_up = {symbol.name for symbol in wanted if symbol and symbol.object == "vmlinux"}
     kernel = Kernel(
-        release=ko.parent.name.rpartition("-")[2], proposals=proposals, ko=ko.parent,
+        release=ko.parent.name.split("-")[1], proposals=proposals, ko=ko.parent,
         exports={name: kernel_symbol(name) for name in used},
         vmlinux={name: kernel_symbol(name) for name in looked_up},
     )  # fmt: skip

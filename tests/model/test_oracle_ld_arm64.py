@@ -25,7 +25,7 @@ from klpteach.model.policy import behaviour
 SAMPLES = sorted(KO.glob("arm64-*/*.ko"))
 BASE, OUTSIDE = 0xFFFF800001000000, 0xFFFF800002400000
 PLT_SECTIONS = (".plt", ".init.plt", ".text.ftrace_trampoline", ".init.text.ftrace_trampoline")
-PERCPU = 0x30000
+PERCPU = 0xFFFF800003000000  # an address of the kernel's image, as __alloc_percpu() counts: adrp has to reach it
 
 
 def outside(name: str) -> int:
@@ -112,7 +112,7 @@ def test_ld_and_the_model_agree_on_debians_nfsd_amdgpu_and_50_more_modules(tmp_p
         seen += model_and_ld_agree(ModuleFile.open(path), tmp_path)
     assert len(modules) == 52
     assert {"R_AARCH64_CALL26", "R_AARCH64_ABS64", "R_AARCH64_ADR_PREL_PG_HI21", "R_AARCH64_PREL32"} <= set(seen)
-    assert sum(seen.values()) > 200_000
+    assert sum(seen.values()) > 160_000
 
 
 def test_the_order_of_the_branches_decides_nothing_for_ld_and_is_that_of_the_symbols() -> None:

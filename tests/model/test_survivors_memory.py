@@ -31,6 +31,7 @@ from klpteach.model.policy import behaviour
 
 LP = "livepatch_nfsd_demo"
 X86_64 = arch.of("x86_64")
+SEPARATE_MEMORY = replace(behaviour("6.1"), separate_memory=True)
 
 
 @pytest.mark.parametrize("name", ["o", "one", "seven", "eleven_more"])
@@ -46,7 +47,7 @@ def test_kallsyms_keeps_a_part_of_the_symbols_and_has_all_of_them_while_the_modu
     named[".gnu.linkonce.this_module"].body += bytes(data)
     file = ModuleFile(image.to_bytes(), "t.ko")
     assert [file.symbol_names[index] for index in core_symbols(file, X86_64)] == ["", name, "each"]
-    sizes = layout_sections(file, X86_64, separate_memory=True).sizes
+    sizes = layout_sections(file, X86_64, SEPARATE_MEMORY).sizes
     behind_data, whole_table = 0x380 + -(-data // 8) * 8, 5 * 24 + len(f"\0{name}\0gone\0each\0note\0")
     assert sizes["data"] == behind_data + 3 * (24 + 1) + len(f"\0{name}\0each\0")
     assert sizes["init_data"] == whole_table + -whole_table % 8 + 32 + 5
@@ -57,7 +58,7 @@ def test_what_is_run_stands_with_the_code_though_it_may_be_written() -> None:
     image = ElfImage.parse(tiny_module("wx", {".data": bytes(16), ".text": bytes(16), ".text.w": bytes(32)}))
     index = next(number for number, section in enumerate(image.sections) if section.name == ".text.w")
     image.sections[index].flags |= SHF_WRITE
-    layout = layout_sections(ModuleFile(image.to_bytes(), "wx.ko"), X86_64, separate_memory=True)
+    layout = layout_sections(ModuleFile(image.to_bytes(), "wx.ko"), X86_64, SEPARATE_MEMORY)
     assert (layout.places[index], layout.sizes["text"]) == (("text", 16), 48)
 
 

@@ -175,7 +175,7 @@ def test_the_evidence_is_there_and_small() -> None:
     how = RECORDED["ppc64le"]
     wanted = {(name, how.name(*key)) for name in how.stories for key in how.concerned(name)}
     assert {tuple(path.name.split("--")[:2]) for path in RECORDINGS} == wanted
-    assert sum(path.stat().st_size for path in RECORDINGS) < 6 << 20
+    assert sum(path.stat().st_size for path in RECORDINGS) < 7 << 20  # seven kernels
 
 
 @pytest.mark.parametrize("story", ["reload", "late", "init-fails"])

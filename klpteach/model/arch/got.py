@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
+
 from ...files.elf_h import SHN_ABS, SHN_UNDEF
 from ...files.module_file import ModuleFile
 from ...files.relocation_types import HOWTO_S390X
-from ..image import Image, Label
+from ..image import Array, Image, Label
 
 GOT_SLOT, PLT_ENTRY_SIZE = 8, 22
 PLT_CODE = bytes.fromhex("0d10e310100c000407f100000000")  # basr %r1,0; lg %r1,12(%r1); br %r1; two bytes of nothing
@@ -28,6 +30,9 @@ class Table:
 
     got: Mapping[int, int]
     plt: Mapping[int, int]
+
+    def __deepcopy__(self, memo: object) -> Table:
+        return self  # it never changes: copies of a kernel share it
 
     @property
     def plt_offset(self) -> int:
@@ -90,7 +95,7 @@ class Slots:
     def __init__(self, image: Image) -> None:
         self.table = table_of(image.file)
         region = "core" if "core" in image.layout.sizes else "text"
-        self.memory, self.address = image.memory[region].data, image.bases[region]
+        self.memory, self.address = image.memory[region], image.bases[region]
         self.filled: set[tuple[str, int]] = set()
 
     def got(self, symbol: int, value: int, again: bool) -> int:
@@ -115,14 +120,14 @@ class Slots:
     def held(self, what: str, symbol: int) -> int:
         """The address in a symbol's slot."""
         at = self.table.got[symbol] if what == "GOT" else self.table.plt_offset + self.table.plt[symbol] + len(PLT_CODE)
-        return int.from_bytes(self.memory[at : at + 8], "big")
+        return int.from_bytes(self.memory[at : at + 8].tobytes(), "big")
 
     def forget(self, symbol: int) -> None:
         """Proposal clear-got: the next relocation against this symbol fills its slots anew."""
         self.filled -= {("GOT", symbol), ("PLT", symbol)}
 
     def _put(self, at: int, value: bytes) -> None:
-        self.memory[at : at + len(value)] = value
+        self.memory[at : at + len(value)] = np.frombuffer(value, "u1")
 
 
 def slots_of(image: Image) -> Slots:
@@ -133,11 +138,11 @@ def slots_of(image: Image) -> Slots:
     return slots
 
 
-def shown(file: ModuleFile, memory: memoryview, label: Label) -> dict[str, Any]:
+def shown(file: ModuleFile, memory: Array, label: Label) -> dict[str, Any]:
     """The slots as a recording shows them: the address in each, what is there now, and whose slot it is."""
     entries = []
     for index, (what, symbol, _, at) in enumerate(table_of(file).rows):
-        value = int.from_bytes(memory[at : at + 8], "big")
+        value = int.from_bytes(memory[at : at + 8].tobytes(), "big")
         of = f"{what} {file.symbol_names[symbol]}"
         entries.append({"index": index, "funcdata": f"{value:#x}", "symbol": label(value) if value else None, "of": of})
     used = sum(entry["funcdata"] != "0x0" for entry in entries)

@@ -87,7 +87,7 @@ class S390x(Arch):
 
     def stubs_in(self, memory: Array, slots: int, label: Label, file: ModuleFile | None = None) -> dict[str, Any]:
         assert file is not None
-        return shown(file, memory.data, label)
+        return shown(file, memory, label)
 
     def old_slots(self, image: Image, file: ModuleFile, relsecs: Sequence[int]) -> list[tuple[str, int]]:
         """A PLT entry counts where a call goes through it: gcc's calls do not, a function of a module is always in reach."""
@@ -108,7 +108,7 @@ class S390x(Arch):
     def left_behind(self, image: Image, rules: Behaviour) -> Hashable:
         """The slots of the GOT and the PLT, and which of them count as filled."""
         slots = slots_of(image)
-        return frozenset(slots.filled), bytes(slots.memory[: slots.table.size])
+        return frozenset(slots.filled), slots.memory[: slots.table.size].tobytes()
 
 
 def entries_of(me: Loading, relsec: int) -> Iterator[Entry]:
