@@ -51,7 +51,7 @@ QUESTIONS: tuple[Question, ...] = (
     Question("data-only", "a livepatch that calls nothing", {"ppc64le": "data-only", "arm64": "data-only"}),
     Question("one-call", "a livepatch with one call, moved", {"ppc64le": "one-call", "arm64": "one-call"}),
     Question("edge", "stubs up to the end of a page, moved", {"ppc64le": "edge"}),
-    Question("far", "the target comes back out of a branch's reach", {"arm64": "far"}),
+    Question("far", "reload out of a branch's reach", {"arm64": "far"}),
     Question("unaligned", "pointers in a packed table", {"arm64": "unaligned"}),
     Question("empty-place", "moved, and nothing at the old place", {"s390x": "empty-place"}),
     Question("hidden", "hidden symbols, moved", {"s390x": "hidden"}),

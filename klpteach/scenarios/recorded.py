@@ -9,7 +9,7 @@ from __future__ import annotations
 import lzma
 import tarfile
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
@@ -103,10 +103,14 @@ def named(arch: str) -> list[Named]:
     >>> [one for one in named("ppc64le") if one.name == "moved-40--6.1-reuse--LOADS"][0][1:4]
     ('moved-40', '6.1', 'reuse')
     """
-    packed = _packed(arch)
-    parts = ((name, *name.split("--")) for name in sorted(names(arch), key=lambda name: name not in packed))
+    return list(_named(tuple(names(arch)), frozenset(_packed(arch))))
+
+
+@lru_cache(maxsize=8)
+def _named(known: Sequence[str], packed: Set[str]) -> tuple[Named, ...]:
+    parts = ((name, *name.split("--")) for name in sorted(known, key=lambda name: name not in packed))
     kernels = ((part[0], part[1], *part[2].partition("-")[::2]) for part in parts if len(part) == 4)
-    return [Named(*kernel, kernel[0] in packed) for kernel in kernels]
+    return tuple(Named(*kernel, kernel[0] in packed) for kernel in kernels)
 
 
 def recording_of(story: str, arch: str, release: str, chosen: Iterable[str], used: bool = False) -> str:

@@ -118,7 +118,7 @@ def home_page() -> str:
         '<a class="btn" href="#course">The whole course</a></p><ul class="facts"><li>Nothing to install: these pages work '
         "without a network.</li><li>You answer before you see. What you answered stays in this browser.</li>"
         "<li>You need some C and a little Linux. No kernel, no root.</li></ul></div>"
-        f"{explorer('reload', '6.1', step=3)}</div>"
+        f"{explorer('reload', '6.1', step=4)}</div>"
     )
     return page(
         f"klpteach: {title_of(paths[0])}",

@@ -51,15 +51,18 @@ def page(title: str, body: str, up: str = "") -> str:
 
 
 def explorer(story: str = "reload", release: str = "6.1", proposals: Iterable[str] = (), arch: str = "x86_64",
-             right: tuple[str, Iterable[str]] | None = None, step: int = 0, more: str = "") -> str:  # fmt: skip
-    """An explorer: one step as a picture, which needs no script, and what the script begins with. more: attributes."""
+             right: tuple[str, Iterable[str]] | None = None, step: int = 1, more: str = "") -> str:  # fmt: skip
+    """An explorer: one step as a picture, which needs no script, and what the script begins with.
+
+    step: as explore() has it, the first is 1. more: attributes.
+    """
     mix, title = "+".join(proposals), get(story, arch).title
-    data = (
-        f'data-arch="{arch}" data-story="{escape(story)}" data-release="{release}" data-mix="{mix}" data-step="{step}"'
-    )
+    recording = simulate(story, release, filter(None, mix.split("+")), arch)
+    at = min(max(step, 1), len(recording)) - 1
+    data = f'data-arch="{arch}" data-story="{escape(story)}" data-release="{release}" data-mix="{mix}" data-step="{at}"'
     if right:
         data += f' data-right="{right[0]}" data-right-mix="{"+".join(right[1])}"'
-    still = framed(explorer_html(simulate(story, release, filter(None, mix.split("+")), arch), step, styled=False))
+    still = framed(explorer_html(recording, at, styled=False))
     return (
         f'<section class="ex" {data} {more} aria-label="Explorer: {escape(title)}"><h2>Explorer: {escape(title)}</h2>'
         f'<div class="frame">{still}</div><p class="from"><span>Told by the model. <kbd>←</kbd> <kbd>→</kbd> <kbd>1</kbd> …: '

@@ -287,6 +287,13 @@ ROWS = (
         "The kernel used memory at {address} that is not there, or that it may not use so ({text}). " + _KILLED,
     ),
     Row(
+        "S390_FAULT",
+        "arch/s390/mm/fault.c",
+        "Unable to handle kernel pointer dereference in virtual kernel address space",
+        "The kernel used memory that is not there, or that it may not use so. " + _KILLED,
+        cure="The line Failing address: says which, the line Krnl PSW : where in the code.",
+    ),
+    Row(
         "MODULES_LINKED",
         "kernel/module/main.c",
         "Modules linked in:{linked}",

@@ -91,6 +91,15 @@ ROWS = (
         by=_arm64_got,
     ),
     Row(
+        "ARM64_NO_PLT",
+        "arch/arm64/kernel/module-plts.c",
+        "{module}: module PLT section(s) missing",
+        "arm64: {module} has no section .plt or no .init.plt, where the loader makes entries for calls that reach too far. "
+        + _NOEXEC,
+        (likely("it was linked without the kernel's scripts/module.lds, which makes both."),),
+        "Build it with the kernel's own make, as a module outside the tree is built.",
+    ),
+    Row(
         "S390_UNKNOWN",
         _S390,
         "module {module}: unknown relocation: {type}",
