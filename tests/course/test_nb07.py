@@ -4,16 +4,19 @@ import random
 
 import pytest
 from conftest import ROOT
+from markup import check_markup
 
 import klpteach as kt
+from klpteach.course import nb07 as nb07_shows
 from klpteach.course.choices import question_of
-from klpteach.course.nb07 import own_policy, tables, ways
+from klpteach.course.nb07 import own_policy, patches, tables, ways
 from klpteach.course.nb07 import questions as nb07
 from klpteach.course.notebooks import find_exercise, find_question
 from klpteach.discussion.consequences import read_consequences
 from klpteach.discussion.costs import costs_of
 from klpteach.errors import PolicyError
 from klpteach.scenarios.recorded import evidence
+from klpteach.views.shown import escape
 
 SEEDS = range(20)
 
@@ -163,3 +166,19 @@ def test_a_name_that_is_no_story_or_no_proposal_is_one_clear_line():
         question_of("relaod")
     with pytest.raises(kt.KlpteachError, match="deny-removal"):
         tables.both_camps("deny-everything")
+
+
+@pytest.mark.parametrize("name", sorted(patches.ASKED))
+def test_a_patch_stands_beside_the_line_that_the_model_needs_for_it(name):
+    function, switch = patches.ASKED[name]
+    shown = kt.patch_of(name)
+    html = nb07_shows.as_patches(name).to_html()
+    assert f"rules.{switch}" in patches.in_model(name) and function.__name__ in html
+    check_markup(html)
+    assert f"{shown.size.added} lines come, {shown.size.removed} go" in html
+    assert all(escape(line) in html for piece in shown.pieces for line in piece.lines)
+
+
+def test_a_proposal_whose_line_is_not_known_is_one_clear_line():
+    with pytest.raises(kt.KlpteachError, match=r"no line of the model is shown for '<b>'; there are remove-check"):
+        nb07_shows.as_patches("<b>")

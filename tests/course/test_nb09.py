@@ -5,13 +5,12 @@ import random
 import pytest
 
 import klpteach as kt
-from klpteach.course.choices import ASKS, committed, every_story
+from klpteach.course.choices import committed, every_story
 from klpteach.course.nb09 import designs, logs, tables
 from klpteach.course.nb09 import questions as nb09
 from klpteach.course.notebooks import find_exercise
 from klpteach.errors import PolicyError
 from klpteach.fleet import Fleet, run_fleet
-from klpteach.model.recording import Recording
 from klpteach.scenarios.recorded import evidence
 from klpteach.views.table import bar_table
 
@@ -90,18 +89,17 @@ def test_a_mix_of_one_is_what_the_committed_table_says():
         assert every_story(mix, "x86_64", "6.12") == list(committed("x86_64", "6.12")[mix].values())
 
 
-def test_a_recording_is_named_only_for_a_kernel_that_behaves_so():
-    assert designs.recording_of((), "x86_64", "6.1", "reload").name == "reload--6.1--REFUSED.json"
-    assert designs.recording_of(("clear-checked",), "x86_64", "6.1", "reload") is None
-    assert (
-        designs.recording_of(("reuse-stub",), "ppc64le", "6.12", "many-moves").name
-        == "moved-40--6.12-reuse--LOADS.json"
-    )
-    for kernel in designs.kernels():
-        for key in ASKS:
-            if kernel[0] in ASKS[key].story and (path := designs.recording_of((), *kernel, key)):
-                found = Recording.load(path)
-                assert (found.arch, found.release) == kernel
+@pytest.mark.parametrize("mix", [(), ("clear-checked",), ("reuse-stub",)])
+def test_a_mark_in_the_table_is_a_recording_of_that_kernel_which_did_the_same(mix):
+    marked = [(kernel, row) for kernel in designs.kernels() for row in every_story(mix, *kernel) if row.recording]
+    assert len(marked) > 40
+    for (arch, release), row in marked:
+        found = evidence(row.recording, arch)
+        assert (found.source, found.arch, found.release) == ("real kernel", arch, release)
+        if row.kind == "refused":
+            assert found[row.step - 1].errno
+    shown = [cell for row in tables.in_every_story(*mix).rows for cell in row[1:] if cell[-1:] in "●◐" and cell]
+    assert len(shown) == len(marked)
 
 
 def test_the_answers_about_6_12_are_those_of_real_kernels():

@@ -85,7 +85,7 @@ clearing lets it back in?
 - checked: The one of 6.3 only
   The other way round: the one that checks is the one that refuses.
 - neither: Neither
-  The RFC does not look. It wipes the stranger's bytes away, and nobody hears of them.
+  The RFC does not look. It wipes what it finds at the site away, and nobody hears of it.
 
 obj-mod
 Linux 5.3: the reload was refused, so nfsd_demo is not loaded. Livepatch keeps a pointer to it, obj->mod; NULL means not

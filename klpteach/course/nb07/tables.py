@@ -19,8 +19,8 @@ def positions_on(*proposals: str, people: Collection[str] = (), since: str = "",
 
     Where: the list, with a link to the mail; or the issue, where it was no mail.
 
-    >>> positions_on("remove-check", since="2019-06-20", until="2019-06-20").rows[1][-2]
-    '“revert for now?”'
+    >>> positions_on("remove-check", since="2019-06-20", until="2019-06-22").rows[1][-2]
+    '“revert it for now, right?”'
     """
     found = [s for s in read_thread() if s.proposal in proposals and since <= s.date <= until]
     rows = [_row(s) for s in found if not people or s.person in people]

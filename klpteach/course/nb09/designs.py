@@ -1,38 +1,19 @@
-"""A fix as a choice of proposals: which real kernel behaves like it, and customers who each want something else."""
+"""A fix as a choice of proposals, and customers who each want something else."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 
 from ...discussion.consequences import Consequence, read_consequences
-from ...files.samples import data_dir
-from ...model.policy import VARIANTS, behaviour
 from ...reading.outcome import ENDINGS
-from ..choices import ASKS, Chosen, committed, every_story, known_on
+from ..choices import ASKS, Chosen, committed, every_story
 
 
 def kernels() -> list[tuple[str, str]]:
     """(architecture, release) of every kernel that the committed table has."""
     return list(dict.fromkeys((row.arch, row.release) for row in read_consequences()))
-
-
-def recording_of(choice: Chosen, arch: str, release: str, question: str) -> Path | None:
-    """The recording of a real kernel that behaves like this one under a choice, in the story of a question.
-
-    It is looked up by what the choice makes of a kernel, not by its name.
-    """
-    rules, story = behaviour(release, known_on(arch, choice), arch), ASKS[question].story[arch]
-    folder = data_dir() / "recordings" / arch
-    stock = behaviour(release, (), arch)
-    real = {release: stock}
-    if arch == "ppc64le":
-        built = {name: replace(stock, **switches) for name, switches in VARIANTS["ppc64le"].items()}  # type: ignore[arg-type]
-        real = {f"{release}-{name}": kernel for name, kernel in {"stock": stock, **built}.items()}
-    name = next((name for name, kernel in real.items() if kernel == rules), None)
-    return next(iter(sorted(folder.glob(f"{story}--{name}--*.json"))), None) if name else None
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ...discussion.consequences import OWN_BUILD, SHIPPED, WHO
 from ...discussion.thread import read_timeline
 from ...fleet import Tally
 from ...model.policy import PROPOSALS
@@ -13,7 +14,7 @@ from ...scenarios.scenario import TARGET
 from ...views.frames import COLUMNS, FLEXIBILITY
 from ...views.table import Table, bar_table
 from ..choices import ASKS, every_story
-from .designs import kernels, recording_of
+from .designs import kernels
 
 FORTY = ("6.1-stock", "6.1-clear", "6.1-tolerate", "6.1-reuse", "6.12-stock", "6.12-reuse")
 YEAR = ("refused loads", "days down", "refused removals", "not asked for", "unpatched")
@@ -44,16 +45,16 @@ def forty_moves(kernels: Sequence[str] = FORTY) -> Table:
 
 
 def in_every_story(*proposals: str) -> Table:
-    """A choice of proposals in every story on each kernel: a letter, * for what nobody wishes, ● where a real kernel did it.
+    """A choice of proposals in every story on each kernel: a letter, * for what nobody wishes, and ● or ◐ where a kernel did it.
 
     A proposal that an architecture does not know is left out there. Errors: PolicyError for an impossible choice.
 
     >>> in_every_story("clear-checked").rows[0]
-    ['reload at the same address', 'W', 'W ●', 'W ●', 'R* ●', 'W ●', 'W ●']
+    ['reload at the same address', 'W ◐', 'W ◐', 'R* ◐', 'W ◐']
     """
     cells = {(kernel, row.question): row for kernel in kernels() for row in every_story(proposals, *kernel)}
-    real = {(kernel, key) for kernel, key in cells if recording_of(proposals, *kernel, key)}
-    letters = {at: row.letter + (" ●" if at in real else "") for at, row in cells.items()}
+    real = [row.mark for row in cells.values() if row.recording]
+    letters = {at: row.letter + (f" {row.mark}" if row.recording else "") for at, row in cells.items()}
     asked = [key for key in ASKS if any((kernel, key) in cells for kernel in kernels())]
     rows = [[ASKS[key].asks, *(letters.get((kernel, key), "") for kernel in kernels())] for key in asked]
     starred = [number for number, row in enumerate(rows) if any("*" in cell for cell in row)]
@@ -61,7 +62,8 @@ def in_every_story(*proposals: str) -> Table:
     meanings = "; ".join(f"{end.letter} {end.meaning}" for kind, end in ENDINGS.items() if kind in found)
     chosen = [PROPOSALS[name] for name in proposals]
     title = " + ".join(p.label + (f" ({p.arch} only)" if p.arch else "") for p in chosen) or "as released"
-    caption = f"{title}. {meanings}. *: not as wished. ●: a real kernel was recorded ({len(real)} of {len(cells)})."
+    marks = "; ".join(f"{mark}: {WHO[mark]} ({real.count(mark)})" for mark in (SHIPPED, OWN_BUILD) if mark in real)
+    caption = f"{title}. {meanings}. *: not as wished. Of {len(cells)}: {marks}."
     return Table(["", *(f"{arch} {release}" for arch, release in kernels())], rows, caption, starred)
 
 
