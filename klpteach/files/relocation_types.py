@@ -49,11 +49,11 @@ class Howto:
     """How one relocation type turns S (symbol), A (addend), P (place) and r2 (ppc64le: the TOC pointer) into bits.
 
     width is in bytes; high takes the upper half of 32 bits, adjusted for the sign of the lower (@ha); mask are the bits of
-    the field that are replaced; fits is the kernel's overflow rule, None where it has none; encoded is how the number stands
-    in the field, where that is not its own low bits. arm64: shift says how many low bits are cut off (as a signed number),
-    keep how many of the rest go into the instruction, and pieces where in it: the lowest bit and the length of each, from the
-    number's low end; by_sign chooses movz or movn. On s390x r2 is the GOT's address, G the offset of the symbol's slot in it,
-    and L where a call goes: the symbol, or its slot of the PLT.
+    the field that are replaced; fits is the kernel's overflow rule, None where it has none. arm64 and s390x: shift says how many
+    low bits are cut off (as a signed number), keep how many of the rest go into the instruction, and pieces where in it: the
+    lowest bit and the length of each, from the number's low end; by_sign chooses movz or movn. On s390x r2 is the GOT's address,
+    G the offset of the symbol's slot in it, and L where a call goes: the symbol, or its slot of the PLT; and fits is asked
+    before the shift.
 
     >>> HOWTO_X86_64[2].name, hex(HOWTO_X86_64[2].value(S=0x1000, A=-4, P=0x2000))
     ('R_X86_64_PC32', '0xffffffffffffeffc')
@@ -74,12 +74,15 @@ class Howto:
     keep: int = 64
     pieces: tuple[tuple[int, int], ...] = ()
     by_sign: bool = False
-    encoded: Callable[[Number], Number] | None = None
 
     def value(self, S: N, A: N, P: N, r2: int = 0) -> N:
         """The number whose low bits go into the field."""
-        value: N = FORMULAS[self.formula](S + A, P, r2) & MASK64
-        return self.bits(value)
+        return self.bits(self.sum(S, A, P, r2))
+
+    def sum(self, S: N, A: N, P: N, r2: int = 0) -> N:
+        """What the formula comes to, before anything is cut off."""
+        found: N = FORMULAS[self.formula](S + A, P, r2) & MASK64
+        return found
 
     def bits(self, value: N) -> N:
         """The upper half of a value, or what a shift leaves of it, where the field holds that."""
@@ -88,7 +91,11 @@ class Howto:
         return ((value + 0x8000) & MASK64) >> 16 if self.high else value
 
     def stored(self, old: N, value: N) -> N:
-        """The field with a value in it: what else stands in those bytes stays. Both are little-endian numbers."""
+        """The field with a value in it: what else stands in those bytes stays. Both are numbers, whatever the bytes' order is.
+
+        >>> hex(HOWTO_S390X[58].stored(0xE3000000, 0x12345))
+        '0xe3451200'
+        """
         placed: N = value
         if self.pieces:
             opcode = 0
@@ -97,15 +104,7 @@ class Howto:
             placed, value = value & 0 | opcode, value & (1 << self.keep) - 1
             for at, length in self.pieces:
                 placed, value = placed | (value & (1 << length) - 1) << at, value >> length
-        return (old & (MASK64 ^ self.mask)) | (placed & self.mask)
-
-    def in_field(self, value: int) -> int:
-        """The number that stands in the field, of those bits that belong to it.
-
-        >>> hex(HOWTO_S390X[58].in_field(0x12345)), hex(HOWTO_S390X[19].in_field(0x1000))
-        ('0x3451200', '0x800')
-        """
-        return (self.encoded(value) if self.encoded else value) & self.mask & (1 << 8 * self.width) - 1
+        return ((old & (MASK64 ^ self.mask)) | (placed & self.mask)) & ((1 << 8 * self.width) - 1)
 
     @property
     def relative(self) -> bool:
@@ -284,26 +283,16 @@ def _halfwords(bits: int) -> Callable[[Number], Number]:
     return lambda value: (value & 1 == 0) & in_range(value)
 
 
-def _halved(value: Number) -> Number:
-    return value >> 1
-
-
-def _long_displacement(value: Number) -> Number:
-    """A 20-bit displacement stands in an instruction with its low 12 bits before its high 8."""
-    return (value & 0xFFF) << 16 | (value & 0xFF000) >> 4
-
-
 def _s390x(name: str, bits: int, formula: str = "S + A", signed: bool = False) -> Howto:
     """A field of apply_rela_bits(): so many bits, signed or not, at the width that the kernel writes."""
     fits = (fits_signed(bits) if signed else _unsigned(bits)) if bits < 64 else None
-    width, mask, encoded = {
-        12: (2, 0x0FFF, None), 20: (4, 0x0FFFFF00, _long_displacement),
-    }.get(bits, (bits // 8, MASK64, None))  # fmt: skip
-    return Howto(f"R_390_{name}", width, formula, fits, mask, encoded=encoded)
+    if bits == 20:  # a long displacement stands in an instruction with its low 12 bits before its high 8
+        return Howto(f"R_390_{name}", 4, formula, fits, 0x0FFFFF00, keep=bits, pieces=((16, 12), (8, 8)))
+    return Howto(f"R_390_{name}", -(-bits // 8), formula, fits, 0x0FFF if bits == 12 else MASK64)
 
 
 def _s390x_dbl(name: str, bits: int, formula: str) -> Howto:
-    return Howto(f"R_390_{name}", bits // 8, formula, _halfwords(bits), encoded=_halved)
+    return Howto(f"R_390_{name}", bits // 8, formula, _halfwords(bits), shift=1, keep=bits, pieces=((0, bits),))
 
 
 _GOT, _GOTENT, _PLT, _PLTOFF = "G + A", "GOT + G + A - P", "L + A - P", "L + A - GOT"

@@ -67,7 +67,7 @@ def _uses(sites: Sites, key: str, step: int, what: str, name: str, right: int) -
     value = (sites.recording[step].sites or {}).get(key)
     if what == "GOT" or place is None or value is None:
         return True
-    return howto.in_field(howto.value(right, site.addend, place[0])) != int.from_bytes(value, sites.arch.byteorder)
+    return howto.stored(0, howto.value(right, site.addend, place[0])) != int.from_bytes(value, sites.arch.byteorder)
 
 
 def old_slots_sentences(found: list[OldSlot]) -> str:

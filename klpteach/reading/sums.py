@@ -30,7 +30,7 @@ def sum_at(sites: Sites, key: str, step: int) -> Sum | None:
     """S + A - P for a site as of a step: of the load that was refused in it, else of the latest that wrote the site.
 
     None where the module file, the symbol or the section's address is not known; and on ppc64le for a call, whose bytes
-    lead to a stub, and for what is counted from the TOC pointer.
+    lead to a stub, and for what is counted from the TOC pointer; on s390x for what goes through a slot.
     """
     site, place = sites.sites.get(key), sites.place(key, step)
     howto = sites.arch.relocation_types.get(site.type) if site else None
@@ -40,7 +40,7 @@ def sum_at(sites: Sites, key: str, step: int) -> Sum | None:
         or place is None
         or not howto.mask
         or (sites.arch.restore_r2 and is_call(sites, key))
-        or "r2" in howto.formula
+        or not {"r2", "G", "L", "GOT"}.isdisjoint(howto.formula.split())
     ):
         return None
     (P, P_step), A, refused = place, site.addend, sites.not_zero[step]
@@ -55,6 +55,7 @@ def sum_at(sites: Sites, key: str, step: int) -> Sum | None:
         S, S_step = seen
     there = sites.states(key)[step].value or bytes(howto.width)
     value = howto.value(S, A, P)
-    stored = howto.stored(int.from_bytes(there[: howto.width], "little"), value) % (1 << 8 * howto.width)
+    order = sites.arch.byteorder
+    stored = howto.stored(int.from_bytes(there[: howto.width], order), value)
     value %= 1 << 8 * howto.width
-    return Sum(site, S, A, P, howto.relative, value, stored.to_bytes(howto.width, "little"), S_step, P_step, from_val)
+    return Sum(site, S, A, P, howto.relative, value, stored.to_bytes(howto.width, order), S_step, P_step, from_val)

@@ -101,8 +101,7 @@ def test_an_unknown_type_is_named() -> None:
 )
 def test_a_field_of_an_instruction_leaves_its_other_bits_alone(kind: int, value: int, there: str, after: str) -> None:
     howto = HOWTO_S390X[kind]
-    kept = int(there, 16) & ~howto.mask
-    assert (kept | howto.in_field(value)).to_bytes(howto.width, "big").hex() == after
+    assert howto.stored(int(there, 16), value).to_bytes(howto.width, "big").hex() == after
 
 
 # -- the slots ----------------------------------------------------------------------------------------------------------

@@ -45,9 +45,7 @@ class Section:
 
     def put(self, howto: Howto, offset: int, value: int) -> bool:
         """Write a value into its field, and say whether it has fitted."""
-        self.write(
-            offset, howto.stored(self.read(offset, howto.width), value) & (1 << 8 * howto.width) - 1, howto.width
-        )
+        self.write(offset, howto.stored(self.read(offset, howto.width), value), howto.width)
         return howto.fits is None or bool(howto.fits(value))
 
     def apply(self) -> None:

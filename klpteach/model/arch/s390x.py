@@ -133,18 +133,18 @@ def apply_rela(me: Loading, entry: Entry, slots: Slots, again: bool) -> None:
         S = called(entry, S, slots.plt(entry.symbol, S, again))
     elif first == "GOT":
         S = 0
-    value = howto.value(S, entry.addend, entry.loc, slots.address)
+    value = howto.sum(S, entry.addend, entry.loc, slots.address)
     if howto.fits and not howto.fits(value):
         name = me.file.symbol_names[entry.symbol]
         raise me.refuse(messages.RELOCATION_ERROR, name=name, type=entry.type, val=value)
-    there = int.from_bytes(entry.there, "big") & ~howto.mask
-    entry.there[:] = (there | howto.in_field(value)).to_bytes(howto.width, "big")
+    there = int.from_bytes(entry.there, "big")
+    entry.there[:] = howto.stored(there, howto.bits(value)).to_bytes(howto.width, "big")
 
 
 def _branch(kind: int, place: int, to: int) -> bytes:
     """The field of a call that goes straight to an address and an addend."""
     howto = HOWTO_S390X[kind]
-    return howto.in_field((to - place) & MASK64).to_bytes(howto.width, "big")
+    return howto.stored(0, howto.bits((to - place) & MASK64)).to_bytes(howto.width, "big")
 
 
 def called(entry: Entry, function: int, plt: int) -> int:
