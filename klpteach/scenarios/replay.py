@@ -76,9 +76,8 @@ def _kernel_for(recording: Recording, folder: Path) -> Kernel:
         rules=replace(rules, **variant), machine=_machine(recording, folder), exports=_kernel_exports(recording), vmlinux=recording.vmlinux,
         init_errno=recording.init_errno, records_state=False,
     )  # fmt: skip
-    kernel.known -= _from_elsewhere(
-        kernel, [open_ko(folder, name) for name in recording.files if plain_name(name) == name]
-    )
+    for name in _needed_by_what_loaded(recording, folder):
+        kernel.exports.setdefault(name, None)
     kernel.module_sig = not recording.config or "MODULE_SIG" in recording.config
     kernel.hash_pointers = "no_hash_pointers" not in recording.kernel.get("cmdline", "")
     return kernel
@@ -94,10 +93,12 @@ def _machine(recording: Recording, folder: Path) -> Machine:
     )
 
 
-def _from_elsewhere(kernel: Kernel, files: list[ModuleFile]) -> set[str]:
-    """Files that were put beside the project's own: they need names of which nobody knows whether the kernel exports them."""
-    exported = {name for file in files for name in exported_names(file)} | {*kernel.exports}
-    return {file.filename for file in files if not undefined_names([file]) <= exported}
+def _needed_by_what_loaded(recording: Recording, folder: Path) -> set[str]:
+    """Names that the kernel must export, since a module that needs them was loaded and no module of the recording has them."""
+    files = [open_ko(folder, name) for name in recording.files if plain_name(name) == name]
+    loaded = {step.did.what for step in recording if step.did.verb == "insmod" and step.errno == 0}
+    needed = undefined_names(file for file in files if file.filename in loaded)
+    return needed - {name for file in files for name in exported_names(file)}
 
 
 def _kernel_exports(recording: Recording) -> dict[str, int]:
