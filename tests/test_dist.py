@@ -139,9 +139,9 @@ def test_the_sdist_holds_everything_that_is_in_git(built: Path) -> None:
 
 
 def test_in_an_empty_venv_the_wheel_tells_a_story_from_any_folder(built: Path, tmp_path: Path) -> None:
-    run(sys.executable, "-m", "venv", built / "empty")
-    run(built / "empty/bin/pip", "install", "-q", next((built / "dist").glob("*.whl")))
     here = {"cwd": tmp_path, "env": {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "KLPTEACH_DATA")}}
+    run(sys.executable, "-m", "venv", built / "empty", **here)
+    run(built / "empty/bin/pip", "install", "-q", next((built / "dist").glob("*.whl")), **here)
     told = subprocess.run([built / "empty/bin/klpteach", "simulate", "reload", "--json"], capture_output=True, **here)
     assert told.returncode == 1 and json.loads(told.stdout)["steps"][3]["errno"] == -8
     where, errno, _ = run(built / "empty/bin/python", "-c", STORY, **here).split()

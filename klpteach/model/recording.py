@@ -124,3 +124,5 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise RecordingError(f"{path.name}: cannot be read ({error.strerror}).") from None
+    except ValueError as error:  # a NUL in the path
+        raise RecordingError(f"{path.name!r}: cannot be read ({error}).") from None

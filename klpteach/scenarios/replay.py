@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -76,9 +76,8 @@ def _kernel_for(recording: Recording, folder: Path) -> Kernel:
         rules=replace(rules, **variant), machine=_machine(recording, folder), exports=_kernel_exports(recording), vmlinux=recording.vmlinux,
         init_errno=recording.init_errno, records_state=False,
     )  # fmt: skip
-    kernel.known -= _from_elsewhere(
-        kernel, [open_ko(folder, name) for name in recording.files if plain_name(name) == name]
-    )
+    for name in _needed_by_what_loaded(recording, folder):
+        kernel.exports.setdefault(name, None)
     kernel.module_sig = not recording.config or "MODULE_SIG" in recording.config
     kernel.hash_pointers = "no_hash_pointers" not in recording.kernel.get("cmdline", "")
     return kernel
@@ -94,10 +93,12 @@ def _machine(recording: Recording, folder: Path) -> Machine:
     )
 
 
-def _from_elsewhere(kernel: Kernel, files: list[ModuleFile]) -> set[str]:
-    """Files that were put beside the project's own: they need names of which nobody knows whether the kernel exports them."""
-    exported = {name for file in files for name in exported_names(file)} | {*kernel.exports}
-    return {file.filename for file in files if not undefined_names([file]) <= exported}
+def _needed_by_what_loaded(recording: Recording, folder: Path) -> set[str]:
+    """Names that the kernel must export, since a module that needs them was loaded and no module of the recording has them."""
+    files = [open_ko(folder, name) for name in recording.files if plain_name(name) == name]
+    loaded = {step.did.what for step in recording if step.did.verb == "insmod" and step.errno == 0}
+    needed = undefined_names(file for file in files if file.filename in loaded)
+    return needed - {name for file in files for name in exported_names(file)}
 
 
 def _kernel_exports(recording: Recording) -> dict[str, int]:
@@ -122,7 +123,7 @@ def _kernel_exports(recording: Recording) -> dict[str, int]:
 def bases_of(kernel: Kernel, file: ModuleFile, step: Step) -> dict[str, int]:
     """The base of every region of a module that a step loaded or tried to load, as far as the step tells.
 
-    /proc/modules and the sections tell; where the load was refused, the addresses that a livepatch resolved for it.
+    /proc/modules, kallsyms and the sections tell; where the load was refused, the addresses that a livepatch resolved for it.
     """
     copy = kernel.arch.module_frob_arch_sections(file, kernel.rules, lambda line: None)
     places = layout_sections(copy, kernel.arch, kernel.rules).places
@@ -131,6 +132,8 @@ def bases_of(kernel: Kernel, file: ModuleFile, step: Step) -> dict[str, int]:
         return dict(_resolved(copy, places, step))
     bases = {"text" if kernel.rules.separate_memory else "core": int(row["base"])}
     seen = (step.sections or {}).get(file.name, {})
+    if not seen:  # an oops has left the module without them
+        bases |= _shown(copy, places, step)
     for index, (region, offset) in places.items():
         if file.section_names[index] in seen:
             bases[region] = seen[file.section_names[index]] - offset
@@ -142,11 +145,27 @@ def _resolved(file: ModuleFile, places: Mapping[int, tuple[str, int]], step: Ste
     for address, kind, name in (row for rows in (step.symbols or {}).values() for row in rows):
         symbol = parse_symbol(name) if kind == "?" else None
         if symbol and symbol.object == file.name and address:
-            for found in symbols_by_name(file).get(symbol.name, [])[max(symbol.sympos, 1) - 1 :][:1]:
-                section, value = int(file.symtab["shndx"][found]), int(file.symtab["value"][found])
-                if section in places:
-                    region, offset = places[section]
-                    yield region, address - offset - value
+            found = symbols_by_name(file).get(symbol.name, [])[max(symbol.sympos, 1) - 1 :]
+            yield from _bases(file, places, found[:1], address)
+
+
+def _shown(file: ModuleFile, places: Mapping[int, tuple[str, int]], step: Step) -> Iterator[tuple[str, int]]:
+    """(region, base) from each of the module's own rows of kallsyms whose name the file has once."""
+    for address, kind, name in (step.symbols or {}).get(file.name, ()):
+        found = symbols_by_name(file).get(name, [])
+        if kind not in "u?" and len(found) == 1:
+            yield from _bases(file, places, found, address)
+
+
+def _bases(
+    file: ModuleFile, places: Mapping[int, tuple[str, int]], symbols: Sequence[int], address: int
+) -> Iterator[tuple[str, int]]:
+    """Where a symbol's region begins when the symbol is at an address."""
+    for found in symbols:
+        section, value = int(file.symtab["shndx"][found]), int(file.symtab["value"][found])
+        if section in places:
+            region, offset = places[section]
+            yield region, address - offset - value
 
 
 # -- the play -------------------------------------------------------------------------------------------------------------
@@ -232,11 +251,11 @@ class _Player:
                 step.exit, step.out = (1, objection) if objection else kmod.rmmod(step, name)
             case _:
                 step = kernel.step(theirs.command)
-                step.exit, step.out = 0, self._shown(theirs)
+                step.exit, step.out = 0, self._printed(theirs)
         step.errno = theirs.errno
         return step
 
-    def _shown(self, theirs: Step) -> str | None:
+    def _printed(self, theirs: Step) -> str | None:
         """What a program that only looks prints; None where the model does not know."""
         match theirs.did:
             case ("lsmod", "", ""):

@@ -483,7 +483,7 @@ def test_one_move_is_no_plural() -> None:
 
 @pytest.mark.parametrize(
     ("order", "machine", "words"),
-    [(1, 183, "made for aarch64 (machine 183)"), (1, 258, "made for loongarch (machine 258)"),
+    [(1, 243, "made for riscv (machine 243)"), (1, 258, "made for loongarch (machine 258)"),
      (2, 21, "not a 64-bit little-endian ELF file: made for ppc64 (machine 21)"), (1, 9999, "made for machine 9999")],
 )  # fmt: skip
 def test_another_machine_is_called_by_its_name(order: int, machine: int, words: str) -> None:
