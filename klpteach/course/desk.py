@@ -23,7 +23,7 @@ def predict(name: str, choice: str | None = None) -> Reply | Prediction:
     choice, which names the known ones.
 
     >>> predict("same-address", "loads")
-    ✗ The kernel's answer: it is refused. You may have thought that identical bytes cannot hurt. ...
+    ✗ The kernel's answer: it asks whether they are zero, and it is refused. You may have thought that identical bytes ...
     """
     question = find_question(name)
     if choice is not None:

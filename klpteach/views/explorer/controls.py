@@ -105,7 +105,7 @@ def witness(history: History, step: int) -> str:
     A kernel counts if every command up to there ended on it as here: the recorded story may load livepatches by modprobe.
 
     >>> witness(run("reload", "6.1", (), "x86_64"), 3)
-    'A kernel did so: reload--6.1--REFUSED, step 4.'
+    'A kernel did so: reload--6.1-small--REFUSED, step 4.'
     """
     told = history.recording
     name = recording_of(told.scenario, told.arch, told.release, told.proposals)

@@ -78,7 +78,7 @@ def _seen(rows: Sequence[Consequence]) -> str:
     """How many endings were seen on which kernels.
 
     >>> _seen([])
-    '0 endings: 0 seen on a distribution\'s kernel, 0 seen on a kernel of our own build, 0 the model\'s word.'
+    "0 endings: 0 seen on a distribution's kernel, 0 seen on a kernel of our own build, 0 the model's word."
     """
     counts = [f"{sum(row.mark == mark for row in rows)} {words}" for mark, words in WHO.items()]
     return f"{len(rows)} endings: {', '.join(counts)}."

@@ -30,7 +30,7 @@ def bring(livepatch: Any = None, target: Any = None) -> Brought | Ordinary | Bri
     >>> from klpteach.files.samples import sample
     >>> mine = bring(sample("livepatch_nfsd_demo.ko"))
     >>> mine.waiting, [(o.release, o.failed is None) for o in mine.outcomes]
-    ({'nfsd_demo': 10}, [('5.3', False), ('6.1', False), ('6.3', True), ('6.12', True)])
+    ({'nfsd_demo': 10}, [('5.3', False), ('6.1', False), ('6.3', True), ('6.12', True), ('7.3', True)])
     """
     if livepatch is None and target is None:
         return BringWidget()
