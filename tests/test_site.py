@@ -16,6 +16,7 @@ from klpteach.reading.history import History
 from klpteach.reading.outcome import ENDINGS
 from klpteach.scenarios.simulate import stories
 from klpteach.site import build as site
+from klpteach.site.shell import explorer
 from klpteach.site.tellings import HATCH, framed, kernels, mixes, names, pack_script, packed, told, unpacked
 from klpteach.views.explorer.panes import explorer_html
 
@@ -49,6 +50,11 @@ def test_a_frame_is_what_the_notebooks_explorer_draws_though_kernels_that_do_the
     assert [row[0] for row in rows] == [step.command for step in recording]
     for index, row in enumerate(rows):
         assert frames[row[1]] == framed(explorer_html(recording, index, history=History(recording), styled=False))
+
+
+@pytest.mark.parametrize(("asked", "opened"), [(1, 0), (4, 3), (9, 3)])
+def test_an_explorer_opens_at_the_step_that_a_cell_asks_for_or_at_the_last(asked: int, opened: int) -> None:
+    assert f'data-step="{opened}"' in explorer("reload", "6.1", step=asked)
 
 
 def test_a_pack_comes_back_as_it_went_in() -> None:

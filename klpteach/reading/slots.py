@@ -29,9 +29,11 @@ class OldSlot:
 
 def old_slots(sites: Sites, step: int) -> list[OldSlot]:
     """What was seen of them at a step, in the order of the slots; nothing where nobody looked, or the target is not there."""
+    if not sites.arch.slot_types:
+        return []
     recorded = sites.recording[step]
     found = []
-    for patch, table in (recorded.stubs or {}).items() if sites.arch.slot_types else ():
+    for patch, table in (recorded.stubs or {}).items():
         right = {name: address for address, _, name in (recorded.symbols or {}).get(patch, ())}
         seen = sites.arch.stubs_seen(table, 0)
         for index, holds, _ in seen.entries:
