@@ -536,9 +536,9 @@ def test_a_recording_can_be_explored_as_it_is_and_one_proposal_needs_no_brackets
 
 def test_the_explorer_names_the_kernel_that_did_what_is_shown():
     seen = kt.explore("reload")
-    assert seen.who.value == "A kernel did so: reload--6.1--REFUSED, step 1."
+    assert seen.who.value == "A kernel did so: reload--6.1-small--REFUSED, step 1."
     seen.step = 3
-    assert seen.who.value == "A kernel did so: reload--6.1--REFUSED, step 4."
+    assert seen.who.value == "A kernel did so: reload--6.1-small--REFUSED, step 4."
     assert "; a kernel with this patch told this story: " in kt.explore(
         "reload", "6.1", arch="ppc64le"
     ).boxes["clear-relocations"].tooltip  # fmt: skip
@@ -551,7 +551,7 @@ def test_the_explorer_does_not_tell_the_end_by_a_recordings_name():
     asked.ask.value = True
     assert asked.who.value == ""
     asked.show.click()
-    assert "reload--6.1--REFUSED" in asked.who.value
+    assert "reload--6.1-small--REFUSED" in asked.who.value
 
 
 def test_a_kernel_that_did_something_else_is_no_witness():
