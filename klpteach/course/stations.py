@@ -112,9 +112,9 @@ def station_map(number: str) -> StationMap:
     """The map with "you are here" at one notebook, by its number: "05". Errors: KlpteachError for one that is not there.
 
     >>> print(station_map("05"))
-    You are here: 05 The bug. 35 minutes; from here to the end 3 h 50.
+    You are here: 05 The bug. 35 minutes; from here to the end 4 h 20.
     Before: 04 Patching what is not there. Next: 06 The same bug in another dress. Short way: 07 Three ways out.
-    All 10 stations: short way 2 h 45, long way 7 h.
+    All 11 stations: short way 2 h 45, long way 7 h 30.
     """
     here = next((station for station in STATIONS if station.number == str(number)), None)
     if here is None:

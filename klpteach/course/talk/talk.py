@@ -11,6 +11,7 @@ from collections.abc import Mapping
 import ipywidgets as w
 
 from ...views.explorer.explorer import Explorer
+from ..nb06b.machines import endings
 from ..notebooks import find_question
 from .costs import costs
 from .slides import Choice, Kernels, Live, Show, Slide, Vote
@@ -45,6 +46,10 @@ class Talk:
     def costs(self, title: str, text: str, stories: Mapping[str, str], kernels: Kernels, cut: int = min(CUTS)) -> Slide:
         """A slide with the table of what each kernel comes to in each story (heading -> name)."""
         return self.idea(title, text, costs(stories, kernels), cut)
+
+    def machines(self, title: str, text: str, cut: int = max(CUTS)) -> Slide:
+        """A slide with the endings of the four machines."""
+        return self.idea(title, text, endings(), cut)
 
     def _add(self, slide: Slide) -> Slide:
         if not self.slides or next(iter(self.slides)) == slide.title:
