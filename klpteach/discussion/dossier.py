@@ -22,6 +22,7 @@ GIVES = {
     "clear-checked": "The same, and bytes that somebody else wrote are noticed: it is what 6.3 does on x86_64.",
     "tolerate-r2": "The reload works with a dozen lines: it is what 6.3 does on ppc64le.",
     "reuse-stub": "Forty reloads of forty succeed on real kernels, and the table of stubs stays as it was.",
+    "keep-plt": "Every load succeeds, however far the target goes and however often, and nothing is written behind the table.",
     "clear-got": "A dozen lines in the place that 6.3 made for it, and after a reload elsewhere every slot is right.",
     "hard-dependencies": "No module is ever patched while it loads; the code and the order of events for that could go.",
     "half-loaded": "As hard-dependencies, and no init() runs that nobody asked for; absent hardware does not matter.",
@@ -58,6 +59,7 @@ LEAVES_OPEN = {
     ),
     "tolerate-r2": ("Each move needs new stubs, none is given back, and the table has an end: stories moved, edge.",),
     "reuse-stub": ("Nobody has reviewed it. A call that was cleared no longer leads to its stub.",),
+    "keep-plt": "No kernel with it was built. Half of it, the alias alone, was, and there the table ran out at the first move.",
     "clear-got": (
         "Nobody has reviewed it. After a load that fails half way the kernel does not clear the livepatch that failed, "
         "so its slots stay as they are: story slot-half-way.",

@@ -2,22 +2,8 @@
 
 from __future__ import annotations
 
-from ...files.relocation_types import HOWTO_ARM64
 from ...model.recording import Recording
 from ...views.table import Table
-
-CALL26 = 283
-BL = 0x94000000  # bl, with a distance of 0
-
-
-def bl(distance: int) -> int:
-    """The word of a `bl` that goes so many bytes on, a multiple of 4 within 128 MiB.
-
-    >>> hex(bl(0x2000)), hex(bl(-4))
-    ('0x94000800', '0x97ffffff')
-    """
-    howto = HOWTO_ARM64[CALL26]
-    return int(howto.stored(BL, howto.value(distance & 0xFFFFFFFFFFFFFFFF, 0, 0)))
 
 
 def distance_of(word: int) -> int:

@@ -10,10 +10,8 @@ from ...reading.slots import old_slots
 from ...scenarios.recorded import evidence
 from ...scenarios.scenario import TARGET
 from ...scenarios.simulate import simulate
-from ..checks import function_on
 from ..exercise import Exercise, Problem
 from ..question import questions
-from .distance import bl, distance_of
 from .machines import MACHINES, by_arch
 
 TITLE = "one idea, four machines"
@@ -110,21 +108,4 @@ def _slot(rng: random.Random) -> Problem:
     )  # fmt: skip
 
 
-def _bl(rng: random.Random) -> Problem:
-    distances = [4 * rng.randrange(1, 1 << 24), -4 * rng.randrange(1, 1 << 24), 4 * rng.randrange(1, 64), -4]
-    shown = "\n".join(f"    bl({distance:#x})  ->  {bl(distance):#010x}" for distance in distances[:2])
-    return Problem(
-        ask="Write `bl(distance)`, the word of an arm64 call that goes so many bytes on: 0x94000000 with the distance, counted in "
-        f"words of four bytes, in the low 26 bits.\n\n{shown}",
-        answer=bl,
-        shown="def bl(distance):\n    return 0x94000000 | distance >> 2 & 0x3ffffff",
-        form="the function itself: bl, without brackets",
-        hints=("Shift the distance to the right by 2, cut it to 26 bits, and put it into the word.",
-               "`distance >> 2 & 0x3ffffff`: a negative distance is cut right, too."),
-        steps=("distance >> 2 counts words.", "& 0x3ffffff keeps 26 bits.", "| 0x94000000 is the instruction."),
-        judge=function_on([((distance,), bl(distance)) for distance in distances], "bl"),
-        because=f"Its reach is {distance_of(0x95FFFFFF) + 4 >> 20} MiB each way; beyond that .plt has to help.",
-    )  # fmt: skip
-
-
-EXERCISES = {"got-slot": Exercise("what a slot holds", _slot), "encode-bl": Exercise("the word of an arm64 call", _bl)}
+EXERCISES = {"got-slot": Exercise("what a slot holds", _slot)}
