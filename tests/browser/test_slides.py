@@ -67,14 +67,14 @@ def test_no_slide_is_taller_than_the_screen(page: Any) -> None:
 
 
 def test_every_slide_of_the_talk_has_notes_for_the_speaker(page: Any) -> None:
-    assert page.evaluate("() => document.querySelectorAll('aside.notes').length") == 14
+    assert page.evaluate("() => document.querySelectorAll('aside.notes').length") == 15
 
 
 def test_axe_finds_nothing_wrong_and_every_picture_has_words(page: Any) -> None:
     last: dict[str, int] = {}  # the last page of each slide: the fullest picture
     for number, text in enumerate(walked(page)):
         last[text.split("\n")[1] if text[:1].isdigit() else text[:40]] = number
-    assert len(last) == 14
+    assert len(last) == 15
     for title, number in last.items():
         page.evaluate("number => Reveal.slide(number)", number)
         found = violations(page, ".slides section.present")
