@@ -70,7 +70,8 @@ def output_html(output: Mapping[str, Any]) -> str:
     """What a cell has shown: its HTML where it has any, else its text."""
     data = output.get("data", {})
     if "text/html" in data:
-        return f'<div class="out">{"".join(data["text/html"])}</div>'
+        shown = _NOTEBOOK.sub(r'href="\1.html', "".join(data["text/html"]))
+        return f'<div class="out">{shown}</div>'
     text = "".join(output.get("text", data.get("text/plain", "")))
     return f'<div class="out"><pre>{escape(text)}</pre></div>' if text else ""
 
