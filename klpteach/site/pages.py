@@ -49,6 +49,11 @@ def glossary_page() -> str:
     )
 
 
+def findings_page() -> str:
+    text = (notebooks_dir() / "findings.md").read_text(encoding="utf-8")
+    return page("Findings", f'<article class="book"><div class="md">{markdown(text)}</div></article>', up="../")
+
+
 def _anchors(html: str) -> str:
     """Headings with the anchors that glossary.md promises: small letters, a dash for a blank."""
 
