@@ -12,12 +12,13 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from ..errors import KlpteachError
-from ..files.samples import data_dir
+from ..files.samples import data_dir, notebooks_dir
 from . import pages
 from .shell import asset, stylesheet
 from .tellings import Name, kernels, names, pack_script
 
 _EVIDENCE = re.compile(r'href="\.\./data/([\w./-]+)"')  # recordings that a notebook links to
+_PICTURE = re.compile(r'src="([\w-]+\.svg)"')  # beside the notebooks
 _MARK = "site.css"  # a folder with it was made here, and may be written over
 
 
@@ -58,6 +59,8 @@ def _write_pages(folder: Path, wanted: Collection[Name]) -> None:
         for linked in _EVIDENCE.findall(text):
             (folder / "data" / linked).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(data_dir() / linked, folder / "data" / linked)
+        for picture in _PICTURE.findall(text):
+            shutil.copyfile(notebooks_dir() / picture, (folder / name).parent / picture)
 
 
 def _kernels_script(wanted: Collection[Name]) -> str:
