@@ -59,7 +59,9 @@ LEAVES_OPEN = {
     ),
     "tolerate-r2": ("Each move needs new stubs, none is given back, and the table has an end: stories moved, edge.",),
     "reuse-stub": ("Nobody has reviewed it. A call that was cleared no longer leads to its stub.",),
-    "keep-plt": "No kernel with it was built. Half of it, the alias alone, was, and there the table ran out at the first move.",
+    "keep-plt": (
+        "No kernel with it was built. Half of it, the alias alone, was, and there the table ran out at the first move.",
+    ),
     "clear-got": (
         "Nobody has reviewed it. After a load that fails half way the kernel does not clear the livepatch that failed, "
         "so its slots stay as they are: story slot-half-way.",
