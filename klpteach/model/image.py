@@ -243,9 +243,7 @@ class Arch:
     call_types: tuple[int, ...] = ()  # the relocation types of a call that goes through a stub, or may
     nop: int | None = None  # the word that a compiler leaves after such a call
     restore_r2: int | None = None  # and what the loader makes of it
-    modules_far: int | None = (
-        None  # where modules begin that find no room from modules_start on; None: they are refused
-    )
+    modules_far: int | None = None  # where modules begin that find no room from modules_start on; None: nowhere
     stub_size = 0  # of one slot in the table of call stubs; 0: there is none
     own_sections: tuple[str, ...] = ()  # empty ones that scripts/module.lds makes, without which a module is refused
     stub_section = ".stubs"  # where that table is; -: at the start of the module's memory

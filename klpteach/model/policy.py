@@ -49,9 +49,7 @@ class Behaviour:
     plt_keep: bool = False  # arm64, proposal keep-plt: a call site keeps its entry of .plt, a veneer its register
     plt_alias: bool = False  # arm64, variant poke: entries of .plt are written late as the other late relocations are
     modules_start: int | None = None  # the first address that a module gets, where it is not the architecture's
-    slots: str = (
-        "once"  # s390x: when a GOT or PLT slot is written: "once", "reset" (proposal clear-got), "always" (a variant)
-    )
+    slots: str = "once"  # s390x: GOT and PLT slots are written "once", after a "reset" (clear-got), "always" (a variant)
     stubs: str = "search"  # ppc64le: how a call finds its stub: "search", "reuse" (proposal), "count" (6.18)
     pin_targets: bool = False  # proposal deny-removal
     depend_on_targets: bool = False  # proposal hard-dependencies
@@ -241,6 +239,7 @@ PROPOSALS: Mapping[str, Proposal] = {p.name: p for p in (
 
 
 # The first release in which an architecture has livepatch, and the commit; not listed: before all that are in the model.
+# arm64's was applied on 1 July 2025 and pulled after 6.16, in the merge window of 6.17.
 LIVEPATCH_SINCE: Mapping[str, tuple[str, str]] = {"arm64": ("6.17", "fd1e0fd71f65")}
 
 # Variants of kernels that were recorded, by architecture -> the switches that each sets. ppc64le: count is the counter of 6.18,
