@@ -38,9 +38,8 @@ from .relocation_types import type_names, type_widths
 
 Array = np.ndarray[Any, np.dtype[Any]]
 CUT_OFF = "Is the download complete?"
-LONGEST = (
-    1024  # bytes of a name that are read: .klp.sym. with an object, a symbol of KSYM_NAME_LEN and a number has less
-)
+# Bytes of a name that are read: .klp.sym. with an object, a symbol of KSYM_NAME_LEN and a number has less.
+LONGEST = 1024
 MAX_MEMORY = 128 << 20  # bytes; nfsd_demo_far wants as much as an arm64 branch reaches
 MAX_SECTIONS = 10_000  # a livepatch built with -ffunction-sections has some hundreds
 MAX_MODINFO = 1 << 20  # bytes; a driver with thousands of aliases has a tenth of it

@@ -93,9 +93,8 @@ class Image:
             body = file.section_bytes(index)
             self.memory[region][offset : offset + len(body)] = np.frombuffer(body, "u1")
         self.symbols: Array = file.symtab["value"].copy()
-        self.percpu_template: Array = (
-            nothing  # per-CPU data in the temporary copy of the file, from which each CPU gets its own
-        )
+        # Per-CPU data in the temporary copy of the file, from which each CPU gets its own.
+        self.percpu_template: Array = nothing
 
     def open_percpu_template(self) -> int:
         """Make the per-CPU section's bytes in the temporary copy writable here; its index, or 0 where there is none."""

@@ -49,7 +49,8 @@ class Behaviour:
     plt_keep: bool = False  # arm64, proposal keep-plt: a call site keeps its entry of .plt, a veneer its register
     plt_alias: bool = False  # arm64, variant poke: entries of .plt are written late as the other late relocations are
     modules_start: int | None = None  # the first address that a module gets, where it is not the architecture's
-    slots: str = "once"  # s390x: GOT and PLT slots are written "once", after a "reset" (clear-got), "always" (a variant)
+    # s390x: GOT and PLT slots are written "once", "always" (a variant), or again after a "reset" (proposal clear-got)
+    slots: str = "once"
     stubs: str = "search"  # ppc64le: how a call finds its stub: "search", "reuse" (proposal), "count" (6.18)
     pin_targets: bool = False  # proposal deny-removal
     depend_on_targets: bool = False  # proposal hard-dependencies
