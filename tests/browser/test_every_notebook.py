@@ -20,6 +20,7 @@ from .outputs import OUTPUTS, ask, violations
 from .servers import Server
 
 LARGEST_PART = 0x10000  # bytes: a page of ppc64le
+RELEASES_OF = {"x86_64": ("6.1", "6.12"), "ppc64le": ("6.1", "6.12"), "arm64": ("7.3",), "s390x": ("6.1", "6.12")}
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 
@@ -64,9 +65,9 @@ def in_the_model(address: int) -> bool:
 def bases_of_the_model() -> frozenset[int]:
     told = [
         simulate(name, release, arch=arch)
-        for arch in ("x86_64", "ppc64le")
-        for name in stories("x86_64").keys() & stories(arch).keys()
-        for release in ("6.1", "6.12")
+        for arch, releases in RELEASES_OF.items()
+        for release in releases
+        for name in stories(arch, release)
     ]
     placed = [step.placement or {} for story in told for step in story]
     return frozenset(base for step in placed for parts in step.values() for base in parts.values())

@@ -41,7 +41,9 @@ def test_the_story_is_there_without_running_anything(lab: LabPage) -> None:
 
 
 def test_every_picture_without_a_kernel_has_words(lab: LabPage) -> None:
-    assert ask(lab.page, "pictures") and all("0x" in words for words in ask(lab.page, "pictures"))
+    course_map, *pictures = ask(lab.page, "pictures")
+    assert course_map.startswith("Course map") and "You are at 05" in course_map
+    assert pictures and all("0x" in words for words in pictures)
 
 
 def test_a_script_in_an_output_does_not_run_before_the_reader_says_so(
