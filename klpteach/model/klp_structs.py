@@ -84,6 +84,7 @@ class LivepatchState:
 
     patches: list[KlpPatch] = field(default_factory=list)  # klp_patches: enabled or in transition, oldest first
     transition: KlpPatch | None = None  # klp_transition_patch
+    had_transition: bool = False  # whether one has begun since boot
     target: str = PATCHED  # klp_target_state
     forced: bool = False  # the running transition waits for nobody
     func_stacks: dict[int, list[KlpFunc]] = field(default_factory=dict)  # klp_ops by old function, newest last

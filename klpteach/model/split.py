@@ -22,7 +22,8 @@ from ..files.write import ElfImage
 from . import messages
 from .errno import EAGAIN, EEXIST, Refused
 from .klp_structs import KlpPatch
-from .livepatch.core import enabled_store, klp_disable_patch, klp_module_going
+from .livepatch.core import enabled_store, klp_module_going
+from .livepatch.transition import klp_try_complete_transition
 from .loader import delete_module, do_init_module, form_module, load_module, set_parameter, unlink
 from .module import GOING, LIVE, Module
 from .state import Commands, State
@@ -224,11 +225,11 @@ class Parts:
             self._unload(patch.name)
 
     def _unload(self, name: str) -> None:
-        """Disable a part where it is enabled, and remove its module. What a running transition forbids is left."""
-        patch = self.kernel.klp.find(name)
+        """Disable a part where it is enabled, wait for that, and remove its module. What a running transition forbids is left."""
         with suppress(Refused):
-            if patch is not None:
-                klp_disable_patch(self.kernel, patch)
+            if self.kernel.klp.find(name) is not None:
+                enabled_store(self.kernel, name, False)
+                klp_try_complete_transition(self.kernel)
             delete_module(self.kernel, name)
 
     def insmod_in_background(self, file: ModuleFile) -> None:

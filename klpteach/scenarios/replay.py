@@ -29,6 +29,7 @@ from ..model.layout import layout_sections
 from ..model.module import Module
 from ..model.policy import VARIANTS, behaviour
 from ..model.recording import Recording
+from ..model.split import split_per_object
 from ..model.state import Machine
 from ..model.step import Step
 
@@ -203,22 +204,45 @@ class _Player:
         return self.files[module.name]
 
     def _placement(self, theirs: Step) -> Mapping[str, Mapping[str, int]]:
-        """Where the module of this command goes: as recorded; on ppc64le, where nothing is told, as at its last load.
+        """Where the modules of this command go: as recorded; on ppc64le, where nothing is told, as at their last load.
 
-        Where sections were seen, they tell: a recorder has worked out placement by the layout that it knew.
+        Where sections were seen, they tell: a recorder has worked out placement by the layout that it knew, and of memory
+        that is freed after init it may know nothing. One command may load several modules.
         """
-        told = theirs.placement or {}
-        if theirs.did.verb != "insmod" or theirs.errno == EEXIST or not (told or self.kernel.arch.has_stubs):
-            return told
-        file = open_ko(self.kernel.ko, theirs.did.what)
-        if not self.kernel.arch.has_stubs:
-            seen = bases_of(self.kernel, file, theirs) if file.name in (theirs.sections or {}) else {}
-            return {**told, file.name: {**told.get(file.name, {}), **seen}}
-        before = self.last.get(file.name, {})
-        if file.name in told and not told[file.name]:  # "new": some address where no module was before
+        told, stubs = theirs.placement or {}, self.kernel.arch.has_stubs
+        named = self._named(theirs) if told or stubs else None
+        files = {name: self._file(name) for name in told}
+        if named:
+            files[named.name] = named
+        found = dict(told)
+        for name, file in files.items():
+            seen = theirs.sections or {}
+            bases = bases_of(self.kernel, file, theirs) if file and (name in seen or (stubs and file is named)) else {}
+            if stubs:
+                found[name] = {**self._before(name, told), **bases, **told.get(name, {})}
+            else:
+                found[name] = {**told.get(name, {}), **bases}
+        return found
+
+    def _named(self, theirs: Step) -> ModuleFile | None:
+        """The file that an insmod names, unless nothing was loaded for its name is taken."""
+        named = theirs.did.verb == "insmod" and theirs.errno != EEXIST
+        return open_ko(self.kernel.ko, theirs.did.file) if named else None
+
+    def _file(self, name: str) -> ModuleFile | None:
+        """The file of a module that came along: NAME.ko, or the part of a livepatch NAME__OBJECT."""
+        whole, _, label = name.partition("__")
+        path = self.kernel.ko / f"{whole}.ko"
+        if not path.exists():
+            return None
+        return split_per_object(ModuleFile.open(path)).get(label) if label else ModuleFile.open(path)
+
+    def _before(self, name: str, told: Mapping[str, Mapping[str, int]]) -> dict[str, int]:
+        """Where a module was at its last load; where the recording says "new" ({}), an address where no module was before."""
+        if name in told and not told[name]:
             self.news += 1
-            before = dict.fromkeys(("core", "text"), self.kernel.arch.modules_start + (1 << 40) + (self.news << 28))
-        return {file.name: {**before, **bases_of(self.kernel, file, theirs), **told.get(file.name, {})}}
+            return dict.fromkeys(("core", "text"), self.kernel.arch.modules_start + (1 << 40) + (self.news << 28))
+        return self.last.get(name, {})
 
     def _run(self, number: int, theirs: Step) -> Step:
         try:

@@ -123,7 +123,7 @@ def __klp_enable_patch(kernel: State, patch: KlpPatch) -> None:
         raise
     transition.klp_start_transition(kernel)
     patch.enabled = True
-    transition.klp_try_complete_transition(kernel)
+    transition.klp_try_at_once(kernel)
 
 
 def klp_disable_patch(kernel: State, patch: KlpPatch) -> None:
@@ -136,7 +136,7 @@ def klp_disable_patch(kernel: State, patch: KlpPatch) -> None:
             run_callback(kernel, patch, obj, "pre_unpatch")
     transition.klp_start_transition(kernel)
     patch.enabled = False
-    transition.klp_try_complete_transition(kernel)
+    transition.klp_try_at_once(kernel)
 
 
 def enabled_store(kernel: State, name: str, value: bool) -> None:

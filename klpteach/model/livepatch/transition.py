@@ -1,6 +1,7 @@
 """A transition: every task moves from the old functions to the new ones, or back (kernel/livepatch/transition.c).
 
-Simplified: tasks are not modelled one by one. A transition completes at once unless in_the_way() says no.
+Simplified: tasks are not modelled one by one. A transition completes at once unless in_the_way() says no, or it
+is a boot's first one and the kernel cannot judge its idle task: then it does so a second later, behind the command.
 """
 
 from __future__ import annotations
@@ -39,6 +40,13 @@ def in_the_way(kernel: State, patch: KlpPatch) -> bool:
     targets = [obj.name for obj in patch.objects if obj.name and obj.mod]
     sleeping = any(kernel.flag(name, "block_transition") for name in targets)
     return kernel.transition_blocked or (sleeping and kernel.klp.target == PATCHED)
+
+
+def klp_try_at_once(kernel: State) -> None:
+    """The first try, right after the start; the next one is a second later, when the idle task has idled."""
+    waits, kernel.klp.had_transition = kernel.rules.first_waits and not kernel.klp.had_transition, True
+    if not waits:
+        klp_try_complete_transition(kernel)
 
 
 def klp_try_complete_transition(kernel: State) -> None:
