@@ -211,7 +211,6 @@ MOST_APART = 64 << 20  # bytes, from the first region to the last in an image fi
 def relocate(args: argparse.Namespace) -> int:
     from .files.module_file import ModuleFile
     from .files.symbol_list import read_symbols
-    from .model.arch import of
     from .model.load_image import load_image
     from .model.policy import default_release
     from .model.step import hexa
@@ -222,7 +221,7 @@ def relocate(args: argparse.Namespace) -> int:
         if os.path.realpath(given) == os.path.realpath(args.out):
             raise KlpteachError(f"--out {args.out} is {given} itself, which would be lost. Try another name.")
     release = args.release or default_release(file.arch)
-    image = load_image(file, _base(args.base, of(file.arch).page), symbols.get, release)
+    image = load_image(file, _base(args.base), symbols.get, release)
     start = min(address for address, _ in image.sections.values())
     start = min([start, *(base for region, base in image.bases.items() if image.layout.sizes[region])])
     regions = sorted((r for r in image.bases if image.layout.sizes[r]), key=lambda r: image.bases[r])
@@ -250,19 +249,14 @@ def relocate(args: argparse.Namespace) -> int:
     return 0
 
 
-def _base(text: str, page: int) -> int | dict[str, int]:
-    """--base: an address, or REGION=ADDRESS,… Errors: KlpteachError, also for one where the kernel would put nothing."""
+def _base(text: str) -> int | dict[str, int]:
+    """--base: an address, or REGION=ADDRESS,… Errors: KlpteachError."""
     from .files.symbol_list import number
 
     pairs = [part.rpartition("=") for part in text.split(",")]
     found = {region: number(address, f"--base {region}".rstrip()) for region, _, address in pairs}
     if len(found) < len(pairs):
         raise KlpteachError(f"--base {text}: a region is named twice.")
-    for region, address in found.items():
-        if address % page:
-            raise KlpteachError(
-                f"--base {region or ''} {address:#x}: the kernel gives whole pages, of {page:#x} bytes here."
-            )
     return found[""] if list(found) == [""] else found
 
 

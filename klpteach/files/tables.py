@@ -72,12 +72,13 @@ def relocations(file: ElfFile) -> pd.DataFrame:
     rela = np.concatenate([np.zeros(0, RELA), *parts])
     codes = np.repeat(np.arange(len(parts)), [len(p) for p in parts])
     names = [file.section_names[i] for i in file.rela_sections]
-    infos = [int(file.shdrs["info"][i]) for i in file.rela_sections]
-    targets = [file.section_names[i] if i < len(file.shdrs) else str(i) for i in infos]
+    infos = np.array([int(file.shdrs["info"][i]) for i in file.rela_sections], "i8")
+    there, which = np.unique(infos, return_inverse=True)  # .rela.text and .klp.rela.OBJECT..text are for the same one
+    targets = [file.section_names[i] if i < len(file.shdrs) else str(i) for i in there.tolist()]
     numbers, kinds = np.unique(rela["type"], return_inverse=True)
     return pd.DataFrame({
         "section": pd.Categorical.from_codes(codes, _unique(names)),
-        "target": pd.Categorical.from_codes(codes, _unique(targets)),
+        "target": pd.Categorical.from_codes(which.reshape(-1)[codes], _unique(targets)),
         "offset": rela["offset"],
         "type": pd.Categorical.from_codes(kinds.reshape(-1), _unique([file.type_name(n) for n in numbers.tolist()])),
         "symbol": np.array(file.symbol_names, dtype=object)[rela["sym"]],

@@ -81,7 +81,12 @@ def _bases(layout: Layout, base: int | Bases, init_base: int | None) -> dict[str
     for region in given:
         if region not in layout.sizes:
             raise KlpteachError(f"there is no region {region!r} on this release, only {', '.join(layout.sizes)}.")
-    free = max((given[r] + page_align(layout.sizes.get(r, 0), layout.page) for r in given), default=0)
+        if given[region] % layout.page:
+            whole = f"the kernel gives whole pages, of {layout.page:#x} bytes here."
+            raise KlpteachError(f"{region} at {given[region]:#x}: {whole}")
+    if not given:
+        raise KlpteachError(f"base: no address. Try: one of {', '.join(layout.sizes)}")
+    free = max(given[r] + page_align(layout.sizes[r], layout.page) for r in given)
     for region, size in layout.sizes.items():
         if region not in given:
             given[region] = free = page_align(free, layout.page) + layout.page

@@ -135,7 +135,7 @@ def test_branches_go_to_the_front_as_the_kernels_two_indexes_take_them(rows: lis
     rela = np.array([(4 * n, kind, symbol, 0) for n, (kind, symbol, _) in enumerate(rows)], RELA)
     elsewhere = np.array([outside for _, _, outside in rows], bool)
     order, count = as_the_kernel_does([outside and kind != ADRP for kind, _, outside in rows])
-    ours = partition_and_sort(rela, elsewhere, double_pop=True)
+    ours = partition_and_sort(rela, elsewhere)
     assert ours[count:].tolist() == rela[order[count:]].tolist()
     keys = ours[["type", "sym", "addend"]][:count].tolist()
     assert keys == sorted(rela[["type", "sym", "addend"]][order[:count]].tolist())

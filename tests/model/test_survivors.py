@@ -13,13 +13,16 @@ import pytest
 from test_edges import LP, blocked, module
 
 from klpteach import Kernel, ModuleFile
-from klpteach.files.elf_h import SHF_WRITE
+from klpteach.errors import KlpteachError, LoadRefused
+from klpteach.files.elf_h import EM_PPC64, EM_X86_64, SHF_WRITE
+from klpteach.files.samples import sample
 from klpteach.files.write import ElfImage, tiny_module
 from klpteach.model import messages
 from klpteach.model.errno import EBUSY, EINVAL, ENOEXEC, Refused
 from klpteach.model.klp_structs import KlpFunc, KlpObject, KlpPatch
 from klpteach.model.livepatch.core import klp_enable_patch, klp_find_object_module, klp_is_patch_compatible
 from klpteach.model.livepatch.patch import klp_patch_object, klp_post_unpatch_callback
+from klpteach.model.load_image import load_image
 from klpteach.model.policy import why_impossible
 
 BUSY = "livepatch_busy"
@@ -219,3 +222,63 @@ def test_split_livepatches_and_refuse_unpatched_exclude_each_other() -> None:
 def test_the_levels_are_those_of_the_kernels_sources() -> None:
     """pr_warn() in klp_force_transition() and simplify_symbols(), pr_err() in parse_args()."""
     assert (messages.FORCING.level, messages.COMMON.level, messages.BAD_PARAMETER.level) == (4, 4, 3)
+
+
+# -- what a second sample found ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("release", ["6.1", "7.3"])
+def test_an_init_that_returns_a_positive_number_is_told_off_and_stays(release: str) -> None:
+    kernel = Kernel(release=release, init_errno={"nfsd_demo.ko": 5})
+    step = kernel.insmod("nfsd_demo.ko")
+    assert step.errno == 0 and any("5" in line and "nfsd_demo" in line for line in step.lines[1:])
+
+
+def test_parameters_go_to_the_module_that_was_asked_for_and_not_to_what_comes_along() -> None:
+    got, kernel = dict[str, str](), Kernel()
+    load = kernel.commands.insmod
+    kernel.commands = replace(
+        kernel.commands, insmod=lambda file, params: (got.update({file.name: params}), load(file, params))[1]
+    )
+    assert kernel.modprobe("livepatch_dep_demo", "enabled=1").errno == 0
+    assert got == {"nfsd_demo": "", "livepatch_dep_demo": "enabled=1"}
+
+
+def test_force_waits_for_a_mutex_that_is_never_given_back() -> None:
+    kernel = Kernel("arm64", "7.3")
+    kernel.insmod("nfsd_demo.ko"), kernel.insmod(f"{LP}.ko")
+    kernel.wrecked = True
+    path = f"/sys/kernel/livepatch/{LP}/force"
+    assert [kernel.echo(value, path).label for value in (0, 1)] == [None, "hung"]
+
+
+def test_a_base_must_be_given_and_be_a_page() -> None:
+    nfsd = ModuleFile.open(sample("nfsd_demo.ko"))
+    with pytest.raises(KlpteachError, match="no address"):
+        load_image(nfsd, {}, lambda name: 0)
+    with pytest.raises(KlpteachError, match=r"core at 0x1001: the kernel gives whole pages, of 0x1000 bytes here"):
+        load_image(nfsd, 0x1001, lambda name: 0)
+
+
+@pytest.mark.parametrize(
+    ("machine", "known", "base"), [(EM_X86_64, 1, 0xFFFFFFFFC0200000), (EM_PPC64, 38, 0xC008000000100000)]
+)
+@pytest.mark.parametrize("strange", [255, 256])
+def test_a_strange_type_among_many_is_refused_as_it_is_alone(machine: int, known: int, base: int, strange: int) -> None:
+    said, extra = [], {".stubs": 64, ".toc": bytes(16)} if machine == EM_PPC64 else {}
+    for count in (1, 500):  # alone, and among so many that all are written at once
+        rows = [(".data", 8 * n, known, "there", 0) for n in range(count - 1)] + [
+            (".data", 8 * count, strange, "there", 0)
+        ]
+        data = tiny_module(
+            "strange",
+            {".text": bytes(16), ".data": bytes(8 * count + 8), **extra},
+            [("there", ".text", 0)],
+            rows,
+            {},
+            machine,
+        )
+        with pytest.raises(LoadRefused, match="would refuse it") as refused:
+            load_image(ModuleFile(data, "strange.ko"), base, lambda name: 0x1000)
+        said.append(str(refused.value))
+    assert said[0] == said[1] and str(strange) in said[0]

@@ -42,7 +42,7 @@ class Arm64(Arch):
         if not {PLT, INIT_PLT} <= set(file.section_names[1:]):
             log(messages.NO_PLT(module=file.name))
             raise Refused(ENOEXEC)
-        return frob(file, rules.erratum_843419, rules.separate_memory)
+        return frob(file, rules.erratum_843419)
 
     def apply_relocate_add(self, me: Loading, relsec: int) -> None:
         Section(me, relsec).apply()

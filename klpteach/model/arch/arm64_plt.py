@@ -17,8 +17,7 @@ from ...files.relocation_types import ADRP, ADRP_NC, CALL26, HOWTO_ARM64, JUMP26
 from .. import messages
 from ..errno import ENOEXEC, Refused
 from ..image import Array, Image, Loading
-from .loader_file import EXACT_UP_TO, LoaderFile
-from .sort import heapsort
+from .loader_file import LoaderFile
 
 PLT_SIZE = 12  # sizeof(struct plt_entry)
 PLT, INIT_PLT = ".plt", ".init.plt"
@@ -35,7 +34,7 @@ class PltCopy(LoaderFile):
     entries were counted; the section has room for one more.
     """
 
-    def __init__(self, file: ModuleFile, erratum: bool, double_pop: bool) -> None:
+    def __init__(self, file: ModuleFile, erratum: bool) -> None:
         super().__init__(file)
         self._sorted: dict[int, Array] = {}
         self.max_entries = dict.fromkeys((PLT, INIT_PLT), 0)
@@ -45,7 +44,7 @@ class PltCopy(LoaderFile):
             if kind != SHT_RELA or target >= len(flags) or not flags[target] & SHF_EXECINSTR:
                 continue
             elsewhere = self.symtab["shndx"][file.rela(index)["sym"]] != target
-            self._sorted[index] = rela = partition_and_sort(file.rela(index), elsewhere, double_pop)
+            self._sorted[index] = rela = partition_and_sort(file.rela(index), elsewhere)
             count = count_plts(rela, self.symtab["shndx"][rela["sym"]] != target)
             if erratum:
                 veneers, align = count_veneers(rela)
@@ -77,9 +76,9 @@ class PltCopy(LoaderFile):
 
 
 @lru_cache(maxsize=64)
-def frob(file: ModuleFile, erratum: bool, double_pop: bool) -> PltCopy:
+def frob(file: ModuleFile, erratum: bool) -> PltCopy:
     """The loader's copy of a file; a story loads the same file many times."""
-    return PltCopy(file, erratum, double_pop)
+    return PltCopy(file, erratum)
 
 
 def plt_section(file: ModuleFile, name: str) -> int:
@@ -87,11 +86,11 @@ def plt_section(file: ModuleFile, name: str) -> int:
     return len(file.section_names) - 1 - file.section_names[::-1].index(name)
 
 
-def partition_and_sort(rela: Array, elsewhere: Array, double_pop: bool) -> Array:
+def partition_and_sort(rela: Array, elsewhere: Array) -> Array:
     """The entries of a section as module_frob_arch_sections() leaves them: branches to elsewhere first, sorted.
 
-    elsewhere: whether each entry's symbol is in another section than its place. Simplified: more than EXACT_UP_TO branches
-    are sorted stably; equal ones write the same.
+    elsewhere: whether each entry's symbol is in another section than its place. Simplified: equal ones stay in the order of
+    the file, where the kernel's heapsort turns some round; they have one entry in .plt, so that decides nothing.
     """
     needs = elsewhere & np.isin(rela["type"], (JUMP26, CALL26))
     count = int(needs.sum())
@@ -104,11 +103,7 @@ def partition_and_sort(rela: Array, elsewhere: Array, double_pop: bool) -> Array
     if count == len(rela):
         count = max(count - 1, 0)
     front = rela[order[:count]]
-    if count > EXACT_UP_TO:
-        order[:count] = order[np.lexsort((front["addend"], front["sym"], front["type"]))]
-    else:
-        keys = list(zip(*(front[key].tolist() for key in ("type", "sym", "addend")), strict=True))
-        order[:count] = order[heapsort(keys, double_pop)] if count else order[:count]
+    order[:count] = order[np.lexsort((front["addend"], front["sym"], front["type"]))]
     return rela[order]
 
 

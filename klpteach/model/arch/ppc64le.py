@@ -108,9 +108,8 @@ class Ppc64le(Arch):
         the stubs and the targets of the calls decide nothing, unless a call keeps its stub (proposal reuse-stub).
         """
         table, calls = stub_table(image), call_sites(image.file.on_disk)
-        found = [image.bytes_of(section)[offset : offset + 8] for section, offset in calls]
-        pairs = np.array([np.pad(body, (0, 8 - len(body))) for body in found], "u1")
-        words = pairs.reshape(-1).view("<u4").reshape(-1, 2)
+        found = [image.bytes_of(section)[offset : offset + 8].tobytes().ljust(8, b"\0") for section, offset in calls]
+        words = np.frombuffer(b"".join(found), "<u4").reshape(-1, 2)
         addresses, behind = table.funcdata[: table.slots], table.funcdata[table.slots : table.slots + 1].tobytes()
         if rules.stubs == "search":
             addresses, words = np.sort(addresses), words & np.array([~LI_MASK & 0xFFFFFFFF, 0xFFFFFFFF], "<u4")

@@ -1,0 +1,82 @@
+"""The tables of a module file, row by row as readelf tells them."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from test_write import LIVEPATCHES, SAMPLES, needs_readelf, readelf_relocations, run
+
+from klpteach import ModuleFile
+from klpteach.errors import ModuleFormatError
+from klpteach.files.tables import livepatch_sites, relocations, symbols
+from klpteach.files.write import ElfImage, tiny_module
+
+FEW = [ko for ko in SAMPLES if ko.stem in ("nfsd_demo", "livepatch_nfsd_demo", "livepatch_cumul2")]
+every_one = pytest.mark.parametrize("ko", FEW, ids=lambda ko: f"{ko.parent.name}/{ko.stem}")
+
+
+@needs_readelf
+@every_one
+def test_relocations_stand_in_the_order_of_the_file_with_section_offset_type_and_target(ko) -> None:
+    table, told = relocations(ModuleFile.open(ko)), readelf_relocations(ko)
+    assert list(zip(table.section, table.offset, table.type, strict=True)) == [row[:3] for row in told]
+    assert [str(target) for target in table.target] == [targets(ko)[section] for section, *_ in told]
+
+
+def targets(ko) -> dict[str, str]:
+    """Relocation section -> the section that it is for: sh_info, as readelf -S prints it."""
+    rows = re.findall(r"^\s*\[ *(\d+)\] (\S*) .* (\d+) +\d+$", run("readelf", "-SW", ko), re.MULTILINE)
+    names = {number: name for number, name, _ in rows}
+    return {name: names[info] for _, name, info in rows if name.startswith((".rela", ".klp.rela"))}
+
+
+@needs_readelf
+@pytest.mark.parametrize("ko", LIVEPATCHES, ids=lambda ko: ko.parent.name)
+def test_every_relocation_of_a_livepatch_section_is_a_site(ko) -> None:
+    told = [row for row in readelf_relocations(ko) if row[0].startswith(".klp.rela.")]
+    table = livepatch_sites(ModuleFile.open(ko))
+    assert sorted(zip(table.site, table.type, strict=True)) == sorted(
+        (f"{targets(ko)[section]}+{offset:#x}", kind) for section, offset, kind, _ in told
+    )
+
+
+@needs_readelf
+@every_one
+def test_symbols_have_the_values_and_sizes_that_readelf_prints(ko) -> None:
+    rows = re.findall(r"^ *(\d+): ([0-9a-f]{16}) +(\w+) (\w+) +(\w+)", run("readelf", "-sW", ko), re.MULTILINE)
+    table = symbols(ModuleFile.open(ko))
+    assert len(table) == len(rows)
+    assert table["value"].tolist() == [int(value, 16) for _, value, *_ in rows]
+    assert table["size"].tolist() == [int(size, 0) for _, _, size, *_ in rows]
+    assert table["bind"].tolist() == [bind for *_, bind in rows]
+
+
+# -- one step too far ------------------------------------------------------------------------------------------------------
+
+
+def test_the_symbol_behind_the_last_is_none() -> None:
+    image = ElfImage.parse(
+        tiny_module("short", {".text": bytes(16)}, [("there", ".text", 0)], [(".text", 0, 2, "there", 0)])
+    )
+    assert ModuleFile(image.to_bytes())
+    rela = next(section for section in image.sections if section.type == 4)
+    (entry,) = image.relocations(rela)
+    for symbol, fits in ((len(image.symbols) - 1, True), (len(image.symbols), False)):
+        rela.body[12:16] = symbol.to_bytes(4, "little")
+        if fits:
+            assert len(ModuleFile(image.to_bytes()).rela_sections) == 1
+        else:
+            with pytest.raises(ModuleFormatError, match=f"refers to symbol {symbol} of {len(image.symbols)}"):
+                ModuleFile(image.to_bytes())
+    assert entry.symbol < len(image.symbols)
+
+
+def test_a_name_outside_its_table_is_refused_by_the_writer_too() -> None:
+    data = bytearray(tiny_module("short", {".text": bytes(16)}))
+    image = ElfImage.parse(bytes(data))
+    assert image.sections
+    shoff = int.from_bytes(data[40:48], "little")
+    data[shoff + 64 : shoff + 68] = (0x7FFFFFF).to_bytes(4, "little")
+    with pytest.raises(ModuleFormatError, match="outside its string table"):
+        ElfImage.parse(bytes(data))
