@@ -34,7 +34,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PLACE = ROOT / "build" / "mutants"
 # The tests of both rooms, but for those that watch the clock: coverage takes time, and nobody looks into other processes.
 TESTS = (
-    *ROOMS, "tests/model", "tests/files", "tests/vm", "tests/scenarios/test_inspection.py",
+    *ROOMS, "tests/model", "tests/files", "tests/vm", "tests/scenarios",
     "tests/test_robustness.py", "tests/test_robustness_recordings.py",
 )  # fmt: skip
 CLOCKED = (

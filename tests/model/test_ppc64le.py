@@ -57,7 +57,12 @@ def slots_of(image: Image) -> list[int]:
 
 
 def outside(name: str) -> int | None:
-    """Functions f0, f1, … of a kernel, 16 bytes apart; the profiler's are there too, ftrace's stubs are not asked for."""
+    """Functions f0, f1, … of a kernel, 16 bytes apart; the profiler's are there too, ftrace's stubs are not asked for.
+
+    zero: an undefined weak function.
+    """
+    if name == "zero":
+        return 0
     return None if name.startswith("ftrace") else OUTSIDE + 16 * int(name[1:]) if name[1:].isdigit() else OUTSIDE - 64
 
 
@@ -367,7 +372,7 @@ def test_a_stub_is_shared_by_address_and_found_again(asked: list[int]) -> None:
 @st.composite
 def many_calls(draw: st.DrawFn) -> ModuleFile:
     """A module of more than 64 relocations of all kinds that a compiler makes, in any order."""
-    names = draw(st.lists(st.sampled_from(["f1", "f2", "f3", "_mcount", "own"]), min_size=70, max_size=90))
+    names = draw(st.lists(st.sampled_from(["f1", "f2", "f3", "zero", "_mcount", "own"]), min_size=70, max_size=90))
     after = draw(st.sampled_from([NOP, NOP, NOP, LD_TOC, 0x38600001]))
     text, rows = bytearray(), []
     for name in names:
@@ -378,7 +383,7 @@ def many_calls(draw: st.DrawFn) -> ModuleFile:
     for n, kind in enumerate(fields):
         rows.append((".text", len(text) + 8 * n, kind, "own", 4 * n))
     rows = draw(st.permutations(rows))
-    symbols = tuple((name, None, 0) for name in ("f1", "f2", "f3", "_mcount"))
+    symbols = tuple((name, None, 0) for name in ("f1", "f2", "f3", "zero", "_mcount"))
     return module(bytes(text) + bytes(8 * len(fields)), rows, (*symbols, ("own", ".text", 0)))
 
 
