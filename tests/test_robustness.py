@@ -59,7 +59,7 @@ def use(data: bytes, sample: str, release: str = "6.1", proposals: tuple[str, ..
     file = ModuleFile(data, "x.ko")
     look_at(file)
     with contextlib.suppress(LoadRefused):
-        load_image(file, 0xFFFFFFFFC0201000, lambda name: 0xFFFFFFFF81000000 + len(name), release=release)
+        load_image(file, 0xFFFFFFFFC0200000, lambda name: 0xFFFFFFFF81000000 + len(name), release=release)
     play(file, sample, Kernel(release=release, proposals=proposals))
 
 
@@ -661,7 +661,7 @@ def test_many_sections_with_great_alignments_do_not_make_a_giant() -> None:
     headers = NFSD_DEMO[section_headers(NFSD_DEMO)[0] :][: 64 * SHNUM] + bytes(tiny) * 4000
     moved = header_field("e_shoff", len(NFSD_DEMO))(header_field("e_shnum", SHNUM + 4000)(NFSD_DEMO))
     with limits(), contextlib.suppress(ModuleFormatError, LoadRefused):
-        load_image(ModuleFile(moved + headers, "x.ko"), 0xFFFFFFFFC0201000, lambda name: 0xFFFFFFFF81000000)
+        load_image(ModuleFile(moved + headers, "x.ko"), 0xFFFFFFFFC0200000, lambda name: 0xFFFFFFFF81000000)
 
 
 @pytest.mark.parametrize("kernel", KERNELS, ids=str)

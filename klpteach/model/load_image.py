@@ -38,6 +38,7 @@ def load_image(
     rules, lines = behaviour(release, arch=module_file.arch), list[str]()
     try:
         me = laid_out(module_file, base, rules, lambda line: lines.append(line.render()), init_base, percpu_base)
+        _check_pages(me.image.layout, me.image.bases)
         me.simplify_symbols(resolve)
         me.apply_relocations(lambda relsec: _write_vmlinux(me, relsec, resolve))
         me.image.arch.module_finalize(me, resolve)
@@ -81,9 +82,6 @@ def _bases(layout: Layout, base: int | Bases, init_base: int | None) -> dict[str
     for region in given:
         if region not in layout.sizes:
             raise KlpteachError(f"there is no region {region!r} on this release, only {', '.join(layout.sizes)}.")
-        if given[region] % layout.page:
-            whole = f"the kernel gives whole pages, of {layout.page:#x} bytes here."
-            raise KlpteachError(f"{region} at {given[region]:#x}: {whole}")
     if not given:
         raise KlpteachError(f"base: no address. Try: one of {', '.join(layout.sizes)}")
     free = max(given[r] + page_align(layout.sizes[r], layout.page) for r in given)
@@ -93,6 +91,13 @@ def _bases(layout: Layout, base: int | Bases, init_base: int | None) -> dict[str
             free += page_align(size, layout.page)
     _check_apart(layout, given)
     return {region: given[region] for region in layout.sizes}
+
+
+def _check_pages(layout: Layout, bases: Bases) -> None:
+    for region, start in bases.items():
+        if start % layout.page and layout.sizes[region]:
+            whole = f"the kernel gives whole pages, of {layout.page:#x} bytes here."
+            raise KlpteachError(f"{region} at {start:#x}: {whole}")
 
 
 def _check_apart(layout: Layout, bases: Bases) -> None:

@@ -61,7 +61,7 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 
     verb = inner.add_parser("try", help="build a kernel with your own patch and see which row of the table it earns")
     verb.add_argument("patch", metavar="FIX.patch", help="against Debian's source of the release")
-    verb.add_argument("--kernel", default="6.1", help="release: 6.1 or 6.12")
+    verb.add_argument("--kernel", default="6.1", help="6.1, 6.12, ppc64le-6.1 or ppc64le-6.12")
     verb.add_argument("--jobs", type=int, help="stories at a time; default: one a core")
     verb.add_argument("--json", action="store_true", help="the row as one line of JSON")
     verb.add_argument("--again", action="store_true", help="tell the stories anew")

@@ -5,7 +5,7 @@ import random
 import pytest
 
 import klpteach as kt
-from klpteach.course.choices import committed, every_story
+from klpteach.course.choices import ASKS, committed, every_story
 from klpteach.course.nb09 import designs, logs, tables
 from klpteach.course.nb09 import questions as nb09
 from klpteach.course.notebooks import find_exercise
@@ -13,6 +13,8 @@ from klpteach.errors import PolicyError
 from klpteach.fleet import Fleet, run_fleet
 from klpteach.scenarios.recorded import evidence
 from klpteach.views.table import bar_table
+from klpteach.vm.trial import Row, Told
+from klpteach.vm.trial.compile import Base
 
 SEEDS = range(20)
 
@@ -119,3 +121,36 @@ def test_the_years_bars_are_the_tallies_and_a_name_is_escaped():
     assert [row[1].value for row in table.rows] == [100 * tally.per_machine("refused_removals") for tally in tallies]
     html = bar_table([("<b>", "solid")], [("<i>", [0.0]), ("x", [3.0])])._repr_html_()
     assert "<i>" not in html and "<b>" not in html and html.count("width:100.0%") == 1
+
+
+# -- the reader's own patch ------------------------------------------------------------------------------------------------
+
+
+def row_of(kernel: str, chosen: tuple[str, ...], **but: str) -> Row:
+    """The row that a kernel with these proposals earns, with some cells otherwise."""
+    base = Base.named(kernel)
+    told = [
+        Told(one.question, but.get(one.question, one.kind), one.says)
+        for one in every_story(chosen, base.arch, base.release)
+    ]
+    return Row("my.patch", "0" * 64, base.release, base.release, tuple(told), base.arch)
+
+
+@pytest.mark.parametrize(("name", "kernel", "ours", "story"), [
+    ("mend-half-way", "6.12", "clear-also-on-error", "half-way"), ("mend-stubs", "ppc64le-6.12", "reuse-stub", "many-moves"),
+])  # fmt: skip
+def test_a_patch_of_ones_own_is_right_where_its_kernel_ends_the_stories_as_ours_does(
+    name: str, kernel: str, ours: str, story: str
+) -> None:
+    problem = find_exercise(name).problem()
+    assert problem.reply(row_of(kernel, (ours,))).mark == "✓"
+    unmended = problem.reply(row_of(kernel, ()))
+    assert unmended.mark == "✗" and ASKS[story].asks in unmended.text
+    worse = problem.reply(row_of(kernel, (ours,), reload="panics"))
+    assert worse.mark == "✗" and "reload at the same address: panics" in worse.text
+
+
+def test_what_is_no_patch_or_is_of_another_kernel_is_neither_right_nor_wrong(tmp_path) -> None:
+    problem = find_exercise("mend-half-way").problem()
+    for answer in (5, tmp_path / "none.patch", ..., row_of("6.1", ("clear-also-on-error",))):
+        assert problem.reply(answer).mark == "?"

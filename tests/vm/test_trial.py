@@ -12,7 +12,7 @@ from klpteach.vm import build, trial
 from klpteach.vm.host import HostError
 from klpteach.vm.qemu import GuestError, GuestKernel
 from klpteach.vm.trial import fix, row
-from klpteach.vm.trial.compile import SHOWN, errors_in, without_paths
+from klpteach.vm.trial.compile import SHOWN, Base, errors_in, without_paths
 from klpteach.vm.trial.fix import fix_of, fixed, read_fix
 
 CORE = "kernel/livepatch/core.c"
@@ -84,8 +84,11 @@ def test_a_file_that_is_too_long_is_not_read(tmp_path: Path) -> None:
 
 
 def test_an_unknown_release_is_refused_with_those_there_are(tmp_path: Path) -> None:
-    with pytest.raises(HostError, match=r"no kernel '5\.4' can be built for a patch; there are 6\.1, 6\.12"):
-        trial.try_patch(tmp_path / "none.patch", "5.4")
+    for name in ("5.4", "arm64-7.3", "ppc64le", "-6.1-", ""):
+        with pytest.raises(
+            HostError, match=r"can be built for a patch; there are 6\.1, 6\.12, ppc64le-6\.1, ppc64le-6\.12"
+        ):
+            trial.try_patch(tmp_path / "none.patch", name)
 
 
 # -- whether it fits --------------------------------------------------------------------------------------------------------
@@ -178,10 +181,10 @@ def no_kernel(tree: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What would be built and told; every story hangs."""
     done: list[str] = []
 
-    def build_it(one: fix.Fix, release: str, folder: Path, say: trial.Say) -> GuestKernel:
+    def build_it(one: fix.Fix, base: Base, folder: Path, say: trial.Say) -> GuestKernel:
         done.append("built")
         folder.mkdir(parents=True, exist_ok=True)
-        return GuestKernel("x86_64", release, "mine", folder / "vmlinux", folder / "config")
+        return GuestKernel(base.arch, base.release, "mine", folder / "vmlinux", folder / "config")
 
     def tell(story: object, kernel: object, modules: object) -> None:
         done.append("told")
@@ -209,6 +212,23 @@ def test_a_fix_that_hangs_is_told_so_after_three_stories_and_a_second_try_answer
     assert trial.try_patch(tmp_path / "the same.patch") == first
     assert no_kernel == ["built", "told", "told", "told"]
     assert trial.try_patch(tmp_path / "a fix.patch", jobs=1, again=True) == first and no_kernel.count("told") == 6
+
+
+def test_on_ppc64le_its_own_stories_are_told_and_its_own_rows_are_near(tmp_path: Path, no_kernel: list[str]) -> None:
+    (tmp_path / "a.patch").write_text(patch("arch/powerpc/kernel/module_64.c"))
+    found = trial.try_patch(tmp_path / "a.patch", "ppc64le-6.12", jobs=1, say=lambda line: None)
+    assert (found.arch, found.release, len(found.told)) == (
+        "ppc64le",
+        "6.12",
+        len(row.known_rows("6.12", "ppc64le")[""]),
+    )
+    assert "on Linux 6.12, ppc64le" in str(found) and json.loads(found.to_json())["arch"] == "ppc64le"
+
+
+def test_a_release_without_known_rows_has_no_nearest(tmp_path: Path, no_kernel: list[str]) -> None:
+    (tmp_path / "a.patch").write_text(patch())
+    found = trial.try_patch(tmp_path / "a.patch", "ppc64le-7.3", jobs=1, say=lambda line: None)
+    assert found.nearest == ("", 0) and "nearest" not in str(found)
 
 
 def test_what_was_told_before_an_interruption_is_kept(

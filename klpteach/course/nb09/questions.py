@@ -16,6 +16,7 @@ from ..exercise import Exercise, Problem
 from ..question import questions
 from .designs import Wishes, in_words, kernels, satisfying, unmet, wishes
 from .logs import CAUSES, Log, log
+from .own_patch import mend_half_way, mend_stubs
 
 TITLE = "stability or flexibility"
 FIX = "0c05e7bd2d01"
@@ -207,4 +208,9 @@ def _judge_design(answer: object, wanted: Wishes) -> str | None:
     return f"{count}: {in_words(missed)}."
 
 
-EXERCISES = {"log-of-6.12": Exercise("a log of 6.12", _log), "design": Exercise("a fix for a customer", _design)}
+EXERCISES = {
+    "log-of-6.12": Exercise("a log of 6.12", _log),
+    "design": Exercise("a fix for a customer", _design),
+    "mend-half-way": Exercise("mend the load that fails half way", mend_half_way, seeded=False),
+    "mend-stubs": Exercise("mend the table that runs out", mend_stubs, seeded=False),
+}

@@ -19,13 +19,12 @@ from ...scenarios.questions import QUESTIONS, Question, told
 from ...scenarios.scenario import Scenario
 from ...scenarios.simulate import commands_for, get
 from ..build import locked
-from ..host import HostError, cache_dir, need
+from ..host import cache_dir, need
 from ..initramfs import build_agent
 from ..kernels import RECORDED
 from ..qemu import GuestError, GuestKernel
 from ..record import files_for, run_guest
-from ..variants import VARIANTS
-from .compile import ARCH, compiled, modules_of
+from .compile import Base, compiled, modules_of
 from .fix import Fix, read_fix
 from .row import Row, Told
 
@@ -42,29 +41,28 @@ def try_patch(
     """Build a kernel with a patch, let it tell the stories of the table, and return the row that it earns.
 
     The first time about ten minutes on two cores (the source is fetched and built), later about one; the same patch a second
-    time at once. What was told before an interruption is kept. jobs: stories at a time. again: tell the stories anew.
+    time at once. What was told before an interruption is kept. kernel: 6.1 or 6.12, or ppc64le-6.12. jobs: stories at a time.
+    again: tell the stories anew.
     Errors: HostError in one sentence, where the patch may not be tried, does not fit or does not compile, or a tool is missing.
     """
-    releases = dict.fromkeys(release for release, _ in VARIANTS[ARCH])
-    if kernel not in releases:
-        raise HostError(f"no kernel {kernel!r} can be built for a patch; there are {', '.join(releases)}.")
+    base = Base.named(kernel)
     fix = read_fix(path)
-    folder = cache_dir() / "trials" / f"{ARCH}-{kernel}-{fix.sha256[:16]}"
+    folder = cache_dir() / "trials" / f"{base.arch}-{base.release}-{fix.sha256[:16]}"
     with locked(f"trial-{folder.name}"):
         if again:
             for old in folder.glob("*.json"):
                 old.unlink()
         if not (folder / "row.json").exists():
-            need("git", RECORDED[ARCH].machine.program, RECORDED[ARCH].compiler)
-            build_agent(ARCH)
-            built = compiled(fix, kernel, folder, say)
-            row = _row(fix, built, modules_of(kernel, folder, say), folder, jobs or os.cpu_count() or 1, say)
+            need("git", RECORDED[base.arch].machine.program, RECORDED[base.arch].compiler)
+            build_agent(base.arch)
+            built = compiled(fix, base, folder, say)
+            row = _row(fix, built, modules_of(base, folder, say), folder, jobs or os.cpu_count() or 1, say)
             _write(folder / "row.json", row.to_json())
         return Row.load(folder / "row.json")
 
 
 def _row(fix: Fix, kernel: GuestKernel, modules: Path, folder: Path, jobs: int, say: Say) -> Row:
-    asked = [question for question in QUESTIONS if ARCH in question.story]
+    asked = [question for question in QUESTIONS if kernel.arch in question.story]
     bad: list[str] = []
     pool = ThreadPoolExecutor(jobs)
     try:
@@ -75,7 +73,7 @@ def _row(fix: Fix, kernel: GuestKernel, modules: Path, folder: Path, jobs: int, 
     finally:
         pool.shutdown(cancel_futures=True)
     version = next((r.kernel["version"] for r in _recordings(folder)), kernel.release)
-    return Row(fix.name, fix.sha256, kernel.release, version, tuple(cells))
+    return Row(fix.name, fix.sha256, kernel.release, version, tuple(cells), kernel.arch)
 
 
 def _cell(question: Question, kernel: GuestKernel, modules: Path, folder: Path, bad: list[str]) -> Told:
@@ -85,7 +83,7 @@ def _cell(question: Question, kernel: GuestKernel, modules: Path, folder: Path, 
         return Told(**json.loads(kept.read_text()))
     if len(bad) >= GIVE_UP:
         return Told(question.key, "left-out", "too many stories before it came to no end")
-    story = told(get(question.story[ARCH], ARCH), ARCH)
+    story = told(get(question.story[kernel.arch], kernel.arch), kernel.arch)
     try:
         recording = tell(story, kernel, modules)
     except GuestError as error:

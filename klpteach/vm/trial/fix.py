@@ -17,9 +17,14 @@ from ..host import HostError, need
 MAX_BYTES = 1 << 20
 # What livepatch and the loader are made of. make runs what Makefile, Kconfig, scripts and tools say on the reader's machine,
 # and so it does programs that it builds for itself from C files of lib: hence what is allowed, not what is forbidden.
-MAY = re.compile(r"arch/x86/kernel/[\w-]+\.c|kernel/(livepatch|module|trace)/[\w-]+\.[ch]|kernel/kallsyms\.c"
+MAY = re.compile(r"arch/(x86|powerpc)/kernel/[\w-]+\.c|arch/powerpc/include/asm/module\.h|kernel/(livepatch|module|trace)/[\w-]+\.[ch]|kernel/kallsyms\.c"
                  r"|include/linux/(livepatch|module|moduleloader|ftrace|kallsyms)\.h", re.ASCII)  # fmt: skip
-LAYOUT = ("include/linux/module.h", "include/linux/livepatch.h", "include/linux/moduleloader.h")
+LAYOUT = (
+    "arch/powerpc/include/asm/module.h",
+    "include/linux/module.h",
+    "include/linux/livepatch.h",
+    "include/linux/moduleloader.h",
+)
 _HEADER = re.compile(r"^(?:---|\+\+\+) ([^\t\n]+)", re.M)
 _RENAMED = re.compile(r"^(?:rename|copy) (?:from|to) (.+)$|^(?:old|new) mode 1(?!00644)|^GIT binary patch", re.M)
 
@@ -75,7 +80,7 @@ def fix_of(text: str, name: str = "the patch") -> Fix:
     if bad := [path for path in files if not MAY.fullmatch(path)]:
         shown = ", ".join(path if path.isprintable() else ascii(path) for path in bad[:3])
         raise HostError(f"{name} touches {shown}. A fix may change the C files of kernel/livepatch, kernel/module, kernel/trace "
-                        "and arch/x86/kernel, kernel/kallsyms.c and the headers livepatch, module, moduleloader, ftrace and "
+                        "and arch/{x86,powerpc}/kernel, kernel/kallsyms.c and the headers livepatch, module, moduleloader, ftrace and "
                         "kallsyms: not what make itself, or a program for this machine, is made of.")  # fmt: skip
     return Fix(name, text, tuple(files))
 

@@ -41,6 +41,7 @@ class Row:
     release: str
     kernel: str
     told: tuple[Told, ...]
+    arch: str = "x86_64"
 
     @property
     def kinds(self) -> dict[str, str]:
@@ -49,25 +50,32 @@ class Row:
     @property
     def nearest(self) -> tuple[str, int]:
         """The proposals of the known row that has most cells in common with this one ("" as released), and how many."""
-        rows = known_rows(self.release)
+        rows = known_rows(self.release, self.arch)
         same = Counter(
             {
                 name: sum(self.kinds[q] == kind for q, kind in row.items() if q in self.kinds)
                 for name, row in rows.items()
             }
         )
-        return same.most_common(1)[0]
+        return next(iter(same.most_common(1)), ("", 0))
 
     def __str__(self) -> str:
         nearest, same = self.nearest
-        rows = known_rows(self.release)
-        stock, other = rows[""], rows[nearest]
+        rows = known_rows(self.release, self.arch)
+        stock, other = rows.get("", {}), rows.get(nearest, {})
         wide = max(len(question.asks) for question in QUESTIONS)
         asks = {question.key: question.asks for question in QUESTIONS}
-        lines = [f"{self.patch} on Linux {self.kernel}"]
+        where = "" if self.arch == "x86_64" else f", {self.arch}"
+        lines = [f"{self.patch} on Linux {self.kernel}{where}"]
         for one in self.told:
-            was = "" if stock.get(one.question) == one.kind else f"as released: {_words(stock.get(one.question, ''))}"
+            was = (
+                ""
+                if stock.get(one.question, one.kind) == one.kind
+                else f"as released: {_words(stock.get(one.question, ''))}"
+            )
             lines.append(f"{asks[one.question]:{wide}}  {one.words:20} {was:32} {one.says}".rstrip())
+        if not rows:
+            return "\n".join([*lines, "The table of consequences has no rows of this kernel."])
         lines.append(
             f"The nearest known row is {nearest or 'the kernel as released'}: {same} of {len(self.told)} cells are the same."
         )
@@ -87,7 +95,9 @@ class Row:
     def load(cls, path: Path) -> Row:
         found = json.loads(path.read_text())
         told = tuple(Told(**one) for one in found["told"])
-        return cls(found["patch"], found["sha256"], found["release"], found["kernel"], told)
+        return cls(
+            found["patch"], found["sha256"], found["release"], found["kernel"], told, found.get("arch", "x86_64")
+        )
 
 
 def _words(kind: str) -> str:
