@@ -11,8 +11,8 @@ from klpteach.cli import main
 from klpteach.vm import build, trial
 from klpteach.vm.host import HostError
 from klpteach.vm.qemu import GuestError, GuestKernel
-from klpteach.vm.trial import fix, row
-from klpteach.vm.trial.compile import SHOWN, Base, errors_in, without_paths
+from klpteach.vm.trial import compile, fix, row
+from klpteach.vm.trial.compile import SHOWN, Base, CompileError, errors_in, without_paths
 from klpteach.vm.trial.fix import fix_of, fixed, read_fix
 
 CORE = "kernel/livepatch/core.c"
@@ -147,6 +147,22 @@ def test_no_more_than_five_errors_are_shown_and_a_silent_end_has_words() -> None
     assert len(errors_in(many)) == SHOWN == 5
     assert errors_in("vmlinux.o: undefined reference to `f'\n") == ["the linker: undefined reference to `f'"]
     assert errors_in("") == ["make failed without a word"]
+
+
+def test_errors_are_said_line_by_line_and_the_refusal_names_the_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make = tmp_path / "make.sh"
+    make.write_text("#!/bin/sh\ncat >&2 <<'E'\n" + GCC + "E\nexit 2\n")
+    make.chmod(0o755)
+    monkeypatch.setattr(compile, "make_words", lambda *_: [str(make)])
+    monkeypatch.setattr(compile, "source_folder", lambda _: Path("/somewhere/source/linux-source-6.1"))
+    said: list[str] = []
+    with pytest.raises(
+        CompileError, match=r"does not compile: kernel/livepatch/core\.c:60:9: error: 'mutex' undeclared"
+    ):
+        compile._make(Base("x86_64", "6.1"), [CORE], said.append)
+    assert len(said) == 2 and said[0].splitlines()[1:] == ["   60 |         mutex;", "      |         ^~~~~"]
 
 
 # -- the row ----------------------------------------------------------------------------------------------------------------

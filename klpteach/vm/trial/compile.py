@@ -7,10 +7,11 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from ...errors import printable
 from ...files.module_file import ModuleFile
 from ...files.samples import data_dir, ko_dir
 from ..build import build_folder, build_kernel, build_tree, locked, make_words, patched, source_folder
@@ -70,7 +71,7 @@ class Base:
 
 
 class CompileError(HostError):
-    """The compiler's first errors, each with its line and caret, paths as in the kernel's tree."""
+    """The compiler's first error in one line; all that are shown, each with its line and caret, have been said before."""
 
 
 def compiled(fix: Fix, base: Base, folder: Path, say: Say) -> GuestKernel:
@@ -91,8 +92,7 @@ def compiled(fix: Fix, base: Base, folder: Path, say: Say) -> GuestKernel:
             texts = fixed(fix, source_folder(release), release)
         say(f"building Linux {base} with {fix.name} …")
         with patched(release, texts):
-            for line in _make(base, [*texts]):
-                say(line)
+            _make(base, [*texts], say)
             if fix.changes_layout:
                 say("it changes what modules are built with: the sample modules are built anew …")
                 build_modules(base.ko.name, base.tree, folder / "ko")
@@ -125,15 +125,17 @@ def build_modules(name: str, tree: Path, out: Path) -> None:
     run(sys.executable, data_dir() / "src" / "build.py", name, "--headers", tree, "--out", out, timeout=900)
 
 
-def _make(base: Base, files: list[str]) -> Iterator[str]:
-    """Build vmlinux; what the compiler warns of in these files. Errors: CompileError."""
+def _make(base: Base, files: list[str], say: Say) -> None:
+    """Build vmlinux, and say what the compiler warns of in these files. Errors: CompileError."""
     words = ["nice", *make_words(base.recipe, base.tree, "vmlinux")]
     done = subprocess.run(words, capture_output=True, text=True, errors="replace", env={**os.environ, "LC_ALL": "C"})
-    said = without_paths(done.stderr, source_folder(base.release))
-    if done.returncode:
-        raise CompileError("it does not compile:\n" + "\n".join(errors_in(said)))
+    told = without_paths(done.stderr, source_folder(base.release))
     warned = re.compile(rf"^(?:{'|'.join(map(re.escape, files))}):.*warning: .*$", re.M)
-    yield from warned.findall(said)[:SHOWN]
+    found = errors_in(told) if done.returncode else warned.findall(told)[:SHOWN]
+    for one in found:
+        say(printable(one))
+    if done.returncode:
+        raise CompileError(f"it does not compile: {found[0].splitlines()[0]}")
 
 
 def without_paths(said: str, tree: Path) -> str:
