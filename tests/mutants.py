@@ -3,7 +3,7 @@
     python tests/mutants.py --count 200 --seed 1
 
 First all tests run once, without a mutant, and it is noted which of them runs which line (covering.py). Each mutant is then run in
-a copy of the repository with the tests that run its line, quickest first, until one fails (killed) or all have passed
+a copy of the repository with the tests that run its line, the quickest of each file in turn, until one fails (killed) or all have passed
 (SURVIVED). A test that takes far longer than before was killed by a mutant that hangs. Tests beyond the seconds that a
 mutant may have are left out, and a line that no test runs is a survivor at once. What survives wants a test, or a
 comment that says why it is the same program.
@@ -178,13 +178,24 @@ def rounds(known: Map, tests: list[str], limit: float) -> Iterator[list[str]]:
     if quick:
         yield [test for test in tests if file_of(test) == quick.most_common(1)[0][0]][:20]
     if tests:
+        tests = in_turn(tests)
         spent = list(accumulate(known.seconds[test] for test in tests))
         yield tests[: max(bisect(spent, limit), 1)]
 
 
+def in_turn(tests: list[str]) -> list[str]:
+    """One test of each file, then the next of each: a file whose tests are slow has its say, too."""
+    number = Counter[str]()
+    turns = dict[str, int]()
+    for test in tests:
+        number[file_of(test)] += 1
+        turns[test] = number[file_of(test)]
+    return sorted(tests, key=turns.__getitem__)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    for option, default in (("count", 200), ("seed", 1), ("jobs", 2), ("limit", 20)):
+    for option, default in (("count", 200), ("seed", 1), ("jobs", 2), ("limit", 40)):
         parser.add_argument(f"--{option}", type=int, default=default)
     parser.add_argument("--tests", nargs="+", default=TESTS, help="those that shall notice")
     parser.add_argument("--without", nargs="+", default=[], metavar="TEST", help="more tests to leave out")

@@ -24,12 +24,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from damage import mutate
 from oracle import SAMPLES
 
 from klpteach import Kernel, LoadRefused, ModuleFile, ModuleFormatError, Step, load_image
 from klpteach.files import klp as klp_module
 from klpteach.files import klp_patch
-from klpteach.files.corrupt import mutate
 from klpteach.files.write import ElfImage, tiny_module
 
 MUTATIONS = int(os.environ.get("KLPTEACH_MUTATIONS", "1500"))

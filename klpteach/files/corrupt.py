@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -164,22 +163,3 @@ def corrupt(data: bytes, kind: str) -> bytes:
     except (IndexError, StopIteration):
         raise ModuleFormatError(f"this file has nothing that {kind!r} could damage") from None
     return image.to_bytes()
-
-
-def mutate(data: bytes, seed: int) -> bytes:
-    """A random defect for fuzzing: bit flips, a cut, or a header field. The same seed, the same bytes.
-
-    >>> mutate(bytes(100), seed=1) == mutate(bytes(100), seed=1) != bytes(100)
-    True
-    """
-    rng, out = random.Random(seed), bytearray(data)
-    if not out:
-        return b""
-    section_headers = int.from_bytes(out[40:48], "big" if out[5:6] == b"\2" else "little")
-    start, end = rng.choice(((0, len(out)), (16, 64), (section_headers, len(out))))
-    if rng.random() < 0.25 or not start < end <= len(out):
-        return bytes(out[: rng.randrange(len(out))])
-    for _ in range(rng.randint(1, 8)):
-        position = rng.randrange(start, end)
-        out[position] = rng.choice((out[position] ^ 1 << rng.randrange(8), 0, 1, 0x7F, 0xFF))
-    return bytes(out)

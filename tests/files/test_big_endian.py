@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 from conftest import KO
+from damage import mutate
 
 from klpteach import ModuleFile
 from klpteach.errors import ModuleFormatError
-from klpteach.files.corrupt import CORRUPTIONS, corrupt, mutate
+from klpteach.files.corrupt import CORRUPTIONS, corrupt
 from klpteach.files.elf_h import EM_S390, RELA, SHDR, SYM
 from klpteach.files.klp import livepatch_sections, sites
 from klpteach.files.write import ElfImage, klp_convert, tiny_module

@@ -8,7 +8,8 @@ import pytest
 from test_write import LIVEPATCHES, SAMPLES, needs_readelf, readelf_relocations, run
 
 from klpteach import ModuleFile
-from klpteach.errors import ModuleFormatError
+from klpteach.errors import KlpteachError, ModuleFormatError
+from klpteach.files.symbol_list import read_symbols
 from klpteach.files.tables import livepatch_sites, relocations, symbols
 from klpteach.files.write import ElfImage, tiny_module
 
@@ -80,3 +81,27 @@ def test_a_name_outside_its_table_is_refused_by_the_writer_too() -> None:
     data[shoff + 64 : shoff + 68] = (0x7FFFFFF).to_bytes(4, "little")
     with pytest.raises(ModuleFormatError, match="outside its string table"):
         ElfImage.parse(bytes(data))
+
+
+def test_a_list_of_exports_says_who_exports_what_the_file_wants_and_what_nobody_does(tmp_path) -> None:
+    file = ModuleFile(
+        tiny_module("wants", {".text": bytes(16)}, [(name, None, 0) for name in ("aa", "bb", "cc", "dd", "ee")]),
+        "wants.ko",
+    )
+    symvers = tmp_path / "Module.symvers"
+    for listed, says in (
+        ("a", "nobody exports bb, cc, dd and 1 more"),
+        ("ab", "nobody exports cc, dd, ee."),
+        ("abcde", "5 of vmlinux."),
+    ):
+        symvers.write_text("".join(f"0x12345678\t{letter * 2}\tvmlinux\tEXPORT_SYMBOL\t\n" for letter in listed))
+        with pytest.raises(KlpteachError) as refused:
+            read_symbols(symvers, file)
+        assert says in str(refused.value)
+
+
+def test_kallsyms_gives_addresses_in_hex_and_of_two_the_global_one(tmp_path) -> None:
+    file = ModuleFile(tiny_module("wants", {".text": bytes(16)}, [("aa", None, 0)]), "wants.ko")
+    rows = tmp_path / "kallsyms"
+    rows.write_text("ffffffff81000010 t aa\nffffffff81000020 T aa\nffffffff81000030 t aa\n0000000000000000 A fixed\n")
+    assert read_symbols(rows, file).get("aa") == 0xFFFFFFFF81000020

@@ -10,11 +10,12 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from damage import mutate
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from klpteach.errors import KlpteachError, ModuleFormatError
-from klpteach.files.corrupt import CORRUPTIONS, corrupt, mutate
+from klpteach.files.corrupt import CORRUPTIONS, corrupt
 from klpteach.files.elf_h import SHN_LIVEPATCH
 from klpteach.files.write import ElfImage, Rela, klp_convert, tiny_module
 

@@ -13,13 +13,14 @@ from hypothesis import strategies as st
 
 from klpteach import Kernel, LoadRefused, ModuleFile, Recording, load_image, simulate
 from klpteach.errors import ScenarioError
-from klpteach.files.elf_h import EM_PPC64, RELA
-from klpteach.files.relocation_types import HOWTO_PPC64LE, LD_TOC, NOP, REL24
-from klpteach.files.write import tiny_module
+from klpteach.files.elf_h import EM_PPC64, RELA, SHF_ALLOC, SHF_EXECINSTR
+from klpteach.files.relocation_types import ENTRY, HOWTO_PPC64LE, LD_TOC, NOP, REL24
+from klpteach.files.write import ElfImage, tiny_module
 from klpteach.model.arch import fast
 from klpteach.model.arch.frob import count_relocs, heapsort, sort_relocations
 from klpteach.model.arch.ppc64le_section import Section
 from klpteach.model.arch.stubs import FTRACE_INSNS, MAGIC, STUB_INSNS, STUB_SIZE, branch_offset, ha
+from klpteach.model.errno import ENOENT
 from klpteach.model.image import Image, Loading
 from klpteach.model.policy import behaviour
 
@@ -416,3 +417,24 @@ def test_a_long_section_that_cannot_fail_never_meets_the_loop(release: str, monk
 @given(st.integers(-(1 << 25), (1 << 25) - 4).map(lambda n: n & ~3))
 def test_a_branch_holds_any_distance_of_32_mib(distance: int) -> None:
     assert branch_offset(BL | (distance & 0x03FFFFFC)) == distance
+
+
+# -- words that a small change would let through -----------------------------------------------------------------------------
+
+
+def test_a_stub_too_far_from_r2_is_refused() -> None:
+    image = ElfImage.parse(calls("f1").data)
+    next(section for section in image.sections if section.name == ".stubs").flags = SHF_ALLOC | SHF_EXECINSTR
+    file, far = ModuleFile(image.to_bytes(), "tiny.ko"), {"text": BASE, "data": BASE + (8 << 30)}
+    with pytest.raises(LoadRefused) as refused:
+        load_image(file, far, outside, "6.12")
+    assert refused.value.errno == ENOENT and "stub" in str(refused.value).lower()
+    far["data"] = BASE + (1 << 30)
+    assert slots_of(load_image(file, far, outside, "6.12"))[0] == OUTSIDE + 16
+
+
+@pytest.mark.parametrize(("first", "becomes"), [(0xE84C0000, "addis"), (0xE84C0001, "ldu"), (0xE84C0002, "lwa")])
+def test_only_ld_at_a_functions_entry_becomes_addis(first: int, becomes: str) -> None:
+    file = module(struct.pack("<2I", first, 0x7C426214), [(".text", 0, ENTRY, "own", 0)], (("own", ".text", 0),))
+    changed = words(load_image(file, BASE, outside))[0] != first
+    assert changed == (becomes == "addis")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import struct
+from pathlib import Path
 
 import pytest
 from test_edges import LP
@@ -13,11 +14,11 @@ from test_survivors import file
 from test_survivors_memory import table_of
 
 from klpteach import Kernel, KlpteachError, LoadRefused, ModuleFile, load_image
-from klpteach.errors import PolicyError
-from klpteach.files.elf_h import STB_WEAK
+from klpteach.errors import ModuleFormatError, PolicyError
+from klpteach.files.elf_h import STB_WEAK, SYM
 from klpteach.files.relocation_types import NOP
 from klpteach.files.samples import sample
-from klpteach.files.write import ElfImage, Symbol
+from klpteach.files.write import ElfImage, Symbol, tiny_module
 from klpteach.model import arch, messages
 from klpteach.model.errno import EINVAL, ENODEV, ENOENT, Refused
 from klpteach.model.policy import behaviour
@@ -176,3 +177,32 @@ def test_the_functions_of_a_nop_are_gone_when_the_replacement_is_complete() -> N
     assert not any(func.nop for obj in patch.objects for func in obj.funcs)
     wanted = {obj.name for obj in patch.mod.file.klp.objects}
     assert {obj.name for obj in patch.objects if obj.funcs} == wanted
+
+
+def test_a_section_without_alignment_follows_the_last_one_directly() -> None:
+    image = ElfImage.parse(tiny_module("odd", {".text": bytes(3), ".text.more": bytes(5)}))
+    for section in image.sections:
+        section.addralign = 0
+    sections = load_image(ModuleFile(image.to_bytes(), "odd.ko"), 0xFFFFFFFFC0200000, lambda name: 0).sections
+    assert sections[".text.more"][0] == sections[".text"][0] + 3
+
+
+def test_a_damaged_file_is_found_by_the_name_of_its_plain_one_however_it_is_written(tmp_path: Path) -> None:
+    (tmp_path / "livepatch-nfsd-demo.ko").write_bytes(Path(sample("livepatch_nfsd_demo.ko")).read_bytes())
+    kernel = Kernel(ko=tmp_path)
+    found = kernel.find_file("livepatch_nfsd_demo")
+    assert found is not None and found.name == "livepatch_nfsd_demo"
+    assert kernel.find_file("livepatch_other") is None and kernel.find_file("other+no-flag") is None
+
+
+def test_names_that_overlap_are_refused_before_they_fill_the_memory() -> None:
+    """1,000 symbols, each of which has a tail of one name of 500 bytes: 250 KB out of a table of 10."""
+    many = [("a" * 500, ".text", 0), *((f"n{number}", ".text", 0) for number in range(1000))]
+    data = bytearray(tiny_module("tails", {".text": bytes(16)}, many))
+    plain = ModuleFile(bytes(data), "tails.ko")
+    assert len(plain.symbol_names) == len(plain.symtab)
+    table, first = int(plain.shdrs["offset"][plain.symtab_index]), int(plain.symtab["name"][1])
+    for number in range(2, len(plain.symtab)):
+        struct.pack_into("<I", data, table + SYM.itemsize * number, first + number % 500)
+    with pytest.raises(ModuleFormatError, match="symbol names overlap"):
+        assert ModuleFile(bytes(data), "tails.ko").symbol_names
