@@ -156,9 +156,12 @@ RECORDED: Mapping[str, Recorded] = {
 }  # fmt: skip
 
 
+TABLE = ("6.1", "6.12")  # the releases of the table of consequences
+
+
 def with_proposals(arch: str) -> tuple[Key, ...]:
-    """The kernels of variants/ whose recordings are packed, beside those of RECORDED, which have a file each."""
-    return tuple(key for key in VARIANTS[arch] if key not in RECORDED[arch].kernels and key[1] != "stock")
+    """The kernels of variants/ that answer the table, the unmodified ones among them; what they tell is packed."""
+    return tuple(key for key in VARIANTS[arch] if key[0] in TABLE)
 
 
 def kernel_named(text: str) -> tuple[str, str, str]:
@@ -170,7 +173,7 @@ def kernel_named(text: str) -> tuple[str, str, str]:
     arch = next((name for name in RECORDED if text.startswith(f"{name}-")), "x86_64")
     release, _, variant = text.removeprefix(f"{arch}-").partition("-")
     key, how = (release, variant or "stock"), RECORDED[arch]
-    if key not in (there := (*how.kernels, *with_proposals(arch))):
+    if key not in (there := dict.fromkeys((*how.kernels, *with_proposals(arch)))):
         known = ", ".join(how.name(*one) for one in there)
         raise HostError(f"no {arch} kernel {text!r}; there are {known}.")
     return arch, *key

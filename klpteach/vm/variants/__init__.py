@@ -65,6 +65,8 @@ _PPC64LE: Mapping[str, Mapping[str, tuple[Edit, ...]]] = {
         "clear+reuse": (*powerpc.CLEAR, powerpc.TOLERATE, *powerpc.REUSE),
     },
     "6.12": {  # which tolerates by itself
+        "clear": powerpc.CLEAR,
+        "clear+reuse": (*powerpc.CLEAR, *powerpc.REUSE),
         "reuse": powerpc.REUSE,
         "deny-removal+reuse": (*powerpc.REUSE, *pin.DENY_REMOVAL),
     },

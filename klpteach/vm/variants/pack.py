@@ -24,14 +24,20 @@ from ..record import file_name, modules_for, record, write_exports
 
 
 def stories_of(arch: str, release: str, variant: str) -> Iterator[Scenario]:
-    """What a kernel with a proposal is asked: the table's stories whose modules there are, and the walks."""
-    folder = modules_for(arch, release, variant)
+    """What a kernel is asked: the table's stories whose modules there are, and the walks; not what has a file of its own."""
+    folder, key = modules_for(arch, release, variant), (release, variant)
     for question in QUESTIONS:
         if arch in question.story:
             story = told(get(question.story[arch], arch), arch)
-            if has_files(story, folder) and _can_be_absent(story, folder):
+            has_own = (
+                key in RECORDED[arch].kernels
+                and story.name in RECORDED[arch].stories
+                and key in RECORDED[arch].concerned(story.name)
+            )
+            if not has_own and has_files(story, folder) and _can_be_absent(story, folder):
                 yield story
-    yield from (story for name, story in evidence(arch).items() if name.startswith("walk-"))
+    if key not in RECORDED[arch].kernels:
+        yield from (story for name, story in evidence(arch).items() if name.startswith("walk-"))
 
 
 def _can_be_absent(story: Scenario, folder: Path) -> bool:
