@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from klpteach import simulate
 from klpteach.cli import main
 from klpteach.vm import build, trial
 from klpteach.vm.host import HostError
@@ -239,6 +240,20 @@ def test_on_ppc64le_its_own_stories_are_told_and_its_own_rows_are_near(tmp_path:
         len(row.known_rows("6.12", "ppc64le")[""]),
     )
     assert "on Linux 6.12, ppc64le" in str(found) and json.loads(found.to_json())["arch"] == "ppc64le"
+
+
+def test_a_command_that_never_came_back_is_a_hang_even_where_the_rest_of_the_story_went_on() -> None:
+    recording = simulate("reload", "6.12")
+    assert trial._came_to("reload", recording).kind == "works"
+    recording.steps[1].label, recording.steps[1].errno = "hung", None
+    assert trial._came_to("reload", recording) == row.Told("reload", "hangs", "insmod livepatch_nfsd_demo.ko")
+
+
+def test_a_kernel_that_could_not_tell_every_story_earns_no_row(tmp_path: Path, no_kernel: list[str]) -> None:
+    (tmp_path / "a.patch").write_text(patch())
+    lines = str(trial.try_patch(tmp_path / "a.patch", jobs=1, say=lambda line: None)).splitlines()
+    assert lines[-1] == "This kernel hangs in 3 stories, so the other 15 were left out: it earns no row."
+    assert len(lines) == 1 + 3 + 1
 
 
 def test_a_release_without_known_rows_has_no_nearest(tmp_path: Path, no_kernel: list[str]) -> None:

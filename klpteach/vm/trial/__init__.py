@@ -26,7 +26,7 @@ from ..qemu import GuestError, GuestKernel
 from ..record import files_for, run_guest
 from .compile import Base, compiled, modules_of
 from .fix import Fix, read_fix
-from .row import Row, Told
+from .row import NO_END, Row, Told
 
 __all__ = ["Row", "Told", "try_patch"]
 
@@ -89,14 +89,23 @@ def _cell(question: Question, kernel: GuestKernel, modules: Path, folder: Path, 
     except GuestError as error:
         if not error.how:
             raise
-        bad.append(question.key)
         cell = Told(question.key, error.how, error.last)
     else:
         recording.save(folder / f"{question.key}.recording.json")
-        outcome = outcome_of(recording)
-        cell = Told(question.key, outcome.kind, outcome.says)
+        cell = _came_to(question.key, recording)
+    if cell.kind in NO_END:
+        bad.append(question.key)
     _write(kept, json.dumps({"question": cell.question, "kind": cell.kind, "says": cell.says}))
     return cell
+
+
+def _came_to(key: str, recording: Recording) -> Told:
+    """What a recording tells; a command that never came back is no oops that one could read about."""
+    hung = next((step for step in recording if step.label == "hung"), None)
+    if hung is not None and not any(step.oops for step in recording):
+        return Told(key, "hangs", hung.command)
+    outcome = outcome_of(recording)
+    return Told(key, outcome.kind, outcome.says)
 
 
 def tell(story: Scenario, kernel: GuestKernel, modules: Path, limit: float = LIMIT) -> Recording:

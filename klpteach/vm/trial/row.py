@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -60,28 +60,35 @@ class Row:
         return next(iter(same.most_common(1)), ("", 0))
 
     def __str__(self) -> str:
-        nearest, same = self.nearest
         rows = known_rows(self.release, self.arch)
-        stock, other = rows.get("", {}), rows.get(nearest, {})
-        wide = max(len(question.asks) for question in QUESTIONS)
-        asks = {question.key: question.asks for question in QUESTIONS}
-        where = "" if self.arch == "x86_64" else f", {self.arch}"
+        stock, where = rows.get("", {}), "" if self.arch == "x86_64" else f", {self.arch}"
         lines = [f"{self.patch} on Linux {self.kernel}{where}"]
         for one in self.told:
-            was = (
-                ""
-                if stock.get(one.question, one.kind) == one.kind
-                else f"as released: {_words(stock.get(one.question, ''))}"
+            if one.kind != "left-out":
+                was = (
+                    ""
+                    if stock.get(one.question, one.kind) == one.kind
+                    else f"as released: {_words(stock[one.question])}"
+                )
+                lines.append(f"{_asks(one.question):{WIDE}}  {one.words:20} {was:32} {one.says}".rstrip())
+        return "\n".join([*lines, *self._end(rows)])
+
+    def _end(self, rows: Mapping[str, Mapping[str, str]]) -> Iterator[str]:
+        """Which known row is nearest and where it differs; or that this kernel cannot be judged."""
+        ended = Counter(one.kind for one in self.told if one.kind in NO_END)
+        if left := ended.pop("left-out", 0):
+            how = " and ".join(
+                f"{kind} in {count} {'story' if count == 1 else 'stories'}" for kind, count in ended.items()
             )
-            lines.append(f"{asks[one.question]:{wide}}  {one.words:20} {was:32} {one.says}".rstrip())
-        if not rows:
-            return "\n".join([*lines, "The table of consequences has no rows of this kernel."])
-        lines.append(
-            f"The nearest known row is {nearest or 'the kernel as released'}: {same} of {len(self.told)} cells are the same."
-        )
-        lines += [f"There {asks[one.question]!r} is: {_words(other[one.question])}, here: {one.words}." for one in self.told
-                  if other.get(one.question, one.kind) != one.kind]  # fmt: skip
-        return "\n".join(lines)
+            yield f"This kernel {how}, so the other {left} were left out: it earns no row."
+        elif not rows:
+            yield "The table of consequences has no rows of this kernel."
+        else:
+            nearest, same = self.nearest
+            yield f"The nearest known row is {nearest or 'the kernel as released'}: {same} of {len(self.told)} cells are the same."
+            for one in self.told:
+                if (other := rows[nearest].get(one.question, one.kind)) != one.kind:
+                    yield f"There {_asks(one.question)!r} is: {_words(other)}, here: {one.words}."
 
     __repr__ = __str__  # what a notebook shows
 
@@ -98,6 +105,13 @@ class Row:
         return cls(
             found["patch"], found["sha256"], found["release"], found["kernel"], told, found.get("arch", "x86_64")
         )
+
+
+WIDE = max(len(question.asks) for question in QUESTIONS)
+
+
+def _asks(key: str) -> str:
+    return next(question.asks for question in QUESTIONS if question.key == key)
 
 
 def _words(kind: str) -> str:
