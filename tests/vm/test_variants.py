@@ -96,6 +96,8 @@ def test_the_edits_fit_the_kernel_source_and_come_to_what_the_table_says(arch: s
     tree = build.source_folder(release)
     if not tree.exists():
         pytest.skip(f"linux-source-{release} is not in the cache: klpteach vm build")
+    if (tree.parent / f"aside-{release}").exists():
+        pytest.skip(f"a kernel of {release} is being built: for now its source is another")
     assert shown.size_of(arch, release, variant) in shown.sizes()
     for path, text in edited(tree, VARIANTS[arch][release, variant]).items():
         assert text != (tree / path).read_text()
