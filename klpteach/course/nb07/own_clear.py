@@ -162,7 +162,9 @@ def my_row(clear: Clear, name: str = "yours") -> Table:
     ]
     rows.append([str(name), *mine])
     used = {cell[0] for row in rows for cell in row[1:]}
-    meanings = "; ".join(f"{end.letter} {end.meaning}" for end in reversed(ENDINGS.values()) if end.letter in used)
+    meanings = "; ".join(
+        f"{end.letter} {end.meaning}" for end in reversed(list(ENDINGS.values())) if end.letter in used
+    )
     same = next((row[0] for row in rows[:-1] if row[1:] == mine), None)
     note = f"Your row is that of {same}." if same else "No row above is the same as yours."
     heads = ("x86_64, 6.1", *(story.replace("-", " ") for story in NINE))

@@ -12,7 +12,7 @@ from ...discussion.thread import Event, read_timeline
 from ..style import BLUE, ORANGE, VERMILION
 from .base import INK, PALE, SIZE, SOFT, Drawing, canvas
 
-_KINDS = {"kernel": ("K", "s", BLUE), "mail": ("M", "o", ORANGE), "elsewhere": ("E", "D", VERMILION)}
+_KINDS = {"kernel": ("s", BLUE), "mail": ("o", ORANGE), "elsewhere": ("D", VERMILION)}
 _LETTERS = 41  # a line of text beside a mark
 
 
@@ -66,9 +66,8 @@ def _height(row: dict[str, Any]) -> float:
 
 
 def _mark(axes: Axes, x: float, y: float, kind: str) -> None:
-    letter, marker, colour = _KINDS[kind]
-    axes.plot(x, y, marker=marker, color="white", markeredgecolor=colour, markeredgewidth=2.5, markersize=17, zorder=3)
-    axes.text(x, y, letter, size=SIZE - 3, weight="bold", ha="center", va="center", color=INK, zorder=4)
+    marker, colour = _KINDS[kind]
+    axes.plot(x, y, marker=marker, color="white", markeredgecolor=colour, markeredgewidth=3, markersize=14, zorder=3)
 
 
 def _column(axes: Axes, left: float, rows: Sequence[dict[str, Any]]) -> None:
