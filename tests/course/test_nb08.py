@@ -111,3 +111,14 @@ def test_both_camps_are_in_the_table_of_dependencies():
         positions_on("split-per-object", people=["Petr Mladek"], since="2022").rows[0][-2]
         == "“it is _not_ the way to go”"
     )
+
+
+@pytest.mark.parametrize("seed", (1, 2, 3, 7, 2026))
+def test_by_hand_one_customer_will_do_and_all_of_them_as_text(seed):
+    answer = find_exercise("pulled-in").problem(seed).answer
+    name, count = next(iter(answer.items()))
+    for one in (f"{name} {count}", f"{name.upper()}: {count}", (name, count), {name: count}):
+        assert kt.check("pulled-in", one, seed).mark == "✓", one
+    assert kt.check("pulled-in", ", ".join(f"{who} {many}" for who, many in answer.items()), seed).mark == "✓"
+    for wrong in (f"{name} {count + 1}", f"{name} many", "nobody 3", count):
+        assert kt.check("pulled-in", wrong, seed).mark == "✗"

@@ -24,12 +24,6 @@ ARCHES = ("x86_64", "ppc64le")
 MOST = 12  # commands that a reader may give
 
 
-def where_it_helps() -> str:
-    """On which machines the reload works without the check: "both", "x86_64", "ppc64le" or "neither"."""
-    good = [arch for arch in ARCHES if refused_or_loads("reload", "6.1", ["remove-check"], arch) == "loads"]
-    return "both" if len(good) == 2 else (good or ["neither"])[0]
-
-
 def who_takes_a_foreign_byte() -> str:
     """Which clearing lets the target be loaded again after a stranger wrote to a site: "rfc", "checked", "both", "neither"."""
     ways = {"rfc": "clear-relocations", "checked": "clear-checked"}
@@ -51,16 +45,6 @@ def whose_memory() -> str:
 
 
 QUESTIONS = questions("""
-remove-on-both
-The mail of 2019 shows two machines, x86_64 and ppc64le. You build a kernel for each without the check of eda9cec4c9a1.
-Where does the reload work?
-- both: On both
-  That commit is a check of x86_64. The nop behind a call is another check, in other code.
-- x86_64: On x86_64 only => on x86_64 only
-  ppc64le refuses by a check of its own; to remove the one leaves the other.
-- neither: On neither
-  On x86_64 nothing else looks at the place: the values are written over what is there, and they are right.
-
 damaged-on-ppc64le
 In a livepatch for ppc64le one relocation stands 8 bytes too far. The kernel is 6.1 as released. Does it notice?
 - refused: It refuses the file, as x86_64 does
@@ -119,7 +103,7 @@ Which?
 - init-fails: init() fails, and then a good load
   Only denial has nothing to say to that. Both clearings take the bytes back, and without the check nobody asks.
 """, {
-    "remove-on-both": where_it_helps, "damaged-on-ppc64le": lambda: refused_or_loads("corrupted", arch="ppc64le"),
+    "damaged-on-ppc64le": lambda: refused_or_loads("corrupted", arch="ppc64le"),
     "disable-first": lambda: refused_or_loads("disabled", "6.1", ["deny-removal"]),
     "foreign-byte": who_takes_a_foreign_byte, "whose-memory": whose_memory, "same-minus-19": when_they_differ,
     "no-way-out": lambda: " ".join(stories_without_a_way()),

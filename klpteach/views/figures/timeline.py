@@ -14,6 +14,8 @@ from .base import INK, PALE, SIZE, SOFT, Drawing, canvas
 
 _KINDS = {"kernel": ("s", BLUE), "mail": ("o", ORANGE), "elsewhere": ("D", VERMILION)}
 _LETTERS = 41  # a line of text beside a mark
+# What the rest leads up to, set bold: the mail of the course, and what ended the bug of its report.
+_BOLD = ("the mail of this course", "0c05e7bd2d01", "37251c7114e1")
 
 
 def timeline(events: Sequence[Event] | None = None) -> Drawing:
@@ -76,6 +78,7 @@ def _column(axes: Axes, left: float, rows: Sequence[dict[str, Any]]) -> None:
         axes.text(rail - 0.018, y, row["date"], size=SIZE - 1, ha="right", va="center", color=SOFT)
         _mark(axes, rail, y, row["kind"])
         for number, line in enumerate(_lines(row)):
-            axes.text(rail + 0.02, y + 0.86 * number, line, size=SIZE - 1, va="center", color=INK)
+            weight = "bold" if row["commit"] in _BOLD or row["what"] in _BOLD else "normal"
+            axes.text(rail + 0.02, y + 0.86 * number, line, size=SIZE - 1, va="center", color=INK, weight=weight)
         y += _height(row)
     axes.plot([rail, rail], [0, max(y - 0.9, 0)], color=PALE, linewidth=2, zorder=0)
