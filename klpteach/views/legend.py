@@ -37,8 +37,8 @@ class Legend(Shown):
             f'<tr><th scope="row" style="{css};white-space:nowrap">{escape(words)}</th><td style="{css}">{_html(signs)}</td></tr>'
             for words, signs in self.groups
         )
-        swatches = "; ".join(
-            f'<span style="border:3px {line} {colour};padding:0 9px;margin-right:5px"></span>{escape(words)}'
+        swatches = "".join(
+            f'<div style="line-height:1.7"><span style="border:3px {line} {colour};padding:0 9px;margin-right:7px"></span>{escape(words)}</div>'
             for _, colour, line, words in COLOURS
         )
         colours = f'<tr><th scope="row" style="{css}">colours</th><td style="{css}">{swatches}</td></tr>'

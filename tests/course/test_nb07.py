@@ -119,6 +119,9 @@ def test_the_files_that_only_the_check_catches_are_found_and_the_others_are_expl
         )
     assert problem.reply(set()).text == f"{len(problem.answer)} more."
     assert problem.reply({"no-such-defect"}).mark == "?"
+    files = ", ".join(f"livepatch_nfsd_demo+{name}.ko".upper() for name in problem.answer)
+    assert problem.reply(files).mark == problem.reply(" ".join(problem.answer)).mark == "✓"
+    assert problem.reply(7).mark == problem.reply(None).mark == "?"
 
 
 @pytest.mark.parametrize("seed", SEEDS)

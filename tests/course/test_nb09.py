@@ -138,6 +138,16 @@ def test_what_is_left_over_is_what_has_a_star():
     assert tables.all_stories(*mix).inside.rows == tables.in_every_story(*mix).rows
 
 
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_fix_is_taken_as_text_too_in_any_case(seed):
+    answer = find_exercise("design").problem(seed).answer
+    assert (
+        kt.check("design", ", ".join(answer).upper(), seed).mark
+        == kt.check("design", " ".join(answer), seed).mark
+        == "✓"
+    )
+
+
 def test_forty_moves_are_counted_from_recordings():
     rows = {row[0]: row[1] for row in tables.forty_moves().rows}
     assert rows["6.12 unmodified"] == "1 of 40" and rows["6.12 with reuse"] == "40 of 40"

@@ -47,7 +47,7 @@ ROWS = {"": "6.1 as it is", "clear-relocations": RFC, "clear-checked": MERGED}
 def judge(clear: Any) -> str | Reply | None:
     """What is wrong with a reader's clear(), at its first wrong byte; right where it does as one of the two kernels did."""
     if not callable(clear):
-        return "Give the function itself, clear, without brackets; or, by hand, eight bytes."
+        return Reply("?", "That is no function.", "Give clear itself, without brackets; or, by hand, eight bytes.")
     ours = [one for kind in (RFC, MERGED) for one in removals(kind)]
     for number, one in enumerate(one for one in ours if not one.strange):
         step = "Step 1 of 3, the plain reload" if not number else "Step 2 of 3, every other removal"

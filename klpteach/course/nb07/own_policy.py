@@ -10,6 +10,7 @@ from ...errors import PolicyError
 from ...files.corrupt import CORRUPTIONS
 from ...model.policy import behaviour
 from ...views.reply import Reply
+from ..checks import as_names
 from ..choices import ASKS, committed
 from ..exercise import Problem
 from .ways import CHOICES, NINE, caught_by_the_check, damaged, outcomes, verdict_on
@@ -61,7 +62,10 @@ def _fate(defect: str) -> str:
 
 
 def _judge_let_in(answer: Any, chosen: list[str], right: frozenset[str]) -> Reply | str | None:
-    given = {answer} if isinstance(answer, str) else set(answer)
+    names = as_names(answer)
+    if names is None:
+        return Reply("?", "That is no list of names.", f"There are {', '.join(chosen)}.")
+    given = {name.rpartition("+")[2] for name in names}
     if strange := sorted(str(name) for name in given if name not in chosen):
         return Reply("?", f"{strange[0]} is not in the list.", f"There are {', '.join(chosen)}.")
     if extra := next((name for name in chosen if name in given - right), None):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Iterable
 from functools import partial
 from textwrap import fill
 from typing import Any
@@ -14,7 +13,7 @@ from ...fleet import Fleet, run_fleet
 from ...model.policy import why_impossible
 from ...reading.history import History
 from ...scenarios.simulate import simulate
-from ..checks import as_number
+from ..checks import as_names, as_number
 from ..choices import ASKS, every_story
 from ..exercise import Exercise, Problem
 from ..question import questions
@@ -200,8 +199,8 @@ def _design(rng: random.Random) -> Problem:
 
 
 def _judge_design(answer: object, wanted: Wishes) -> str | None:
-    names = [answer] if isinstance(answer, str) else answer
-    if not isinstance(names, Iterable) or not (mix := tuple(str(name) for name in names)):
+    mix = tuple(as_names(answer) or ())
+    if not mix:
         return "Name at least one proposal."
     if reason := next(filter(None, (why_impossible(name, mix, wanted.arch) for name in mix)), None):
         return reason

@@ -60,7 +60,11 @@ def _text(row: dict[str, Any]) -> str:
 
 
 def _lines(row: dict[str, Any]) -> list[str]:
-    return wrap(_text(row), _LETTERS)
+    return wrap(_text(row), _LETTERS - 6 * _is_bold(row))  # bold letters are wider
+
+
+def _is_bold(row: dict[str, Any]) -> bool:
+    return row["commit"] in _BOLD or row["what"] in _BOLD
 
 
 def _height(row: dict[str, Any]) -> float:
@@ -78,7 +82,7 @@ def _column(axes: Axes, left: float, rows: Sequence[dict[str, Any]]) -> None:
         axes.text(rail - 0.018, y, row["date"], size=SIZE - 1, ha="right", va="center", color=SOFT)
         _mark(axes, rail, y, row["kind"])
         for number, line in enumerate(_lines(row)):
-            weight = "bold" if row["commit"] in _BOLD or row["what"] in _BOLD else "normal"
+            weight = "bold" if _is_bold(row) else "normal"
             axes.text(rail + 0.02, y + 0.86 * number, line, size=SIZE - 1, va="center", color=INK, weight=weight)
         y += _height(row)
     axes.plot([rail, rail], [0, max(y - 0.9, 0)], color=PALE, linewidth=2, zorder=0)
