@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from .views.figures.consequences import consequences_picture as consequences_picture
     from .views.frames import consequences_grid as consequences_grid
     from .views.kernel_source import source as source
+    from .views.legend import legend as legend
     from .views.real import try_real as try_real
     from .views.yours.dmesg import explain_dmesg as explain_dmesg
     from .views.yours.dmesg import paste as paste
@@ -77,6 +78,7 @@ _WHERE = {
     "about_proposal": "discussion.dossier",
     **dict.fromkeys(("read_thread", "read_timeline"), "discussion.thread"),
     "consequences_picture": "views.figures.consequences",
+    "legend": "views.legend",
     "consequences_grid": "views.frames",
     "explore": "views.explorer.explorer",
     **dict.fromkeys(("Customer", "Fleet", "run_fleet"), "fleet"),

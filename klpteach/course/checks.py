@@ -70,6 +70,18 @@ def as_bytes(given: Any) -> bytes | None:
         return None
 
 
+def as_names(given: Any) -> list[str] | None:
+    """Names out of a list, a set, or a text with commas or blanks between them, in small letters; None where it is neither.
+
+    >>> as_names("Clear-Checked, deny-removal"), as_names({"a.ko"}), as_names(7)
+    (['clear-checked', 'deny-removal'], ['a'], None)
+    """
+    parts = given.replace(",", " ").split() if isinstance(given, str) else given
+    if not isinstance(parts, (list, tuple, set, frozenset)):
+        return None
+    return [str(part).strip().casefold().removesuffix(".ko") for part in parts]
+
+
 def shuffled(rng: random.Random, items: Sequence[str]) -> tuple[dict[str, str], str]:
     """Items in a shuffled order under letters: ({letter: item}, the letters in the right order).
 

@@ -39,7 +39,7 @@ class Problem:
         try:
             verdict = self.judge(answer) if self.judge else self._compared(answer)
         except Exception as error:
-            says = str(error) if isinstance(error, KlpteachError) else f"{type(error).__name__}: {error}"
+            says = str(error) if isinstance(error, KlpteachError) else f"Give {self.form or 'another answer'}."
             return Reply("?", "This cannot be checked.", says)
         if isinstance(verdict, Reply):
             return verdict

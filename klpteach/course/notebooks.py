@@ -41,9 +41,9 @@ STATIONS = (
             "Why does ppc64le complain about a nop?", 50),
     Station("06b", "06b-one-idea-four-machines.ipynb", "One idea, four machines",
             "Does every machine fail in the same way?", 30),
-    Station("07", "07-three-ways-out.ipynb", "Three ways out", "What does each way out cost?", 55, short=True),
+    Station("07", "07-three-ways-out.ipynb", "Three ways out", "What does each way out cost?", 60, short=True),
     Station("08", "08-dependencies-and-one-fixes-all.ipynb", "Dependencies and one-fixes-all",
-            "What if the patch depended on its targets?", 35),
+            "What if the patch depended on its targets?", 30),
     Station("09", "09-stability-or-flexibility.ipynb", "Stability or flexibility",
             "What did they decide, and were they right?", 55, short=True),
 )  # fmt: skip

@@ -18,6 +18,7 @@ from . import progress as book
 from .notebooks import STATIONS, Station, notebooks
 
 _WIDE, _HIGH, _RAIL = 1000, 104, 62  # of the picture, in its units; the rail is where the stations stand
+_LEGEND = "00-start-here.ipynb#6.-Letters,-signs-and-colours"
 _PAPER, _INK, _GREY, _SHORT, _DONE = "#fdfcfa", "#1b1d1f", "#6b6963", "#b34d00", "#00634a"
 
 
@@ -42,7 +43,8 @@ class StationMap(Shown):
         page += (
             f'<table role="presentation" style="width:100%;max-width:{_WIDE}px"><tbody><tr>{row}</tr></tbody></table>'
         )
-        return f"{page}<details><summary>{self._all}</summary>{self._table().to_html()}</details>"
+        signs = f'<p style="margin:2px 0"><small><a href="{_LEGEND}">Letters, signs and colours</a></small></p>'
+        return f"{page}<details><summary>{self._all}</summary>{self._table().to_html()}</details>{signs}"
 
     def to_text(self) -> str:
         before = f"Before: {name(self._before)}. " if self._before else ""
@@ -114,7 +116,7 @@ def station_map(number: str) -> StationMap:
     >>> print(station_map("05"))
     You are here: 05 The bug. 35 minutes; from here to the end 4 h 20.
     Before: 04 Patching what is not there. Next: 06 The same bug in another dress. Short way: 07 Three ways out.
-    All 11 stations: short way 2 h 45, long way 7 h 30.
+    All 11 stations: short way 2 h 50, long way 7 h 30.
     """
     here = next((station for station in STATIONS if station.number == str(number)), None)
     if here is None:

@@ -20,6 +20,7 @@ from ..files.samples import ko_dir, plain_name
 from . import arch as architectures
 from . import kmod, messages, snapshot, split, sysfs
 from .errno import EAGAIN, EINVAL, ENOENT, Hung, Oops, Refused
+from .image import Arch
 from .livepatch.core import enabled_store, force_store, in_force, klp_mutex_lock
 from .livepatch.relocs import old_addresses
 from .livepatch.transition import klp_try_complete_transition
@@ -44,9 +45,9 @@ class Kernel(State):
 
     arch: a name of klpteach.model.arch.ARCHITECTURES. release: one of policy.RELEASES. proposals: names of policy.PROPOSALS.
     ko: folder for file names without a path (default: the course's own modules). machine: what this machine lacks or
-    forbids. rules: a behaviour of your own instead of the release's and the proposals'. exports, vmlinux: addresses of the
-    kernel's symbols where they are known. init_errno: file -> what its init() returns. open_file: (folder, name) -> file.
-    records_state: False: steps keep errno and dmesg only.
+    forbids. rules: a behaviour of your own instead of the release's and the proposals'. cpu: hooks of your own instead of
+    the architecture's. exports, vmlinux: addresses of the kernel's symbols where they are known. init_errno: file -> what its
+    init() returns. open_file: (folder, name) -> file. records_state: False: steps keep errno and dmesg only.
     Errors: PolicyError, ModuleFormatError, ScenarioError; what the kernel itself refuses is a Step with its errno.
 
     >>> kernel = Kernel(release="6.1")
@@ -62,10 +63,10 @@ class Kernel(State):
         machine: Machine = Machine(),  # noqa: B008 (frozen)
         rules: Behaviour | None = None, exports: Mapping[str, int] | None = None,
         vmlinux: Mapping[str, int] | None = None, init_errno: Mapping[str, int] | None = None,
-        open_file: Open | None = None, records_state: bool = True,
+        open_file: Open | None = None, records_state: bool = True, cpu: Arch | None = None,
     ) -> None:  # fmt: skip
         proposals = [proposals] if isinstance(proposals, str) else list(proposals)
-        cpu = architectures.of(arch)
+        cpu = cpu or architectures.of(arch)
         rules = rules or behaviour(release, proposals, arch)
         block = cpu.text_block if rules.text_in_blocks else 0
         start = rules.modules_start or cpu.modules_start

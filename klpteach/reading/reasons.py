@@ -111,7 +111,8 @@ def _init_failed(history: History, index: int) -> str:
     module, seen, tail = applied[0][1], history.observed_at(index), ""
     kinds = [history.states(key)[seen].kind for key in history.sites_for(module)]
     if "stale" in kinds:
-        tail = f" {count(kinds.count('stale'))} stay behind, stale: no rmmod was needed for that."
+        left = kinds.count("stale")
+        tail = f" {count(left)} {'stays' if left == 1 else 'stay'} behind, stale: no rmmod was needed for that."
     elif "file" in kinds or "cleared" in kinds:
         tail = f" The sites are {'zero' if history.arch.zero_sites else 'as in the file'} again."
     return f"Its own init() failed. livepatch had patched {module} before; it was undone.{tail}"

@@ -11,6 +11,7 @@ from ..files.klp import sites
 from ..files.module_file import ModuleFile
 from ..files.samples import ko_dir, plain_name
 from ..model.errno import ENODEV
+from ..model.image import Arch
 from ..model.kernel import Kernel
 from ..model.policy import Behaviour
 from ..model.recording import Recording
@@ -65,11 +66,13 @@ def get(name: str, arch: str = "x86_64") -> Scenario:
 def simulate(
     scenario: str | Scenario, release: str = "6.1", proposals: Iterable[str] = (), arch: str = "x86_64", *,
     ko: str | os.PathLike[str] | None = None, quietly: bool = False, rules: Behaviour | None = None,
+    cpu: Arch | None = None,
 ) -> Recording:  # fmt: skip
     """Run a story in the model, to its end (or to an oops, but where recorders go on after one), and return the recording.
 
     quietly: do not look after commands with a leading ~, as a recorder does; the model is quick enough to look always.
-    rules: a behaviour of your own instead of the release's and the proposals'.
+    rules: a behaviour of your own instead of the release's and the proposals'. cpu: hooks of your own instead of the
+    architecture's.
     Errors: ScenarioError, PolicyError, ModuleFormatError.
 
     >>> story = simulate("reload", release="6.1")
@@ -79,7 +82,7 @@ def simulate(
     story = get(scenario, arch) if isinstance(scenario, str) else scenario
     kernel = Kernel(
         arch, release, proposals, ko=ko, scenario=story.name, title=story.title, machine=story.machine, rules=rules,
-        init_errno=story.init_errno,
+        init_errno=story.init_errno, cpu=cpu,
     )  # fmt: skip
     # What no file tells stands in the recording, so that a replay knows it.
     no_device = {f"{name}.ko": ENODEV for name in story.machine.without_hardware}

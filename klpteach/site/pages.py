@@ -127,7 +127,7 @@ def home_page() -> str:
     )
     return page(
         f"klpteach: {title_of(paths[0])}",
-        f"{hero}{prediction('which-release')}"
+        f"{hero}{prediction('same-address')}"
         f'<section class="b" id="course" aria-labelledby="h-course"><h2 id="h-course">The course</h2><ol class="path">{stations}</ol>'
         '<p class="note"><button type="button" id="forget">Forget what I answered</button></p></section>'
         f"{_doors()}{_authority()}",

@@ -8,6 +8,9 @@ from .shown import Shown, escape
 
 COLOURS = {"✓": "#009E73", "✗": "#D55E00"}
 CALM = "#0072B2"
+_AS_TYPED = (
+    "font-family:var(--jp-code-font-family,monospace)"  # columns stay columns where a page gives pre another font
+)
 
 
 class Reply(Shown):
@@ -50,5 +53,5 @@ def prose(text: str) -> str:
 
 def _paragraph(lines: list[str]) -> str:
     if all(line.startswith("    ") for line in lines):
-        return f"<pre>{escape(chr(10).join(line[4:] for line in lines))}</pre>"
+        return f'<pre style="{_AS_TYPED}">{escape(chr(10).join(line[4:] for line in lines))}</pre>'
     return f"<p>{inline(' '.join(lines))}</p>"

@@ -8,6 +8,7 @@ from ..reading.verdict import SYMBOLS
 BLUE, ORANGE, GREEN = "#0072B2", "#E69F00", "#009E73"
 VERMILION, PURPLE, SKY, YELLOW = "#D55E00", "#CC79A7", "#56B4E9", "#F0E442"
 BROWN = "#6B2D0E"  # a ninth, darker than them all
+SOFT_GREY = "#555555"  # words beside, and what is gone
 LETTERS = {"file": "·", "written": "w", "kept": "k", "stale": "S", "cleared": "c", "foreign": "F", "absent": "–", "unknown": "?"}  # fmt: skip
 MEANING = {
     "file": "as in the file", "written": "written by this step", "kept": "unchanged, its target is loaded",

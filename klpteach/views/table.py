@@ -38,6 +38,23 @@ class Cell:
 Row = Sequence[str | Cell]
 
 
+class Folded(Shown):
+    """Something that not every reader wants, behind a line that can be opened; in a terminal the line alone.
+
+    >>> Folded("All of it", Table(("a",), [("1",)]))
+    All of it (folded)
+    """
+
+    def __init__(self, summary: str, inside: Shown) -> None:
+        self.summary, self.inside = summary, inside
+
+    def to_html(self) -> str:
+        return f"<details><summary>{escape(self.summary)}</summary>{self.inside.to_html()}</details>"
+
+    def to_text(self) -> str:
+        return f"{self.summary} (folded)"
+
+
 class Table(Shown):
     """Rows under headings, as HTML in a notebook and as aligned text in a terminal.
 

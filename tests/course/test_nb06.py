@@ -1,5 +1,6 @@
 """Notebook 06: words behind calls against real kernels' memory, stubs against objdump, and the reader's restore_r2()."""
 
+import re
 from functools import partial
 
 import pytest
@@ -133,3 +134,22 @@ def test_a_seed_is_a_problem(name):
 def test_a_slot_that_is_not_there_is_one_clear_line(slot):
     with pytest.raises(kt.KlpteachError, match="has 11 slots"):
         tables.a_stub(slot)
+
+
+@pytest.mark.parametrize("seed", range(1, 9))
+def test_by_hand_the_words_of_one_instruction_or_two_calls_will_do(seed):
+    encode, restore = (find_exercise(name).problem(seed) for name in ("encode-ld", "restore-r2"))
+    rt, offset, ra = map(
+        int, re.search(r"By hand instead: the word of ld r(\d+),(-?\d+)\(r(\d+)\)", encode.ask).groups()
+    )
+    word = encode.answer(rt, offset, ra)
+    assert kt.check("encode-ld", f"{word:#x}", seed).mark == kt.check("encode-ld", word, seed).mark == "✓"
+    calls = [(int(a, 16), int(b, 16)) for a, b in re.findall(r"restore_r2\((0x\w+), (0x\w+)\)$", restore.ask, re.M)]
+    right = [restore.answer(*one) for one in calls]
+    assert len(right) == 2
+    assert (
+        kt.check("restore-r2", right, seed).mark == kt.check("restore-r2", ", ".join(map(str, right)), seed).mark == "✓"
+    )
+    for wrong in (right[:1], [right[0], 5], 0, "no", [None]):
+        assert kt.check("restore-r2", wrong, seed).mark == "✗"
+    assert kt.check("encode-ld", word ^ 4, seed).mark == "✗"

@@ -1,6 +1,7 @@
 """Notebook 07: the ways out against real kernels where one was recorded, and every exercise with right and wrong answers."""
 
 import random
+import re
 
 import pytest
 from conftest import ROOT
@@ -14,6 +15,7 @@ from klpteach.course.nb07 import questions as nb07
 from klpteach.course.notebooks import find_exercise, find_question
 from klpteach.discussion.consequences import read_consequences
 from klpteach.discussion.costs import costs_of
+from klpteach.discussion.thread import positions
 from klpteach.errors import PolicyError
 from klpteach.scenarios.recorded import evidence
 from klpteach.views.shown import escape
@@ -64,9 +66,19 @@ def test_what_the_notebook_says_of_lines_is_what_was_counted():
 
 
 def test_both_camps_are_heard_on_each_of_the_three_ways():
-    table = tables.both_camps("remove-check", "deny-removal", "clear-relocations")
-    assert all("(20" in cell for row in table.rows for cell in row[1:])
-    assert "no mail" in tables.both_camps("tolerate-r2").rows[0][2]
+    camps = tables.both_camps("remove-check", "deny-removal", "clear-relocations")
+    for table in (camps.best, camps.more):
+        assert all(re.search(r", 20\d\d-\d\d-\d\d\)", cell.text) for row in table.rows for cell in row[1:])
+        assert all("lore.kernel.org" in cell.html for row in table.rows for cell in row[1:])
+    assert all(cell.text.count("(") <= 2 for row in camps.best.rows for cell in row[1:]), "one voice a side"
+    assert "no mail" in tables.both_camps("tolerate-r2").best.rows[0][2].text
+    check_markup(camps.to_html())
+
+
+def test_the_best_argument_of_a_side_is_one_of_that_sides_mails():
+    for name, days in tables.BEST.items():
+        for side, day in zip(("for", "against"), days, strict=True):
+            assert day in {mail.date for mail in positions(name, side)}
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -107,16 +119,23 @@ def test_the_files_that_only_the_check_catches_are_found_and_the_others_are_expl
         )
     assert problem.reply(set()).text == f"{len(problem.answer)} more."
     assert problem.reply({"no-such-defect"}).mark == "?"
+    files = ", ".join(f"livepatch_nfsd_demo+{name}.ko".upper() for name in problem.answer)
+    assert problem.reply(files).mark == problem.reply(" ".join(problem.answer)).mark == "✓"
+    assert problem.reply(7).mark == problem.reply(None).mark == "?"
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_policy_that_passes_is_accepted_and_the_released_kernel_is_not(seed):
     problem = find_exercise("own-policy").problem(seed)
-    assert problem.reply(list(problem.answer)).mark == "✓"
-    for nothing in ([], {}):
-        reply = problem.reply(nothing)
-        assert reply.mark == "✗" and "of 4 stories" in reply.text
-    assert kt.check("own-policy", ["remove-check"], seed).mark == "✗"
+    assert problem.answer and problem.reply(problem.answer).mark == "✓"
+    reply = problem.reply({})
+    assert reply.mark == "✗" and "of 4 stories" in reply.text
+    assert all(f"    {switch} " in problem.ask for switch in problem.answer)
+
+
+@pytest.mark.parametrize("name", [["clear-checked"], "clear-checked", [], None])
+def test_a_name_is_not_taken_for_a_policy(name):
+    assert kt.check("own-policy", name, 1).mark == "?"
 
 
 def test_switches_and_the_proposal_of_the_same_name_are_one_policy():

@@ -65,7 +65,7 @@ def test_three_of_forty_become_the_closure_of_all_and_one_livepatch():
     there = loaded(IN_USE, proposals=["hard-dependencies"])
     assert set(there) == needed_by(FORTY) | {LIVEPATCH} and len(there) == 92
     assert set(loaded(IN_USE)) == needed_by(IN_USE) | {LIVEPATCH}
-    assert pulled_in().counts == {"●": 6, "+": 37, "·": 48, "L": 1}
+    assert pulled_in().counts == {"in use": 6, "pulled in": 37, "needed": 48, "livepatch": 1}
 
 
 def test_what_a_module_needs_is_loaded_before_it():
@@ -99,8 +99,8 @@ def test_the_sums_of_the_code_that_could_go_are_the_costs():
 
 
 def test_names_in_a_grid_are_escaped_and_an_empty_group_is_left_out():
-    grid = ModuleGrid([("+", "<b>", ["<script>"]), ("·", "none", [])], "<i>")
-    assert "<script>" not in grid._repr_html_() and "<i>" not in grid._repr_html_() and grid.counts == {"+": 1}
+    grid = ModuleGrid([("pulled in", "<b>", ["<script>"]), ("needed", "none", [])], "<i>")
+    assert "<script>" not in grid._repr_html_() and "<i>" not in grid._repr_html_() and grid.counts == {"pulled in": 1}
     assert "none" not in repr(grid)
 
 
@@ -111,3 +111,14 @@ def test_both_camps_are_in_the_table_of_dependencies():
         positions_on("split-per-object", people=["Petr Mladek"], since="2022").rows[0][-2]
         == "“it is _not_ the way to go”"
     )
+
+
+@pytest.mark.parametrize("seed", (1, 2, 3, 7, 2026))
+def test_by_hand_one_customer_will_do_and_all_of_them_as_text(seed):
+    answer = find_exercise("pulled-in").problem(seed).answer
+    name, count = next(iter(answer.items()))
+    for one in (f"{name} {count}", f"{name.upper()}: {count}", (name, count), {name: count}):
+        assert kt.check("pulled-in", one, seed).mark == "✓", one
+    assert kt.check("pulled-in", ", ".join(f"{who} {many}" for who, many in answer.items()), seed).mark == "✓"
+    for wrong in (f"{name} {count + 1}", f"{name} many", "nobody 3", count):
+        assert kt.check("pulled-in", wrong, seed).mark == "✗"

@@ -8,6 +8,7 @@ import klpteach as kt
 from klpteach.course.choices import ASKS, committed, every_story
 from klpteach.course.nb09 import designs, logs, tables
 from klpteach.course.nb09 import questions as nb09
+from klpteach.course.nb09.stranger import right_bytes
 from klpteach.course.notebooks import find_exercise
 from klpteach.errors import PolicyError
 from klpteach.fleet import Fleet, run_fleet
@@ -105,9 +106,48 @@ def test_a_mark_in_the_table_is_a_recording_of_that_kernel_which_did_the_same(mi
 
 
 def test_the_answers_about_6_12_are_those_of_real_kernels():
-    assert [step.errno for step in evidence("half-way--6.12--REFUSED")][2:] == [-22, int(nb09.second_try_on_6_12())]
+    half_way = evidence("half-way--6.12--REFUSED")
+    assert [step.errno for step in half_way][2:] == [-22, -8] and nb09.whose_site() == "second"
+    stale = {key.partition(":")[0] for key, value in half_way[3].sites.items() if any(value)}
+    assert stale == {"livepatch_stacked"}, "the first livepatch is taken back, on the real kernel too"
     assert evidence("edge--6.12-stock--OOPS", "ppc64le")[-1].oops and nb09.third_move() == "oops"
-    assert nb09.release_of_the_fix() == "6.3" and not evidence("reload--6.12--LOADS")[3].errno
+    assert not evidence("reload--6.12--LOADS")[3].errno and nb09.what_became_of_the_rfc() == "waits"
+
+
+@pytest.mark.parametrize("release", ["6.1", "6.12", "7.3"])
+def test_right_bytes_are_refused_like_wrong_ones(release):
+    story = right_bytes(release)
+    before, after = story[1], story[-1]
+    key = next(iter(before.sites))
+    assert before.sites[key] == after.sites[key] and after.errno == -8 and "is nonzero" in after.lines[0]
+    first, again = (next(iter((step.placement or {})["nfsd_demo"].items())) for step in (story[0], after))
+    assert first == again, "its code (or the whole of it) is at the same address"
+
+
+@pytest.mark.parametrize("shape", ["{0} {1}", "({0}, {1})", "{0},{1}"])
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_log_is_answered_as_text_too(seed, shape):
+    cause, line = find_exercise("log-of-6.12").problem(seed).answer
+    assert kt.check("log-of-6.12", shape.format(cause.upper(), line), seed).mark == "✓"
+    assert kt.check("log-of-6.12", (cause, str(line)), seed).mark == "✓"
+    assert kt.check("log-of-6.12", (cause, str(line + 1)), seed).mark == "✗"
+
+
+def test_what_is_left_over_is_what_has_a_star():
+    mix = ("clear-checked", "reuse-stub")
+    starred = [row[0] for row in tables.in_every_story(*mix).rows if any("*" in cell for cell in row)]
+    assert {line.partition(":")[0] for line in tables.left_over(*mix)} == set(starred)
+    assert tables.all_stories(*mix).inside.rows == tables.in_every_story(*mix).rows
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_fix_is_taken_as_text_too_in_any_case(seed):
+    answer = find_exercise("design").problem(seed).answer
+    assert (
+        kt.check("design", ", ".join(answer).upper(), seed).mark
+        == kt.check("design", " ".join(answer), seed).mark
+        == "✓"
+    )
 
 
 def test_forty_moves_are_counted_from_recordings():

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import random
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from ...files.relocation_types import NOP
 from ...model.recording import Recording
@@ -11,7 +14,8 @@ from ...reading.history import History
 from ...reading.steps import nop_line
 from ...scenarios.scenario import TARGET
 from ...scenarios.simulate import simulate
-from ..checks import function_on
+from ...views.reply import Reply
+from ..checks import as_number, function_on
 from ..ds_form import DSForm
 from ..exercise import Exercise, Problem
 from ..question import questions, refused_or_loads
@@ -115,17 +119,17 @@ def _encoded(rng: random.Random) -> Problem:
     return Problem(
         ask="Write `ld(rt, offset, ra)`: the word of the instruction `ld rt,offset(ra)`. From the left: 58 in 6 bits, RT in 5, "
         "RA in 5, the offset divided by four in 14, and 0 in 2. It is tried on words that a compiler put into the sample "
-        f"modules, and on the one of this notebook:\n\n{shown}",
+        f"modules, and on the one of this notebook:\n\n{shown}\n\nBy hand instead: the word of {forms[2].text}.",
         answer=lambda rt, offset, ra: DSForm(58, rt, ra, offset // 4, 0).word,
         shown="def ld(rt, offset, ra):\n    return 58 << 26 | rt << 21 | ra << 16 | offset & 0xfffc",
-        form="the function itself: ld, without brackets",
+        form="the function itself: ld, without brackets; or one word, like 0xe8410018",
         hints=("A field that begins n bits from the right is shifted by n: 58 << 26, RT << 21, RA << 16.",
                "The offset is a multiple of 4, so its last two bits are 0 already: `offset & 0xfffc` puts it in place, its sign too."),
         steps=("58 << 26 is the opcode, rt << 21 and ra << 16 are the registers.",
                "The offset divided by four, moved up by two bits, is the offset itself; "
                "a negative one is cut to 16 bits.",
                "For ld r2,24(r1): 0xe8000000 + 0x00400000 + 0x00010000 + 0x00000018 = 0xe8410018."),
-        judge=function_on(tests, "ld"),
+        judge=_or_by_hand(function_on(tests, "ld"), forms[2].word),
         because="These are the compiler's words, and the kernel's.")  # fmt: skip
 
 
@@ -160,21 +164,42 @@ def _restore(rng: random.Random) -> Problem:
         restored = "0xe8410018 is done already. Anything else is refused.", "since 6.3 that is fine (37251c7114e1)."
     first = next(case for case in tests if case[0] == (BRANCH, NOP))
     tests.remove(first)
+    two = sorted(tests[1:], key=lambda case: not case[0][0] & 1)[:2]  # calls before plain branches
     return Problem(
         ask=f"Write `restore_r2(call, after)` as Linux {release} does it: `call` is the word at the call, `after` the word behind "
         "it. Give back the word that stands behind the call in the end, or -8 where the kernel refuses. It is tried on what the "
-        f"sample livepatches bring, at their first load and at a reload:\n\n    {_call(first)}\n    {_call(tests[0])}",
+        f"sample livepatches bring, at their first load and at a reload:\n\n    {_call(first)}\n    {_call(tests[0])}\n\n"
+        f"By hand instead: what does it give for these two?\n\n{_asked(two)}",
         answer=lambda call, after: known[call, after],
         shown=_code(release),
-        form="the function itself: restore_r2, without brackets",
+        form="the function itself: restore_r2, without brackets; or two results, like (0xe8410018, -8)",
         hints=("A plain branch (`b`, the last bit of the word is 0) never comes back: whatever is behind it stays as it is.",
                f"A nop becomes 0xe8410018. {restored[0]}"),
         steps=("`call & 1` is 0: a plain branch. It needs no r2, so `after` stays.",
                "`after` is 0x60000000: it becomes 0xe8410018.",
                f"`after` is 0xe8410018 already: {restored[1]}",
                "Anything else is refused: -8."),
-        judge=function_on([first, *tests], "restore_r2"),
+        judge=_or_by_hand(function_on([first, *tests], "restore_r2"), *(result for _, result in two)),
         because=f"That is restore_r2() of {release}.")  # fmt: skip
+
+
+def _asked(two: Sequence[Case]) -> str:
+    return "\n".join(f"    restore_r2({call:#010x}, {after:#010x})" for (call, after), _ in two)
+
+
+def _or_by_hand(judge: Callable[[Any], str | None], *right: int) -> Callable[[Any], Reply | str | None]:
+    """A judge that takes the function, or these numbers in its place."""
+
+    def either(answer: Any) -> Reply | str | None:
+        given = re.findall(r"-?\w+", answer) if isinstance(answer, str) else answer
+        numbers = [as_number(one) for one in (given if isinstance(given, (list, tuple)) else [given])]
+        if callable(answer) or None in numbers or not numbers:
+            return judge(answer)
+        if [one if one is None or one < 0 else one & 0xFFFFFFFF for one in numbers] == list(right):
+            return Reply("✓", "Right, by hand.", "The function would do so for every word.")
+        return f"By hand: {len(right)} number{'s' * (len(right) > 1)}. Look at the bits one field at a time."
+
+    return either
 
 
 def _call(case: Case) -> str:

@@ -12,7 +12,7 @@ from ...reading.calls import Call, call_at, words_of
 from ...reading.history import History
 from ...reading.reasons import goes_to
 from ...views.explorer.instructions import instruction
-from ...views.style import STUB_LETTERS
+from ...views.style import STUB_LETTERS, STUB_MEANING
 from ...views.table import Table
 
 LIVEPATCH = "livepatch_nfsd_demo"
@@ -81,7 +81,8 @@ def a_stub(slot: int, release: str = "6.1") -> Table:
     rows.append(("+28", f"`{magic:#010x}`", "", "a mark: the letters “stub”"))
     address = int.from_bytes(raw[32:], "little")
     rows.append(("+32", "", f"`{hexa(address)}`", f"the address of `{entries[slot]['symbol']}`"))
-    return Table(("at", "word", "instruction", "says"), rows, f"Slot {slot} of .stubs, at `{hexa(start)}`")
+    matter = [2, 3, 5]  # keep r2, fetch the address, jump
+    return Table(("at", "word", "instruction", "says"), rows, f"Slot {slot} of .stubs, at `{hexa(start)}`", matter)
 
 
 def _stub_instruction(word: int) -> str:
@@ -116,6 +117,11 @@ def order_of_calls(recording: Recording) -> Table:
     return Table(("looked at", "the call at", "calls", "symbol number", "at the reload"), rows)
 
 
+_SLOT_LEGEND = (
+    "; ".join(f"{letter} {STUB_MEANING[state]}" for state, letter in STUB_LETTERS.items()) + "; | the end of the table"
+)
+
+
 def slots(recording: Recording, livepatch: str = LIVEPATCH) -> Table:
     """How full the table of stubs is after every attempt to load the target, and what each slot leads to.
 
@@ -134,4 +140,4 @@ def slots(recording: Recording, livepatch: str = LIVEPATCH) -> Table:
         letters = "".join(("|" if slot.index == table.num else "") + STUB_LETTERS[slot.state] for slot in table.slots)
         letters += "" if table.past_end else "|"
         rows.append((f"{index + 1} `{step.command}`", str(step.errno), f"{table.used} of {table.num}", f"`{letters}`"))
-    return Table(("step", "errno", "slots used", "the table, slot by slot"), rows)
+    return Table(("step", "errno", "slots used", "the table, slot by slot"), rows, _SLOT_LEGEND)

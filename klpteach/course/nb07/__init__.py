@@ -3,5 +3,6 @@
 from ..lazy import offer
 
 __getattr__, __dir__ = offer(
-    __name__, {".patches": "as_patches", ".tables": "after_refusal both_camps", ".ways": "load_damaged nine_stories"}
+    __name__,
+    {".own_clear": "my_row", ".patches": "as_patches", ".tables": "both_camps", ".ways": "load_damaged nine_stories"},
 )

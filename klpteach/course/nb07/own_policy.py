@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ...errors import PolicyError
 from ...files.corrupt import CORRUPTIONS
+from ...model.policy import behaviour
 from ...views.reply import Reply
+from ..checks import as_names
 from ..choices import ASKS, committed
 from ..exercise import Problem
-from .ways import NINE, caught_by_the_check, damaged, outcomes, verdict_on
+from .ways import CHOICES, NINE, caught_by_the_check, damaged, outcomes, verdict_on
 
+# What each switch does, in a few words.
+SAYS = {
+    "check_zero": "refuse a place that is not zero", "clear": "take relocations back when a target goes",
+    "tolerate_r2": "accept an ld r2 behind a call", "stubs": "how a call finds its stub",
+    "pin_targets": "deny the removal of what is patched", "depend_on_targets": "load every target first",
+    "half_load": "load targets, do not run their init()", "split_per_object": "a livepatch for each target",
+    "late_patching": "patch what comes later", "refuse_unpatched": "refuse what would run unpatched",
+}  # fmt: skip
+ONLY_ON = {"tolerate_r2": "ppc64le", "stubs": "ppc64le", "check_zero": "x86_64"}
 _PLAIN = {
     "nonzero-last-site": "bytes under the last livepatch relocation are not zero",
     "overflow": "a type that no kernel address fits",
@@ -50,7 +62,10 @@ def _fate(defect: str) -> str:
 
 
 def _judge_let_in(answer: Any, chosen: list[str], right: frozenset[str]) -> Reply | str | None:
-    given = {answer} if isinstance(answer, str) else set(answer)
+    names = as_names(answer)
+    if names is None:
+        return Reply("?", "That is no list of names.", f"There are {', '.join(chosen)}.")
+    given = {name.rpartition("+")[2] for name in names}
     if strange := sorted(str(name) for name in given if name not in chosen):
         return Reply("?", f"{strange[0]} is not in the list.", f"There are {', '.join(chosen)}.")
     if extra := next((name for name in chosen if name in given - right), None):
@@ -66,14 +81,15 @@ def own_policy(rng: random.Random) -> Problem:
     listed = "\n".join(f"    {key:<14} {ASKS[key].asks}{wished[key]}" for key in keys)
     return Problem(
         ask=f"Make a policy for Linux 6.1 on {arch} under which each of these stories ends with all loaded and nothing "
-        f"refused, held or unpatched. Give switches of `Behaviour`, or names of proposals. The model runs them all.\n\n{listed}",
-        answer=solution,
-        shown=repr(list(solution)),
-        form='switches, {"check_zero": False, "pin_targets": True}, or names, ["deny-removal"]',
+        f"refused, held or unpatched. Set some of the switches below; the rest stay as 6.1 has them. The model runs all "
+        f"four.\n\n{listed}\n\nThe switches:\n\n{_switches(arch)}",
+        answer=switches_of(solution, arch),
+        shown=repr(switches_of(solution, arch)),
+        form='switches, like {"check_zero": False, "pin_targets": True}',
         hints=("Start with the story that the fewest ways out survive: notebook 07's picture, or `kt.consequences_grid()`, names them.",
                f"`{keys[-1]}` is the hard one. Which columns have a W there, and in the other rows, too?"),
         steps=("Go through the rows, and strike every column that does not end as wished.",
-               f"What is left, among others: {' with '.join(solution)}. You may have found another; the model's word counts."),
+               f"What is left, among others: {' with '.join(solution)}. As switches: {switches_of(solution, arch)}. You may have found another; the model's word counts."),
         judge=lambda policy: judge_policy(policy, keys, arch),
         because="Every story ended as wished. What it would cost to write is another question.")  # fmt: skip
 
@@ -86,7 +102,7 @@ def _stories(rng: random.Random, arch: str) -> tuple[tuple[str, ...], list[str]]
     """A choice that works, and four stories, the hardest last: one that must be there, one that the released kernel fails."""
     table, must = committed(arch, "6.1"), MUST[arch]
     passed = {chosen: {key for key, row in rows.items() if row.as_wished} for chosen, rows in table.items()}
-    solution = rng.choice([chosen for chosen in passed if {"reload", must} <= passed[chosen]])
+    solution = rng.choice([one for one in passed if {"reload", must} <= passed[one] and _in_switches(one, arch)])
     fails = {key: sum(key not in good for good in passed.values()) for key in POOL}
     mine = [key for key in POOL if key in passed[solution] and key != must]
     first = rng.choice([key for key in mine if key not in passed[()]])
@@ -94,10 +110,41 @@ def _stories(rng: random.Random, arch: str) -> tuple[tuple[str, ...], list[str]]
     return solution, sorted(keys, key=lambda key: fails[key])
 
 
+def switches_of(chosen: Iterable[str], arch: str) -> dict[str, object]:
+    """What a choice of proposals sets, as far as a reader may set it.
+
+    >>> switches_of(["deny-removal", "remove-check"], "x86_64")
+    {'check_zero': False, 'pin_targets': True}
+    """
+    rules, stock = behaviour("6.1", tuple(chosen), arch), behaviour("6.1", arch=arch)
+    return {name: getattr(rules, name) for name in CHOICES if getattr(rules, name) != getattr(stock, name)}
+
+
+def _in_switches(chosen: tuple[str, ...], arch: str) -> bool:
+    """Whether a choice can be said in switches, so that it ends in each story as it does by name."""
+    try:
+        return all(outcome.kind == committed(arch, "6.1")[chosen][question.key].kind
+                   for question, outcome in outcomes(NINE, arch, "6.1", switches_of(chosen, arch)))  # fmt: skip
+    except PolicyError:
+        return False
+
+
+def _switches(arch: str) -> str:
+    stock, lines = behaviour("6.1", arch=arch), []
+    for name, values in CHOICES.items():
+        if name in ONLY_ON and ONLY_ON[name] != arch:
+            continue
+        may = [value for value in values if (arch, value) != ("ppc64le", "checked")]
+        lines.append(f"    {name:<18} {'|'.join(map(str, may)):<22} 6.1: {getattr(stock, name)!s:<8} {SAYS[name]}")
+    return "\n".join(lines)
+
+
 def judge_policy(policy: Any, keys: list[str], arch: str = "x86_64") -> Reply | str | None:
     """Run the stories under a reader's policy: None where all came out as wished."""
-    names = [policy] if isinstance(policy, str) else policy
+    if not isinstance(policy, Mapping):
+        says = "A name is somebody else's policy. Give switches with their values, like {'check_zero': False}."
+        return Reply("?", "Which switches?", says)
     try:
-        return verdict_on(outcomes(keys, arch, "6.1", names))
+        return verdict_on(outcomes(keys, arch, "6.1", policy))
     except PolicyError as error:
         return Reply("?", "There is no such kernel.", str(error))

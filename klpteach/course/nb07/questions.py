@@ -1,4 +1,4 @@
-"""What notebook 07 asks: what each way out does not reach, a way round one of them, and a policy of the reader's own."""
+"""What notebook 07 asks: what each way out does not reach, a way round one of them, a fix and a policy of the reader's own."""
 
 from __future__ import annotations
 
@@ -15,18 +15,13 @@ from ...scenarios.simulate import simulate
 from ...views.reply import Reply
 from ..exercise import Exercise, Problem
 from ..question import questions, refused_or_loads
+from .own_clear import problem as own_clear
 from .own_policy import let_in, own_policy
-from .ways import columns_without_a_flaw, object_after_refusal
+from .ways import stories_without_a_way
 
 TITLE = "three ways out"
 ARCHES = ("x86_64", "ppc64le")
 MOST = 12  # commands that a reader may give
-
-
-def where_it_helps() -> str:
-    """On which machines the reload works without the check: "both", "x86_64", "ppc64le" or "neither"."""
-    good = [arch for arch in ARCHES if refused_or_loads("reload", "6.1", ["remove-check"], arch) == "loads"]
-    return "both" if len(good) == 2 else (good or ["neither"])[0]
 
 
 def who_takes_a_foreign_byte() -> str:
@@ -42,23 +37,14 @@ def when_they_differ() -> str:
     return "bytes" if first_difference(left, right) == 1 and left[1].errno == right[1].errno else "later"
 
 
-def what_the_object_names(release: str = "5.3") -> str:
-    """ "gone" where obj->mod still names the module that was refused, else "none"."""
-    name, there = object_after_refusal(release)
-    return "gone" if name and not there else "none"
+def whose_memory() -> str:
+    """Whose bytes a clearing changes, of the two modules that a removal concerns, as the model has it."""
+    before, after = simulate("reload", "6.1", ["clear-checked"])[1:3]
+    return "livepatch" if all(key.startswith("livepatch_") for key, was in (before.sites or {}).items()
+                              if was != (after.sites or {})[key]) else "target"  # fmt: skip
 
 
 QUESTIONS = questions("""
-remove-on-both
-The mail of 2019 shows two machines, x86_64 and ppc64le. You build a kernel for each without the check of eda9cec4c9a1.
-Where does the reload work?
-- both: On both
-  That commit is a check of x86_64. The nop behind a call is another check, in other code.
-- x86_64: On x86_64 only => on x86_64 only
-  ppc64le refuses by a check of its own; to remove the one leaves the other.
-- neither: On neither
-  On x86_64 nothing else looks at the place: the values are written over what is there, and they are right.
-
 damaged-on-ppc64le
 In a livepatch for ppc64le one relocation stands 8 bytes too far. The kernel is 6.1 as released. Does it notice?
 - refused: It refuses the file, as x86_64 does
@@ -87,13 +73,15 @@ clearing lets it back in?
 - neither: Neither
   The RFC does not look. It wipes what it finds at the site away, and nobody hears of it.
 
-obj-mod
-Linux 5.3: the reload was refused, so nfsd_demo is not loaded. Livepatch keeps a pointer to it, obj->mod; NULL means not
-loaded. What does it hold?
-- none: NULL
-  It should. But the pointer was set before the relocations were tried, and the error path forgot it.
-- gone: The module that was refused and is gone => a module that is gone
-  It was set on the way in. The way out of an error did not take it back.
+whose-memory
+rmmod nfsd_demo, on a kernel that clears. Ten places get their zeros back. In whose memory are they?
+- target: In nfsd_demo's: it is the one that goes
+  Its memory is given back as a whole in the next moment; nobody tidies it up. And it never held those bytes.
+- livepatch: In the livepatch's, which stays => they are the livepatch's
+  As in the report: the one that is refused and the one whose bytes are meant are two modules. So clear() is handed a
+  section of the livepatch.
+- both: Some in either
+  What nfsd_demo holds of others is ordinary, and goes with it. Only the livepatch stays behind with old addresses.
 
 same-minus-19
 nfsd_demo's first load ends with −19, on a kernel that denies removal and on one that clears. Is there a difference yet,
@@ -103,20 +91,22 @@ before the next load?
 - bytes: Yes, in the livepatch's bytes => yes, in the livepatch's bytes
   A reference cannot put bytes back. Clearing is called on this way out as well.
 
-full-columns
-Nine stories on x86_64, four ways out: remove the check, deny removal, the RFC, 6.3. How many of the four end as one
-would wish in all nine?
-- 0: None
-  Each has a row that it does not reach. What they argued about is which row matters.
-- 1: One
-  You may think of 6.3. It refuses in two rows; in one of them on purpose.
-- 2: Two
-  Both clearings come near. But a load that fails half way leaves bytes under either.
+no-way-out
+Nine stories on x86_64, four ways out: remove the check, deny removal, the RFC, 6.3. One story ends badly under all four.
+Which?
+- half-way: Patching fails half way, and then all is well
+  Three of the four refuse the next load. Without the check it is let in, and the old bytes are overwritten.
+- foreign-write: A stranger wrote to a site => the stranger's write
+  Refused by 6.3, and an oops in use under the other three. No way out can give back what it did not write.
+- corrupted: A damaged livepatch is loaded
+  It should be refused, and three of the four refuse it: they keep the check.
+- init-fails: init() fails, and then a good load
+  Only denial has nothing to say to that. Both clearings take the bytes back, and without the check nobody asks.
 """, {
-    "remove-on-both": where_it_helps, "damaged-on-ppc64le": lambda: refused_or_loads("corrupted", arch="ppc64le"),
+    "damaged-on-ppc64le": lambda: refused_or_loads("corrupted", arch="ppc64le"),
     "disable-first": lambda: refused_or_loads("disabled", "6.1", ["deny-removal"]),
-    "foreign-byte": who_takes_a_foreign_byte, "obj-mod": what_the_object_names, "same-minus-19": when_they_differ,
-    "full-columns": lambda: str(columns_without_a_flaw()),
+    "foreign-byte": who_takes_a_foreign_byte, "whose-memory": whose_memory, "same-minus-19": when_they_differ,
+    "no-way-out": lambda: " ".join(stories_without_a_way()),
 })  # fmt: skip
 
 
@@ -136,8 +126,8 @@ def _defeat(rng: random.Random) -> Problem:
     arch, livepatch = rng.choice(_defeatable())
     answer = _way_round(livepatch)
     return Problem(
-        ask=f"An {arch} machine with Linux 6.1 and deny-removal, freshly booted. Find commands after which a good "
-        f"`{TARGET}` is refused with −8, although every patched module was held. Use `{livepatch}.ko`. You may load "
+        ask=f"{'An' if arch == 'x86_64' else 'A'} {arch} machine with Linux 6.1 and deny-removal, freshly booted. Find commands after which a good "
+        f"`{TARGET}` is refused with −8, although removal is denied. Use `{livepatch}.ko`. You may load "
         "(insmod FILE.ko), remove (rmmod NAME) and disable (echo 0 > /sys/kernel/livepatch/NAME/enabled). The files are in "
         "data/ko; damaged ones and pokes do not count.",
         answer=answer,
@@ -179,6 +169,7 @@ def _last(steps: list[Step]) -> str:
     return f"`{bad.command}` gives {bad.errno} ({says}). A good nfsd_demo.ko was not refused with −8."
 
 
-EXERCISES = {"defeat-denial": Exercise("a way round denied removal", _defeat),
+EXERCISES = {"clear": Exercise("your own clear_relocate_add()", own_clear),
+             "defeat-denial": Exercise("a way round denied removal", _defeat),
              "let-in": Exercise("what only the check catches", let_in),
              "own-policy": Exercise("your own policy", own_policy)}  # fmt: skip

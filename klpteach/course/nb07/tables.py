@@ -1,15 +1,15 @@
-"""The tables of notebook 07: who said what about a way out, who was for and against, what obj->mod holds after a refusal."""
+"""The tables of notebook 07: who said what about a way out, and who was for and against."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from ...discussion.thread import Statement, positions, read_thread
 from ...errors import KlpteachError
 from ...model.policy import PROPOSALS
-from ...views.mail import mail_cell
+from ...views.mail import mail_cell, mail_link
+from ...views.shown import Shown, escape
 from ...views.table import Cell, Table
-from .ways import object_after_refusal
 
 HEADS = ("when", "who", "about", "", "in short", "in their words", "where")
 
@@ -35,28 +35,61 @@ def _row(s: Statement) -> tuple[str | Cell, ...]:
     return (date, person, s.proposal, s.position, s.says, quote, where)
 
 
-def both_camps(*proposals: str) -> Table:
-    """For and against each way out, as data/thread.csv has them: a row a proposal, each voice with its month.
+# The mail with the best argument for a way out, and against it, by its day; the others are folded.
+BEST = {
+    "remove-check": ("2019-06-20", "2019-06-25"), "deny-removal": ("2018-06-02", "2019-07-19"),
+    "clear-relocations": ("2022-07-20", "2018-06-02"),
+}  # fmt: skip
+
+
+class Camps(Shown):
+    """For and against each way out: the best argument of each side as a table, the other voices in a fold."""
+
+    def __init__(self, *proposals: str) -> None:
+        best, more = [], []
+        for name in proposals:
+            first, others = zip(*(_voices(name, side, at) for at, side in enumerate(("for", "against"))), strict=True)
+            best.append((PROPOSALS[name].label, *first))
+            more.append((PROPOSALS[name].label, *others))
+        heads = ("way out", "for", "against")
+        self.best, self.more = Table(heads, best, labels=True), Table(heads, more, labels=True)
+
+    def to_html(self) -> str:
+        return f"{self.best.to_html()}<details><summary>All who spoke</summary>{self.more.to_html()}</details>"
+
+    def to_text(self) -> str:
+        return self.best.to_text()
+
+
+def both_camps(*proposals: str) -> Camps:
+    """For and against each way out, as data/thread.csv has them: a row a proposal, each voice with its mail.
 
     Errors: KlpteachError for a name that is no proposal.
     """
     if strange := next((name for name in proposals if name not in PROPOSALS), None):
         raise KlpteachError(f"unknown proposal {strange!r}; there are {', '.join(PROPOSALS)}.")
-    rows = [(PROPOSALS[name].label, _voices(name, "for"), _voices(name, "against")) for name in proposals]
-    return Table(("way out", "for", "against"), rows)
+    return Camps(*proposals)
 
 
-def _voices(proposal: str, position: str) -> str:
-    said = [f"{mail.person} ({mail.date[:7]}): {mail.says}" for mail in positions(proposal, position)]
-    return "; ".join(said) or "no mail was found"
+def _voices(proposal: str, position: str, side: int) -> tuple[Cell, Cell]:
+    """The best argument of one side, then all of that side."""
+    said = list(positions(proposal, position))
+    if not said:
+        return (Cell("no mail was found", "no mail was found"),) * 2
+    day = BEST.get(proposal, ("", ""))[side]
+    best = next((mail for mail in said if mail.date == day), said[0])
+    return _cell([best]), _cell(said)
 
 
-def after_refusal(*releases: str) -> Table:
-    """What the livepatch holds of its target after the refused reload, by release.
+def _cell(said: Sequence[Statement]) -> Cell:
+    html = "<br>".join(f"{escape(_words(mail))} ({_link(mail)})" for mail in said)
+    return Cell(html, "; ".join(f"{_words(mail)} ({mail.person}, {mail.date})" for mail in said))
 
-    >>> [row[1] for row in after_refusal("5.3", "6.1").rows]
-    ['nfsd_demo', 'NULL']
-    """
-    held = zip(releases, map(object_after_refusal, releases), strict=True)
-    rows = [(release, name or "NULL", "yes" if there else "no") for release, (name, there) in held]
-    return Table(("kernel", "obj->mod names", "is nfsd_demo loaded?"), rows)
+
+def _words(mail: Statement) -> str:
+    return mail.says + (f": “{mail.quote}”" if mail.quote else "")
+
+
+def _link(mail: Statement) -> str:
+    text = f"{mail.person}, {mail.date}"
+    return mail_link(mail.message_id, text) if mail.message_id else escape(text)

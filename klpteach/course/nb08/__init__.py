@@ -2,5 +2,5 @@
 
 from ..lazy import offer
 
-_HERE = {".module_grid": "pulled_in", ".tables": "could_go customers hindrances in_force modules_dep patched"}
-__getattr__, __dir__ = offer(__name__, _HERE | {"..nb07.tables": "positions_on", "...views.figures.code": "code"})
+_TABLES = "could_go customers hindrances in_the_end modules_dep patched what_was_said which_lines"
+__getattr__, __dir__ = offer(__name__, {".module_grid": "pulled_in", ".tables": _TABLES})

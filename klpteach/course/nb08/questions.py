@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ...discussion.costs import removable
 from ...reading.outcome import outcome_of
 from ...scenarios.simulate import simulate
+from ...views.reply import Reply
 from ..checks import plain, same
 from ..exercise import Exercise, Problem
 from ..question import questions
@@ -81,8 +83,8 @@ say `modprobe livepatch_five`. What happens?
   What came before the failing one is loaded, initialised and stays.
 
 half-helps
-Half-load the targets that nobody uses: relocate them, and do not run their init(). Which of the two troubles does that
-end?
+Two troubles: hardware that is absent, and a package that is not installed. Half-load the targets that nobody uses:
+relocate them, and do not run their init(). Which trouble does that end?
 - both: Both: nothing of the target has to run
   A module that is not on the disk cannot be loaded by half either.
 - no-hardware: Absent hardware only => absent hardware, and no more
@@ -159,13 +161,15 @@ def _pulled_in(rng: random.Random) -> Problem:
     answer = {name: new_modules(uses, there.targets) for name, uses in there.uses.items()}
     first, uses = next(iter(there.uses.items()))
     wanted, here = needed_by(there.targets), needed_by(uses)
+    least = min(there.uses, key=lambda name: len(needed_by(there.uses[name])))
     return Problem(
         ask=f"A livepatch for {len(there.targets)} modules depends on them. Four customers load it, each with other modules "
         "in use. For each customer: how many modules does one machine get that it did not have before? The livepatch does "
         "not count. The data: `nb08.patched(seed)` are the targets, `nb08.customers(seed)` says what each customer uses, "
-        "`nb08.modules_dep()` what each module needs, directly or not.",
+        f"`nb08.modules_dep()` what each module needs, directly or not.\n\nBy hand, one customer will do. {least} uses these, "
+        f"each with what it needs:\n\n{_listed(there.uses[least])}\n\nand the targets are:\n\n{_listed(there.targets)}",
         answer=answer,
-        form="a number for each customer: a dict, or a Series with the customers as index",
+        form=f"a number for each customer: {{'{least}': 7, …}}, a Series or text; by hand one of them, like \"{least} 7\"",
         hints=("Two sets for each customer: what modprobe wants there, and what is there already. Both grow by what they need.",
                "`needs[needs.module.isin(names)].needs` is all that the names need. Take set differences, not differences of counts."),
         judge=lambda given: _judge(given, there, answer),
@@ -191,8 +195,31 @@ def _slips(there: Shop, answer: Mapping[str, int]) -> list[tuple[dict[str, int],
     return [(dict(numbers), words) for numbers, words in wrong if numbers != answer]
 
 
-def _judge(given: object, there: Shop, answer: Mapping[str, int]) -> str | None:
-    answers = plain(given.to_dict() if hasattr(given, "to_dict") else given)  # a Series: its index are the customers
+def _listed(names: Iterable[str]) -> str:
+    """A line a module: its name, and what it needs, directly or not."""
+    return "\n".join(f"    {name:<13} {' '.join(sorted(needed_by([name]) - {name}))}".rstrip() for name in names)
+
+
+def _as_numbers(given: object) -> object:
+    """A dict of the customers, also from a Series, from text, or from one pair."""
+    given = plain(given.to_dict() if hasattr(given, "to_dict") else given)  # a Series: its index are the customers
+    text = " ".join(map(str, given)) if isinstance(given, (list, tuple)) else given
+    if isinstance(text, str):
+        return {name.casefold(): number for name, number in re.findall(r"([A-Za-z]+)\W+(\d+)", text)}
+    return given
+
+
+def _judge(given: object, there: Shop, answer: Mapping[str, int]) -> Reply | str | None:
+    answers = _as_numbers(given)
+    if isinstance(answers, Mapping) and len(answers) == 1 and (name := next(iter(answers))) in answer:
+        if same(answers[name], answer[name]):
+            return Reply(
+                "✓",
+                "Right, by hand.",
+                f"The other three in the same way; modprobe wants {len(needed_by(there.targets))} in all.",
+            )
+        slips = ((numbers.get(name), words) for numbers, words in _slips(there, answer))
+        return next((words for number, words in slips if same(answers[name], number)), f"Not for {name}.")
     if not isinstance(answers, Mapping) or set(answers) != set(answer):
         return f"Give a number for each of {', '.join(answer)}."
     if same(answers, dict(answer)):

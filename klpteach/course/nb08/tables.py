@@ -1,4 +1,4 @@
-"""The tables of notebook 08: what keeps a livepatch out, a race step by step, the code that could go, an exercise's data."""
+"""The tables of notebook 08: what keeps a livepatch out, how a story ends, the code that could go, an exercise's data."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from ...model.policy import PROPOSALS
 from ...model.recording import Recording
 from ...reading.outcome import ENDINGS, outcome_of
 from ...scenarios.simulate import simulate, stories
-from ...views.table import Table
+from ...views.figures.code import code
+from ...views.table import Folded, Table
+from ..nb07.tables import positions_on
 from .many_modules import NEEDS, needed_by
 from .questions import shop
 
@@ -20,10 +22,10 @@ CHOICES = ((), ("hard-dependencies",), ("half-loaded",), ("split-per-object",))
 
 
 def hindrances(names: Sequence[str] = HINDRANCES, choices: Sequence[Sequence[str]] = CHOICES) -> Table:
-    """What each choice comes to where one of five targets cannot be had: a letter, words, how many modules are left loaded.
+    """What each choice comes to where one of five targets cannot be had: a letter and words.
 
     >>> hindrances(["no-hardware"], [(), ("hard-dependencies",)]).rows
-    [['a target whose hardware is absent', 'W works, 2 loaded', 'R refused, 2 loaded']]
+    [['a target whose hardware is absent', 'W works', 'R refused']]
     """
     heads = ["", *(PROPOSALS[chosen[0]].label if chosen else "6.1 as it is" for chosen in choices)]
     ends = {name: [_end(simulate(name, "6.1", chosen)) for chosen in choices] for name in names}
@@ -32,22 +34,30 @@ def hindrances(names: Sequence[str] = HINDRANCES, choices: Sequence[Sequence[str
 
 def _end(story: Recording) -> str:
     ending = ENDINGS[outcome_of(story).kind]
-    return f"{ending.letter} {ending.words}, {len(story[-1].modules or ())} loaded"
+    return f"{ending.letter} {ending.words}"
 
 
-def in_force(story: Recording) -> Table:
-    """After each command: its errno, the loaded modules, and the livepatches that are in force.
+def in_the_end(story: Recording) -> str:
+    """Which modules are loaded after the last command, and which livepatches are in force, as a sentence.
 
-    >>> in_force(simulate("race", "6.1", ["split-per-object"])).rows[-1][2:]
-    ['livepatch_cumul1__nfsd_demo nfsd_demo', 'livepatch_cumul1__nfsd_demo']
+    >>> in_the_end(simulate("no-hardware", "6.1", ["hard-dependencies"]))
+    'Loaded: lockd_demo, nfsd_demo. In force: nothing.'
     """
-    coming, rows = {"Loading": " (Coming)"}, []
-    for step in story:
-        names = [row["name"] + coming.get(row["state"], "") for row in step.modules or ()]
-        enabled = [name for name, shown in (step.livepatch or {}).items() if str(shown.get("enabled")) == "1"]
-        found = (" ".join(each) or "nothing" for each in (names, enabled))
-        rows.append([f"`{step.command}`", str(step.errno), *found])
-    return Table(("command", "errno", "loaded", "in force"), rows)
+    last = story[-1]
+    there = [row["name"] for row in last.modules or ()]
+    enabled = [name for name, shown in (last.livepatch or {}).items() if str(shown.get("enabled")) == "1"]
+    return f"Loaded: {', '.join(there) or 'nothing'}. In force: {', '.join(enabled) or 'nothing'}."
+
+
+def what_was_said(proposal: str, since: str = "") -> Folded:
+    """The statements about a proposal, folded."""
+    table = positions_on(proposal, since=since)
+    return Folded(f"What was said, in {len(table.rows)} statements", table)
+
+
+def which_lines() -> Folded:
+    """The functions that could go, as a picture, folded: names that a livepatch developer knows."""
+    return Folded("Which lines: function by function, for kernel developers", code())
 
 
 def could_go() -> Table:

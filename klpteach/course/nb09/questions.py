@@ -3,34 +3,47 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable
+import re
 from functools import partial
 from textwrap import fill
+from typing import Any
 
 from ...discussion.thread import read_timeline
 from ...fleet import Fleet, run_fleet
 from ...model.policy import why_impossible
+from ...reading.history import History
 from ...scenarios.simulate import simulate
+from ..checks import as_names, as_number
 from ..choices import ASKS, every_story
 from ..exercise import Exercise, Problem
 from ..question import questions
-from .designs import Wishes, in_words, kernels, satisfying, unmet, wishes
+from .designs import Wishes, in_words, satisfying, unmet, wishes
 from .logs import CAUSES, Log, log
 from .own_patch import mend_half_way, mend_stubs
+from .stranger import right_bytes
 
 TITLE = "stability or flexibility"
-FIX = "0c05e7bd2d01"
 WISHED = {"works": "works", "refused": "is refused"}
 
 
-def release_of_the_fix() -> str:
-    """The release with the commit that takes the relocations back, from data/timeline.csv."""
-    return next((event.version for event in read_timeline() if event.commit == FIX), "never")
+def what_became_of_the_rfc() -> str:
+    """What was agreed about the second RFC in October 2019, from data/timeline.csv: "merged", "waits" or "denied"."""
+    said = " ".join(event.what for event in read_timeline() if event.date.startswith("2019-10"))
+    return "waits" if "wait" in said else "denied" if "den" in said else "merged"
 
 
-def second_try_on_6_12() -> str:
-    """The errno of the second load, after the first failed half way through two livepatches."""
-    return str(simulate("half-way", "6.12")[-1].errno)
+def whose_site() -> str:
+    """In which module the second try of half-way finds what is not zero: "first", "second" or "target"."""
+    recording = simulate("half-way", "6.12")
+    key = History(recording).failing(len(recording) - 1) or ""
+    return (
+        "second" if key.startswith("livepatch_stacked") else "first" if key.startswith("livepatch_nfsd") else "target"
+    )
+
+
+def right_bytes_end() -> str:
+    """How the load ends that finds the very bytes it is about to write, on 6.12: "loads" or "refused"."""
+    return "refused" if right_bytes("6.12")[-1].errno else "loads"
 
 
 def third_move() -> str:
@@ -49,13 +62,6 @@ def late_without_late_patching() -> str:
     return "told" if any("nfsd_demo" in line and "livepatch" in line for line in last.lines) else "silent"
 
 
-def stars_left() -> str:
-    """In how many cells of the table clear-checked and reuse-stub together leave something to wish for: a range."""
-    cells = [row for kernel in kernels() for row in every_story(("clear-checked", "reuse-stub"), *kernel)]
-    bad = sum(not row.as_wished for row in cells)
-    return "none" if not bad else "few" if bad < 10 else "many"
-
-
 def who_runs_unpatched() -> str:
     """Which of two choices leaves machines without their fix for a day or more: "depend", "late", "both" or "none"."""
     mixes = (("hard-dependencies",), ("no-late-patching",))
@@ -64,26 +70,32 @@ def who_runs_unpatched() -> str:
 
 
 QUESTIONS = questions("""
-which-release
-The mail is of August 2019. In which release does an x86_64 kernel first load the module again?
-- 5.4: 5.4, that autumn: the RFC was there
-  The first patch of the RFC went in that autumn, and the second waited for a better answer.
-- 5.8: 5.8, the next summer, with the great cleaning
-  5.8 settled what belongs to vmlinux. What belongs to a module stayed late, and stayed written.
-- 6.3: 6.3, in 2023 => 6.3, three and a half years later
-  Three and a half years: two versions by one author, nine by another.
-- never: None
-  It is merged. Whether that ends the bug is the next question.
+what-became
+October 2019. The second RFC is posted, and it works; the conference is over. What becomes of its clearing in that autumn?
+- merged: It is merged
+  The first patch of the RFC was. The clearing came three and a half years and nine versions later, by another author.
+- denied: It is dropped, and removal is denied instead
+  Denial had its own hole, and nobody posted it again.
+- waits: It waits for a better answer => it waits
+  Josh Poimboeuf had a bad feeling about it, and its author agreed to wait for the real solution. None came.
 
-second-try-on-6.12
-6.12, with the fix. Two livepatches wait for nfsd_demo; the second wants a function that it does not have. `insmod
-nfsd_demo.ko` ends with −22, and a line that names the function. You do the same once more. The errno?
-- -22: −22 again: the function is still missing
-  So it should be. But the second try does not get as far as the missing function.
-- -8: −8: existing value is nonzero => −8, and the cause is hidden
-  The second livepatch had written its relocations before its function was looked up, and nobody cleared them.
-- 0: 0: it loads
-  Nothing has been mended in between.
+whose-again
+6.12, with the fix. livepatch_nfsd_demo and livepatch_stacked wait for nfsd_demo; the second wants a function that it does
+not have. The load ends with −22. You try once more: −8, not zero. In whose memory is that place?
+- first: In livepatch_nfsd_demo's, which did nothing wrong
+  It had been applied in full, so it is taken back in full: that is what "going" clears.
+- second: In livepatch_stacked's, which failed => in that of the one that failed
+  It had written before its function was looked up, and the loop that takes back stops before it.
+- target: In nfsd_demo's
+  It is a fresh copy of the file at each try. Only what stays between two tries can be stale.
+
+right-bytes
+6.12. nfsd_demo is away, the sites are zero again. A stranger writes into the first of them the very four bytes that the
+next load will write; nfsd_demo comes back to its old address. Does it load?
+- loads: It loads: what is to be written is there already
+  The clearing compares, before it takes back. What writes still asks one thing only: is it zero?
+- refused: It is refused => it is refused
+  Nonzero is not the same as different. Right bytes are refused like wrong ones, on 6.12 as on 6.1.
 
 third-move
 ppc64le, 6.12. This table of stubs has seven slots, and ends where its page ends. The livepatch needs one more with each
@@ -105,16 +117,6 @@ say?
 - refused: It is refused
   That is the other half of the idea, and a proposal of its own.
 
-stars-left
-Take 6.3's clearing on x86_64, and let ppc64le keep its stubs. The model tells every story on four kernels under that
-mix. How often is something left to wish for?
-- none: Never
-  Two stories have no answer in it, and one that ppc64le never had.
-- few: In fewer than ten => in fewer than ten
-  What is left: a load that fails half way, a stranger, and on ppc64le a damaged file.
-- many: In ten or more
-  It was many for the kernel as released on 6.1.
-
 who-runs-unpatched
 A year of many machines. Under which of these two does a machine run code that its livepatch should have replaced: if
 livepatches depend on their targets, or if modules that come late are left unpatched?
@@ -127,8 +129,8 @@ livepatches depend on their targets, or if modules that come late are left unpat
 - none: Neither
   Both give up something, and it is the fix.
 """, {
-    "which-release": release_of_the_fix, "second-try-on-6.12": second_try_on_6_12, "third-move": third_move,
-    "late-without-late-patching": late_without_late_patching, "stars-left": stars_left,
+    "what-became": what_became_of_the_rfc, "whose-again": whose_site, "right-bytes": right_bytes_end, "third-move": third_move,
+    "late-without-late-patching": late_without_late_patching, 
     "who-runs-unpatched": who_runs_unpatched,
 })  # fmt: skip
 
@@ -144,7 +146,7 @@ def _log(rng: random.Random) -> Problem:
         ask=f"A 6.12 kernel, with the fix. Lines of livepatch and of the relocation code; call traces are left out:\n\n{lines}\n\n"
         f"What happened, and which line shows it first?\n\n{causes}",
         answer=(found.cause, sign),
-        form='a letter and the number of a line, like ("a", 1)',
+        form='a letter and the number of a line, like ("a", 1) or "a 1"',
         hints=("Read from the top. Every line is ordinary until one is not; the last refusal may be a consequence.",
                "A check that finds bytes tells that something wrote them. What failed before it had finished, or who else was there?"),
         steps=(f"Lines 1 to {sign - 1} are those of a good day.",
@@ -163,10 +165,12 @@ _AFTERWARDS = {
 }
 
 
-def _judge_log(answer: object, found: Log) -> str | None:
-    if not isinstance(answer, (tuple, list)) or len(answer) != 2:
+def _judge_log(answer: Any, found: Log) -> str | None:
+    parts = re.findall(r"\w+", answer) if isinstance(answer, str) else answer
+    line = as_number(parts[1]) if isinstance(parts, (tuple, list)) and len(parts) == 2 else None
+    if line is None:
         return 'Give two things: a letter and the number of a line, like ("a", 1).'
-    letter, line = str(answer[0]).strip().casefold(), answer[1]
+    letter = str(parts[0]).strip().casefold()
     if letter not in CAUSES:
         return f"The letter is one of {', '.join(CAUSES)}."
     if letter == found.cause and line == found.first_sign:
@@ -196,8 +200,8 @@ def _design(rng: random.Random) -> Problem:
 
 
 def _judge_design(answer: object, wanted: Wishes) -> str | None:
-    names = [answer] if isinstance(answer, str) else answer
-    if not isinstance(names, Iterable) or not (mix := tuple(str(name) for name in names)):
+    mix = tuple(as_names(answer) or ())
+    if not mix:
         return "Name at least one proposal."
     if reason := next(filter(None, (why_impossible(name, mix, wanted.arch) for name in mix)), None):
         return reason

@@ -1,34 +1,22 @@
-"""The tables of notebook 09: what came after the mail, forty moves on real kernels, a mix in every story, a fleet's year."""
+"""The tables of notebook 09: forty moves on real kernels, a mix in every story, a fleet's year."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from ...discussion.consequences import OWN_BUILD, SHIPPED, WHO
-from ...discussion.thread import read_timeline
 from ...fleet import Tally
 from ...model.policy import PROPOSALS
 from ...reading.outcome import ENDINGS
 from ...scenarios.recorded import evidence
 from ...scenarios.scenario import TARGET
 from ...views.frames import COLUMNS, FLEXIBILITY
-from ...views.table import Table, bar_table
+from ...views.table import Folded, Table, bar_table
 from ..choices import ASKS, every_story
 from .designs import kernels
 
 FORTY = ("6.1-stock", "6.1-clear", "6.1-tolerate", "6.1-reuse", "6.12-stock", "6.12-reuse")
-YEAR = ("refused loads", "days down", "refused removals", "not asked for", "unpatched")
-
-
-def what_came(since: str = "2019-08-14", until: str = "2026") -> Table:
-    """The timeline between two dates: date, what, in which release, commit, who.
-
-    >>> [row[3] for row in what_came("2023", "2024").rows]
-    ['6.3', '6.3']
-    """
-    found = [event for event in read_timeline() if since <= event.date < until]
-    rows = [(e.date, e.person, e.what, e.version, f"`{e.commit}`" if e.commit else "") for e in found]
-    return Table(("when", "who", "what", "release", "commit"), rows)
+YEAR = ("days down", "not asked for", "unpatched")
 
 
 def forty_moves(kernels: Sequence[str] = FORTY) -> Table:
@@ -65,6 +53,28 @@ def in_every_story(*proposals: str) -> Table:
     marks = "; ".join(f"{mark}: {WHO[mark]} ({real.count(mark)})" for mark in (SHIPPED, OWN_BUILD) if mark in real)
     caption = f"{title}. {meanings}. *: not as wished. Of {len(cells)}: {marks}."
     return Table(["", *(f"{arch} {release}" for arch, release in kernels())], rows, caption, starred)
+
+
+def all_stories(*proposals: str) -> Folded:
+    """in_every_story(), folded."""
+    table = in_every_story(*proposals)
+    return Folded(f"All {len(table.rows)} stories, kernel by kernel", table)
+
+
+def left_over(*proposals: str) -> list[str]:
+    """The stories that do not come out as wished under a choice of proposals: a line each, and on which kernels.
+
+    >>> left_over("clear-checked", "reuse-stub")[0]
+    'patching fails half way, then all is well: refused on x86_64 6.1, 6.12'
+    """
+    lines: dict[tuple[str, str], dict[str, list[str]]] = {}
+    for arch, release in kernels():
+        for row in every_story(proposals, arch, release):
+            if not row.as_wished:
+                where = lines.setdefault((ASKS[row.question].asks, ENDINGS[row.kind].words), {})
+                where.setdefault(arch, []).append(release)
+    said = {at: ", ".join(f"{arch} {', '.join(found)}" for arch, found in where.items()) for at, where in lines.items()}
+    return [f"{asks}: {words} on {where}" for (asks, words), where in said.items()]
 
 
 def year(tallies: Sequence[Tally], columns: Sequence[str] = YEAR, per: int = 100) -> Table:

@@ -18,12 +18,13 @@ from matplotlib.text import Text
 
 from ...errors import printable
 from ..shown import Shown, escape
+from ..style import SOFT_GREY
 
 if TYPE_CHECKING:
     import pandas as pd
 
 SIZE = 15  # points in a figure 12 inches wide: 14 or more can be read from the last row
-INK, SOFT, PALE = "#1a1a1a", "#555555", "#dddddd"
+INK, SOFT, PALE = "#1a1a1a", SOFT_GREY, "#dddddd"
 
 
 class _PlainAxes(Axes):

@@ -26,10 +26,12 @@ Placement = Mapping[str, int]
 Row = dict[str, Any]
 MOST_ROWS = 14
 _KINDS = {
-    "code": (BLUE, "#cfe3f1", "x"), "read-only data": (GREEN, "#cfeae0", "r"),
-    "read-only after init": (SKY, "#dff1fb", "a"), "data": (ORANGE, "#faeccb", "w"),
-    "init, freed later": (PURPLE, "#f3e2ec", "i"),
-}  # fmt: skip
+    "code": (BLUE, "#cfe3f1", "X"),
+    "read-only data": (GREEN, "#cfeae0", "A"),
+    "read-only after init": (SKY, "#dff1fb", "A+"),
+    "data": (ORANGE, "#faeccb", "W"),
+    "init, freed later": (PURPLE, "#f3e2ec", "−"),
+}  # fmt: skip (X, A, W: the section's own flags)
 
 
 def layout(file: ModuleFile, release: str = "6.1", placement: Placement | None = None) -> Drawing:

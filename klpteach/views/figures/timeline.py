@@ -12,8 +12,10 @@ from ...discussion.thread import Event, read_timeline
 from ..style import BLUE, ORANGE, VERMILION
 from .base import INK, PALE, SIZE, SOFT, Drawing, canvas
 
-_KINDS = {"kernel": ("K", "s", BLUE), "mail": ("M", "o", ORANGE), "elsewhere": ("E", "D", VERMILION)}
+_KINDS = {"kernel": ("s", BLUE), "mail": ("o", ORANGE), "elsewhere": ("D", VERMILION)}
 _LETTERS = 41  # a line of text beside a mark
+# What the rest leads up to, set bold: the mail of the course, and what ended the bug of its report.
+_BOLD = ("the mail of this course", "0c05e7bd2d01", "37251c7114e1")
 
 
 def timeline(events: Sequence[Event] | None = None) -> Drawing:
@@ -58,7 +60,11 @@ def _text(row: dict[str, Any]) -> str:
 
 
 def _lines(row: dict[str, Any]) -> list[str]:
-    return wrap(_text(row), _LETTERS)
+    return wrap(_text(row), _LETTERS - 6 * _is_bold(row))  # bold letters are wider
+
+
+def _is_bold(row: dict[str, Any]) -> bool:
+    return row["commit"] in _BOLD or row["what"] in _BOLD
 
 
 def _height(row: dict[str, Any]) -> float:
@@ -66,9 +72,8 @@ def _height(row: dict[str, Any]) -> float:
 
 
 def _mark(axes: Axes, x: float, y: float, kind: str) -> None:
-    letter, marker, colour = _KINDS[kind]
-    axes.plot(x, y, marker=marker, color="white", markeredgecolor=colour, markeredgewidth=2.5, markersize=17, zorder=3)
-    axes.text(x, y, letter, size=SIZE - 3, weight="bold", ha="center", va="center", color=INK, zorder=4)
+    marker, colour = _KINDS[kind]
+    axes.plot(x, y, marker=marker, color="white", markeredgecolor=colour, markeredgewidth=3, markersize=14, zorder=3)
 
 
 def _column(axes: Axes, left: float, rows: Sequence[dict[str, Any]]) -> None:
@@ -77,6 +82,7 @@ def _column(axes: Axes, left: float, rows: Sequence[dict[str, Any]]) -> None:
         axes.text(rail - 0.018, y, row["date"], size=SIZE - 1, ha="right", va="center", color=SOFT)
         _mark(axes, rail, y, row["kind"])
         for number, line in enumerate(_lines(row)):
-            axes.text(rail + 0.02, y + 0.86 * number, line, size=SIZE - 1, va="center", color=INK)
+            weight = "bold" if _is_bold(row) else "normal"
+            axes.text(rail + 0.02, y + 0.86 * number, line, size=SIZE - 1, va="center", color=INK, weight=weight)
         y += _height(row)
     axes.plot([rail, rail], [0, max(y - 0.9, 0)], color=PALE, linewidth=2, zorder=0)
