@@ -101,6 +101,10 @@ test-hub: $(VENV)/.hub
 test-binder: $(VENV)/.test
 	KLPTEACH_BINDER=1 $(BIN)/pytest tests/test_binder.py $(PYTEST_ARGS)
 
+# The Binder badge of README for the account that holds the repository; REPO= and BRANCH= for another name or tag.
+badge:
+	@$(PYTHON) binder/badge.py '$(OWNER)' '$(REPO)' '$(BRANCH)'
+
 # Wheel and sdist, built, checked by twine and installed into an empty venv.
 test-dist: $(VENV)/.test
 	KLPTEACH_DIST=1 $(BIN)/pytest tests/test_dist.py $(PYTEST_ARGS)
