@@ -85,8 +85,8 @@ def test_what_runs_at_the_start_hands_out_the_course_once_and_never_ends_a_serve
     program.write_text(f'#!/bin/sh\necho "$*" >> {tmp_path}/called\nmkdir -p "$2/notebooks"\nexit 1\n')
     program.chmod(0o755)
     for _ in range(2):
-        command = [*shell, script.replace("/home/jovyan", str(tmp_path))]
-        done = subprocess.run(command, env={"PATH": f"{program.parent}{os.pathsep}{os.environ['PATH']}"})
+        path = f"{program.parent}{os.pathsep}{os.environ['PATH']}"
+        done = subprocess.run([*shell, script], env={"PATH": path, "HOME": str(tmp_path)})
         assert done.returncode == 0
     assert (tmp_path / "called").read_text() == f"course {tmp_path}/klpteach\n"
 
