@@ -2,7 +2,8 @@
 # make test   set everything up and check everything but browsers
 # make talk   the talk, live; make slides: the talk as static slides in build/slides
 # make site   the whole course as static pages in build/site
-# More: make test-browser, make test-hub, make test-binder, make test-dist, make test-debian13, make test-versions, make live, make live-proposals, make notebooks,
+# More: make test-browser, make test-hub, make test-binder, make test-dist, make test-debian13, make test-versions,
+#       make lite, make test-lite, make live, make live-proposals, make notebooks,
 #       make badge OWNER=…, make fuzz, make mutants,
 #       make bench, make bench-browser, make record, make modules, make constraints, make clean
 
@@ -56,6 +57,10 @@ $(VENV)/.hub: pyproject.toml constraints.txt
 	$(call install,lab$(comma)test$(comma)hub,1200)
 	@touch $(VENV)/.lab
 
+$(VENV)/.lite: pyproject.toml constraints.txt
+	$(call install,lab$(comma)test$(comma)lite,1200)
+	@touch $(VENV)/.lab
+
 comma := ,
 
 # What npm has and PyPI has not, by name and version, into a folder that git ignores.
@@ -63,6 +68,7 @@ NPM := build/npm
 REVEAL := reveal.js@4.6.1
 AXE := axe-core@4.14.1
 PROXY := configurable-http-proxy@5.3.0
+PYODIDE := pyodide@314.0.7
 define npm
 	@command -v npm >/dev/null || { echo "npm is missing. Try: apt-get install npm"; exit 1; }
 	@mkdir -p $(NPM) && npm install --silent --no-audit --no-fund --ignore-scripts --prefix $(NPM) $(1)
@@ -71,6 +77,9 @@ endef
 
 $(NPM)/.browser: Makefile
 	$(call npm,$(REVEAL) $(AXE))
+
+$(NPM)/.lite: Makefile
+	$(call npm,$(PYODIDE))
 
 $(NPM)/.hub: Makefile
 	$(call npm,$(PROXY))
@@ -152,6 +161,14 @@ slides: $(VENV)/.browser $(NPM)/.browser
 site: $(VENV)/.lab
 	$(BIN)/python -m klpteach site build/site
 
+# JupyterLite with the course, in build/lite: a recipe of which only the parts without a network are tested (make test-lite).
+lite: $(VENV)/.lite
+	$(BIN)/python binder/lite.py build/lite
+
+test-lite: $(VENV)/.lite
+	@$(MAKE) -s $(NPM)/.lite || echo "without npm's Pyodide one of these tests is skipped"
+	KLPTEACH_LITE=1 $(BIN)/pytest tests/test_lite.py $(PYTEST_ARGS)
+
 # Programs from the distribution that some tests ask: installed where that is possible, else those tests are skipped and say so.
 tools:
 	@tests/tools.sh
@@ -204,9 +221,9 @@ modules:
 # Holds names and versions only, no addresses.
 constraints:
 	uv pip compile -q pyproject.toml $(EXTRAS:%=--extra %) --universal --no-annotate --no-header -o constraints.txt
-EXTRAS := lab test disasm zst browser binder hub
+EXTRAS := lab test disasm zst browser binder hub lite
 
 clean:
 	rm -rf $(VENV) build .hypothesis .mypy_cache .ruff_cache
 
-.PHONY: lab test test-browser test-hub test-binder test-dist test-debian13 test-versions test-oldest test-newest badge talk slides site tools live notebooks fuzz mutants bench bench-browser record modules constraints clean
+.PHONY: lab test test-browser test-hub test-binder test-dist test-debian13 test-versions test-oldest test-newest badge lite test-lite talk slides site tools live notebooks fuzz mutants bench bench-browser record modules constraints clean
