@@ -100,9 +100,10 @@ test: $(VENV)/.test tools
 	$(BIN)/mypy
 	$(BIN)/pytest $(IN_PARALLEL) $(PYTEST_ARGS)
 
-# The same in a clean clone on Debian 13, made here by mmdebstrap or debootstrap.
+# The same in a clean clone on Debian 13, made here by mmdebstrap or debootstrap: as root, and as a user without a compiler.
 test-debian13:
 	@tests/debian13.sh
+	@tests/debian13.sh user
 
 # JupyterLab, Voila and the slides in the distribution's Chromium; what is not here is skipped, with the reason.
 test-browser: $(VENV)/.browser
