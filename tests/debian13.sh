@@ -57,6 +57,7 @@ GIT_CONFIG_GLOBAL=$scratch/gitconfig git clone -q --no-hardlinks "$repository" "
 
 as=()
 if [ "$who" = user ]; then
+    grep -q ^reader: "$root/etc/passwd" || echo "reader:x:1000:1000::$home:/bin/sh" >>"$root/etc/passwd"
     chown -R 1000:1000 "$root$home"
     as=(setpriv --reuid=1000 --regid=1000 --clear-groups)
 fi
