@@ -1,4 +1,4 @@
-"""The command line: inspect, relocate, simulate, replay, explain, consequences, course, site, and vm (real kernels).
+"""The command line: inspect, relocate, simulate, replay, explain, consequences, course, site, for a class, and vm (real kernels).
 
 Exit status: 0 fine, 1 a difference or a refused load was found, 2 bad input, with one line that says what.
 """
@@ -49,6 +49,8 @@ def say(*lines: str) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
+    from . import __version__
+    from .course.classroom.commands import add_parsers
     from .vm.commands import add_parser
 
     about = "Livepatch relocations and module reload, on real module files."
@@ -108,6 +110,7 @@ def _parser() -> argparse.ArgumentParser:
     add("folder", metavar="DIR")
     add("--story", action="append", default=[], metavar="S", help="tell only this one in the explorers")
 
+    add_parsers(verbs, __version__)
     add_parser(verbs)
     return parser
 

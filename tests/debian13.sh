@@ -1,11 +1,15 @@
 #!/usr/bin/env bash
 # `make test` in a clean clone on Debian 13, where Python is newer and constraints.txt chooses other versions.
-# The system is made once, in $KLPTEACH_DEBIAN13 (default: debian13 in the cache folder), with the host's apt and pip settings.
-# Where that cannot be done, one line says why, and the exit status is 0.
+# tests/debian13.sh: as root, who may install binutils and a compiler; tests/debian13.sh user: as somebody who may not.
+# The system is made once for each, in $KLPTEACH_DEBIAN13 (default: debian13 in the cache folder; -user behind it), with the
+# host's apt and pip settings. Where that cannot be done, one line says why, and the exit status is 0.
 set -euo pipefail
 repository=$(cd "$(dirname "$0")/.." && pwd)
 cache=${KLPTEACH_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/klpteach}
+who=${1:-root}
 root=${KLPTEACH_DEBIAN13:-$cache/debian13}
+home=/root
+if [ "$who" = user ]; then root=$root-user home=/srv/reader; fi
 packages=python3,python3-venv,make,git,ca-certificates
 
 skip() { echo "SKIPPED, nothing was run on Debian 13: $*"; exit 0; }
@@ -40,25 +44,32 @@ cp "$apt_settings" "$root/etc/apt/apt.conf.d/90host"
 cp -L /etc/resolv.conf "$root/etc/resolv.conf" 2>/dev/null || true
 cp -L /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/" 2>/dev/null || true
 for from in /etc/pip.conf /etc/xdg/pip "$HOME/.config/pip" "$HOME/.pip"; do
-    to=$root${from/#$HOME\//\/root/}
+    to=$root${from/#$HOME\//$home/}
     if [ -e "$from" ]; then rm -rf "$to" && mkdir -p "$(dirname "$to")" && cp -rL "$from" "$to"; fi
 done
 settings=$(python3 -m pip config list 2>/dev/null || true)
 folders=$(grep -oE "(file://)?/[^' ,]+" <<<"$settings" | sed -E 's,^file://(.*)/[^/]+/?$,\1,' | sort -u || true)  # an index names files beside it
 
-clone=$root/root/klpteach
-rm -rf "$clone"
+clone=$root$home/klpteach
+rm -rf "$clone" && mkdir -p "$root$home"
 printf '[safe]\n\tdirectory = *\n' >"$scratch/gitconfig"  # the repository may be another user's than root's
 GIT_CONFIG_GLOBAL=$scratch/gitconfig git clone -q --no-hardlinks "$repository" "$clone"
 
+as=()
+if [ "$who" = user ]; then
+    grep -q ^reader: "$root/etc/passwd" || echo "reader:x:1000:1000::$home:/bin/sh" >>"$root/etc/passwd"
+    chown -R 1000:1000 "$root$home"
+    as=(setpriv --reuid=1000 --regid=1000 --clear-groups)
+fi
+
 # The mounts are this process's own and end with it.
-export root folders
+export root folders home
 unshare --mount --pid --fork --kill-child bash -euc '
     mount -t proc proc "$root/proc"
     for folder in $folders; do
         if [ -d "$folder" ]; then mkdir -p "$root$folder" && mount --bind -o ro "$folder" "$root$folder"; fi
     done
     unset VIRTUAL_ENV PYTHONPATH PYTHONHOME KLPTEACH_CACHE XDG_CACHE_HOME MAKEFLAGS MAKELEVEL
-    exec env HOME=/root PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 \
-        chroot "$root" sh -c "cat /etc/debian_version && python3 --version && cd /root/klpteach && make test"
-'
+    exec env HOME="$home" PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 \
+        chroot "$root" "$@" sh -c "cat /etc/debian_version && python3 --version && cd ~/klpteach && make test"
+' sh "${as[@]}"

@@ -117,3 +117,41 @@ def test_the_same_packages_installed_by_pip_run_the_course(tmp_path: Path) -> No
     for name in ("00-start-here", "05-the-bug"):
         command = ["python", "-c", code, f"{name}.ipynb"]
         subprocess.run(command, cwd=repository / "notebooks", env=inside, check=True)
+
+
+# -- make badge -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    """What make badge touches, in a folder of its own."""
+    (tmp_path / "binder").mkdir()
+    for name in ("README.md", "binder/badge.py"):
+        shutil.copyfile(ROOT / name, tmp_path / name)
+    return tmp_path
+
+
+def make_badge(clone: Path, *given: str) -> subprocess.CompletedProcess[str]:
+    """The recipe of the Makefile, without what it would set up."""
+    command = ["make", "-f", ROOT / "Makefile", "-s", "badge", f"PYTHON={sys.executable}", *given]
+    return subprocess.run(command, cwd=clone, capture_output=True, text=True)
+
+
+@pytest.mark.skipif(not shutil.which("make"), reason="make is missing")
+def test_make_badge_puts_an_account_into_readme_and_leaves_every_other_line(clone: Path) -> None:
+    before = (clone / "README.md").read_text().splitlines()
+    done = make_badge(clone, "OWNER=some-body", "BRANCH=my/branch")
+    after = (clone / "README.md").read_text().splitlines()
+    changed = [new for old, new in zip(before, after, strict=True) if old != new]
+    assert done.returncode == 0 and changed == [done.stdout.strip()]
+    assert "mybinder.org/v2/gh/some-body/klpteach/my%2Fbranch?urlpath=lab/tree/notebooks/00" in changed[0]
+    assert make_badge(clone, "OWNER=another").returncode == 0, "once more, with another account"
+    assert "/gh/another/klpteach/my%2Fbranch?" in (clone / "README.md").read_text()
+
+
+@pytest.mark.skipif(not shutil.which("make"), reason="make is missing")
+@pytest.mark.parametrize("given", [[], ["OWNER=a b"], ["OWNER=a/b"], ["OWNER=me", "REPO=x?y"], ["OWNER=-me"]], ids=str)
+def test_make_badge_says_in_one_line_what_it_cannot_take_and_changes_nothing(clone: Path, given: list[str]) -> None:
+    done = make_badge(clone, *given)
+    assert done.returncode != 0 and "Try: make badge OWNER=" in done.stderr.splitlines()[0]
+    assert (clone / "README.md").read_text() == (ROOT / "README.md").read_text()

@@ -93,3 +93,12 @@ def test_a_story_that_is_not_there_is_one_line(tmp_path: Path) -> None:
     pytest.importorskip("nbconvert", reason="nbconvert is missing")
     with pytest.raises(site.KlpteachError, match="no story nonsense"):
         site.build(tmp_path / "new", ["nonsense"])
+
+
+def test_the_teachers_page_is_on_the_site_and_links_to_its_pages() -> None:
+    pytest.importorskip("nbconvert", reason="nbconvert is missing")
+    from klpteach.site import pages
+
+    links = set(re.findall(r'href="([\w-]+\.html)"', pages.teaching_page()))
+    assert links == {f"{path.stem}.html" for path in pages.lessons()} | {"talk.html"}
+    assert "notebooks/teaching.html" in pages.home_page()

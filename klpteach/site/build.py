@@ -49,7 +49,7 @@ def _write_pages(folder: Path, wanted: Collection[Name]) -> None:
         "site.css": stylesheet(), "site.js": asset("site.js"), "kernels.js": _kernels_script(wanted), "index.html": pages.home_page(),
         "explorer.html": pages.explorer_page(), "consequences.html": pages.consequences_page(),
         "publish.html": pages.publish_page(), "notebooks/glossary.html": pages.glossary_page(),
-        "notebooks/findings.html": pages.findings_page(),
+        "notebooks/findings.html": pages.findings_page(), "notebooks/teaching.html": pages.teaching_page(),
         "notebooks/talk.html": pages.talk_page(),
         **{f"notebooks/{path.stem}.html": pages.lesson_page(path) for path in pages.lessons()},
     }  # fmt: skip

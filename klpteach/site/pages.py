@@ -50,8 +50,16 @@ def glossary_page() -> str:
 
 
 def findings_page() -> str:
-    text = (notebooks_dir() / "findings.md").read_text(encoding="utf-8")
-    return page("Findings", f'<article class="book"><div class="md">{markdown(text)}</div></article>', up="../")
+    return _of_markdown("Findings", "findings.md")
+
+
+def teaching_page() -> str:
+    return _of_markdown("For teachers", "teaching.md")
+
+
+def _of_markdown(title: str, name: str) -> str:
+    text = (notebooks_dir() / name).read_text(encoding="utf-8")
+    return page(title, f'<article class="book"><div class="md">{markdown(text)}</div></article>', up="../")
 
 
 def _anchors(html: str) -> str:
@@ -145,6 +153,8 @@ def _doors() -> str:
         '<p><a href="explorer.html">The explorer</a> · <a href="consequences.html">all consequences in one grid</a></p></div>'
         "<div><h3>Give the talk</h3><p>One idea a slide, by keyboard alone, with notes for the speaker.</p>"
         '<p><a href="notebooks/talk.html">The slides</a></p></div>'
+        "<div><h3>Teach it</h3><p>What to set as homework, how to collect it, what takes how long.</p>"
+        '<p><a href="notebooks/teaching.html">For teachers</a></p></div>'
         "<div><h3>Bring your own</h3><p>Does a target of your livepatch survive a reload? What does this log say?</p>"
         "<pre>klpteach inspect livepatch.ko --target nfsd.ko\ndmesg | klpteach explain</pre></div></div></section>"
     )

@@ -4,7 +4,6 @@ variants/. Nothing is installed, no kernel source is kept in the repository.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 import shutil
@@ -73,6 +72,8 @@ def build_folder(arch: str, release: str) -> Path:
 @contextmanager
 def locked(name: str) -> Iterator[None]:
     """One process at a time."""
+    import fcntl  # not on Windows, where the rest of the package works
+
     with (cache_dir() / f"{name}.lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

@@ -121,7 +121,7 @@ def count_veneers(rela: Array) -> tuple[int, int]:
     offset = rela["offset"][np.isin(rela["type"], (ADRP, ADRP_NC))] | np.uint64(7)
     min_align = (~offset & (offset + np.uint64(1))) << np.uint64(1)  # 2 << ffz(offset)
     aligned = min_align[min_align <= SZ_4K]
-    return int((min_align > SZ_4K).sum()), int(aligned.max()) if len(aligned) else 1
+    return int((min_align > SZ_4K).sum()), max(aligned.tolist(), default=1)
 
 
 # -- in memory ------------------------------------------------------------------------------------------------------------
