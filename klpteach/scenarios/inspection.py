@@ -342,10 +342,11 @@ def sections(file: ModuleFile) -> list[dict[str, Any]]:
     for index, target in targets.items():
         if target < len(file.shdrs):
             counts[file.section_names[target]] += int((file.rela(index)["type"] != 0).sum())
+    rows = zip(file.section_names, file.sections.itertuples(index=False), strict=True)
     return [
-        {"name": row.name, "size": int(row.size), "flags": row.flags, "relocations": counts[row.name]}
-        for row in file.sections.itertuples(index=False)
-        if row.name
+        {"name": name, "size": int(row.size), "flags": row.flags, "relocations": counts[name]}
+        for name, row in rows
+        if name
     ]
 
 
