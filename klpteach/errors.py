@@ -29,11 +29,12 @@ def one_line(text: str, longest: int = _LONGEST) -> str:
     """The same as one line of limited length; what is left out is the middle, so that the advice at the end stays.
 
     >>> one_line("no story " + "x" * 100 + ". Try: reload", 31)
-    'no story xxxxxx … x. Try: reload'
+    'no story xxxxxx … . Try: reload'
     """
-    half = longest // 2
-    text = printable(f"{text[:half]}{text[-half:]}" if len(text) > 2 * longest else text, keep="")
-    return text if len(text) <= longest else f"{text[:half]} … {text[-half + 1 :]}"
+    if len(text) > 2 * longest:  # so much is not spelled out first
+        text = text[:longest] + text[-longest:]
+    text, half = printable(text, keep=""), longest // 2
+    return text if len(text) <= longest else f"{text[:half]} … {text[half + 3 - longest :]}"
 
 
 def quoted(value: object) -> str:
@@ -43,7 +44,7 @@ def quoted(value: object) -> str:
     ("'6.1'", '5', '<bytearray>', '<int>')
     """
     if isinstance(value, str):
-        return one_line(repr(value[: 2 * _LONGEST_NAME]), _LONGEST_NAME)
+        return one_line(str.__repr__(value), _LONGEST_NAME)
     if value is None or type(value) in (bool, float) or (type(value) is int and abs(value) < 1 << 64):
         return repr(value)
     return f"<{type(value).__name__}>"

@@ -67,7 +67,7 @@ class Inspection:
     @cached_property
     def outcomes(self) -> list[Outcome]:
         """For each module that is patched and each release: target, livepatch, rmmod, target again, in the model."""
-        return survives(self.file, self.targets) if self.file.is_livepatch and self.file.klp else []
+        return survives(self.file, self.targets, self.wanted) if self.file.is_livepatch and self.file.klp else []
 
     @cached_property
     def checks(self) -> list[Check]:
