@@ -214,7 +214,9 @@ def one_symbol_each(entries: int = 60_000) -> bytes:
     section = next(s for s in image.sections if s.name.startswith(".klp.rela"))
     symbols = range(len(image.symbols), len(image.symbols) + entries)
     image.symbols += [replace(image.symbols[-1], name=f".klp.sym.{TARGET}.f{n},1") for n in range(entries)]
-    image.set_relocations(section, [replace(one, symbol=n) for one, n in zip(image.relocations(section), symbols, strict=True)])
+    image.set_relocations(
+        section, [replace(one, symbol=n) for one, n in zip(image.relocations(section), symbols, strict=True)]
+    )
     return image.to_bytes()
 
 
