@@ -9,15 +9,16 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from .errors import KlpteachError, LoadRefused, printable
+from .errors import KlpteachError, LoadRefused, one_line, printable
 
 if TYPE_CHECKING:
+    from .model.image import Image
     from .scenarios.inspection import Inspection
 
 
@@ -40,8 +41,15 @@ def main(argv: list[str] | None = None) -> int:
         if isinstance(error, BrokenPipeError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader (head, less) has had enough
             return 0
-        print(f"klpteach: {error.filename or 'a file'}: {error.strerror}", file=sys.stderr)
+        print(one_line(f"klpteach: {error.filename or 'a file'}: {error.strerror}"), file=sys.stderr)
         return 2
+
+
+class _Parser(argparse.ArgumentParser):
+    """Its errors repeat what was typed."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(one_line(message))
 
 
 def say(*lines: str) -> None:
@@ -54,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     from .vm.commands import add_parser
 
     about = "Livepatch relocations and module reload, on real module files."
-    parser = argparse.ArgumentParser(prog="klpteach", description=about)
+    parser = _Parser(prog="klpteach", description=about)
     verbs = parser.add_subparsers(required=True, metavar="COMMAND")
 
     def verb(run: Callable[[argparse.Namespace], int], words: str) -> argparse.ArgumentParser:
@@ -213,6 +221,7 @@ MOST_APART = 64 << 20  # bytes, from the first region to the last in an image fi
 
 def relocate(args: argparse.Namespace) -> int:
     from .files.module_file import ModuleFile
+    from .files.on_disk import check_can_write, write_file
     from .files.symbol_list import read_symbols
     from .model.load_image import load_image
     from .model.policy import default_release
@@ -223,7 +232,8 @@ def relocate(args: argparse.Namespace) -> int:
     for given in (args.file, args.symbols):
         if os.path.realpath(given) == os.path.realpath(args.out):
             raise KlpteachError(f"--out {args.out} is {given} itself, which would be lost. Try another name.")
-    release = args.release or default_release(file.arch)
+    check_can_write(args.out)
+    release = default_release(file.arch) if args.release is None else args.release
     image = load_image(file, _base(args.base), symbols.get, release)
     start = min(address for address, _ in image.sections.values())
     start = min([start, *(base for region, base in image.bases.items() if image.layout.sizes[region])])
@@ -232,11 +242,7 @@ def relocate(args: argparse.Namespace) -> int:
         if (offset := image.bases[region] - start) > MOST_APART:
             far = f"{region} lies {offset:#x} bytes behind the first region"
             raise KlpteachError(f"{far}: too far apart for one image file, {MOST_APART:#x} at most.")
-    size = 0
-    with Path(args.out).open("wb") as out:
-        for region in regions:
-            size += out.write(bytes(image.bases[region] - start - size))
-            size += out.write(image.memory[region].data)
+    size = write_file(args.out, _pieces(image, start, regions))
     rows = [
         {"section": name, "address": hexa(address), "image_offset": address - start, "size": len(body)}
         for name, (address, body) in image.sections.items()
@@ -250,6 +256,15 @@ def relocate(args: argparse.Namespace) -> int:
     for name, count in symbols.doubtful.items():
         say(f"{name} has {count} addresses in {args.symbols}; one was taken")
     return 0
+
+
+def _pieces(image: Image, start: int, regions: Iterable[str]) -> Iterator[bytes]:
+    """The bytes of the regions, by address, with zeros between them."""
+    end = start
+    for region in regions:
+        yield bytes(image.bases[region] - end)
+        yield image.memory[region].tobytes()
+        end = image.bases[region] + len(image.memory[region])
 
 
 def _base(text: str) -> int | dict[str, int]:
@@ -267,6 +282,7 @@ def _base(text: str) -> int | dict[str, int]:
 
 
 def simulate(args: argparse.Namespace) -> int:
+    from .files.on_disk import check_can_write
     from .model.arch import of
     from .model.policy import default_release
     from .reading.history import History
@@ -275,8 +291,11 @@ def simulate(args: argparse.Namespace) -> int:
     from .scenarios.simulate import simulate as run
 
     of(args.arch)  # an architecture that is not in the model has no release either
-    recording = run(args.scenario, args.release or default_release(args.arch), args.proposal, args.arch)
-    if args.out:
+    if args.out is not None:
+        check_can_write(args.out)
+    release = default_release(args.arch) if args.release is None else args.release
+    recording = run(args.scenario, release, args.proposal, args.arch)
+    if args.out is not None:
         recording.save(args.out)
     history = History(recording)
     last, outcome = verdict(recording, len(recording) - 1, history), outcome_of(recording, history)
@@ -316,12 +335,13 @@ def replay(args: argparse.Namespace) -> int:
 
 
 def explain(args: argparse.Namespace) -> int:
+    from .files.on_disk import naming
     from .reading.log.explain import as_json, as_text, read
 
     if args.file == "-":
         log = read(sys.stdin.buffer, args.ko)
     else:
-        with Path(args.file).open("rb") as stream:
+        with naming(args.file), Path(args.file).open("rb") as stream:
             log = read(stream, args.ko)
     if args.json:
         print(json.dumps(as_json(log), indent=1))

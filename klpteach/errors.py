@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from contextlib import suppress
+from operator import index
+
+_LONGEST = 2000  # characters of an error; the longest list of names that one gives has half of it
+_LONGEST_NAME = 80  # of a reader's argument in it
 
 
 def printable(text: str, keep: str = "\n\xa0") -> str:
@@ -20,11 +25,36 @@ def printable(text: str, keep: str = "\n\xa0") -> str:
     return re.sub(r"[^ -~]+", spelled, text)  # a character at a time, a text of 10 MB would take 100
 
 
+def one_line(text: str, longest: int = _LONGEST) -> str:
+    """The same as one line of limited length; what is left out is the middle, so that the advice at the end stays.
+
+    >>> one_line("no story " + "x" * 100 + ". Try: reload", 31)
+    'no story xxxxxx … . Try: reload'
+    """
+    if len(text) > 2 * longest:  # so much is not spelled out first
+        text = text[:longest] + text[-longest:]
+    text, half = printable(text, keep=""), longest // 2
+    return text if len(text) <= longest else f"{text[:half]} … {text[half + 3 - longest :]}"
+
+
+def quoted(value: object) -> str:
+    """A reader's argument as an error repeats it: text and small numbers as they are written, anything else by its type.
+
+    >>> quoted("6.1"), quoted(5), quoted(bytearray(b"6.1")), quoted(10**100)
+    ("'6.1'", '5', '<bytearray>', '<int>')
+    """
+    if isinstance(value, str):
+        return one_line(str.__repr__(value), _LONGEST_NAME)
+    if value is None or type(value) in (bool, float) or (type(value) is int and abs(value) < 1 << 64):
+        return repr(value)
+    return f"<{type(value).__name__}>"
+
+
 class KlpteachError(ValueError):
     """The base of all errors that a user of klpteach can cause; the command line prints it and exits with 2."""
 
     def __init__(self, message: object = "") -> None:
-        super().__init__(printable(str(message), keep=""))
+        super().__init__(one_line(str(message)))
 
 
 class ModuleFormatError(KlpteachError):
@@ -61,3 +91,33 @@ class LoadRefused(KlpteachError):
         super().__init__(message)
         self.errno = errno
         self.dmesg = tuple(dmesg)
+
+
+# -- what a reader's arguments may be ---------------------------------------------------------------------------------
+
+
+def one_of(value: object, known: Collection[str], what: str, error: type[KlpteachError] = KlpteachError) -> str:
+    """An argument that must be one of these names, whatever type it has. Errors: `error`, which lists them.
+
+    >>> one_of("6.1", ["5.3", "6.1"], "release")
+    '6.1'
+    >>> one_of(6.1, ["5.3", "6.1"], "release")
+    Traceback (most recent call last):
+    klpteach.errors.KlpteachError: unknown release 6.1; there are 5.3, 6.1.
+    """
+    if isinstance(value, str) and value in known:
+        return value
+    raise error(f"unknown {what} {quoted(value)}; there are {', '.join(known)}.")
+
+
+def whole(value: object, what: str, error: type[KlpteachError] = KlpteachError) -> int:
+    """An argument that must be a whole number, of any type that counts. Errors: `error`.
+
+    >>> whole(2.5, "seed")
+    Traceback (most recent call last):
+    klpteach.errors.KlpteachError: seed=2.5 is no whole number of 64 bits; try seed=1.
+    """
+    with suppress(TypeError):
+        if not isinstance(value, bool) and abs(found := index(value)) < 1 << 63:  # type: ignore[arg-type]
+            return found
+    raise error(f"{what}={quoted(value)} is no whole number of 64 bits; try {what}=1.")

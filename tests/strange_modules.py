@@ -8,12 +8,14 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from klpteach.files.elf_h import SHDR, SYM
 from klpteach.files.write import ElfImage, Rela, Section, tiny_module
+from klpteach.scenarios.reload import MOST_SITES, MOST_TARGETS
 
 POINTER, PC32 = 1, 2  # R_X86_64_64, R_X86_64_PC32
 OBJECT_SIZE, FUNC_SIZE = 168, 152  # struct klp_object, struct klp_func
@@ -168,10 +170,12 @@ def long_strings(funcs: int = 3_000, length: int = 1 << 20) -> bytes:
     return livepatch([(TARGET, 0)], b"A" * length + b"\0", funcs=funcs)
 
 
-def many_objects(objects: int = 200) -> bytes:
+def many_objects(objects: int = MOST_TARGETS, sites: int = 1) -> bytes:
+    """Each object has one function, and as many livepatch relocations as `sites`."""
     targets = [f"target{n}" for n in range(objects)]
-    return livepatch([(name, 2 * n) for n, name in enumerate(targets)], b"open\0" * objects,
-                     [(name, "other,1") for name in targets], funcs=2 * objects, every=2)  # fmt: skip
+    wanted = [(name, f"other{n},1") for name in targets for n in range(sites)]
+    return livepatch([(name, 2 * n) for n, name in enumerate(targets)], b"open\0" * objects, wanted,
+                     funcs=2 * objects, every=2)  # fmt: skip
 
 
 def many_symbols(symbols: int = 380_000) -> bytes:
@@ -200,6 +204,18 @@ def many_sites(entries: int = 300_000) -> bytes:
     start, text.body = len(text.body), text.body + bytes(8 * entries)
     section.body = bytearray(
         b"".join(struct.pack("<QQq", start + 8 * n, only.symbol << 32 | only.type, 0) for n in range(entries))
+    )
+    return image.to_bytes()
+
+
+def one_symbol_each(entries: int = 60_000) -> bytes:
+    """As many livepatch relocations, each for a symbol of its own."""
+    image = ElfImage.parse(many_sites(entries))
+    section = next(s for s in image.sections if s.name.startswith(".klp.rela"))
+    symbols = range(len(image.symbols), len(image.symbols) + entries)
+    image.symbols += [replace(image.symbols[-1], name=f".klp.sym.{TARGET}.f{n},1") for n in range(entries)]
+    image.set_relocations(
+        section, [replace(one, symbol=n) for one, n in zip(image.relocations(section), symbols, strict=True)]
     )
     return image.to_bytes()
 
@@ -268,11 +284,14 @@ KINDS: dict[str, Callable[[], bytes]] = {
     "patches with one array of objects": klp_same_objects,
     "function names in one string": long_strings,
     "40,000 function names in one string": lambda: long_strings(40_000, 2_000_000),
-    "200 objects": many_objects,
+    "as many objects as are played": many_objects,
+    "and as many livepatch relocations": lambda: many_objects(MOST_TARGETS, MOST_SITES // MOST_TARGETS),
+    "200 objects": lambda: many_objects(200),
     "3,000 objects": lambda: many_objects(3_000),
     "380,000 symbols": many_symbols,
     "400,000 pointers": many_relocations,
     "200,000 sites": lambda: many_sites(200_000),
+    "60,000 sites with a symbol each": one_symbol_each,
     "kpatch-build's table of 10 MB": kpatch_table,
     "klp-build's arrays overlap": klp_build_table,
     "10 MB of modinfo": big_modinfo,

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
 from ..discussion.consequences import QUESTIONS, Consequence, Question, cells, consequence, read_consequences
-from ..errors import KlpteachError
+from ..errors import one_of
 from ..model.policy import PROPOSALS, behaviour
 
 Chosen = tuple[str, ...]
@@ -15,9 +15,7 @@ ASKS: Mapping[str, Question] = {question.key: question for question in QUESTIONS
 
 def question_of(key: str) -> Question:
     """A row of the table of consequences by its key. Errors: KlpteachError, which lists the keys."""
-    if key not in ASKS:
-        raise KlpteachError(f"unknown story {key!r}; there are {', '.join(ASKS)}.")
-    return ASKS[key]
+    return ASKS[one_of(key, ASKS, "story")]
 
 
 @lru_cache(maxsize=1024)

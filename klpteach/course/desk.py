@@ -49,9 +49,10 @@ def exercise(name: str, seed: int = 1) -> Sheet:
     'Exercise: a fix that lets the reload work'
     """
     found = find_exercise(name)
+    problem = found.problem(seed)
     note = " ✓ You have solved this one." if book.recall().attempt(name, seed).solved else ""
     call = _call("check", name, found, seed, "…")
-    return problem_sheet(f"Exercise: {_title(found, seed)}", found.problem(seed), call, note)
+    return problem_sheet(f"Exercise: {_title(found, seed)}", problem, call, note)
 
 
 def check(name: str, answer: Any = ..., seed: int = 1) -> Reply:
@@ -91,9 +92,10 @@ def worked(name: str, seed: int = 1) -> Sheet:
     'Worked answer: a fix that lets the reload work'
     """
     found, known = find_exercise(name), book.recall()
+    problem = found.problem(seed)
     known.attempt(name, seed).looked = True
     book.keep(known)
-    return worked_sheet(f"Worked answer: {_title(found, seed)}", found.problem(seed))
+    return worked_sheet(f"Worked answer: {_title(found, seed)}", problem)
 
 
 def progress(text: str | None = None, *, forget: bool = False) -> Sheet:

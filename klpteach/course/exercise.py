@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from ..errors import KlpteachError
+from ..errors import KlpteachError, whole
 from ..views.reply import Reply
 from .checks import same
 
@@ -64,9 +64,8 @@ class Exercise:
 
     def problem(self, seed: int = 1) -> Problem:
         """The problem of a seed. Errors: KlpteachError for a seed that is no whole number."""
-        if not isinstance(seed, int) or isinstance(seed, bool):
-            raise KlpteachError(f"seed={seed!r} is no whole number; try seed=1.")
-        return _made(self.make, self.title, seed if self.seeded else 1)
+        number = whole(seed, "seed")
+        return _made(self.make, self.title, number if self.seeded else 1)
 
 
 @lru_cache(maxsize=64)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from textwrap import dedent
 from typing import Any
 
-from ..errors import KlpteachError
+from ..errors import one_of
 from ..model import arch as architectures
 from ..model.livepatch.core import klp_module_coming
 from ..model.livepatch.patch import klp_patch_object
@@ -203,6 +203,4 @@ def in_c(name: str) -> InC:
     int restore_r2(u32 *insn)                /* the word behind a call */
     """
     retold = _retold()
-    if name not in retold:
-        raise KlpteachError(f"{str(name)!r} is not told again here; there are {', '.join(retold)}.")
-    return retold[name]
+    return retold[one_of(name, retold, "function")]

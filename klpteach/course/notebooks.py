@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from importlib import import_module
 from typing import NamedTuple, TypeVar
 
-from ..errors import KlpteachError
+from ..errors import KlpteachError, quoted
 from .exercise import Exercise
 from .question import Question
 
@@ -88,8 +88,8 @@ def find_exercise(name: str) -> Exercise:
 def _find(kind: str, name: str, offered: Callable[[Notebook], Mapping[str, Asked]]) -> Asked:
     known: list[str] = []
     for there in map(offered, notebooks()):
-        if name in there:
+        if isinstance(name, str) and name in there:
             return there[name]
         known += there
-    near = get_close_matches(str(name), known, 3) or known
-    raise KlpteachError(f"no {kind} {name!r}; do you mean {' or '.join(near)}?")
+    near = get_close_matches(quoted(name).strip("'"), known, 3) or known
+    raise KlpteachError(f"no {kind} {quoted(name)}; do you mean {' or '.join(near)}?")

@@ -20,8 +20,10 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import KlpteachError
+from ..files.on_disk import NoRegularFile, read_regular
 
 _PREFIX, _LONGEST = "klp1", 8 << 20  # bytes of JSON: more than 100,000 attempts
+_LARGEST = 4 * _LONGEST  # of a file, which has blanks between
 
 
 @dataclass
@@ -79,9 +81,12 @@ def progress_path() -> Path:
 
 def recall() -> Progress:
     """Read the answers that are kept. A damaged file is set aside as progress.json.damaged, and a line says so, once."""
-    path = progress_path()
-    with _alone(path):
-        found = _read(path)
+    path, found = progress_path(), Progress()
+    try:
+        with _alone(path):
+            found = _read(path)
+    except OSError as error:
+        _tell_not_kept(path, error)
     found.merge(_kept)
     return found
 
@@ -110,7 +115,8 @@ def forget() -> None:
     path = progress_path()
     try:
         with _alone(path):
-            path.unlink(missing_ok=True)
+            if path.is_file():
+                path.unlink()
     except OSError as error:
         _tell_not_kept(path, error)
 
@@ -123,7 +129,7 @@ def _alone(path: Path) -> Iterator[None]:
         with suppress(OSError, ImportError):
             import fcntl  # not on Windows
 
-            folder = os.open(path.parent, os.O_RDONLY)
+            folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
             fcntl.flock(folder, fcntl.LOCK_EX)
         yield
     finally:
@@ -132,8 +138,11 @@ def _alone(path: Path) -> Iterator[None]:
 
 
 def _read(path: Path) -> Progress:
+    """What is kept; nothing where no file can be read. Errors: OSError for a pipe or a device: nothing can be kept there."""
     try:
-        return Progress.from_json(json.loads(path.read_text(encoding="utf-8")))
+        return Progress.from_json(json.loads(read_regular(path, _LARGEST)))
+    except NoRegularFile as error:
+        raise OSError(0, str(error)) from None
     except OSError:
         pass
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
@@ -169,7 +178,7 @@ def from_text(text: str) -> Progress:
     Traceback (most recent call last):
     klpteach.errors.KlpteachError: This is not a whole progress text: ...
     """
-    parts = "".join(str(text).split()).split(".")
+    parts = "".join(text.split()).split(".") if isinstance(text, str) else []
     if len(parts) != 3 or parts[0] != _PREFIX or _checksum(parts[1]) != parts[2]:
         advice = f"Copy the line from {_PREFIX}. to its last letter, as kt.progress() shows it."
         raise KlpteachError(f"This is not a whole progress text: its checksum does not fit. {advice}")

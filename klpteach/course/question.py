@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from inspect import cleandoc
 
-from ..errors import KlpteachError
+from ..errors import one_of
 from ..scenarios.simulate import simulate
 from ..views.reply import Reply
 
@@ -31,8 +31,7 @@ class Question:
 
     def reply(self, choice: str) -> Reply:
         """The answer, and what it says about a choice. Errors: KlpteachError for a choice that is not there."""
-        if choice not in self.options:
-            raise KlpteachError(f"no choice {choice!r} here; there are {', '.join(self.options)}.")
+        one_of(choice, self.options, "choice")
         answer = self.answer()
         says = self.says.get(answer, self.options[answer]).removesuffix(".")
         if choice == answer:

@@ -11,7 +11,7 @@ import itertools
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from ..errors import KlpteachError
+from ..errors import one_of
 from ..views.shown import Shown, escape
 from ..views.table import LEFT, Cell, Row, Table
 from . import progress as book
@@ -118,9 +118,8 @@ def station_map(number: str) -> StationMap:
     Before: 04 Patching what is not there. Next: 06 The same bug in another dress. Short way: 07 Three ways out.
     All 11 stations: short way 2 h 50, long way 7 h 30.
     """
-    here = next((station for station in STATIONS if station.number == str(number)), None)
-    if here is None:
-        raise KlpteachError(f"no notebook {number!r}; there are {', '.join(station.number for station in STATIONS)}.")
+    stations = {station.number: station for station in STATIONS}
+    here = stations[one_of(number, stations, "notebook")]
     return StationMap(here, done())
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from html import escape
 
-from ..errors import PolicyError
+from ..errors import PolicyError, one_of
 from ..model.policy import PROPOSALS, RELEASES, Behaviour, Proposal
 from ..reading.outcome import ENDINGS
 from .consequences import QUESTIONS, by_kernel, read_consequences
@@ -150,8 +150,7 @@ def about_proposal(name: str) -> Dossier:
     >>> print(str(about_proposal("clear-checked"))[:88])
     clear-checked: when the target goes, write zeros where the bytes are still the livepatch
     """
-    if name not in PROPOSALS:
-        raise PolicyError(f"unknown proposal {name!r}; there are {', '.join(PROPOSALS)}.")
+    one_of(name, PROPOSALS, "proposal", PolicyError)
     before = RELEASES["6.1"]
     after = PROPOSALS[name].change(before)
     switches = ((one.name, getattr(before, one.name), getattr(after, one.name)) for one in fields(Behaviour))

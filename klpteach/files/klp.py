@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from .elf import ElfFile
-from .elf_h import MODULE_NAME_LEN, SHF_RELA_LIVEPATCH
+from .elf_h import MODULE_NAME_LEN, RELA, SHF_RELA_LIVEPATCH
 from .relocation_types import width_of
 
 # sscanf(".klp.rela.%55[^.]") and sscanf(".klp.sym.%55[^.].%511[^,],%lu"): the number may be followed by anything
@@ -71,15 +71,22 @@ class Site(NamedTuple):
         return f"{self.section}+{self.offset:#x}"
 
 
-def sites(file: ElfFile) -> Iterator[Site]:
-    """Every livepatch relocation site of a file, in the order in which the kernel writes them (x86_64).
-
-    A site whose section lost its flag but kept its name counts too: a recorder finds it by name.
-    """
+def _site_sections(file: ElfFile) -> Iterator[tuple[int, str]]:
+    """Index and name. One that lost its flag but kept its name counts too: a recorder finds it by name."""
     for index in file.rela_sections:
         name = file.section_names[index]
-        if not (file.shdrs["flags"][index] & SHF_RELA_LIVEPATCH or name.startswith(".klp.rela")):
-            continue
+        if file.shdrs["flags"][index] & SHF_RELA_LIVEPATCH or name.startswith(".klp.rela"):
+            yield index, name
+
+
+def count_sites(file: ElfFile) -> int:
+    """How many livepatch relocations a file has, by the sizes of their sections: none of them is looked at."""
+    return sum(file.extents[index][2] // RELA.itemsize for index, _ in _site_sections(file))
+
+
+def sites(file: ElfFile) -> Iterator[Site]:
+    """Every livepatch relocation site of a file, in the order in which the kernel writes them (x86_64)."""
+    for index, name in _site_sections(file):
         target = int(file.shdrs["info"][index])
         section = file.section_names[target] if target < len(file.section_names) else "?"
         object = section_object(name) or "?"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 from functools import cached_property, lru_cache
 from pathlib import Path
 
@@ -11,10 +10,11 @@ from ..errors import ModuleFormatError
 from . import tables
 from .elf import ElfFile
 from .klp_patch import read_klp_patch
+from .on_disk import NoRegularFile, TooLarge, read_regular, why_not
 
 MAX_FILE = 256 << 20  # with all its debug sections
 _LARGE = 1 << 20
-_KINDS = {stat.S_IFIFO: "a pipe", stat.S_IFDIR: "a directory", stat.S_IFSOCK: "a socket"}
+_ADVICE = {NoRegularFile: "finit_module() reads regular files only (EINVAL).", TooLarge: "Try: strip -g"}
 
 
 class ModuleFile(ElfFile):
@@ -44,8 +44,8 @@ class ModuleFile(ElfFile):
         except ModuleFormatError:
             raise
         except (OSError, ValueError) as error:
-            reason = error.strerror if isinstance(error, OSError) else error
-            raise ModuleFormatError(f"{path.name}: cannot be read ({reason}). Is the path right?") from None
+            advice = _ADVICE.get(type(error), "Is the path right?")
+            raise ModuleFormatError(f"{path.name}: {why_not(error)}. {advice}") from None
 
     @property
     def is_signed(self) -> bool:
@@ -59,19 +59,8 @@ class ModuleFile(ElfFile):
 
 
 def _read(path: Path) -> ModuleFile:
-    """The module in a regular file. Anything else is refused without waiting for it: a pipe, a device, a directory."""
-    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY), "rb") as stream:
-        status = os.fstat(stream.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            kind = _KINDS.get(stat.S_IFMT(status.st_mode), "a device")
-            raise ModuleFormatError(
-                f"{path.name}: is {kind}, not a file. finit_module() reads regular files only (EINVAL)."
-            )
-        if status.st_size > MAX_FILE:
-            limit = f"more than the {MAX_FILE >> 20} MiB that klpteach reads. Try: strip -g"
-            raise ModuleFormatError(f"{path.name}: {status.st_size} bytes is {limit}")
-        data = stream.read(status.st_size) or b""  # as much as was promised: some files of /proc have no end
-        return (_large if len(data) > _LARGE else _small)(data, path.name)
+    data = read_regular(path, MAX_FILE)
+    return (_large if len(data) > _LARGE else _small)(data, path.name)
 
 
 # A story loads the same file many times; it is checked once, and again when its bytes have changed.

@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 
-from ..errors import KlpteachError
+from ..errors import KlpteachError, one_of, quoted
 from .corrupt import corrupt
+from .elf_h import ARCH_OF_MACHINE
 from .module_file import ModuleFile
 
 _PACKAGE = Path(__file__).resolve().parents[1]
@@ -94,12 +95,15 @@ def _digest(path: Path, _mtime: int) -> str:
 
 
 def sample(filename: str, arch: str = "x86_64", release: str = "6.1") -> Path:
-    """A sample module's path.
+    """A sample module's path, for an architecture and a release. Errors: KlpteachError for what is no name.
 
     >>> sample("nfsd_demo.ko").name
     'nfsd_demo.ko'
     """
-    return ko_dir(arch, release) / filename
+    for name in (filename, release):
+        if not isinstance(name, str):
+            raise KlpteachError(f"{quoted(name)} is no name; try sample('nfsd_demo.ko', release='6.1').")
+    return ko_dir(one_of(arch, ARCH_OF_MACHINE.values(), "architecture"), release) / filename
 
 
 def plain_name(filename: str) -> str:

@@ -10,15 +10,16 @@ import os
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Any
 
-from ..errors import KlpteachError
+from ..errors import KlpteachError, quoted
 from .elf_h import SHN_UNDEF
 from .module_file import ModuleFile
+from .on_disk import TooLarge, encoding_of, read_regular, why_not
 
 MAX_LIST = 32 << 20  # bytes; /proc/kallsyms with every module loaded has about 15 MB
 _ROW = re.compile(r"([0-9a-f]{8,16}) ([A-Za-z?]) (\S+)(?:[ \t]+\[(\S+)\])?\s*$")
+_ADDRESS = re.compile(r"(0[xX])?0*[0-9a-fA-F]{1,16}")
 _CRC = re.compile(r"0x[0-9a-f]{8}\t(\S+)\t(\S+)(?:\t(?:EXPORT\w*|__\w+))?")
 _KINDS = 'a JSON object {"name": "0xaddress", …}, /proc/kallsyms or System.map'
 
@@ -55,14 +56,10 @@ def number(value: Any, what: str) -> int:
     >>> hex(number("ffffffffc0201000", "--base"))
     '0xffffffffc0201000'
     """
-    try:
-        found = value if isinstance(value, int) else int(str(value), 16)
-    except ValueError:
-        found = -1
-    if not 0 <= found < 1 << 64:
-        shown = repr(value) if not isinstance(value, int) else hex(value)
-        raise KlpteachError(f"{what}: {_short(shown)} is no 64-bit address in hex.")
-    return found
+    digits = hex(value) if type(value) is int and value >= 0 else value
+    if not isinstance(digits, str) or not _ADDRESS.fullmatch(digits):
+        raise KlpteachError(f"{what}: {quoted(value)} is no 64-bit address in hex.")
+    return int(digits, 16)
 
 
 def undefined_names(files: Iterable[ModuleFile]) -> set[str]:
@@ -82,14 +79,13 @@ def _short(text: str) -> str:
 def _text(path: str | os.PathLike[str]) -> str:
     """A file's text; its size is not asked for, since /proc says 0."""
     try:
-        with Path(path).open("rb") as stream:
-            data = stream.read(MAX_LIST + 1)
+        data = read_regular(path, MAX_LIST, sized=False)
+    except TooLarge as error:
+        raise KlpteachError(f"{path}: {error}; that is no list of symbols. Give {_KINDS}.") from None
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise KlpteachError(f"{path}: cannot be read ({reason}).") from None
-    if len(data) > MAX_LIST:
-        raise KlpteachError(f"{path}: more than {MAX_LIST >> 20} MiB is no list of symbols; give {_KINDS}.")
-    return data.decode("utf-8-sig", "replace")
+        raise KlpteachError(f"{path}: {why_not(error)}.") from None
+    encoding = encoding_of(data)
+    return data.decode("utf-8-sig" if encoding == "utf-8" else encoding, "replace")
 
 
 def _from_json(text: str, path: str) -> Iterator[tuple[str, int]]:

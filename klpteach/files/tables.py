@@ -1,12 +1,17 @@
-"""What is in a module file, as pandas DataFrames. pandas is imported when a table is asked for: the model needs none."""
+"""What is in a module file, as pandas DataFrames. pandas is imported when a table is asked for: the model needs none.
+
+Names are as they can be shown: in a table a control character is spelled out.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
 from elftools.elf import enums
 
+from ..errors import printable
 from . import klp
 from .elf import ElfFile
 from .elf_h import RELA, SHN_ABS, SHN_COMMON, SHN_LIVEPATCH, SHN_UNDEF
@@ -29,7 +34,11 @@ def sections(file: ElfFile) -> pd.DataFrame:
     numbers = {
         "align" if key == "addralign" else key: shdrs[key] for key in ("size", "addralign", "offset", "link", "info")
     }
-    return pd.DataFrame({"name": file.section_names, "type": kinds, "flags": flags, **numbers})
+    return pd.DataFrame({"name": _shown(file.section_names), "type": kinds, "flags": flags, **numbers})
+
+
+def _shown(names: Iterable[str]) -> list[str]:
+    return [printable(name, keep="") for name in names]
 
 
 def _section_label(file: ElfFile, number: int) -> str:
@@ -52,10 +61,10 @@ def symbols(file: ElfFile) -> pd.DataFrame:
 
     info = file.symtab["info"]
     numbers, codes = np.unique(file.symtab["shndx"], return_inverse=True)
-    labels = _unique([_section_label(file, n) for n in numbers.tolist()])
+    labels = _unique(_shown(_section_label(file, n) for n in numbers.tolist()))
     kinds = ["NOTYPE", "OBJECT", "FUNC", "SECTION", "FILE", "other"]
     return pd.DataFrame({
-        "name": np.array(file.symbol_names, dtype=object),
+        "name": np.array(_shown(file.symbol_names), dtype=object),
         "section": pd.Categorical.from_codes(codes.reshape(-1), labels),
         "value": file.symtab["value"],
         "size": file.symtab["size"],
@@ -71,17 +80,17 @@ def relocations(file: ElfFile) -> pd.DataFrame:
     parts = [file.rela(i) for i in file.rela_sections]
     rela = np.concatenate([np.zeros(0, RELA), *parts])
     codes = np.repeat(np.arange(len(parts)), [len(p) for p in parts])
-    names = [file.section_names[i] for i in file.rela_sections]
+    names = _shown(file.section_names[i] for i in file.rela_sections)
     infos = np.array([int(file.shdrs["info"][i]) for i in file.rela_sections], "i8")
     there, which = np.unique(infos, return_inverse=True)  # .rela.text and .klp.rela.OBJECT..text are for the same one
-    targets = [file.section_names[i] if i < len(file.shdrs) else str(i) for i in there.tolist()]
+    targets = _shown(file.section_names[i] if i < len(file.shdrs) else str(i) for i in there.tolist())
     numbers, kinds = np.unique(rela["type"], return_inverse=True)
     return pd.DataFrame({
         "section": pd.Categorical.from_codes(codes, _unique(names)),
         "target": pd.Categorical.from_codes(which.reshape(-1)[codes], _unique(targets)),
         "offset": rela["offset"],
         "type": pd.Categorical.from_codes(kinds.reshape(-1), _unique([file.type_name(n) for n in numbers.tolist()])),
-        "symbol": np.array(file.symbol_names, dtype=object)[rela["sym"]],
+        "symbol": np.array(_shown(file.symbol_names), dtype=object)[rela["sym"]],
         "symbol_index": rela["sym"],
         "addend": rela["addend"],
     })  # fmt: skip
@@ -95,5 +104,6 @@ def livepatch_sites(file: ElfFile) -> pd.DataFrame:
     for site in klp.sites(file):
         symbol = klp.parse_symbol(site.symbol)
         name, position = (symbol.name, symbol.sympos) if symbol else (site.symbol, None)
-        rows.append((site.object, site.key, file.type_name(site.type), site.width, name, position, site.addend))
+        words = _shown((site.object, site.key, file.type_name(site.type), name))
+        rows.append((*words[:3], site.width, words[3], position, site.addend))
     return pd.DataFrame(rows, columns=["object", "site", "type", "bytes", "symbol", "sympos", "addend"])

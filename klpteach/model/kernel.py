@@ -28,7 +28,7 @@ from .loader import delete_module, load_module, set_parameter
 from .memory import AddressSpace
 from .module import Module
 from .params import kstrtobool
-from .policy import Behaviour, behaviour
+from .policy import Behaviour, behaviour, names_of
 from .recording import Recording
 from .state import Commands, Machine, State
 from .step import Command, Step, module_name
@@ -65,7 +65,7 @@ class Kernel(State):
         vmlinux: Mapping[str, int] | None = None, init_errno: Mapping[str, int] | None = None,
         open_file: Open | None = None, records_state: bool = True, cpu: Arch | None = None,
     ) -> None:  # fmt: skip
-        proposals = [proposals] if isinstance(proposals, str) else list(proposals)
+        proposals = names_of(proposals)
         cpu = cpu or architectures.of(arch)
         rules = rules or behaviour(release, proposals, arch)
         block = cpu.text_block if rules.text_in_blocks else 0

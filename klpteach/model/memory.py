@@ -12,6 +12,7 @@ once, where the kernel gives it back a little later, so that a load just then be
 
 from __future__ import annotations
 
+from bisect import insort
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,6 +22,7 @@ import numpy as np
 from .errno import ENOMEM, Refused
 
 PAGE = 0x1000
+_IN_BLOCKS = ("text", "init_text")  # kinds
 
 
 def page_align(size: int, page: int = PAGE) -> int:
@@ -73,8 +75,7 @@ class AddressSpace:
         if at is None:
             at = self._lowest_in_block(size) if self._in_block(kind) else self._lowest_hole(size)
         region = Region(at, size, owner, kind, np.zeros(size, "u1"))
-        self.regions.append(region)
-        self.regions.sort(key=lambda r: r.start)
+        insort(self.regions, region, key=lambda r: r.start)
         return region
 
     def is_mapped(self, address: int) -> bool:
@@ -84,11 +85,11 @@ class AddressSpace:
         self.regions.remove(region)
 
     def _in_block(self, kind: str) -> bool:
-        return bool(self.block) and kind in ("text", "init_text")
+        return bool(self.block) and kind in _IN_BLOCKS
 
     def _blocks(self) -> list[tuple[int, int]]:
         """[start, end) of every block that text stands in."""
-        texts = [region for region in self.regions if self._in_block(region.kind)]
+        texts = [region for region in self.regions if region.kind in _IN_BLOCKS] if self.block else []
         return sorted({(r.start & -self.block, page_align(r.end, self.block)) for r in texts})
 
     def _lowest_in_block(self, size: int) -> int:
@@ -102,6 +103,12 @@ class AddressSpace:
                 return hole
         return self._lowest_hole(page_align(size, self.block), self.block)
 
+    def _taken(self) -> list[tuple[int, int]]:
+        """[start, end) of everything that is mapped by itself, by address; a block counts as a whole."""
+        inside = _IN_BLOCKS if self.block else ()
+        alone = [(r.start, r.start + r.size) for r in self.regions if r.kind not in inside]
+        return sorted([*alone, *self._blocks()]) if self.block else alone
+
     def _lowest_hole(self, size: int, align: int = 1) -> int:
         try:
             return self._first_fit(self.start, size, align)
@@ -111,12 +118,12 @@ class AddressSpace:
             return self._first_fit(self.far, size, align)
 
     def _first_fit(self, start: int, size: int, align: int) -> int:
-        taken = [(region.start, region.end) for region in self.regions if not self._in_block(region.kind)]
-        hole = page_align(start, align)
-        for first, end in sorted([*taken, *self._blocks()]):
-            if hole + size + self.page <= first:
+        hole, page = page_align(start, align), self.page
+        for first, end in self._taken():
+            if hole + size + page <= first:
                 break
-            hole = max(hole, page_align(end + self.page, align))
+            if end + page > hole:
+                hole = (end + page + align - 1) & -align  # page_align(), a call for each mapping that there is
         if hole + size > self.end:
             raise Refused(ENOMEM)
         return hole

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import islice
 
-from ..errors import PolicyError
+from ..errors import PolicyError, one_of, quoted
 from . import messages
 from .errno import EBUSY, EEXIST
 
@@ -270,21 +271,36 @@ VARIANTS: Mapping[str, Mapping[str, Mapping[str, object]]] = {
 UNMODIFIED = ("", "stock", "small")  # what a recording calls a kernel with no proposal in it
 
 
+def names_of(proposals: str | Iterable[str]) -> list[str]:
+    """The names in a choice of proposals: one name, or some. Errors: PolicyError for anything that holds other things.
+
+    >>> names_of("reuse-stub"), names_of(("deny-removal", "clear-checked"))
+    (['reuse-stub'], ['deny-removal', 'clear-checked'])
+    """
+    try:
+        given = [proposals] if isinstance(proposals, str) else list(islice(proposals, len(PROPOSALS) + 1))
+    except TypeError:
+        raise PolicyError(f"{quoted(proposals)} is no list of proposals; try ['clear-checked'].") from None
+    found = [one_of(name, PROPOSALS, "proposal", PolicyError) for name in given]
+    if len(found) > len(PROPOSALS):
+        raise PolicyError(f"more proposals than there are: {len(PROPOSALS)}.")
+    return found
+
+
 def behaviour(release: str, proposals: Iterable[str] = (), arch: str = "x86_64") -> Behaviour:
     """The behaviour of a release with proposals switched on. Errors: PolicyError, which says what to choose instead.
 
     >>> behaviour("6.1", ["clear-checked"]).clear, behaviour("6.12").clear
     ('checked', 'checked')
     """
-    if release not in RELEASES:
-        raise PolicyError(f"unknown release {release!r}; there are {', '.join(RELEASES)}.")
+    one_of(release, RELEASES, "release", PolicyError)
     if reason := no_livepatch(release, arch):
         raise PolicyError(reason)
     rules = RELEASES[release]
     for first, switches in ON_ARCH.get(arch, {}).items():
         if list(RELEASES).index(release) >= list(RELEASES).index(first):
             rules = replace(rules, **switches)  # type: ignore[arg-type]
-    chosen = list(dict.fromkeys(proposals))
+    chosen = list(dict.fromkeys(names_of(proposals)))
     for name in chosen:
         if reason := why_impossible(name, chosen, arch):
             raise PolicyError(reason)
@@ -360,7 +376,7 @@ def why_impossible(name: str, others: Iterable[str], arch: str = "x86_64") -> st
     """
     proposal = PROPOSALS.get(name)
     if proposal is None:
-        return f"unknown proposal {name!r}; there are {', '.join(PROPOSALS)}."
+        return f"unknown proposal {quoted(name)}; there are {', '.join(PROPOSALS)}."
     if proposal.arch not in (None, arch):
         return f"{name} concerns {proposal.arch} only; {arch} has nothing like it."
     chosen, excluded = set(others), proposal.excludes.items()

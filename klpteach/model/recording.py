@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import overload
 
-from ..errors import RecordingError
+from ..errors import RecordingError, quoted
+from ..files.on_disk import read_regular, why_not, write_file
 from .compare import Difference, compare_steps
 from .schema import HEAD
 from .step import Step, hexa
@@ -64,12 +65,13 @@ class Recording:
         return ".".join(self.kernel.get("release", "6.1").split("-")[0].split("+")[0].split(".")[:2])
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write as JSON, one line a step."""
+        """Write as JSON, one line a step. Errors: OSError."""
         head = {"schema": SCHEMA} | {key: getattr(self, key) for key in _HEAD}
         if self.vmlinux:
             head["vmlinux"] = {name: hexa(address) for name, address in self.vmlinux.items()}
         steps = ",\n  ".join(json.dumps(step.to_json()) for step in self.steps)
-        Path(path).write_text(json.dumps(head)[:-1] + ', "steps": [\n  ' + steps + "\n]}\n")
+        text = json.dumps(head)[:-1] + ', "steps": [\n  ' + steps + "\n]}\n"
+        write_file(path, [text.encode("ascii")])
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Recording:
@@ -84,8 +86,8 @@ class Recording:
         except (ValueError, RecursionError) as error:
             raise RecordingError(f"{name}: not JSON ({error}).") from None
         if not isinstance(raw, dict) or raw.get("schema") != SCHEMA:
-            found = str(raw.get("schema"))[:80] if isinstance(raw, dict) else type(raw).__name__
-            raise RecordingError(f"{name}: schema {found!r}, klpteach reads {SCHEMA!r}.")
+            found = quoted(raw.get("schema") if isinstance(raw, dict) else raw)
+            raise RecordingError(f"{name}: schema {found}, klpteach reads {SCHEMA!r}.")
         where = ""
         try:
             head = HEAD(raw)
@@ -115,14 +117,6 @@ class Recording:
 
 def _read(path: Path) -> bytes:
     try:
-        if path.exists() and not path.is_file():
-            raise RecordingError(f"{path.name}: a folder, a pipe or a device, no file.")
-        if (size := path.stat().st_size) > MAX_BYTES:
-            raise RecordingError(
-                f"{path.name}: {size} bytes are more than the {MAX_BYTES >> 20} MiB that klpteach reads."
-            )
-        return path.read_bytes()
-    except OSError as error:
-        raise RecordingError(f"{path.name}: cannot be read ({error.strerror}).") from None
-    except ValueError as error:  # a NUL in the path
-        raise RecordingError(f"{path.name!r}: cannot be read ({error}).") from None
+        return read_regular(path, MAX_BYTES)
+    except (OSError, ValueError) as error:
+        raise RecordingError(f"{path.name}: {why_not(error)}.") from None

@@ -9,18 +9,13 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ..errors import RecordingError, printable
+from ..errors import RecordingError, printable, quoted
 
 Check = Callable[[Any], Any]
 
 
 def _no(value: Any, wanted: str) -> RecordingError:
-    shown = (
-        repr(value)
-        if isinstance(value, str | int | float | None) and len(str(value)[:41]) <= 40
-        else type(value).__name__
-    )
-    return RecordingError(f"{shown} is no {wanted}")
+    return RecordingError(f"{quoted(value)} is no {wanted}")
 
 
 def text(longest: int = 512, form: str = ".*", keep: str = "", what: str = "") -> Check:

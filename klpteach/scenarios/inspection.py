@@ -67,7 +67,7 @@ class Inspection:
     @cached_property
     def outcomes(self) -> list[Outcome]:
         """For each module that is patched and each release: target, livepatch, rmmod, target again, in the model."""
-        return survives(self.file, self.targets) if self.file.is_livepatch and self.file.klp else []
+        return survives(self.file, self.targets, self.wanted) if self.file.is_livepatch and self.file.klp else []
 
     @cached_property
     def checks(self) -> list[Check]:
@@ -342,10 +342,11 @@ def sections(file: ModuleFile) -> list[dict[str, Any]]:
     for index, target in targets.items():
         if target < len(file.shdrs):
             counts[file.section_names[target]] += int((file.rela(index)["type"] != 0).sum())
+    rows = zip(file.section_names, file.sections.itertuples(index=False), strict=True)
     return [
-        {"name": row.name, "size": int(row.size), "flags": row.flags, "relocations": counts[row.name]}
-        for row in file.sections.itertuples(index=False)
-        if row.name
+        {"name": name, "size": int(row.size), "flags": row.flags, "relocations": counts[name]}
+        for name, row in rows
+        if name
     ]
 
 

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from ..errors import KlpteachError
 from ..files.elf_h import EM_PPC64, EM_S390
-from ..files.klp import Site, parse_symbol, sites
+from ..files.klp import Site, count_sites, parse_symbol, sites
 from ..files.module_file import ModuleFile
 from ..files.relocation_types import POINTER_TYPE
 from ..files.write import tiny_module
@@ -31,7 +31,7 @@ from ..model.step import Step
 
 MANY = 40  # moves
 FEW = 16  # targets for each of which a kernel of its own is started; more share one
-MOST_TARGETS, MOST_SITES = 256, 20_000  # of a livepatch; real ones have some tens, and some thousands
+MOST_TARGETS, MOST_SITES = 128, 20_000  # of a livepatch; real ones have some tens, and some thousands
 NAMESAKES = 4096  # symbols that a stand-in has beyond one of each name; no module has so many
 # The first version that a release of the model stands for. 5.8: vmlinux early. 6.4: memory in several pieces. 6.19: messages that
 # name section and entry.
@@ -135,9 +135,13 @@ def is_module_name(name: str) -> bool:
 
 
 class Wanted:
-    """What a livepatch asks other modules for, read once: its sites by object, and the symbols of every module."""
+    """What a livepatch asks other modules for, read once: its sites by object, and the symbols of every module.
+
+    Errors: KlpteachError, before the work, for one that is larger than what is played here.
+    """
 
     def __init__(self, livepatch: ModuleFile) -> None:
+        _check_size(livepatch)
         self.livepatch = livepatch
         self.places = {name: number for number, name in reversed(list(enumerate(livepatch.section_names)))}
         self.sites: dict[str, list[Site]] = defaultdict(list)  # object that is waited for -> sites
@@ -180,6 +184,17 @@ class Wanted:
         return ModuleFile(tiny_module(module, sections, symbols, calls, machine=machine), f"{module}.ko")
 
 
+def _check_size(livepatch: ModuleFile) -> None:
+    modules = sum(map(is_module_name, klp_target_names(livepatch)))
+    relocations = count_sites(livepatch)
+    if modules > MOST_TARGETS or relocations > MOST_SITES:
+        most = f"{MOST_TARGETS} modules and {MOST_SITES} livepatch relocations"
+        what = f"patches {modules} modules with {relocations} livepatch relocations"
+        raise KlpteachError(
+            f"{livepatch.filename}: {what}, klpteach plays {most} at most. The kernel has no such limit."
+        )
+
+
 def stand_in(livepatch: ModuleFile, target: str) -> ModuleFile:
     """A module of that name with the functions and symbols that the livepatch wants to find in it.
 
@@ -193,12 +208,15 @@ def stand_in(livepatch: ModuleFile, target: str) -> ModuleFile:
 # -- the reload -----------------------------------------------------------------------------------------------------------
 
 
-def survives(livepatch: ModuleFile, targets: Mapping[str, ModuleFile] | None = None) -> list[Outcome]:
+def survives(
+    livepatch: ModuleFile, targets: Mapping[str, ModuleFile] | None = None, wanted: Wanted | None = None
+) -> list[Outcome]:
     """For every release and every module the livepatch patches: load it, load the livepatch, remove it, load it again.
 
     targets: module name -> file, where it is at hand; what they depend on is loaded first where that is given, too. Every
     target gets a kernel of its own, where only it goes and comes. Of more than FEW all go and come together: on x86_64 each
-    waits for relocations of its own, so that tells the same; on ppc64le moves are not counted then.
+    waits for relocations of its own, so that tells the same; on ppc64le moves are not counted then. wanted: where the
+    livepatch has been read already.
     Errors: KlpteachError for a file that is no livepatch.
     """
     if not livepatch.is_livepatch or not livepatch.klp:
@@ -206,14 +224,8 @@ def survives(livepatch: ModuleFile, targets: Mapping[str, ModuleFile] | None = N
             f"{livepatch.filename} is not a livepatch: its modinfo does not say livepatch, or it names nothing to patch. "
             "Try: give it as the target of a livepatch."
         )
-    wanted, given = Wanted(livepatch), targets or {}
+    wanted, given = wanted or Wanted(livepatch), targets or {}
     names, files = [name for name in klp_target_names(livepatch) if is_module_name(name)], wanted.files(given)
-    if len(names) > MOST_TARGETS or sum(map(len, wanted.sites.values())) > MOST_SITES:
-        most = f"{MOST_TARGETS} modules and {MOST_SITES} livepatch relocations"
-        what = f"patches {len(names)} modules with {sum(map(len, wanted.sites.values()))} livepatch relocations"
-        raise KlpteachError(
-            f"{livepatch.filename}: {what}, klpteach plays {most} at most. The kernel has no such limit."
-        )
     apart, big = len(names) <= FEW, livepatch.memory_size > 8 << 20
     groups = [[name] for name in names] if apart else [names]
     found = []

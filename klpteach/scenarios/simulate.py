@@ -6,14 +6,14 @@ import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from ..errors import ScenarioError
+from ..errors import PolicyError, ScenarioError, one_of
 from ..files.klp import sites
 from ..files.module_file import ModuleFile
 from ..files.samples import ko_dir, plain_name
 from ..model.errno import ENODEV
 from ..model.image import Arch
 from ..model.kernel import Kernel
-from ..model.policy import Behaviour
+from ..model.policy import RELEASES, Behaviour
 from ..model.recording import Recording
 from .course import AFTER_THE_FIX, SCENARIOS
 from .evidence import evidence
@@ -42,10 +42,10 @@ def stories(arch: str = "x86_64", release: str | None = None) -> Mapping[str, Sc
     >>> "edge" in stories("ppc64le", "6.12"), "edge" in stories("ppc64le", "6.1")
     (True, False)
     """
-    found = {**SCENARIOS, **_OF_ARCH[arch], **PROPOSAL_STORIES}
+    found = {**SCENARIOS, **_OF_ARCH[one_of(arch, _OF_ARCH, "architecture", PolicyError)], **PROPOSAL_STORIES}
     if arch in ("ppc64le", "arm64"):
         del found["dependency"]
-    folder = ko_dir(arch, release) if release else None
+    folder = None if release is None else ko_dir(arch, one_of(release, RELEASES, "release", PolicyError))
     return {name: story for name, story in found.items() if folder is None or has_files(story, folder)}
 
 
@@ -56,11 +56,8 @@ def has_files(story: Scenario, folder: Path) -> bool:
 
 def get(name: str, arch: str = "x86_64") -> Scenario:
     """A story by name, also one that is there only to be recorded. Errors: ScenarioError, which lists the names."""
-    story = stories(arch).get(name) or evidence(arch).get(name)
-    if story is None:
-        known = dict.fromkeys([*stories(arch), *evidence(arch)])
-        raise ScenarioError(f"unknown story {name!r}; there are {', '.join(known)}.")
-    return story
+    known = {**(told := stories(arch)), **evidence(arch), **told}
+    return known[one_of(name, known, "story", ScenarioError)]
 
 
 def simulate(
@@ -79,7 +76,7 @@ def simulate(
     >>> [step.errno for step in story]
     [0, 0, 0, -8]
     """
-    story = get(scenario, arch) if isinstance(scenario, str) else scenario
+    story = scenario if isinstance(scenario, Scenario) else get(scenario, arch)
     kernel = Kernel(
         arch, release, proposals, ko=ko, scenario=story.name, title=story.title, machine=story.machine, rules=rules,
         init_errno=story.init_errno, cpu=cpu,

@@ -37,6 +37,8 @@ def build(
     wanted = names(stories)
     if not wanted:
         raise KlpteachError(f"no story {' or '.join(stories)}; klpteach simulate lists them.")
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / _MARK).touch()  # before the work: an error says at once that nothing can be written here
     for part in ("data", "notebooks", "packs"):
         shutil.rmtree(folder / part, ignore_errors=True)  # of an earlier site
     _write_pages(folder, wanted)

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from ..discussion.consequences import QUESTIONS, Rows, of_kernel, read_consequences
+from ..errors import printable
 from ..fleet import LEFT_OUT, Fleet, assumptions
 from ..model.recording import Recording
 from ..model.step import hexa
@@ -43,6 +44,8 @@ def table(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """
 
     def shown(key: str, value: object) -> object:
+        if isinstance(value, str):
+            return printable(value, keep="")
         return hexa(value) if key in _ADDRESSES and isinstance(value, int) else value
 
     return pd.DataFrame([{key: shown(key, value) for key, value in row.items()} for row in rows])
@@ -55,8 +58,8 @@ def story(recording: Recording) -> pd.DataFrame:
     for step in recording:
         absent = "?" if step.modules is None else "not loaded"
         found = {name: step.module(name) for name in names}
-        bases = {name: hexa(row["base"]) if row else absent for name, row in found.items()}
-        rows.append({"command": step.command, "errno": step.errno, **bases})
+        bases = {printable(name, keep=""): hexa(row["base"]) if row else absent for name, row in found.items()}
+        rows.append({"command": printable(step.command, keep=""), "errno": step.errno, **bases})
     return pd.DataFrame(rows, index=pd.RangeIndex(1, len(rows) + 1, name="step"))
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
-from ..errors import KlpteachError
+from ..errors import KlpteachError, one_of
 from .reply import Reply
 from .shown import Shown, escape
 
@@ -63,8 +63,7 @@ def source(name: str, release: str = "6.1", arch: str = "x86_64", *, fetch: bool
     from ..vm.recipes import RECIPES
     from ..vm.variants import VARIANTS
 
-    if arch not in RECIPES:
-        raise KlpteachError(f"unknown architecture {arch!r}; there are {', '.join(RECIPES)}.")
+    one_of(arch, RECIPES, "architecture")
     releases = sorted({known for variants in VARIANTS.values() for known, _ in variants}, key=_version)
     missing = f"No source of Linux {release} here."
     if release not in releases:

@@ -94,6 +94,20 @@ def test_a_strange_module_gets_an_answer_or_one_line_from_every_command(kind: st
     check(use(path, tmp_path))
 
 
+TOO_MANY = ("200 objects", "3,000 objects", "200,000 sites", "60,000 sites with a symbol each")
+
+
+@pytest.mark.parametrize("kind", TOO_MANY)
+def test_more_than_is_played_is_counted_before_the_work(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / "strange.ko"
+    path.write_bytes(KINDS[kind]())
+    found = use(path, tmp_path)
+    for name in ("inspect", "as JSON", "bring"):
+        code, err, seconds = found[name]
+        assert code == 2 and "128 modules and 20000 livepatch relocations at most" in err
+        assert seconds < SECONDS / 4, f"{name} took {seconds:.1f} s"  # each relocation read once takes longer
+
+
 @pytest.mark.parametrize("path", STRANGERS, ids=lambda path: path.name)
 def test_a_module_that_did_harm_once_does_none(path: Path, tmp_path: Path) -> None:
     copy = tmp_path / path.name.removesuffix(".gz")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...errors import PolicyError
+from ...errors import PolicyError, one_of
 from ..image import Arch
 from .arm64 import Arm64
 from .ppc64le import Ppc64le
@@ -16,6 +16,4 @@ ARCHITECTURES: dict[str, Arch] = {arch.name: arch for arch in (X86_64(), Ppc64le
 
 def of(name: str) -> Arch:
     """An architecture by the kernel's name for it. Errors: PolicyError, which says what there is."""
-    if name not in ARCHITECTURES:
-        raise PolicyError(f"architecture {name!r} is not in the model; there are {', '.join(ARCHITECTURES)}.")
-    return ARCHITECTURES[name]
+    return ARCHITECTURES[one_of(name, ARCHITECTURES, "architecture", PolicyError)]

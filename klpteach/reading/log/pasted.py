@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
+from ...files.on_disk import encoding_of
+
 BLOCK = 1 << 20  # characters that are looked at together
 _PIECE, _FEW = 1 << 16, 1 << 12  # bytes: what is judged together, and too few to be judged
 _CONTROL = bytes({*range(1, 32), 127} - set(b"\a\b\t\n\v\f\r\x1b"))
@@ -139,20 +141,3 @@ def _parts(source: bytes | BinaryIO) -> Iterator[bytes]:
     else:
         while part := source.read(BLOCK):
             yield part
-
-
-def encoding_of(data: bytes) -> str:
-    """The encoding of a text: UTF-16 by its mark or by its zeros, else UTF-8.
-
-    >>> encoding_of("livepatch".encode("utf-16")), encoding_of("livepatch".encode("utf-16-be")), encoding_of(b"livepatch")
-    ('utf-16', 'utf-16-be', 'utf-8')
-    """
-    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return "utf-16"
-    head = data[:1000]
-    even, odd = head[0::2], head[1::2]
-    if len(head) > 7 and odd.count(0) > len(odd) * 0.6 > even.count(0):
-        return "utf-16-le"
-    if len(head) > 7 and even.count(0) > len(even) * 0.6 > odd.count(0):
-        return "utf-16-be"
-    return "utf-8"

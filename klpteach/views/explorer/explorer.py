@@ -12,13 +12,13 @@ from typing import Any
 
 import ipywidgets as w
 
-from ...errors import KlpteachError
+from ...errors import KlpteachError, PolicyError, ScenarioError, one_of, quoted, whole
 from ...model import policy
 from ...model.arch import ARCHITECTURES
 from ...model.recording import Recording
 from ...reading.differences import first_difference, what_changed
 from ...reading.history import History
-from ...scenarios.simulate import stories
+from ...scenarios.simulate import get, stories
 from ..shown import Shown, escape
 from ..style import style
 from . import saved
@@ -43,10 +43,28 @@ def explore(story: str | Recording = "reload", release: str = "6.1", proposals: 
     the first is 1. Errors: ScenarioError, PolicyError.
     """
     named, shown = ("reload", story) if isinstance(story, Recording) else (story, recording)
-    chosen = (proposals,) if isinstance(proposals, str) else tuple(proposals)
-    found = Explorer(named, release, chosen, shown, history, arch, compare)
-    found.step = min(max(step, 1), found.steps) - 1
+    _check_kinds(recording=(shown, Recording), history=(history, History))
+    get(named, arch)
+    one_of(release, policy.RELEASES, "release", PolicyError)
+    chosen, opens_at = tuple(policy.names_of(proposals)), whole(step, "step", ScenarioError)
+    found = Explorer(named, release, chosen, shown, history, arch, _beside(compare))
+    found.step = min(max(opens_at, 1), found.steps) - 1
     return found
+
+
+def _check_kinds(**given: tuple[object, type]) -> None:
+    for name, (value, kind) in given.items():
+        if not isinstance(value, kind | None):
+            raise ScenarioError(f"{name}={quoted(value)} is no {kind.__name__}.")
+
+
+def _beside(compare: object) -> Compare | None:
+    """What stands beside, as the explorer takes it. Errors: ScenarioError for neither of the two forms, PolicyError."""
+    if compare is None or isinstance(compare, Recording):
+        return compare
+    if not isinstance(compare, tuple | list) or len(compare) != 2:
+        raise ScenarioError(f"compare={quoted(compare)} is no second kernel; try compare=('6.12', []).")
+    return one_of(compare[0], policy.RELEASES, "release", PolicyError), tuple(policy.names_of(compare[1]))
 
 
 class Explorer(Shown):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ...errors import KlpteachError
+from ...errors import KlpteachError, quoted
 from ...reading.log.explain import NOTHING, Explanation, Log, read
 from ..reply import Reply, framed
 from ..shown import Shown, escape
@@ -25,13 +25,17 @@ def explain_dmesg(text: str) -> Explained:
         The object has no symbol nfsd_open: another build of the module, or a wrong name.
         ...
     """
-    if not isinstance(text, str):
-        raise KlpteachError(f"a {type(text).__name__} is no text; paste the lines of dmesg in quotes.")
+    _check_text(text)
     if len(text) > _LONGEST:
         raise KlpteachError(
             f"{len(text)} characters are more than {_LONGEST}. Try: dmesg | grep -E 'livepatch|module' | tail -100"
         )
     return Explained(read(text, most=_MOST))
+
+
+def _check_text(text: object) -> None:
+    if not isinstance(text, str):
+        raise KlpteachError(f"{quoted(text)} is no text; paste the lines of dmesg in quotes.")
 
 
 class Explained(Shown):
@@ -62,7 +66,8 @@ def _html(one: Explanation) -> str:
 
 
 def paste(text: str = "") -> Paste:
-    """A field to paste dmesg lines into. Where widgets are dead: kt.explain_dmesg(\"…\")."""
+    """A field to paste dmesg lines into. Where widgets are dead: kt.explain_dmesg("…"). Errors: as that."""
+    _check_text(text)
     return Paste(text)
 
 

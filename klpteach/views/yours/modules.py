@@ -7,13 +7,15 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import islice
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
-from ...errors import KlpteachError
+from ...errors import KlpteachError, one_of, quoted
 from ...files.compressed import MAX_BYTES
 from ...files.module_file import ModuleFile
 from ...model.errno import errno_name
+from ...model.policy import RELEASES
 from ...reading.history import History
 from ...reading.steps import count
 from ...scenarios.checks import Check
@@ -27,11 +29,11 @@ if TYPE_CHECKING:
 
     from ..explorer.explorer import Explorer
 
-_TOO_MANY = 20
+_TOO_MANY, _DEEPEST = 20, 3  # files; lists within each other: files of the uploads of a list
 
 
-def opened(source: Any) -> Iterator[ModuleFile]:
-    """The module files of a path, of bytes, of an upload, or of several of these."""
+def opened(source: Any, deep: int = 0) -> Iterator[ModuleFile]:
+    """The module files of a path, of bytes, of an upload, or of several of these; deep: in how many lists it stands."""
     if source is None:
         return
     if isinstance(source, ModuleFile):
@@ -41,15 +43,21 @@ def opened(source: Any) -> Iterator[ModuleFile]:
     elif isinstance(source, (bytes, bytearray, memoryview)):
         yield _from_bytes(bytes(source), "upload.ko")
     elif isinstance(source, Mapping) and "content" in source:
-        yield _from_bytes(bytes(source["content"]), str(source.get("name", "upload.ko")))
-    elif isinstance(source, Iterable):
-        files = list(source.values()) if isinstance(source, Mapping) else list(source)
+        yield _from_upload(source["content"], source.get("name"))
+    elif isinstance(source, Iterable) and deep < _DEEPEST:
+        files = list(islice(source.values() if isinstance(source, Mapping) else source, _TOO_MANY + 1))
         if len(files) > _TOO_MANY:
-            raise KlpteachError(f"{len(files)} files are more than the {_TOO_MANY} that are looked at together.")
+            raise KlpteachError(f"more than the {_TOO_MANY} files that are looked at together.")
         for one in files:
-            yield from opened(one)
+            yield from opened(one, deep + 1)
     else:
-        raise KlpteachError(f"a {type(source).__name__} is no module file; give a path, its bytes, or an upload.")
+        raise KlpteachError(f"{quoted(source)} is no module file; give a path, its bytes, or an upload.")
+
+
+def _from_upload(content: object, name: object) -> ModuleFile:
+    if not isinstance(content, (bytes, bytearray, memoryview)):
+        raise KlpteachError(f"{quoted(content)} is not the bytes of a file.")
+    return _from_bytes(bytes(content), name if isinstance(name, str) else "upload.ko")
 
 
 def _from_bytes(data: bytes, name: str) -> ModuleFile:
@@ -123,7 +131,7 @@ class Brought(Shown):
         """
         from ..explorer.explorer import explore  # needs ipywidgets
 
-        release = release or self.release
+        release = self.release if release is None else one_of(release, RELEASES, "release")
         outcome = next((o for o in self.outcomes if o.release == release and target in (None, o.target)), None)
         if not self.outcomes:
             raise KlpteachError(f"no reload to explore: {self.inspection.verdict}")

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from functools import lru_cache
 
-from ...errors import PolicyError
+from ...errors import PolicyError, one_of, quoted
 from ...files.samples import data_dir
 from . import VARIANTS
 from .edit import Edit, counted, edited
@@ -69,12 +69,14 @@ def patch_of(proposal: str, release: str = "6.1", arch: str = "x86_64") -> Patch
     >>> patch.size.added, patch.size.removed, patch.pieces[1].function
     (18, 8, 'klp_find_object_module')
     """
+    variants = VARIANTS[one_of(arch, VARIANTS, "architecture", PolicyError)]
+    one_of(release, dict.fromkeys(known for known, _ in variants), "release", PolicyError)
     called = {**_CALLED, "clear-relocations": "clear"} if arch == "ppc64le" else _CALLED
-    variant = "+".join(called.get(name, name) for name in proposal.split("+"))
-    edits = VARIANTS.get(arch, {}).get((release, variant), ())
+    variant = "+".join(called.get(name, name) for name in proposal.split("+")) if isinstance(proposal, str) else ""
+    edits = variants.get((release, variant), ())
     if not edits:
-        known = ", ".join(name for known, name in VARIANTS.get(arch, {}) if known == release) or "none"
-        raise PolicyError(f"no kernel {release} for {arch} was built with {proposal!r}; there are {known}.")
+        known = ", ".join(name for known, name in variants if known == release)
+        raise PolicyError(f"no kernel {release} for {arch} was built with {quoted(proposal)}; there are {known}.")
     size = next(one for one in sizes() if (one.arch, one.release, one.variant) == (arch, release, variant))
     return Patch(proposal, tuple(map(_piece, edits)), size)
 

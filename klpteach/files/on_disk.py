@@ -1,0 +1,109 @@
+"""Files that a reader names: what is read whole is a regular file of limited size, and what is written is said to be so early.
+
+A pipe, a device or a file of 100 GB would keep a command, or a cell, waiting for ever.
+"""
+
+from __future__ import annotations
+
+import codecs
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from errno import EISDIR, ENOENT, ENXIO
+from pathlib import Path
+
+from ..errors import KlpteachError
+
+_KINDS = {stat.S_IFIFO: "a pipe", stat.S_IFDIR: "a directory", stat.S_IFSOCK: "a socket"}
+_WRITE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+AnyPath = str | os.PathLike[str]
+
+
+class NoRegularFile(KlpteachError):
+    """A pipe, a directory, a socket or a device."""
+
+
+class TooLarge(KlpteachError):
+    """A file of more bytes than are read."""
+
+
+def read_regular(path: AnyPath, most: int, *, sized: bool = True) -> bytes:
+    """The bytes of a regular file. Anything else is refused without waiting for it, and so is more than `most` bytes.
+
+    sized=False: the size that the file tells is not believed: /proc says 0.
+    Errors: NoRegularFile, TooLarge, OSError; ValueError for a path with a NUL in it. They do not name the file.
+    """
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY), "rb") as stream:
+        status = os.fstat(stream.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise NoRegularFile(f"is {_KINDS.get(stat.S_IFMT(status.st_mode), 'a device')}, not a file")
+        if status.st_size > most:
+            raise TooLarge(f"{status.st_size} bytes is more than the {most >> 20} MiB that klpteach reads")
+        data = stream.read(status.st_size if sized else most + 1) or b""  # some files of /proc have no end
+    if len(data) > most:
+        raise TooLarge(f"more than the {most >> 20} MiB that klpteach reads")
+    return data
+
+
+def why_not(error: Exception) -> str:
+    """Why a file cannot be read, of any error of read_regular(): the words behind its name.
+
+    >>> why_not(FileNotFoundError(2, "No such file or directory"))
+    'cannot be read (No such file or directory)'
+    """
+    if isinstance(error, KlpteachError):
+        return str(error)
+    return f"cannot be read ({error.strerror if isinstance(error, OSError) else error})"
+
+
+def encoding_of(data: bytes) -> str:
+    """The encoding of a text: UTF-16 by its mark or by its zeros, else UTF-8.
+
+    >>> encoding_of("livepatch".encode("utf-16")), encoding_of("livepatch".encode("utf-16-be")), encoding_of(b"livepatch")
+    ('utf-16', 'utf-16-be', 'utf-8')
+    """
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"
+    head = data[:1000]
+    even, odd = head[0::2], head[1::2]
+    if len(head) > 7 and odd.count(0) > len(odd) * 0.6 > even.count(0):
+        return "utf-16-le"
+    if len(head) > 7 and even.count(0) > len(even) * 0.6 > odd.count(0):
+        return "utf-16-be"
+    return "utf-8"
+
+
+# -- what is written ------------------------------------------------------------------------------------------------------
+
+
+def check_can_write(path: AnyPath) -> None:
+    """Before the work: whether a file can be written there, as far as that can be known. Errors: OSError, which names it."""
+    folder = Path(path).parent
+    with naming(path):
+        if Path(path).is_dir():
+            raise IsADirectoryError(EISDIR, os.strerror(EISDIR))
+        if not folder.is_dir():
+            raise FileNotFoundError(ENOENT, f"there is no folder {folder}")
+
+
+def write_file(path: AnyPath, pieces: Iterable[bytes]) -> int:
+    """Write a file, and say how many bytes. A pipe must have a reader. Errors: OSError, which names it."""
+    with naming(path):
+        try:
+            handle = os.open(path, _WRITE | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY, 0o666)
+        except OSError as error:
+            raise OSError(ENXIO, "a pipe that nobody reads") if error.errno == ENXIO else error from None
+        os.set_blocking(handle, True)
+        with open(handle, "wb") as stream:
+            return sum(map(stream.write, pieces))
+
+
+@contextmanager
+def naming(path: AnyPath) -> Iterator[None]:
+    """An OSError in here names the file: those of read() and write() do not."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or os.fspath(path)
+        raise
