@@ -23,7 +23,7 @@ _TONES = {"✓": "good", "✗": "bad", "!": "warn", "·": "calm", "?": "calm"}
 TONE = {kind: _TONES[symbol] for kind, symbol in SYMBOLS.items()}
 
 
-def _palette(live: bool) -> dict[str, str]:
+def palette(live: bool) -> dict[str, str]:
     """Named colours. Text in a colour is mixed with the foreground, so that it can be read on light and on dark."""
     bg, fg = ("var(--jp-layout-color1,#fff)", "var(--jp-ui-font-color1,#1a1a1a)") if live else ("#ffffff", "#1a1a1a")
 
@@ -169,7 +169,7 @@ _CSS = """
 
 def style(live: bool) -> str:
     """The <style> element: of a live page, or of an SVG that stands alone."""
-    colours = _palette(live)
+    colours = palette(live)
     svg = _SVG_CSS.format_map(colours)
     if not live:
         return f"<style>{svg}</style>"

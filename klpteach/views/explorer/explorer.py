@@ -60,6 +60,7 @@ class Explorer(Shown):
         self.fixed = recording is not None or history is not None
         self.shown: set[int] = set()  # steps whose outcome the reader has asked for
         self.note, self.before, self._listening = "", "", True
+        self._elsewhere: Callable[[], object] | None = None
         fixed = history or History(recording or Recording("empty")) if self.fixed else None
         self.history = fixed or run(story, release, proposals, arch)
         self.other: History | None = None
@@ -109,7 +110,8 @@ class Explorer(Shown):
         self.who = w.HTML(layout=w.Layout(margin="0 0 0 4px"))  # who says so: a kernel, or the model alone
         choice = [] if fixed else [top, self.left.view, self.right.view]
         look = w.HTML(style(live=True), layout=w.Layout(display="none"))  # once: a new one restyles the whole page
-        self.view = w.VBox([*choice, walk.view, *([] if fixed else [self.who]), self.question, look, self.picture])
+        self.controls = [*choice, walk.view, *([] if fixed else [self.who]), self.question]
+        self.view = w.VBox([*self.controls, look, self.picture])
 
     def _connect(self) -> None:
         self.back.on_click(self._on(lambda _: self._walk(-1)))
@@ -147,9 +149,16 @@ class Explorer(Shown):
             except Exception as error:
                 said = str(error) if isinstance(error, KlpteachError) else f"{type(error).__name__}: {error}"
                 self._take_back(event)
-                self.picture.value = error_html(f"This did not work: {said}", styled=False)
+                self._say_error(f"This did not work: {said}")
 
         return heard
+
+    def _say_error(self, said: str) -> None:
+        if self._elsewhere:
+            self.note = said
+            self._elsewhere()
+        else:
+            self.picture.value = error_html(said, styled=False)
 
     def _take_back(self, event: Any) -> None:
         """After an error: the control goes back to what is shown, so that both still agree."""
@@ -278,11 +287,19 @@ class Explorer(Shown):
         self.question.layout.display = "flex" if hidden else "none"
         if not self.fixed:
             self._say_who(hidden)
+        if self._elsewhere:
+            self._elsewhere()
+            return
         say: dict[str, Any] = {"ask": hidden, "note": self.note, "before": self.before, "styled": False}
         if two:
             self.picture.value = compare_html(one, two, self.step, **say)
         else:
             self.picture.value = explorer_html(one.recording, self.step, history=one, **say)
+
+    def shown_elsewhere(self, draw: Callable[[], object]) -> None:
+        """Another picture takes the place of this one: `draw` is called, now and whenever something has changed."""
+        self._elsewhere = draw
+        draw()
 
     def _say_who(self, hidden: bool) -> None:
         """Under the controls: which kernel did what is shown. Not before the reader has answered: a name tells the end."""
