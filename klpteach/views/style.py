@@ -24,7 +24,7 @@ _TONES = {"✓": "good", "✗": "bad", "!": "warn", "·": "calm", "?": "calm"}
 TONE = {kind: _TONES[symbol] for kind, symbol in SYMBOLS.items()}
 
 
-def _palette(live: bool) -> dict[str, str]:
+def palette(live: bool) -> dict[str, str]:
     """Named colours. Text in a colour is mixed with the foreground, so that it can be read on light and on dark."""
     bg, fg = ("var(--jp-layout-color1,#fff)", "var(--jp-ui-font-color1,#1a1a1a)") if live else ("#ffffff", "#1a1a1a")
 
@@ -90,12 +90,12 @@ _CSS = """
 .kx .wide{{grid-column:1/-1;border-left:0!important;border-top:1px solid {line};background:{pane}}}
 .kx .with-stubs .map{{grid-row:1/3}}
 .kx .with-stubs .table{{border-top:1px solid {line}}}
-.kx .with-stubs svg{{max-width:470px}}
-@container (min-width:1160px){{.kx .with-stubs{{grid-template-columns:minmax(0,.9fr) minmax(0,1.2fr) minmax(0,1fr)}}
+@container (min-width:1500px){{.kx .with-stubs{{grid-template-columns:minmax(0,.9fr) minmax(0,1.2fr) minmax(0,1fr)}}
     .kx .with-stubs .map{{grid-row:auto}} .kx .with-stubs .table{{border-top:0}}}}
 @container (max-width:1080px){{.kx .fc{{display:none}} .kx td i{{display:block;text-align:right;line-height:1.1}}
     .kx .with-stubs td i{{display:inline}}}}
-@container (max-width:700px){{.kx .panes{{display:block}}}}
+@container (max-width:860px){{.kx .panes{{display:flex;flex-direction:column}} .kx .panes>.map{{order:1}} .kx .panes>.wide{{order:2}}
+    .kx .panes>.pane{{border-left:0;border-bottom:1px solid {line}}}}}
 .kx .sides{{display:grid;grid-template-columns:minmax(0,1fr) minmax(0,1fr)}}
 .kx .side{{min-width:0;display:grid;grid-row:span 5;grid-template-rows:subgrid;grid-template-columns:minmax(0,1fr)}}
 .kx .side+.side{{border-left:2px solid {line}}}
@@ -104,7 +104,6 @@ _CSS = """
 .kx .side .v strong{{font-size:15.5px}}
 .kx .side .pane{{border-left:0!important;padding:6px 14px}}
 .kx .side .wide{{grid-column:1/-1}}
-.kx .side svg{{max-width:470px}}
 @container (max-width:1079px){{.kx .sides{{display:block}} .kx .side+.side{{border-left:0;border-top:3px double {soft}}}
     .kx .side{{grid-template-rows:none;grid-template-columns:minmax(0,1fr) minmax(0,1fr)}}
     .kx .side .v,.kx .side>h3{{grid-column:1/-1}} .kx .side .sum{{display:none}} .kx .side .v{{min-height:46px}}}}
@@ -123,6 +122,8 @@ _CSS = """
 .kx td code{{font-size:11.5px}}
 .kx td i{{font-style:normal;font-size:11px;font-weight:700;margin-left:5px}}
 @container (min-width:1320px){{.kx code,.kx td code,.kx .sum,.kx .dm,.kx table{{font-size:13px}}}}
+.kx .legend{{display:flex;flex-flow:row wrap;gap:0 14px;margin:4px 0 0;font-size:12px;line-height:1.4;color:{soft}}}
+.kx .legend span{{white-space:nowrap}}
 .kx small{{color:{soft};font-size:11.5px}}
 .kx tr.sel th[scope=row]{{box-shadow:inset 3px 0 0 {blue}}}
 .kx tbody th{{padding-left:8px}}
@@ -136,8 +137,7 @@ _CSS = """
 .kx .asm{{border-spacing:0;font-size:12px}}
 .kx .asm td{{border:0;padding:0 12px 0 0;font-family:inherit;white-space:normal;line-height:1.3}}
 .kx .asm td:nth-child(-n+2){{white-space:nowrap}}
-@container (max-width:860px){{.kx .with-stubs{{grid-template-columns:minmax(0,.8fr) minmax(0,1.2fr)}}
-    .kx .pane{{padding:8px 10px}} .kx td .op{{display:none}} .kx .asm,.kx .asm td{{font-size:11px}}
+@container (max-width:860px){{.kx .pane{{padding:8px 10px}} .kx td .op{{display:none}}
     .kx .asm td{{padding-right:8px}} .kx .sum{{padding:6px 8px}}}}
 .kx .strip,.kx .strip .end{{display:flex;flex-wrap:wrap;align-items:center;gap:2px;margin:0 0 6px}}
 .kx .strip .end{{flex-wrap:nowrap;margin:0}}
@@ -164,13 +164,13 @@ _CSS = """
 .kx .dm div{{padding-left:20px;text-indent:-20px;overflow-wrap:anywhere;white-space:pre-wrap}}
 .kx .dm .old{{color:{soft}}}
 .kx .dm .cur{{font-weight:600}}
-.kx svg{{display:block;max-width:620px}}
+.kx svg{{display:block;max-width:470px}}
 """
 
 
 def style(live: bool) -> str:
     """The <style> element: of a live page, or of an SVG that stands alone."""
-    colours = _palette(live)
+    colours = palette(live)
     svg = _SVG_CSS.format_map(colours)
     if not live:
         return f"<style>{svg}</style>"

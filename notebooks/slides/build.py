@@ -1,13 +1,12 @@
 #!/usr/bin/env python3
-"""The talk as static slides: every step of every explorer a page, reveal.js beside them; no kernel, no network.
+"""The talk as static slides, one file: every step of every explorer; no kernel, no network, and it looks as the live one.
 
-build.py [--cut 20|40] [--reveal FOLDER] OUT    writes OUT/index.html and OUT/reveal.js/
+build.py [--cut 20|40] OUT    writes OUT/index.html
 """
 
 from __future__ import annotations
 
 import argparse
-import shutil
 import sys
 from collections.abc import Iterator
 from html import escape
@@ -15,82 +14,74 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
-from nbconvert import SlidesExporter
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
-from traitlets.config import Config
+from nbconvert.filters.markdown import markdown2html
+
+from klpteach.course.talk.stage import head_html, stage_style
 
 HERE = Path(__file__).resolve().parent
 TALK = HERE.parent / "talk.ipynb"
-VENDORED = ("dist", "plugin/notes", "LICENSE")
+DECK = HERE / "voila" / "templates" / "klpteach" / "deck.js"
 
 
-def slides(notebook: Any, cut: int) -> Iterator[Any]:
-    """The cells of the slides: a page for each still of each cell, and the speaker's notes behind the first."""
+def slides(notebook: Any, cut: int) -> Iterator[str]:
+    """The slides of a cut: the title page, a section for each cell, and the last words."""
     names: dict[str, Any] = {}
+    said = ""
     for cell in notebook.cells:
-        before = set(names["talk"].slides) if "talk" in names else set()
-        if cell.cell_type == "code":
-            exec(compile(cell.source, TALK.name, "exec"), names)
-        if f"cut-{cut}" not in cell.metadata.tags:
+        notes = cell.metadata.talk.notes
+        if cell.cell_type == "markdown":
+            if cell.source.startswith("# "):  # how to give the talk: the notes of the title page
+                said = f"{notes}\n{cell.source.partition(chr(10))[2]}"
+            else:
+                words = f'<div class="klp-words">{markdown2html(cell.source)}</div>'
+                yield section("klp-idea klp-closing", head_html("To take home", "", ""), [words], [("", "")], notes)
             continue
-        made = [new for title, new in names["talk"].slides.items() if title not in before] if "talk" in names else []
-        pages = [page for slide in made if cell.cell_type == "code" for page in pages_of(slide)] or [cell.source]
-        for number, page in enumerate(pages):
-            yield page_cell(page, cell.cell_type)
-            if number == 0:
-                yield new_markdown_cell(cell.metadata.talk.notes, metadata={"slideshow": {"slide_type": "notes"}})
+        before = set(names["talk"].slides) if names else set()
+        exec(compile(cell.source, TALK.name, "exec"), names)
+        talk = names["talk"]
+        if not before:
+            cover = talk.cover
+            yield section(cover.css, cover.cover(), cover.stills(), cover.labels(), said)
+        for slide in (new for title, new in talk.slides.items() if title not in before):
+            if f"cut-{cut}" in cell.metadata.tags:
+                yield section(slide.css, head_html(slide.title, slide.text, ""), slide.stills(), slide.labels(), notes)
 
 
-def pages_of(slide: Any) -> Iterator[str]:
-    """A slide's stills as HTML, each with its title and where it stands."""
-    from klpteach.course.talk.stage import head_html
-
-    stills = slide.stills()
-    for number, still in enumerate(stills, start=1):
-        place = f"{number} of {len(stills)}" if len(stills) > 1 else ""
-        yield head_html(slide.title, slide.text, place) + still
-
-
-def page_cell(page: str, kind: str) -> Any:
-    """One slide: Markdown as it is, HTML as the output of a cell without a source."""
-    metadata = {"slideshow": {"slide_type": "slide"}}
-    if kind == "markdown":
-        return new_markdown_cell(page, metadata=metadata)
-    return new_code_cell(
-        "#", metadata=metadata, outputs=[new_output("display_data", {"text/html": page, "text/plain": ""})]
+def section(css: str, head: str, stills: list[str], labels: list[tuple[str, str]], notes: str) -> str:
+    """One slide with the buttons that a live one has; a step that has not been shown keeps its sign to itself."""
+    pages = "".join(f'<div class="klp-still">{still}</div>' for still in stills)
+    steps = "".join(
+        f'<button class="klp-step" title="{escape(words)}" data-seen="{escape(label)}">{escape(unseen(label))}</button>'
+        for label, words in labels
     )
+    many = " klp-many" if len(stills) > 7 else ""
+    strip = f'<span class="klp-where"></span><span class="klp-strip{many}">{steps}</span>' if len(stills) > 1 else ""
+    row = f'<div class="klp-row"><button class="klp-back">Back</button><button class="klp-next">Next</button>{strip}</div>'
+    aside = f'<aside class="klp-notes" hidden>{escape(notes)}</aside>'
+    return f'<section class="klp-slide {css}">{head}<div class="klp-main">{pages}</div>{row}{aside}</section>'
+
+
+def unseen(label: str) -> str:
+    """A step's label before the step was shown: its number alone."""
+    return label if "↔" in label else label.partition(" ")[0]
 
 
 def html(cut: int = 40) -> str:
-    """The page that holds all slides. It asks for reveal.js in the folder of that name beside it."""
-    config = Config()
-    config.SlidesExporter.template_name = "klpteach"
-    config.SlidesExporter.extra_template_basedirs = [str(HERE / "nbconvert" / "templates")]
-    config.SlidesExporter.reveal_url_prefix = "reveal.js"
-    config.SlidesExporter.reveal_theme = "white"  # the default one asks the network for its letters
-    config.SlidesExporter.exclude_input = True
-    config.SlidesExporter.exclude_output_prompt = True
-    config.SlidesExporter.exclude_anchor_links = True
-    talk = new_notebook(cells=list(slides(nbformat.read(TALK, as_version=4), cut)))
-    talk.metadata.title = escape("Why can't a livepatched module come back?", quote=False)
-    page, _ = SlidesExporter(config=config).from_notebook_node(talk)
-    return str(page)
+    """The page that holds all slides, its style and its script."""
+    found = list(slides(nbformat.read(TALK, as_version=4), cut))
+    counted = [one.replace("<small></small>", f"<small>{n} of {len(found) - 1}</small>", 1) for n, one in enumerate(found)]
+    title = "Why can't a livepatched module come back?"
+    head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{title}</title>{stage_style()}'
+    page = f'<body>{"".join(counted)}<script>{DECK.read_text(encoding="utf-8")}</script></body>'
+    return f'<!doctype html><html lang="en"><head>{head}</head>{page}</html>'
 
 
 def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=Path)
     parser.add_argument("--cut", type=int, choices=(20, 40), default=40)
-    parser.add_argument("--reveal", type=Path, default=HERE.parents[1] / "build/npm/node_modules/reveal.js")
     given = parser.parse_args(argv)
-    if not (given.reveal / "dist" / "reveal.js").exists():
-        print(f"no reveal.js in {given.reveal}. Try: make slides (it asks npm for it).", file=sys.stderr)
-        return 2
     given.out.mkdir(parents=True, exist_ok=True)
-    for name in VENDORED:
-        source, target = given.reveal / name, given.out / "reveal.js" / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copytree(source, target, dirs_exist_ok=True) if source.is_dir() else shutil.copy(source, target)
     (given.out / "index.html").write_text(html(given.cut), encoding="utf-8")
     print(f"{given.out / 'index.html'}: open it in a browser. Enter or an arrow key goes on, S opens the notes.")
     return 0

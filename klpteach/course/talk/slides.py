@@ -9,15 +9,17 @@ from typing import Any, Protocol
 import ipywidgets as w
 
 from ...reading.history import History
+from ...reading.verdict import verdict
 from ...scenarios.simulate import simulate
-from ...views.explorer import panes as html
-from ...views.explorer import two_kernels as comparison
 from ...views.explorer.explorer import Explorer
 from ...views.reply import Reply, inline
 from ...views.shown import Shown
 from ..prediction import Prediction
 from ..question import Question
-from .stage import head_html, stage_style
+from .choice import Choice
+from .picture import picture_html
+from .stage import head_html
+from .two import two_html
 
 Kernels = Mapping[str, tuple[str, Iterable[str]]]  # what the audience reads -> release and proposals
 
@@ -44,34 +46,6 @@ def words_html(show: Show) -> str:
     return show._repr_html_()
 
 
-class Choice:
-    """A row of buttons, one of them chosen; which one stands in its words: ● chosen, ○ not.
-
-    Buttons, because Tab and Enter work on them everywhere: JupyterLab keeps the arrow keys for itself, and the widgets'
-    radio buttons do not hear them.
-    """
-
-    def __init__(
-        self, options: Mapping[str, Any], value: Any, changed: Callable[[], object], column: bool = False
-    ) -> None:
-        self.options, self.value, self.changed = dict(options), value, changed
-        self.buttons = [w.Button(layout=w.Layout(width="auto")) for _ in self.options]
-        for button, key in zip(self.buttons, self.options.values(), strict=True):
-            button.add_class("klp-choice")
-            button.on_click(lambda _, key=key: self.choose(key))
-        self.view = (w.VBox if column else w.HBox)(self.buttons, layout=w.Layout(margin="0 0 0 14px"))
-        self._mark()
-
-    def choose(self, key: Any) -> None:
-        self.value = key
-        self._mark()
-        self.changed()
-
-    def _mark(self) -> None:
-        for button, (label, key) in zip(self.buttons, self.options.items(), strict=True):
-            button.description = f"{'●' if key == self.value else '○'} {label}"
-
-
 class Slide(Shown):
     """One idea: a title, a sentence, Back and Next. cut is the shortest talk, in minutes, that it belongs to."""
 
@@ -81,18 +55,18 @@ class Slide(Shown):
         self.title, self.text, self.cut, self.show = title, text, cut, show
         self.gone: Callable[[int], object] = lambda by: None  # the talk's: leave this slide for another
         self.head = w.HTML()
-        self.back = w.Button(description="Back", layout=w.Layout(width="90px"))
-        self.next = w.Button(description="Next", button_style="primary", layout=w.Layout(width="90px"))
-        self.back.add_class("klp-back"), self.next.add_class("klp-next")
+        self.back = w.Button(description="Back").add_class("klp-back")
+        self.next = w.Button(description="Next").add_class("klp-next")
         self.next.on_click(lambda _: self.move(+1) or self.gone(+1))
         self.back.on_click(lambda _: self.move(-1) or self.gone(-1))
-        self.view = w.VBox([self.head, *self.body()])
-        self.view.add_class("klp-slide").add_class(self.css)
-        self.stand("")
+        self.stage = w.VBox([self.head, *self.body()]).add_class("klp-slide").add_class(self.css)
+        self.view = w.VBox([self.stage]).add_class("klp-room")
+        self.stand("", True)
 
-    def stand(self, place: str) -> None:
-        """Say where in the talk the slide stands."""
-        self.head.value = stage_style() + head_html(self.title, self.text, place)
+    def stand(self, place: str, shown: bool) -> None:
+        """Say where in the talk the slide stands, and whether it is in the cut."""
+        self.head.value = head_html(self.title, self.text, place)
+        (self.stage.remove_class if shown else self.stage.add_class)("klp-left-out")
 
     @property
     def first(self) -> Any:
@@ -100,12 +74,12 @@ class Slide(Shown):
         return self.next
 
     def row(self, *more: Any) -> Any:
-        layout = w.Layout(align_items="center", flex_flow="row wrap", margin="2px 0 6px")
-        return w.HBox([self.back, self.next, *more], layout=layout)
+        """The last row of the slide: Back, Next, and what else there is to press."""
+        return w.HBox([self.back, self.next, *more]).add_class("klp-row")
 
     def body(self) -> list[Any]:
         """Everything below the title."""
-        return [self.row(), w.HTML(self.words())]
+        return [w.HTML(self.words()).add_class("klp-main"), self.row()]
 
     def words(self) -> str:
         return f'<div class="klp-words">{words_html(self.show)}</div>'
@@ -117,6 +91,10 @@ class Slide(Shown):
     def stills(self) -> list[str]:
         """The slide as pages without a kernel, in the order in which Next shows them."""
         return [self.words()]
+
+    def labels(self) -> list[tuple[str, str]]:
+        """What stands on the button of each still where there are several, and what it does in words."""
+        return [("", "") for _ in self.stills()]
 
     def saved(self) -> str:
         """What is below the title in a saved notebook: HTML that passes a sanitizer."""
@@ -149,8 +127,8 @@ class Vote(Slide):
     def body(self) -> list[Any]:
         options = {label: key for key, label in self.question.options.items()}
         self.choices = Choice(options, None, self._committed, column=True)
-        self.reply = w.HTML()
-        return [self.choices.view, self.row(), self.reply]
+        self.reply = w.HTML().add_class("klp-main")
+        return [self.choices.view, self.reply, self.row()]
 
     @property
     def first(self) -> Any:
@@ -165,9 +143,12 @@ class Vote(Slide):
         return f'<div class="klp-words">{reply.to_html()}</div>'
 
     def stills(self) -> list[str]:
-        options = "".join(f"<li>{inline(label)}</li>" for label in self.question.options.values())
-        asked = f'<div class="klp-words"><ul>{options}</ul></div>'
+        options = "".join(f"<li>○ {inline(label)}</li>" for label in self.question.options.values())
+        asked = f'<ul class="klp-choices">{options}</ul>'
         return [asked, asked + self._html_of(self.question.reply(self.question.answer()))]
+
+    def labels(self) -> list[tuple[str, str]]:
+        return [("?", "the question"), ("!", "the answer")]
 
     def saved(self) -> str:
         return Prediction(self.name, self.question).to_html()
@@ -189,26 +170,49 @@ class Live(Slide):
         super().__init__(title, text, cut)
 
     def body(self) -> list[Any]:
-        picture, tools = self.explorer.picture, w.VBox(self.explorer.view.children[:-1])
-        picture.layout.height, picture.layout.margin = "auto", "4px 0 0 0"
-        picture.add_class("klp-picture")
-        tools.layout.display = "none"
+        self.picture = w.HTML().add_class("klp-main")
+        self.where, self.strip = w.HTML().add_class("klp-where"), w.HBox().add_class("klp-strip")
+        tools = w.VBox(self.explorer.controls).add_class("klp-tools")
+        tools.layout.display = self.explorer.ask.layout.display = "none"  # on a stage the room is asked by a vote
         labels = {label: label for label in self.kernels}
         self.kernel = Choice(labels, next(iter(labels), None), self._switched)
-        self.compare = w.Checkbox(False, description="Compare", indent=False, layout=w.Layout(width="auto"))
+        self.compare, more = (w.Checkbox(False, description=said, indent=False) for said in ("Compare", "All controls"))
         self.compare.add_class("klp-compare")
         self.compare.layout.display = None if len(self.kernels) > 1 else "none"
-        more = w.Checkbox(False, description="All controls", indent=False, layout=w.Layout(width="auto"))
         self.compare.observe(lambda _: self._switched(keep=True), "value")
         more.observe(lambda change: setattr(tools.layout, "display", None if change["new"] else "none"), "value")
-        return [self.row(self.kernel.view, self.compare, more), tools, picture]
+        self.explorer.shown_elsewhere(self._draw)
+        space = w.HBox().add_class("klp-space")
+        return [self.picture, tools, self.row(self.where, self.strip, space, self.kernel.view, self.compare, more)]
+
+    def _draw(self) -> None:
+        """The explorer has changed: draw what it shows, and say on the buttons where in the story that is."""
+        one, two, step = self.explorer.history, self.explorer.other, self.explorer.step
+        longer = max((one, *([two] if two else [])), key=lambda history: len(history.recording))
+        self.picture.value = two_html(one, two, step) if two else picture_html(one, step, self.explorer.note)
+        self.where.value = f"Step {step + 1} of {self.explorer.steps}"
+        if len(self.strip.children) != self.explorer.steps:
+            self.strip.children = [self._step_button(number) for number in range(self.explorer.steps)]
+        for number, button in enumerate(self.strip.children):
+            button.description, button.tooltip = (
+                step_label(longer, number, number <= step),
+                longer.recording[number].command,
+            )
+            for css, on in (("klp-now", number == step), ("klp-seen", number <= step)):
+                (button.add_class if on else button.remove_class)(css)
+        (self.strip.add_class if self.explorer.steps > 7 else self.strip.remove_class)("klp-many")
+
+    def _step_button(self, number: int) -> Any:
+        button = w.Button().add_class("klp-step")
+        button.on_click(lambda _: setattr(self.explorer, "step", number))
+        return button
 
     def _switched(self, keep: bool = False) -> None:
         """Tell the story on the chosen kernel. The step stays where two kernels are compared, or when keep says so."""
         base, chosen = next(iter(self.kernels.values())), self.kernels[self.kernel.value]
         explorer, both = self.explorer, bool(self.compare.value)
         step = explorer.step
-        with explorer.picture.hold_sync():  # one new picture, not one a checkbox
+        with self.picture.hold_sync():  # one new picture, not one a checkbox
             explorer.compare.value = both
             switch(explorer.left, *(base if both else chosen))
             if both:
@@ -223,10 +227,20 @@ class Live(Slide):
         self.explorer.step = target
         return True
 
+    def _histories(self) -> list[History]:
+        """The story on each kernel of the slide, the first of them told step by step."""
+        return [self._history(*kernel) for kernel in self.kernels.values()] or [self.explorer.history]
+
     def stills(self) -> list[str]:
-        first, *others = [self._history(*kernel) for kernel in self.kernels.values()] or [self.explorer.history]
-        alone = [html.explorer_html(first.recording, step, history=first) for step in range(len(first.recording))]
-        return alone + [comparison.compare_html(first, other, len(first.recording) - 1) for other in others]
+        first, *others = self._histories()
+        alone = [picture_html(first, step) for step in range(len(first.recording))]
+        return alone + [two_html(first, other, len(first.recording) - 1) for other in others]
+
+    def labels(self) -> list[tuple[str, str]]:
+        first = self._histories()[0]
+        steps = [(step_label(first, i, True), step.command) for i, step in enumerate(first.recording)]
+        base, *others = self.kernels or ("",)
+        return steps + [(f"{base} ↔ {other}", f"Compare {base} with {other}") for other in others]
 
     def _history(self, release: str, proposals: Iterable[str]) -> History:
         return History(simulate(self.explorer.story.value, release, proposals, self.explorer.arch.value))
@@ -236,6 +250,16 @@ class Live(Slide):
 
     def plain(self) -> str:
         return str(self.explorer._repr_mimebundle_()["text/plain"])
+
+
+def step_label(history: History, number: int, seen: bool) -> str:
+    """A step's number, and its sign once it has been shown.
+
+    >>> from klpteach.scenarios.simulate import simulate
+    >>> step_label(History(simulate("reload")), 3, True)
+    '4 ✗'
+    """
+    return f"{number + 1} {verdict(history.recording, number, history).symbol}" if seen else f"{number + 1}"
 
 
 def switch(side: Any, release: str, proposals: Iterable[str]) -> None:

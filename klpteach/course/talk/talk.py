@@ -7,14 +7,18 @@ with it. Back (Shift+Tab from Next) goes the same way back.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import ipywidgets as w
 
 from ...views.explorer.explorer import Explorer
 from ..nb06b.machines import endings
 from ..notebooks import find_question
+from .choice import Choice
 from .costs import costs
-from .slides import Choice, Kernels, Live, Show, Slide, Vote
+from .cover import Cover, from_environment
+from .slides import Kernels, Live, Show, Slide, Vote
+from .stage import stage_style
 
 CUTS = (20, 40)
 
@@ -22,12 +26,16 @@ CUTS = (20, 40)
 class Talk:
     """The slides in order. A cell makes a slide and shows it; run again, it takes its own place again.
 
-    minutes: the cut to begin with; the first slide has the choice. Errors: KlpteachError for a question that is not there.
+    minutes: the cut to begin with; the title page, which stands before the first slide, has the choice. Title, speaker, event
+    and date of that page come from the environment, where `make talk` puts them. Errors: KlpteachError for a question that
+    is not there.
     """
 
     def __init__(self, minutes: int = max(CUTS)) -> None:
         self.slides: dict[str, Slide] = {}
         self.minutes = Choice({f"{cut} minutes": cut for cut in CUTS}, minutes, self._count)
+        self.cover = Cover(from_environment(), self.minutes)
+        self.cover.gone = lambda by: self.go(self.cover, by)
 
     def idea(self, title: str, text: str, show: Show = "", cut: int = min(CUTS)) -> Slide:
         """A slide of words or with a picture."""
@@ -60,13 +68,12 @@ class Talk:
         return slide
 
     def _open(self, slide: Slide) -> None:
-        """The first slide: it chooses the cut, and takes the focus as soon as a page shows it."""
-        row = next(child for child in slide.view.children if isinstance(child, w.HBox))
-        row.children = [*row.children, self.minutes.view]
-        slide.view.add_class("klp-opening")
+        """The title page goes before the first slide, in the same output, and takes the focus as soon as a page shows it."""
+        begin: Any = self.cover.next
+        slide.view = w.VBox([w.HTML(stage_style(), layout=w.Layout(display="none")), self.cover.view, slide.view])
         # not None: ipywidgets counts the views from here on, its only word that a page is there
-        slide.next._view_count = 0
-        slide.next.observe(lambda change: change["new"] and not change["old"] and slide.next.focus(), "_view_count")
+        begin._view_count = 0
+        begin.observe(lambda change: change["new"] and not change["old"] and begin.focus(), "_view_count")
 
     def in_cut(self) -> list[Slide]:
         """The slides of the chosen cut."""
@@ -77,11 +84,11 @@ class Talk:
         for slide in self.slides.values():
             place = f"{shown.index(slide) + 1} of {len(shown)}" if slide in shown else "left out of this cut"
             mark = f" · {slide.cut} minutes only" if slide.cut > min(CUTS) else ""
-            slide.stand(place + mark)
+            slide.stand(place + mark, slide in shown)
 
     def go(self, slide: Slide, by: int) -> Slide | None:
         """Give the focus to the next slide of the cut (by = 1) or the one before (-1); None at the ends."""
-        order = list(self.slides.values())
+        order = [self.cover, *self.slides.values()]
         at = order.index(slide)
         ahead = order[at + 1 :] if by > 0 else order[:at][::-1]
         target = next((other for other in ahead if other.cut <= self.minutes.value), None)

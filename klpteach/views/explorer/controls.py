@@ -13,6 +13,8 @@ from ...model import policy
 from ...reading.history import History
 from ...scenarios.recorded import evidence, recording_of
 from ...scenarios.simulate import get, simulate, stories
+from ..shown import escape
+from .panel import groups
 
 _PLAIN = {"description_width": "initial"}
 
@@ -33,14 +35,22 @@ class KernelChoice:
 
     def __init__(self, side: str, release: str | None, proposals: Iterable[str], arch: str) -> None:
         self.side, chosen = side, set(proposals)
-        self.title = w.HTML(f"<b>{side}</b>", layout=_wide("44px"))
-        self.release = dropdown(policy.RELEASES, release, "Kernel", "130px")
+        self.title = w.HTML(f"<b>{side}</b>")
+        self.release = dropdown(policy.RELEASES, release, "Kernel", "140px")
+        self.on = w.HTML()
         self.boxes = {}
         for name, proposal in policy.PROPOSALS.items():
             tip = f"{side} kernel: {proposal.summary} (in Python: {name})"
-            self.boxes[name] = checkbox(proposal.label, name in chosen, tooltip=tip, width="auto", margin="0 14px 0 0")
-        row = w.HBox(list(self.boxes.values()), layout=w.Layout(flex_flow="row wrap", flex="1 1 0"))
-        self.view = w.HBox([self.title, self.release, row], layout=w.Layout(align_items="flex-start"))
+            self.boxes[name] = checkbox(proposal.label, name in chosen, tooltip=tip, width="auto").add_class(
+                f"kb-{name}"
+            )
+        self.groups = {
+            w.VBox([w.HTML(f"<h5>{title}</h5>"), *(self.boxes[name] for name in names)]).add_class("kc-group"): names
+            for title, names in groups(self.boxes).items()
+        }
+        self.tips = w.HTML().add_class("kc-tips")
+        kernel = w.VBox([self.title, self.release, self.on]).add_class("kc-kernel")
+        self.view = w.Box([kernel, w.Box([*self.groups]).add_class("kc-groups"), self.tips]).add_class("kc-side")
         self.for_arch(arch)
 
     @property
@@ -49,15 +59,20 @@ class KernelChoice:
         return tuple(name for name, box in self.boxes.items() if box.value)
 
     def tell(self, story: str, arch: str) -> None:
-        """Say beside each switch what it does, and which kernel with it alone has told this story."""
+        """Say which proposals are on; and of each what it does, and which kernel with it alone has told this story."""
+        said = [policy.PROPOSALS[name].label for name in self.chosen]
+        self.on.value = f"<b>Proposals</b><small>{escape('on: ' + ', '.join(said) if said else 'none on')}</small>"
+        lines = "<i>What a proposal changes is said here: point at it, or go to it with Tab.</i>"
         for name, box in self.boxes.items():
             if self.release.value and name in policy.available(arch):
                 seen = recording_of(story, arch, self.release.value, [name])
                 who = (
                     f"a kernel with this patch told this story: {seen}" if seen else "no kernel with it told this story"
                 )
-                summary = policy.PROPOSALS[name].summary
-                box.tooltip = f"{self.side} kernel: {summary} (in Python: {name}); {who}"
+                proposal = policy.PROPOSALS[name]
+                box.tooltip = f"{self.side} kernel: {proposal.summary} (in Python: {name}); {who}"
+                lines += f'<span class="kt-{name}"><b>{escape(proposal.label)}</b>: {escape(proposal.summary)} In Python: <code>{name}</code>; {escape(who)}.</span>'
+        self.tips.value = lines
 
     def for_arch(self, arch: str) -> list[str]:
         """Show the boxes of an architecture; those of another go off. Returns the labels of those that were on."""
@@ -66,6 +81,8 @@ class KernelChoice:
         for name, box in self.boxes.items():
             show(box, name in there)
             box.value = box.value and name in there
+        for group, names in self.groups.items():
+            show(group, any(name in there for name in names))
         return [policy.PROPOSALS[name].label for name in dropped]
 
 
@@ -73,15 +90,23 @@ class StepChoice:
     """The slider, Back and Next, and what asks before it tells: a box, radio buttons, a button that shows."""
 
     def __init__(self, steps: int, answers: Iterable[tuple[str, str]]) -> None:
-        self.slider = w.IntSlider(value=1, min=1, max=steps, description="Step", style=_PLAIN, layout=_wide("260px"))
-        self.back = w.Button(description="Back", tooltip="One step back", layout=_wide("72px"))
-        self.next = w.Button(description="Next", tooltip="One step on", button_style="primary", layout=_wide("72px"))
-        self.ask = checkbox("Ask me first", width="130px")
+        self.slider = w.IntSlider(value=1, min=1, max=steps, description="Step", readout=False, style=_PLAIN,
+                                  layout=_wide("200px")).add_class("kc-slider")  # fmt: skip
+        self.back = w.Button(description="Back", tooltip="One step back")
+        self.next = w.Button(description="Next", tooltip="One step on", button_style="primary")
+        self.where = w.HTML().add_class("kc-where")
+        self.ask = checkbox("Ask me first", width="auto")
         self.answer = w.RadioButtons(options=tuple(answers), value=None, description="I expect:", style=_PLAIN,
                                      layout=_wide("auto"), orientation="horizontal")  # fmt: skip
-        self.show = w.Button(description="Show", tooltip="Show what happened", layout=_wide("72px"))
-        self.view = w.HBox([self.slider, self.back, self.next, self.ask], layout=w.Layout(align_items="center"))
+        self.show = w.Button(description="Show", tooltip="Show what happened")
+        self.who = w.HTML().add_class("kc-who")
+        self.view = w.Box([self.back, self.next, self.where, self.slider, self.who, self.ask]).add_class("kc-row")
         self.question = w.HBox([self.answer, self.show], layout=w.Layout(display="none", align_items="center"))
+        self.question.add_class("kc-row").add_class("kc-question")
+
+    def stand(self, step: int, steps: int) -> None:
+        """Say where in the story we are, in words beside the buttons."""
+        self.where.value = f"Step {step + 1} of {steps}"
 
 
 def _wide(width: str) -> w.Layout:

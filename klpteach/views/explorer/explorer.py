@@ -23,10 +23,14 @@ from ..shown import Shown, escape
 from ..style import style
 from . import saved
 from .controls import KernelChoice, StepChoice, checkbox, dropdown, impossible, run, show, titles, witness
+from .panel import panel_style
 from .panes import error_html, explorer_html
 from .two_kernels import compare_html, outcome
 
-HEIGHT = "780px"
+GONE = (
+    "<b>The kernel of this picture is gone</b> (restarted, or shut down): this is what it showed last, and no control answers. "
+    "Run the cell right above once more (Shift+Enter)."
+)
 _ANSWERS = (("it works", "works"), ("it is refused", "refused"), ("the kernel oopses", "oops"))
 _KIND_OF_ANSWER = {"refused": "refused", "in-use": "refused", "exists": "refused", "oops": "oops"}
 Compare = Recording | tuple[str, Iterable[str]]
@@ -78,6 +82,7 @@ class Explorer(Shown):
         self.fixed = recording is not None or history is not None
         self.shown: set[int] = set()  # steps whose outcome the reader has asked for
         self.note, self.before, self._listening = "", "", True
+        self._elsewhere: Callable[[], object] | None = None
         fixed = history or History(recording or Recording("empty")) if self.fixed else None
         self.history = fixed or run(story, release, proposals, arch)
         self.other: History | None = None
@@ -85,7 +90,7 @@ class Explorer(Shown):
             self.other = History(compare)
         elif compare:
             self.other = run(story, compare[0], tuple(compare[1]), arch)
-        self.picture = w.HTML(layout=w.Layout(height=HEIGHT, overflow="auto", margin="4px 0 0 0", width="100%"))
+        self.picture = w.HTML(layout=w.Layout(height="auto", margin="0", width="100%"))
         self._build(story, release, proposals, arch, compare)
         self._draw()
 
@@ -110,7 +115,7 @@ class Explorer(Shown):
     # -- controls -----------------------------------------------------------------------------------------------------
 
     def _build(self, story: str, release: str, proposals: tuple[str, ...], arch: str, compare: Compare | None) -> None:
-        walk = StepChoice(self.steps, _ANSWERS)
+        walk = self.walk = StepChoice(self.steps, _ANSWERS)
         self.slider, self.back, self.next, self.ask = walk.slider, walk.back, walk.next, walk.ask
         self.answer, self.show, self.question = walk.answer, walk.show, walk.question
         fixed = self.fixed
@@ -123,11 +128,13 @@ class Explorer(Shown):
         self.compare = checkbox("Compare two kernels", self.other is not None, width="auto")
         self._show_sides()
         self._connect()
-        top = w.HBox([self.arch, self.story, self.compare], layout=w.Layout(align_items="center", flex_flow="row wrap"))
-        self.who = w.HTML(layout=w.Layout(margin="0 0 0 4px"))  # who says so: a kernel, or the model alone
+        top = w.Box([self.arch, self.story, w.Box().add_class("kc-space"), self.compare]).add_class("kc-row")
+        self.who = walk.who  # who says so: a kernel, or the model alone
         choice = [] if fixed else [top, self.left.view, self.right.view]
-        look = w.HTML(style(live=True), layout=w.Layout(display="none"))  # once: a new one restyles the whole page
-        self.view = w.VBox([*choice, walk.view, *([] if fixed else [self.who]), self.question, look, self.picture])
+        self.controls = [*choice, walk.view, self.question]
+        look = w.HTML(style(live=True) + panel_style(), layout=w.Layout(display="none"))  # once: a new one restyles all
+        self.gone = w.HTML(GONE).add_class("kc-gone")
+        self.view = w.VBox([self.gone, *self.controls, look, self.picture]).add_class("kc")
 
     def _connect(self) -> None:
         self.back.on_click(self._on(lambda _: self._walk(-1)))
@@ -165,9 +172,16 @@ class Explorer(Shown):
             except Exception as error:
                 said = str(error) if isinstance(error, KlpteachError) else f"{type(error).__name__}: {error}"
                 self._take_back(event)
-                self.picture.value = error_html(f"This did not work: {said}", styled=False)
+                self._say_error(f"This did not work: {said}")
 
         return heard
+
+    def _say_error(self, said: str) -> None:
+        if self._elsewhere:
+            self.note = said
+            self._elsewhere()
+        else:
+            self.picture.value = error_html(said, styled=False)
 
     def _take_back(self, event: Any) -> None:
         """After an error: the control goes back to what is shown, so that both still agree."""
@@ -296,11 +310,20 @@ class Explorer(Shown):
         self.question.layout.display = "flex" if hidden else "none"
         if not self.fixed:
             self._say_who(hidden)
+        self.walk.stand(self.step, self.steps)
+        if self._elsewhere:
+            self._elsewhere()
+            return
         say: dict[str, Any] = {"ask": hidden, "note": self.note, "before": self.before, "styled": False}
         if two:
             self.picture.value = compare_html(one, two, self.step, **say)
         else:
             self.picture.value = explorer_html(one.recording, self.step, history=one, **say)
+
+    def shown_elsewhere(self, draw: Callable[[], object]) -> None:
+        """Another picture takes the place of this one: `draw` is called, now and whenever something has changed."""
+        self._elsewhere = draw
+        draw()
 
     def _say_who(self, hidden: bool) -> None:
         """Under the controls: which kernel did what is shown. Not before the reader has answered: a name tells the end."""

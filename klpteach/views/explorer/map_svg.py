@@ -177,6 +177,25 @@ def map_svg(history: History, step: int, ask: bool = False, live: bool = True,
     return _Map(history, step, ask, live, max_height, least).svg()
 
 
+def two_maps(
+    left: History, right: History, steps: tuple[int, int], ask: bool = False, *, max_height: int
+) -> tuple[str, str]:
+    """The maps of two kernels on one axis, with the same rows: a page is as wide on both, and an address stands at one place.
+
+    steps: the step of each, from 0.
+    """
+    one, two = (_Map(history, at, ask, True, max_height, 1) for history, at in zip((left, right), steps, strict=True))
+    rows = min(len(one.past), len(two.past))
+    extents = []
+    for each in (one, two):
+        each.hidden += len(each.past) - rows
+        each.past = each.past[len(each.past) - rows :]
+        shown = {box.load for i in each.past for box in boxes(each.history, i, each.history.observed_at(i))}
+        extents += [extent for load in shown for extent in load.extents]
+    one.axis = two.axis = Axis(extents, LEFT, RIGHT, left.arch.page)
+    return one.svg(), two.svg()
+
+
 def alt_text(history: History, step: int, ask: bool = False) -> str:
     """The map in words, from the rows that it shows, with their addresses."""
     drawn = _Map(history, step, ask, live=True)

@@ -17,8 +17,9 @@ from .sites import MAX_COLUMNS, MAX_SITES, bytes_pane
 from .stubs import stubs_pane
 
 _MAP_TITLE = "Module address space, time runs down"
-_MAP_LEGEND = "hatched: freed &nbsp; dashed: refused, would have been there &nbsp; arrows: where the sites point"
+_MAP_LEGEND = "<span>hatched: freed</span><span>dashed: refused, would have been there</span><span>arrows: where the sites point</span>"
 MAX_OLD_LINES, MAX_NEW_LINES = 2, 9
+MAP_HEIGHT = 300  # px of rows: the current one is in sight on a small screen, with the controls above it
 
 
 def explorer_html(recording: Recording, step: int, module_files: Files | None = None, ask: bool = False,
@@ -51,7 +52,7 @@ def panes_html(history: History, step: int, ask: bool = False) -> str:
 
 def map_pane(history: History, step: int, ask: bool = False) -> str:
     """The address map with its heading and legend."""
-    return f'<div class="pane map"><h4>{_MAP_TITLE}</h4>{map_svg(history, step, ask)}<small>{_MAP_LEGEND}</small></div>'
+    return f'<div class="pane map"><h4>{_MAP_TITLE}</h4>{map_svg(history, step, ask, max_height=MAP_HEIGHT)}<p class="legend">{_MAP_LEGEND}</p></div>'
 
 
 def error_html(message: str, styled: bool = True) -> str:

@@ -117,17 +117,18 @@ def heading(history: History, index: int) -> str:
 
 
 def bytes_pane(history: History, step: int, ask: bool = False, *, max_sites: int = MAX_SITES,
-               max_columns: int = MAX_COLUMNS, file: bool = True, how: bool = True) -> str:  # fmt: skip
+               max_columns: int = MAX_COLUMNS, file: bool = True, how: bool = True,
+               rows: list[str] | None = None, steps: list[int] | None = None) -> str:  # fmt: skip
     """The table of sites over time, its legend, and the sum (or the instructions) of the first row.
 
-    file: a column with the module file's bytes. how: the sum.
+    file: a column with the module file's bytes. how: the sum. rows, steps: these sites and columns, not those chosen here.
     """
-    keys = chosen_sites(history, step - 1 if ask and step else step, max_sites)
+    keys = rows or chosen_sites(history, step - 1 if ask and step else step, max_sites)
     if not keys:
         looked = any(earlier.sites is not None for earlier in history.recording.steps[: history.observed_at(step) + 1])
         said = "No livepatch with relocation sites is loaded." if looked else "The sites were not looked at up to here."
         return f"<h4>Relocation sites</h4><p><small>{said}</small></p>"
-    shown = [i for i in columns(history, step, max_columns) if not (ask and i == step)]
+    shown = [i for i in steps or columns(history, step, max_columns) if not (ask and i == step)]
     with_file = file and any(history.file_bytes(key) is not None for key in keys)
     owners = list(dict.fromkeys(map(patch_of, keys)))
     head = "".join(f'<th scope="col"{" class=cur" if i == step else ""}>{heading(history, i)}</th>' for i in shown)
@@ -142,11 +143,11 @@ def bytes_pane(history: History, step: int, ask: bool = False, *, max_sites: int
     total = sum(patch_of(key) in owners for key in history.sites)
     some = f"{len(keys)} of {total} relocation sites" if len(keys) < total else count(total, "relocation site")
     named = escape(owners[0]) if len(owners) == 1 else f"{len(owners)} livepatches"
-    meanings = " &nbsp; ".join(f"<b>{sign}</b> {meaning}" for sign, meaning in legend(used))
+    meanings = "".join(f"<span><b>{sign}</b> {meaning}</span>" for sign, meaning in legend(used))
     head = f'<th scope="col">site</th>{"<th scope=col class=fc>file</th>" if with_file else ""}{head}'
     table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
     below = "" if ask or not how else how_html(history, keys[0], step)
-    said = f'<p style="margin:4px 0 0"><small>{meanings}</small></p>'
+    said = f'<p class="legend">{meanings}</p>'
     return f"<h4>{some} in {named}, over time</h4>{table}{below}{said}"
 
 

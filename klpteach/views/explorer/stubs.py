@@ -73,8 +73,10 @@ def stubs_pane(history: History, step: int, ask: bool = False) -> str:
     inside = f'<div class="stubs"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
     used = {slot.state for pair in pairs for slot in pair[1:] if slot}
     signs = STUB_LETTERS | {"stale": STUB_LETTERS["stale"] + "n"}
-    words = [f"<b>{signs[state]}</b> {meaning}" for state, meaning in STUB_MEANING.items() if state in used]
-    legend = f'<p style="margin:4px 0 0"><small>{" &nbsp; ".join(words)}</small></p>'
+    words = [
+        f"<span><b>{signs[state]}</b> {meaning}</span>" for state, meaning in STUB_MEANING.items() if state in used
+    ]
+    legend = f'<p class="legend">{"".join(words)}</p>'
     return f"<h4>{title(table)}</h4>{strip(table)}{inside}{past}{legend}"
 
 

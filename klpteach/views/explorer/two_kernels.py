@@ -8,9 +8,9 @@ from ...reading.history import History
 from ...reading.verdict import verdict
 from ..shown import escape
 from ..style import style
-from .map_svg import map_svg
+from .map_svg import map_svg, two_maps
 from .panes import dmesg_pane, note_html, question_html, verdict_html
-from .sites import bytes_pane
+from .sites import bytes_pane, chosen_sites, columns, symbol_label
 from .stubs import strip, table_at, title
 
 MAP_HEIGHT, SITES, COLUMNS = 190, 2, 2
@@ -26,7 +26,14 @@ def compare_html(left: History, right: History, step: int, ask: bool = False,
         raise IndexError(f"step {step} of recordings with {len(left.recording)} and {len(right.recording)} steps")
     same = _same(left, right, step, ask)
     head = f'<div class="same" role="status">{note_html(before)}{same}{note_html(note)}</div>'
-    sides = "".join(f'<div class="side">{_side(history, step, ask)}</div>' for history in (left, right))
+    both = (left, right)
+    at = tuple(min(step, len(history.recording) - 1) for history in both)
+    maps = two_maps(left, right, (at[0], at[1]), ask, max_height=MAP_HEIGHT)
+    tables = _same_tables(left, right, (at[0], at[1]))
+    sides = "".join(
+        f'<div class="side">{_side(history, step, ask, drawn, table)}</div>'
+        for history, drawn, table in zip(both, maps, tables, strict=True)
+    )
     css = style(live=True) if styled else ""
     return f'{css}<div class="kx">{head}<div class="sides">{sides}</div></div>'
 
@@ -61,20 +68,38 @@ def _same(left: History, right: History, step: int, ask: bool) -> str:
     return f"<b>{'= The same outcome.' if same else '≠ Different outcomes.'}</b> {where}"
 
 
-def _side(history: History, step: int, ask: bool) -> str:
+def _same_tables(left: History, right: History, at: tuple[int, int]) -> list[tuple[list[str], list[int]]]:
+    """Sites and columns of both tables: the same relocations, by type and symbol, at the same steps."""
+    shown = sorted({*columns(left, at[0], COLUMNS), *columns(right, at[1], COLUMNS)})[-COLUMNS:]
+    mine, other = chosen_sites(left, at[0], SITES), chosen_sites(right, at[1], SITES)
+    labels = [symbol_label(left, key) for key in mine] or [symbol_label(right, key) for key in other]
+    found = []
+    for history, step in zip((left, right), at, strict=True):
+        named = {symbol_label(history, key): key for key in reversed(list(history.sites))}
+        found.append(([named[label] for label in labels if label in named], [i for i in shown if i <= step] or [step]))
+    return found
+
+
+def _side(history: History, step: int, ask: bool, drawn: str, table: tuple[list[str], list[int]]) -> str:
     at = min(step, len(history.recording) - 1)
     ended = f" (ended at step {at + 1})" if step > at else ""
-    return f"<h3>{escape(kernel_label(history.recording))}{ended}</h3>{side_html(history, at, ask)}"
+    label = f"<h3>{escape(kernel_label(history.recording))}{ended}</h3>"
+    return label + side_html(history, at, ask, drawn=drawn, table=table)
 
 
-def side_html(history: History, at: int, ask: bool = False) -> str:
-    """What stands below a kernel's name: verdict, map, bytes and dmesg of a step, in half the width."""
-    recording, table = history.recording, table_at(history, at, ask)
-    stubs = f"<h4>{title(table)}</h4>{strip(table)}" if table else ""  # the table as one row of cells
-    sites = bytes_pane(history, at, ask, max_sites=SITES, max_columns=COLUMNS, file=False, how=not stubs)
+def side_html(history: History, at: int, ask: bool = False, *, drawn: str = "",
+              table: tuple[list[str], list[int]] | None = None) -> str:  # fmt: skip
+    """What stands below a kernel's name: verdict, map, bytes and dmesg of a step, in half the width.
+
+    drawn: its map, and table: sites and steps of its bytes, where both are those of the other kernel, too.
+    """
+    recording, slots = history.recording, table_at(history, at, ask)
+    stubs = f"<h4>{title(slots)}</h4>{strip(slots)}" if slots else ""  # the table as one row of cells
+    sites = bytes_pane(history, at, ask, max_sites=SITES, max_columns=COLUMNS, file=False, how=not stubs,
+                       rows=table[0] if table else None, steps=table[1] if table else None)  # fmt: skip
     line = question_html(recording, at) if ask else verdict_html(verdict(recording, at, history))
     return (
-        f'{line}<div class="pane map">{map_svg(history, at, ask, max_height=MAP_HEIGHT, least=1)}</div>'
+        f'{line}<div class="pane map">{drawn or map_svg(history, at, ask, max_height=MAP_HEIGHT, least=1)}</div>'
         f'<div class="pane">{stubs}{sites}</div>'
         f'<div class="pane wide">{dmesg_pane(recording, at, ask, max_old=0)}</div>'
     )
