@@ -53,6 +53,7 @@ _X86_64: Mapping[str, Mapping[str, tuple[Edit, ...]]] = {
         "remove-check": clear.REMOVE_CHECK_6_12,
         "clear-relocations": clear.CLEAR_RELOCATIONS_6_12,
         "clear-also-on-error": (clear.ALSO_ON_ERROR,),
+        "half-loaded": half.HALF_LOADED_6_12,
     },
 }
 _PPC64LE: Mapping[str, Mapping[str, tuple[Edit, ...]]] = {
@@ -68,6 +69,7 @@ _PPC64LE: Mapping[str, Mapping[str, tuple[Edit, ...]]] = {
         "clear": powerpc.CLEAR,
         "clear+reuse": (*powerpc.CLEAR, *powerpc.REUSE),
         "reuse": powerpc.REUSE,
+        "half-loaded": half.HALF_LOADED_6_12,
         "deny-removal+reuse": (*powerpc.REUSE, *pin.DENY_REMOVAL),
     },
 }

@@ -12,7 +12,7 @@ LIVE, HALF = "mod->state == MODULE_STATE_LIVE", "mod->state == MODULE_STATE_HALF
 # fmt: off
 # Left open by the proposal and chosen as is simplest: exports of a waiting module do not count; a second load goes on with
 # the image that waits, whatever file it names; a failed init() leaves it waiting.
-HALF_LOADED: tuple[Edit, ...] = (
+_HALF: tuple[Edit, ...] = (
     *HARD_DEPENDENCIES,
     before(INTERNAL_H, "", "/* Maximum number of characters written by module_flags() */", """\
 /*
@@ -90,14 +90,6 @@ static int finish_half_loaded(const char *name, const char __user *uargs)
 }
 
 """),
-    before(MAIN, "load_module", "\terr = rewrite_section_headers(", """\
-	if (!(flags & MODULE_INIT_HALF)) {
-		err = finish_half_loaded(info->name, uargs);
-		if (err <= 0)
-			goto free_copy;
-	}
-
-"""),
     instead(MAIN, "load_module", "\treturn do_init_module(mod);\n", """\
 	if (flags & MODULE_INIT_HALF) {
 		mutex_lock(&module_mutex);
@@ -112,3 +104,19 @@ static int finish_half_loaded(const char *name, const char __user *uargs)
 """),
     instead(MAIN, "", "|MODULE_INIT_COMPRESSED_FILE))", "|MODULE_INIT_COMPRESSED_FILE\n\t\t      |MODULE_INIT_HALF))"),
 )
+
+
+def _asked_again(anchor: str) -> Edit:
+    """A load of what waits is noticed before anything is made of the file."""
+    return before(MAIN, "load_module", anchor, """\
+	if (!(flags & MODULE_INIT_HALF)) {
+		err = finish_half_loaded(info->name, uargs);
+		if (err <= 0)
+			goto free_copy;
+	}
+
+""")
+
+
+HALF_LOADED: tuple[Edit, ...] = (*_HALF, _asked_again("\terr = rewrite_section_headers("))
+HALF_LOADED_6_12: tuple[Edit, ...] = (*_HALF, _asked_again("\terr = early_mod_check(info, flags);"))
