@@ -45,7 +45,7 @@ class ModuleFile(ElfFile):
             raise
         except (OSError, ValueError) as error:
             advice = _ADVICE.get(type(error), "Is the path right?")
-            raise ModuleFormatError(f"{path.name}: {why_not(error)}. {advice}") from None
+            raise ModuleFormatError(f"{path.name or path}: {why_not(error)}. {advice}") from None
 
     @property
     def is_signed(self) -> bool:
