@@ -14,7 +14,10 @@ from .on_disk import NoRegularFile, TooLarge, read_regular, why_not
 
 MAX_FILE = 256 << 20  # with all its debug sections
 _LARGE = 1 << 20
-_ADVICE: dict[type[Exception], str] = {NoRegularFile: "finit_module() reads regular files only (EINVAL).", TooLarge: "Try: strip -g"}
+_ADVICE: dict[type[Exception], str] = {
+    NoRegularFile: "finit_module() reads regular files only (EINVAL).",
+    TooLarge: "Try: strip -g",
+}
 
 
 class ModuleFile(ElfFile):
