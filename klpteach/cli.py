@@ -62,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     from .vm.commands import add_parser
 
     about = "Livepatch relocations and module reload, on real module files."
-    parser = _Parser(prog="klpteach", description=about)
+    parser: argparse.ArgumentParser = _Parser(prog="klpteach", description=about)
     verbs = parser.add_subparsers(required=True, metavar="COMMAND")
 
     def verb(run: Callable[[argparse.Namespace], int], words: str) -> argparse.ArgumentParser:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +14,7 @@ from conftest import KO, SHARED
 
 from klpteach import ModuleFile, Recording, load_image, simulate
 from klpteach.cli import main
+from klpteach.files.symbol_list import undefined_names
 
 LIVEPATCH = str(KO / "x86_64-6.1" / "livepatch_nfsd_demo.ko")
 
@@ -298,6 +301,7 @@ NO_LISTS = {
     "JSON with a long number": ('{"a": "' + "7" * 100_000 + '"}', "is no 64-bit address"),
     "JSON with a longer number": ('{"a": ' + "7" * 4000 + "}", "is no 64-bit address"),
     "JSON with a negative number": ('{"a": -1}', "is no 64-bit address"),
+    "JSON with true": ('{"_printk": true}', "symbol _printk: True is no 64-bit address"),
 }
 
 
@@ -309,10 +313,52 @@ def test_what_is_no_list_of_addresses_is_one_clear_line_and_status_2(name: str, 
     assert not (tmp_path / "image").exists()
 
 
-@pytest.mark.parametrize(("source", "words"), [("/dev/zero", "more than 32 MiB"), ("/", "cannot be read")])
+@pytest.mark.parametrize(
+    ("source", "words"), [("/dev/zero", "is a device"), ("/", "is a directory"), ("/nowhere", "cannot be read")]
+)
 def test_a_list_of_symbols_without_end_or_without_a_file_is_one_line(source: str, words: str, capsys) -> None:
     status, _, err = run(capsys, "relocate", FILLER, "--base", hex(BASE), "--symbols", source, "--out", "/dev/null")
     assert status == 2 and words in err and err.count("\n") == 1
+
+
+def test_a_list_of_symbols_larger_than_any_kernels_is_one_line(capsys, tmp_path: Path) -> None:
+    with (tmp_path / "long").open("wb") as file:
+        file.truncate((32 << 20) + 1)
+    status, _, err = run(
+        capsys, "relocate", FILLER, "--base", hex(BASE), "--symbols", str(tmp_path / "long"), "--out", "/dev/null"
+    )
+    assert status == 2 and "more than the 32 MiB" in err and err.count("\n") == 1
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
+def test_a_list_of_symbols_may_have_any_encoding_that_a_log_may_have(encoding: str, capsys, tmp_path: Path) -> None:
+    names = undefined_names([ModuleFile.open(FILLER)])
+    addresses = json.dumps({name: "0xffffffff81000000" for name in names} | {"_printk": "0xffffffff81000000"})
+    (tmp_path / "symbols").write_bytes(addresses.encode(encoding))
+    for source in (addresses, (tmp_path / "symbols")):
+        if isinstance(source, str):
+            (tmp_path / "plain").write_text(source)
+            source = tmp_path / "plain"
+        out = tmp_path / f"{source.name}.image"
+        assert run(capsys, "relocate", FILLER, "--base", hex(BASE), "--symbols", str(source), "--out", str(out))[0] == 0
+    assert (tmp_path / "plain.image").read_bytes() == (tmp_path / "symbols.image").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "digits", ["１２", "0x_1_0", "+0x10", " 10", "10 ", "0x", "", "-1", "1e+5", "0x10000000000000000", "f" * 6000]
+)
+def test_an_address_is_hexadecimal_digits_and_nothing_else(digits: str, capsys, tmp_path: Path) -> None:
+    (tmp_path / "none").write_text("{}")
+    (tmp_path / "list").write_text(json.dumps({"_printk": digits}))
+    command = ["relocate", FILLER, "--out", str(tmp_path / "image")]
+    for base, symbols in ((digits, tmp_path / "none"), (hex(BASE), tmp_path / "list")):
+        status, out, err = run(capsys, *command, f"--base={base}", "--symbols", str(symbols))
+        assert (
+            (status, out) == (2, "")
+            and "is no 64-bit address in hex" in err
+            and err.count("\n") == 1
+            and len(err) < 300
+        )
 
 
 def test_this_machines_kallsyms_can_be_read_or_are_hidden(capsys, tmp_path: Path) -> None:
@@ -352,7 +398,7 @@ BAD = [
     (["simulate", "reload", "--proposal", "reuse-stub"], "concerns ppc64le only"),
     (["simulate", "reload", "--arch", "vax"], "architecture 'vax'"),
     (["inspect", "/nowhere/nfsd.ko"], "nfsd.ko: cannot be read"),
-    (["inspect", "/"], "cannot be read"),
+    (["inspect", "/"], "/: is a directory, not a file"),
     (["replay", "/nowhere/rec.json"], "rec.json: cannot be read"),
     (["explain", "/nowhere/dmesg"], "/nowhere/dmesg: No such file"),
     (["relocate", LIVEPATCH, "--base", "xyz", "--symbols", "/dev/null", "--out", "/dev/null"], ""),
@@ -414,6 +460,83 @@ def test_names_from_files_cannot_drive_the_terminal(capsys) -> None:
 
     say("\x1b]0;owned\x07nfsd")
     assert "\x1b" not in capsys.readouterr().out
+
+
+RAW = "\x1b[31m"
+TYPED = {
+    "explain": (["explain", f"/nope{RAW}"], "No such file"),
+    "explain of two lines": (["explain", "a\nb"], "a\\nb: No such file"),
+    "simulate": (["simulate", "reload", "--out", f"{RAW}/x"], "there is no folder"),
+    "course": (["course", f"/dev/full/{RAW}"], "Not a directory"),
+    "an option": (["simulate", "reload", f"--x{RAW}"], "unrecognized arguments"),
+    "an option of 1 MB": (["simulate", "reload", "--" + "x" * 10**6], "unrecognized arguments"),
+    "a choice": (["consequences", "--arch", RAW], "invalid choice"),
+    "a command": ([RAW], "invalid choice"),
+    "a release of 5,000 digits": (["simulate", "reload", "--release", "9" * 5000], "unknown release"),
+    "no release": (["simulate", "reload", "--release", ""], "unknown release ''"),
+    "a full disk": (["simulate", "reload", "--out", "/dev/full"], "/dev/full: No space left"),
+    "what cannot be read": (["explain", "/proc/self/mem"], "/proc/self/mem: "),
+    "a folder": (["simulate", "reload", "--out", "/"], "/: Is a directory"),
+}
+
+
+@pytest.mark.parametrize("what", TYPED)
+def test_an_error_repeats_what_was_typed_in_letters_and_not_without_end(what: str, capsys) -> None:
+    argv, words = TYPED[what]
+    try:
+        status = main(argv)
+    except SystemExit as end:  # argparse
+        status = int(end.code or 0)
+    out, err = capsys.readouterr()
+    *usage, last = err.removesuffix("\n").split("\n")
+    assert (status, out) == (2, "") and words in last and re.match(r"klpteach( \w+)?: ", last) and len(last) < 2100
+    assert all(line.isprintable() for line in [*usage, last]) and (not usage or usage[0].startswith("usage: "))
+
+
+PIPES = [
+    ["simulate", "reload", "--out", "pipe"],
+    ["relocate", FILLER, "--base", hex(BASE), "--symbols", "symbols.json", "--out", "pipe"],
+    ["relocate", FILLER, "--base", hex(BASE), "--symbols", "pipe", "--out", "image"],
+    ["replay", "pipe"],
+    ["inspect", "pipe"],
+]
+
+
+@pytest.mark.parametrize(
+    "argv", PIPES, ids=["simulate --out", "relocate --out", "relocate --symbols", "replay", "inspect"]
+)
+def test_a_pipe_that_nobody_holds_the_other_end_of_is_refused_without_waiting(argv: list[str], tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    names = undefined_names([ModuleFile.open(FILLER)])
+    (tmp_path / "symbols.json").write_text(json.dumps(dict.fromkeys([*names, "_printk"], "0xffffffff81000000")))
+    done = subprocess.run(
+        [sys.executable, "-m", "klpteach", *argv], cwd=tmp_path, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 2 and re.fullmatch(r"klpteach: pipe: (is )?a pipe.*\n", done.stderr)
+
+
+def test_what_is_written_into_a_pipe_with_a_reader_arrives_and_explain_reads_from_one() -> None:
+    command = f"{sys.executable} -m klpteach"
+    both = f"{command} simulate reload --release 5.3 --out >(cat >&2) > /dev/null; {command} explain <(echo 'Module nfsd is blacklisted')"
+    done = subprocess.run(["bash", "-c", both], capture_output=True, text=True, timeout=300)
+    assert '"klpteach-recording/1"' in done.stderr and "was told not to load nfsd" in done.stdout
+
+
+def test_relocate_looks_whether_it_can_write_before_it_says_what_else_is_wrong(capsys, tmp_path: Path) -> None:
+    (tmp_path / "none").write_text("{}")
+    command = [
+        "relocate",
+        str(KO / "x86_64-6.1" / "nfsd_demo.ko"),
+        "--base",
+        hex(BASE),
+        "--symbols",
+        str(tmp_path / "none"),
+        "--out",
+    ]
+    assert "Unknown symbol" in run(capsys, *command, str(tmp_path / "image"))[2]
+    for out, words in (("nowhere/image", "there is no folder"), ("", "Is a directory")):
+        status, _, err = run(capsys, *command, str(tmp_path / out))
+        assert status == 2 and words in err and err.count("\n") == 1
 
 
 def test_a_reader_that_stops_early_is_no_error() -> None:

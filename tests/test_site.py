@@ -89,6 +89,16 @@ def test_a_folder_that_holds_something_else_is_left_alone(tmp_path: Path, capsys
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
 
 
+@pytest.mark.parametrize("folder", ["/dev/null/x", "/proc/x"])
+def test_where_nothing_can_be_written_no_page_is_made(
+    folder: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("klpteach.site.build._write_pages", lambda *_: pytest.fail("began with the work"))
+    assert main(["site", folder, "--story", "reload"]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith(f"klpteach: {folder}: ") and told.count("\n") == 1
+
+
 def test_a_story_that_is_not_there_is_one_line(tmp_path: Path) -> None:
     pytest.importorskip("nbconvert", reason="nbconvert is missing")
     with pytest.raises(site.KlpteachError, match="no story nonsense"):

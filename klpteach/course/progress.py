@@ -19,7 +19,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from ..errors import KlpteachError
+from ..errors import KlpteachError, one_line
 from ..files.on_disk import NoRegularFile, read_regular
 
 _PREFIX, _LONGEST = "klp1", 8 << 20  # bytes of JSON: more than 100,000 attempts
@@ -223,4 +223,4 @@ def _tell_not_kept(path: Path, error: OSError) -> None:
 def _tell_once(line: str) -> None:
     if line not in _printed:
         _printed.add(line)
-        print(line)
+        print(one_line(line))

@@ -14,7 +14,10 @@ from .on_disk import NoRegularFile, TooLarge, read_regular, why_not
 
 MAX_FILE = 256 << 20  # with all its debug sections
 _LARGE = 1 << 20
-_ADVICE = {NoRegularFile: "finit_module() reads regular files only (EINVAL).", TooLarge: "Try: strip -g"}
+_ADVICE: dict[type[Exception], str] = {
+    NoRegularFile: "finit_module() reads regular files only (EINVAL).",
+    TooLarge: "Try: strip -g",
+}
 
 
 class ModuleFile(ElfFile):
@@ -45,7 +48,7 @@ class ModuleFile(ElfFile):
             raise
         except (OSError, ValueError) as error:
             advice = _ADVICE.get(type(error), "Is the path right?")
-            raise ModuleFormatError(f"{path.name}: {why_not(error)}. {advice}") from None
+            raise ModuleFormatError(f"{path.name or path}: {why_not(error)}. {advice}") from None
 
     @property
     def is_signed(self) -> bool:

@@ -34,13 +34,17 @@ def read_regular(path: AnyPath, most: int, *, sized: bool = True) -> bytes:
     sized=False: the size that the file tells is not believed: /proc says 0.
     Errors: NoRegularFile, TooLarge, OSError; ValueError for a path with a NUL in it. They do not name the file.
     """
-    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY), "rb") as stream:
-        status = os.fstat(stream.fileno())
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+    try:
+        status = os.fstat(handle)
         if not stat.S_ISREG(status.st_mode):
             raise NoRegularFile(f"is {_KINDS.get(stat.S_IFMT(status.st_mode), 'a device')}, not a file")
         if status.st_size > most:
             raise TooLarge(f"{status.st_size} bytes is more than the {most >> 20} MiB that klpteach reads")
-        data = stream.read(status.st_size if sized else most + 1) or b""  # some files of /proc have no end
+        with open(handle, "rb", closefd=False) as stream:
+            data = stream.read(status.st_size if sized else most + 1) or b""  # some files of /proc have no end
+    finally:
+        os.close(handle)
     if len(data) > most:
         raise TooLarge(f"more than the {most >> 20} MiB that klpteach reads")
     return data

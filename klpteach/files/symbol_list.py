@@ -12,7 +12,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from ..errors import KlpteachError, quoted
+from ..errors import KlpteachError, one_line, quoted
 from .elf_h import SHN_UNDEF
 from .module_file import ModuleFile
 from .on_disk import TooLarge, encoding_of, read_regular, why_not
@@ -72,10 +72,6 @@ def undefined_names(files: Iterable[ModuleFile]) -> set[str]:
     }
 
 
-def _short(text: str) -> str:
-    return text if len(text) <= 80 else f"{text[:80]}…"
-
-
 def _text(path: str | os.PathLike[str]) -> str:
     """A file's text; its size is not asked for, since /proc says 0."""
     try:
@@ -98,7 +94,7 @@ def _from_json(text: str, path: str) -> Iterator[tuple[str, int]]:
     if not isinstance(raw, dict):
         raise KlpteachError(f'{path}: an object {{"name": "0xaddress", …}} was expected.')
     for name, address in raw.items():
-        yield name, number(address, f"{path}: symbol {_short(name)}")
+        yield name, number(address, f"{path}: symbol {one_line(name, 80)}")
 
 
 def _from_rows(text: str, path: str) -> SymbolList:
@@ -111,7 +107,7 @@ def _from_rows(text: str, path: str) -> SymbolList:
         row = _ROW.match(line)
         if row is None:
             if line.strip():
-                raise KlpteachError(f"{path}: line {count} is not ADDRESS TYPE NAME: {_short(line)!r}")
+                raise KlpteachError(f"{path}: line {count} is not ADDRESS TYPE NAME: {quoted(line)}")
         elif row[2] not in "uU?":  # names that somebody uses, not that are there
             address = int(row[1], 16)
             found[row[3]][address] = found[row[3]].get(address, False) or row[2].isupper()

@@ -119,4 +119,4 @@ def _read(path: Path) -> bytes:
     try:
         return read_regular(path, MAX_BYTES)
     except (OSError, ValueError) as error:
-        raise RecordingError(f"{path.name}: {why_not(error)}.") from None
+        raise RecordingError(f"{path.name or path}: {why_not(error)}.") from None

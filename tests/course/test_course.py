@@ -392,3 +392,50 @@ def test_the_glossary_keeps_the_courses_words():
     assert not re.search(r"\b(simply|just|obviously|of course|trivial(ly)?)\b", text, re.I)
     for address in re.findall(r"0x[0-9a-f]{9,}", text):
         assert len(address) == 18, address
+
+
+# -- a file of answers that is none ---------------------------------------------------------------------------------------
+
+ASK = """
+import resource
+resource.setrlimit(resource.RLIMIT_CPU, (60, 60))
+import klpteach as kt
+kt.predict("reload", "loads"), kt.progress()
+print(kt.progress().text)
+kt.progress(forget=True)
+"""
+
+
+def no_file(kind, path):
+    if kind == "a pipe":
+        os.mkfifo(path)
+    elif kind == "a directory":
+        path.mkdir()
+    else:
+        path.symlink_to({"a device": "/dev/zero", "a link to a pipe": no_file("a pipe", path.with_name("pipe"))}[kind])
+    return path
+
+
+@pytest.mark.parametrize("kind", ["a pipe", "a device", "a link to a pipe", "a directory"])
+def test_answers_that_no_file_can_hold_live_as_long_as_the_kernel_and_one_line_says_so(kind, blank):
+    no_file(kind, blank)
+    done = subprocess.run([sys.executable, "-c", ASK], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0 and done.stderr == ""
+    first, *_ = done.stdout.split("\n")
+    assert first.startswith("Your answers are kept until this kernel stops: ") and "not a file" in first
+    assert done.stdout.count("are kept until") == 1 and "klp1." in done.stdout
+    assert os.path.lexists(blank), "what is no file of ours is left as it was"
+
+
+def test_a_folder_of_answers_that_is_a_pipe_is_not_waited_for(blank, monkeypatch):
+    os.mkfifo(blank)
+    monkeypatch.setenv("KLPTEACH_PROGRESS", str(blank / "progress.json"))
+    done = subprocess.run([sys.executable, "-c", ASK], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0 and done.stdout.startswith("Your answers are kept until this kernel stops: ")
+
+
+def test_a_file_of_answers_that_is_too_large_is_set_aside_unread(blank, capsys):
+    with blank.open("wb") as file:
+        file.truncate(book._LARGEST + 1)
+    assert book.recall() == book.Progress() and "was damaged" in capsys.readouterr().out
+    assert blank.with_name("progress.json.damaged").stat().st_size == book._LARGEST + 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+from strange_modules import livepatch
 from test_write import LIVEPATCHES, SAMPLES, needs_readelf, readelf_relocations, run
 
 from klpteach import ModuleFile
@@ -12,6 +13,8 @@ from klpteach.errors import KlpteachError, ModuleFormatError
 from klpteach.files.symbol_list import read_symbols
 from klpteach.files.tables import livepatch_sites, relocations, symbols
 from klpteach.files.write import ElfImage, tiny_module
+from klpteach.scenarios.inspection import sections
+from klpteach.views.yours.modules import Brought
 
 FEW = [ko for ko in SAMPLES if ko.stem in ("nfsd_demo", "livepatch_nfsd_demo", "livepatch_cumul2")]
 every_one = pytest.mark.parametrize("ko", FEW, ids=lambda ko: f"{ko.parent.name}/{ko.stem}")
@@ -105,3 +108,19 @@ def test_kallsyms_gives_addresses_in_hex_and_of_two_the_global_one(tmp_path) -> 
     rows = tmp_path / "kallsyms"
     rows.write_text("ffffffff81000010 t aa\nffffffff81000020 T aa\nffffffff81000030 t aa\n0000000000000000 A fixed\n")
     assert read_symbols(rows, file).get("aa") == 0xFFFFFFFF81000020
+
+
+EVIL = "n\x1b[31m\x9b\u202e\n"
+
+
+def test_a_strangers_names_are_spelled_out_in_every_table_and_stay_raw_where_they_are_compared() -> None:
+    raw = livepatch(names=b"open\0", sites=[(EVIL, f"{EVIL},1")])
+    file = ModuleFile(raw, "x.ko")
+    assert any(EVIL in name for name in file.symbol_names) and any(EVIL in name for name in file.section_names)
+    for table in (file.sections, file.symbols, file.relocations, livepatch_sites(file)):
+        wide = table.to_string(), table.to_html()
+        assert all(line.isprintable() for text in wide for line in text.split("\n")) and "\\x1b[31m" in wide[0]
+        assert all(str(cell).isprintable() for column in table for cell in table[column])
+    sizes = {row["name"]: row for row in sections(file)}
+    assert sizes[".text"]["relocations"] == 1, "counted by the raw name"
+    assert [obj for obj in Brought(file, {}).waiting] == [EVIL]
