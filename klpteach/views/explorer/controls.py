@@ -71,7 +71,7 @@ class KernelChoice:
                 )
                 proposal = policy.PROPOSALS[name]
                 box.tooltip = f"{self.side} kernel: {proposal.summary} (in Python: {name}); {who}"
-                lines += f'<span class="kt-{name}"><b>{escape(proposal.label)}</b>: {escape(proposal.summary)} In Python: <code>{name}</code>; {escape(who)}.</span>'
+                lines += f'<span class="kt-{name}"><b>{escape(proposal.label)}</b>: {escape(proposal.summary)}. In Python: <code>{name}</code>; {escape(who)}.</span>'
         self.tips.value = lines
 
     def for_arch(self, arch: str) -> list[str]:
