@@ -1,6 +1,6 @@
 # make lab    set everything up and open JupyterLab on the course
 # make test   set everything up and check everything but browsers
-# make talk   the talk, live; make slides: the talk as static slides in build/slides
+# make talk   the talk, live; make slides: the talk as one static page in build/slides. Both take SPEAKER=, EVENT=, DATE=, TITLE=
 # make site   the whole course as static pages in build/site
 # More: make test-browser, make test-hub, make test-binder, make test-dist, make test-debian13, make test-versions,
 #       make lite, make test-lite, make live, make live-proposals, make notebooks,
@@ -65,7 +65,6 @@ comma := ,
 
 # What npm has and PyPI has not, by name and version, into a folder that git ignores.
 NPM := build/npm
-REVEAL := reveal.js@4.6.1
 AXE := axe-core@4.14.1
 PROXY := configurable-http-proxy@5.3.0
 PYODIDE := pyodide@314.0.7
@@ -76,7 +75,7 @@ define npm
 endef
 
 $(NPM)/.browser: Makefile
-	$(call npm,$(REVEAL) $(AXE))
+	$(call npm,$(AXE))
 
 $(NPM)/.lite: Makefile
 	$(call npm,$(PYODIDE))
@@ -147,15 +146,21 @@ badge:
 test-dist: $(VENV)/.test
 	KLPTEACH_DIST=1 $(BIN)/pytest tests/test_dist.py $(PYTEST_ARGS)
 
+# What the title page says, set by make talk SPEAKER="…" EVENT="…" DATE="…" TITLE="…"; a line that is not set is not there.
+talk slides: export KLPTEACH_TITLE := $(TITLE)
+talk slides: export KLPTEACH_SPEAKER := $(SPEAKER)
+talk slides: export KLPTEACH_EVENT := $(EVENT)
+talk slides: export KLPTEACH_DATE := $(DATE)
+
 # The talk, live: Enter goes on. The template asks the network for nothing.
 talk: $(VENV)/.browser
 	@echo "The talk opens at the address below; Ctrl-C ends it."
 	JUPYTER_PATH=notebooks/slides $(BIN)/voila notebooks/talk.ipynb --template=klpteach --Voila.ip=127.0.0.1 --port=$(PORT) \
 		$(if $(SCREEN),,--no-browser) $(VOILA_ARGS)
 
-# The talk as static slides: no kernel, no network. CUT=20 builds the short one.
+# The talk as one static page: no kernel, no network. CUT=20 builds the short one.
 CUT := 40
-slides: $(VENV)/.browser $(NPM)/.browser
+slides: $(VENV)/.browser
 	$(BIN)/python notebooks/slides/build.py build/slides --cut $(CUT)
 
 # The whole course as static pages: no server, no kernel, no network. Some minutes, on all cores.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ..course.talk.stage import head_html
+from ..course.talk.stage import head_html, stage_style
 from .cells import cells, markdown
 from .tellings import framed
 
@@ -29,7 +29,7 @@ def talk_html(path: Path) -> str:
         stills = [still for slide in made for still in stills_of(slide)] or [_words(cell["source"])]
         for number, still in enumerate(stills):
             slides += f'<section class="slide">{still}{markdown_notes(notes) if number == 0 else ""}</section>'
-    return f'<div class="deck">{slides}</div>{_KEYS}'
+    return f'{stage_style()}<div class="deck">{slides}</div>{_KEYS}'
 
 
 def stills_of(slide: Any) -> list[str]:
@@ -37,7 +37,9 @@ def stills_of(slide: Any) -> list[str]:
     stills = slide.stills()
     places = [f"{number} of {len(stills)}" if len(stills) > 1 else "" for number in range(1, len(stills) + 1)]
     return [
-        head_html(slide.title, slide.text, place) + framed(still) for place, still in zip(places, stills, strict=True)
+        f'<div class="klp-room"><div class="klp-slide {slide.css}">{head_html(slide.title, slide.text, place)}'
+        f'<div class="klp-main">{framed(still)}</div></div></div>'
+        for place, still in zip(places, stills, strict=True)
     ]
 
 

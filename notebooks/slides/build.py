@@ -69,10 +69,12 @@ def unseen(label: str) -> str:
 def html(cut: int = 40) -> str:
     """The page that holds all slides, its style and its script."""
     found = list(slides(nbformat.read(TALK, as_version=4), cut))
-    counted = [one.replace("<small></small>", f"<small>{n} of {len(found) - 1}</small>", 1) for n, one in enumerate(found)]
+    counted = [
+        one.replace("<small></small>", f"<small>{n} of {len(found) - 1}</small>", 1) for n, one in enumerate(found)
+    ]
     title = "Why can't a livepatched module come back?"
     head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{title}</title>{stage_style()}'
-    page = f'<body>{"".join(counted)}<script>{DECK.read_text(encoding="utf-8")}</script></body>'
+    page = f"<body>{''.join(counted)}<script>{DECK.read_text(encoding='utf-8')}</script></body>"
     return f'<!doctype html><html lang="en"><head>{head}</head>{page}</html>'
 
 

@@ -63,7 +63,7 @@ def environment(home: Path) -> dict[str, str]:
     return {**os.environ, **ours, **state, "PYTHONDONTWRITEBYTECODE": "1", "JUPYTER_PLATFORM_DIRS": "1"}
 
 
-def wait_until_it_answers(process: subprocess.Popen[bytes], url: str, log: Path, seconds: float = 90) -> None:
+def wait_until_it_answers(process: subprocess.Popen[bytes], url: str, log: Path, seconds: float = 300) -> None:
     """Poll until the server answers anything at all. Errors: RuntimeError with the end of its log."""
     ends = time.monotonic() + seconds
     while time.monotonic() < ends and process.poll() is None:
@@ -88,8 +88,8 @@ def stop(process: subprocess.Popen[bytes]) -> None:
 
 
 @contextmanager
-def running(arguments: list[str], url: str, root: Path, home: Path) -> Iterator[Server]:
-    """A server process and its answer, ended when the block ends."""
+def running(arguments: list[str], url: str, root: Path, home: Path, probe: str = "") -> Iterator[Server]:
+    """A server process and its answer, ended when the block ends. probe: what is asked to see whether it answers."""
     log = home / "server.log"
     home.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as out:
@@ -103,7 +103,7 @@ def running(arguments: list[str], url: str, root: Path, home: Path) -> Iterator[
             start_new_session=True,
         )
         try:
-            wait_until_it_answers(process, url, log)
+            wait_until_it_answers(process, url + probe, log)
             yield Server(url, root, log)
         finally:
             stop(process)
@@ -133,6 +133,16 @@ def jupyter_lab(root: Path, home: Path) -> Iterator[Server]:
 
 
 @contextmanager
+def notebook_7(root: Path, home: Path) -> Iterator[Server]:
+    """Notebook 7 on the notebooks below root."""
+    port = free_port()
+    arguments = ["notebook", "--no-browser", "--ip=127.0.0.1", f"--port={port}", f"--notebook-dir={root}"]
+    arguments += [f"--IdentityProvider.token={TOKEN}", "--ServerApp.allow_root=True", "--ServerApp.port_retries=0"]
+    with running(arguments, f"http://127.0.0.1:{port}/", root, home) as server:
+        yield server
+
+
+@contextmanager
 def voila(notebook: Path, home: Path) -> Iterator[Server]:
     """Voila serving one notebook."""
     port = free_port()
@@ -144,5 +154,6 @@ def voila(notebook: Path, home: Path) -> Iterator[Server]:
         "--Voila.ip=127.0.0.1",
         "--template=klpteach",
     ]
-    with running(arguments, f"http://127.0.0.1:{port}/", notebook.parent, home) as server:
+    # not its page: that starts a kernel and runs the notebook each time it is asked
+    with running(arguments, f"http://127.0.0.1:{port}/", notebook.parent, home, "voila/static/none") as server:
         yield server

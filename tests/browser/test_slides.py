@@ -1,7 +1,8 @@
-"""The static slides, opened from the disk: no kernel, no server, no network."""
+"""The static slides, opened from the disk: no kernel, no server, no network; and they look as the live ones."""
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,75 +15,140 @@ from klpteach import simulate
 
 from .conftest import ROOT, guarded
 from .outputs import ask, violations
+from .servers import voila
+from .stage import LOOK, SCREEN, SHOWN, outside, press, ready, smallest, walk, where
 
-REVEAL = ROOT / "build" / "npm" / "node_modules" / "reveal.js"
-HERE = "() => Reveal.getCurrentSlide().innerText"
+TALK = ROOT / "notebooks" / "talk.ipynb"
+# The parts whose looks are compared, by slide: (how many times → from the title page, the parts).
+PARTS = {
+    0: ["h1", ".klp-sub", ".klp-next", "svg text"],
+    1: ["h2", ".klp-head p", ".klp-head small", ".klp-words pre"],
+    3: [".sg-v strong", ".sg-v span", ".sg-t th[scope=row]", ".sg-t th[scope=row] code", ".sg-t .sign", ".sg-t td.b", ".sg-t td.b code",
+        ".sg-t td.few code", ".sg-legend span", ".sg-log div", ".klp-step", ".klp-where"],
+    9: [".klp-words table", ".klp-words thead th", ".klp-words tbody th", ".klp-words td"],
+    12: [".klp-words table", ".klp-words td"],
+    13: [".klp-words li"],
+}  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def build(out: Path, *more: str) -> Path:
     """The slides as `make slides` builds them."""
-    if not REVEAL.exists():
-        pytest.skip("reveal.js is missing (npm). Try: make test-browser")
-    out = tmp_path_factory.mktemp("slides")
-    build = [sys.executable, ROOT / "notebooks" / "slides" / "build.py", out, "--reveal", REVEAL]
-    subprocess.run(build, check=True, capture_output=True)
+    subprocess.run(
+        [sys.executable, ROOT / "notebooks" / "slides" / "build.py", out, *more], check=True, capture_output=True
+    )
     return out / "index.html"
 
 
 @pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build(tmp_path_factory.mktemp("slides"))
+
+
+@pytest.fixture(scope="module")
 def page(browser: Any, built: Path) -> Iterator[Any]:
-    with guarded(browser, viewport={"width": 1920, "height": 1080}) as page:
+    with guarded(browser, viewport=SCREEN) as page:
         page.goto(built.as_uri())
-        page.wait_for_function("() => window.Reveal?.isReady()")
+        ready(page)
         yield page
 
 
-def walked(page: Any) -> Iterator[str]:
-    """Every slide's text, Enter by Enter from the first."""
-    page.evaluate("() => Reveal.slide(0)")
-    while True:
-        yield str(page.evaluate(HERE))
-        if page.evaluate("() => Reveal.isLastSlide()"):
-            return
-        page.keyboard.press("Enter")
+@pytest.fixture
+def first(page: Any) -> Any:
+    page.keyboard.press("Home")
+    page.wait_for_function(f"() => {SHOWN}.matches('.klp-title')")
+    return page
 
 
-def test_enter_leads_from_the_first_slide_to_the_last(page: Any) -> None:
-    texts = list(walked(page))
-    assert len(texts) == page.evaluate("() => Reveal.getTotalSlides()") > 40
-    assert "In one sentence" in texts[-1]
-
-
-def test_every_step_of_the_story_is_a_page_with_the_models_lines(page: Any) -> None:
-    texts = "\n".join(walked(page))
+def test_forty_minutes_by_keyboard_no_text_is_small_or_lost_and_the_models_lines_are_there(first: Any) -> None:
+    texts = []
+    for state in walk(first):
+        assert smallest(first)[0] >= 18, (state, smallest(first))
+        assert outside(first) == [], state
+        texts.append(first.evaluate(f"() => {SHOWN}.innerText"))
+    assert len(texts) > 40 and "In one sentence" in texts[-1]
+    said = "\n".join(texts)
     for step in simulate("reload", "6.1"):
-        assert all(line in texts for line in step.lines), step.command
-    assert "6.1 + clear on removal (RFC)" in texts
+        assert all(line in said for line in step.lines[-3:]), step.command
+    assert "6.1 + clear on removal (RFC)" in said
 
 
-def test_no_slide_is_taller_than_the_screen(page: Any) -> None:
-    fits = "() => { const s = Reveal.getCurrentSlide(); return s.scrollHeight <= s.clientHeight + 2; }"
-    assert [text.split("\n")[1] for text in walked(page) if not page.evaluate(fits)] == []
+def test_the_short_cut_is_shorter(browser: Any, tmp_path: Path) -> None:
+    with guarded(browser, viewport=SCREEN) as page:
+        page.goto(build(tmp_path, "--cut", "20").as_uri())
+        ready(page)
+        titles = list(dict.fromkeys(state["title"] for state in walk(page, "Enter")))
+    assert len(titles) == 9 and "Nobody ran rmmod" not in titles  # seven slides between the title and the last words
+
+
+@pytest.mark.parametrize("size", [(1280, 720), (3840, 2160), (1024, 768)])
+def test_on_any_screen_it_is_the_same_picture_larger_or_smaller(first: Any, size: tuple[int, int]) -> None:
+    press(first, "3", "ArrowRight", "ArrowRight", "ArrowRight")
+    first.set_viewport_size({"width": size[0], "height": size[1]})
+    try:
+        assert outside(first) == []
+        assert smallest(first)[0] >= 18 * min(size[0] / 1920, size[1] / 1080)
+    finally:
+        first.set_viewport_size(SCREEN)
+
+
+def test_static_slides_look_as_live_ones_part_by_part(browser: Any, first: Any, tmp_path: Path) -> None:
+    pytest.importorskip("voila", reason="voila is missing. Try: make test-browser")
+    root = tmp_path / "talk"
+    root.mkdir()
+    with voila(Path(shutil.copy(TALK, root)), tmp_path / "home") as server, guarded(browser, viewport=SCREEN) as live:
+        live.goto(server.url, timeout=240_000)
+        ready(live)
+        for number, parts in PARTS.items():
+            looks = []
+            for one in (first, live):
+                if number:
+                    one.keyboard.type(f"{number}\n")
+                    one.wait_for_function(
+                        f"n => {SHOWN}.querySelector('small')?.textContent.startsWith(n + ' ')", arg=number
+                    )
+                looks.append(one.evaluate(LOOK, parts))
+            assert all(looks[0].values()), (number, looks[0])
+            assert looks[0] == looks[1], number
+
+
+def test_a_click_a_number_and_a_reload_keep_slide_and_step(first: Any) -> None:
+    press(first, "3", "ArrowRight", "ArrowRight")
+    first.mouse.click(960, 300)
+    before = press(first, "ArrowRight")
+    first.reload()
+    ready(first)
+    assert (
+        before["step"] == 3 and where(first)["hash"] == before["hash"] and where(first)["verdict"] == before["verdict"]
+    )
+
+
+def test_a_step_that_has_not_been_shown_keeps_its_outcome_to_itself(browser: Any, built: Path) -> None:
+    with guarded(browser, viewport=SCREEN) as page:
+        page.goto(built.as_uri())
+        ready(page)
+        page.keyboard.type("3\n")
+        last = page.locator(".klp-shown .klp-step").last
+        assert where(page)["title"] == "Four bytes, two loads" and last.inner_text() == "4"
+        press(page, "ArrowRight", "ArrowRight", "ArrowRight")
+        assert last.inner_text() == "4 ✗"
 
 
 def test_every_slide_of_the_talk_has_notes_for_the_speaker(page: Any) -> None:
-    assert page.evaluate("() => document.querySelectorAll('aside.notes').length") == 15
+    said = page.evaluate(
+        "() => [...document.querySelectorAll('.klp-slide')].map(one => one.querySelector('.klp-notes')?.textContent.trim().length ?? 0)"
+    )
+    assert len(said) == 15 and min(said) > 40
 
 
-def test_axe_finds_nothing_wrong_and_every_picture_has_words(page: Any) -> None:
-    last: dict[str, int] = {}  # the last page of each slide: the fullest picture
-    for number, text in enumerate(walked(page)):
-        last[text.split("\n")[1] if text[:1].isdigit() else text[:40]] = number
-    assert len(last) == 15
-    for title, number in last.items():
-        page.evaluate("number => Reveal.slide(number)", number)
-        found = violations(page, ".slides section.present")
+def test_axe_finds_nothing_wrong_and_every_picture_has_words(first: Any) -> None:
+    ends: dict[str, str] = {}  # the last page of each slide: the fullest picture
+    for state in walk(first):
+        ends[state["title"]] = state["hash"]
+    assert len(ends) == 15
+    for title, hash_ in ends.items():
+        first.evaluate("hash => { location.hash = hash; location.reload(); }", hash_)
+        first.wait_for_timeout(50)
+        ready(first)
+        found = violations(first, ".klp-slide.klp-shown")
         assert not found, title + "\n" + "\n".join(found)
-        assert all("0x" in words for words in ask(page, "pictures", ".slides section.present"))
-
-
-def test_without_reveal_js_the_build_says_what_to_try(tmp_path: Path) -> None:
-    build = [sys.executable, ROOT / "notebooks" / "slides" / "build.py", tmp_path, "--reveal", tmp_path]
-    done = subprocess.run(build, capture_output=True, text=True)
-    assert done.returncode == 2 and done.stderr.count("\n") == 1 and "make slides" in done.stderr
+        assert all("0x" in words for words in ask(first, "pictures", ".klp-slide.klp-shown"))

@@ -511,18 +511,25 @@ def test_the_style_is_sent_once_and_not_with_every_step(explore):
     assert sum("<style" in getattr(child, "value", "") for child in shown.view.children if child.comm) == 1
 
 
-def test_the_height_of_the_picture_never_changes(explore):
+def test_the_picture_is_as_high_as_what_it_shows(explore):
     shown = explore("reload")
-    heights = {shown.picture.layout.height}
-    for change in (
-        lambda: shown.next.click(),
-        lambda: setattr(shown.compare, "value", True),
-        lambda: shown.back.click(),
-    ):
-        change()
-        heights.add(shown.picture.layout.height)
-    shown.arch.value = "ppc64le"
-    assert heights | {shown.picture.layout.height} == {"780px"}
+    assert shown.picture.layout.height == "auto" and shown.picture.layout.overflow is None
+
+
+def test_where_we_are_stands_in_words_and_follows_the_storys_length(explore):
+    shown = explore("reload")
+    assert shown.walk.where.value == "Step 1 of 4"
+    shown.story.value = "moved"
+    shown.next.click()
+    assert shown.walk.where.value == "Step 2 of 5" and shown.slider.max == 5
+
+
+def test_every_proposal_stands_in_one_group_and_is_explained(explore):
+    shown = explore("reload")
+    named = [name for names in shown.left.groups.values() for name in names]
+    assert sorted(named) == sorted(shown.boxes)
+    visible = [name for name, box in shown.boxes.items() if box.layout.display != "none"]
+    assert all(f'class="kt-{name}"' in shown.left.tips.value for name in visible)
 
 
 def test_a_recording_can_be_explored_as_it_is_and_one_proposal_needs_no_brackets() -> None:

@@ -49,6 +49,7 @@ class KernelChoice:
             for title, names in groups(self.boxes).items()
         }
         self.tips = w.HTML().add_class("kc-tips")
+        self._told: tuple[str, str, str | None] | None = None
         kernel = w.VBox([self.title, self.release, self.on]).add_class("kc-kernel")
         self.view = w.Box([kernel, w.Box([*self.groups]).add_class("kc-groups"), self.tips]).add_class("kc-side")
         self.for_arch(arch)
@@ -62,6 +63,9 @@ class KernelChoice:
         """Say which proposals are on; and of each what it does, and which kernel with it alone has told this story."""
         said = [policy.PROPOSALS[name].label for name in self.chosen]
         self.on.value = f"<b>Proposals</b><small>{escape('on: ' + ', '.join(said) if said else 'none on')}</small>"
+        if self._told == (story, arch, self.release.value):
+            return  # the folder of recordings is looked at once a story, not at each step
+        self._told = story, arch, self.release.value
         lines = "<i>What a proposal changes is said here: point at it, or go to it with Tab.</i>"
         for name, box in self.boxes.items():
             if self.release.value and name in policy.available(arch):
@@ -71,7 +75,7 @@ class KernelChoice:
                 )
                 proposal = policy.PROPOSALS[name]
                 box.tooltip = f"{self.side} kernel: {proposal.summary} (in Python: {name}); {who}"
-                lines += f'<span class="kt-{name}"><b>{escape(proposal.label)}</b>: {escape(proposal.summary)} In Python: <code>{name}</code>; {escape(who)}.</span>'
+                lines += f'<span class="kt-{name}"><b>{escape(proposal.label)}</b>: {escape(proposal.summary)}. In Python: <code>{name}</code>; {escape(who)}.</span>'
         self.tips.value = lines
 
     def for_arch(self, arch: str) -> list[str]:

@@ -147,7 +147,7 @@
   };
   async function restore() {
     const drawn = cell => !cell.querySelector('.klp-notes') || cell.querySelector('.klp-slide .klp-next');
-    await until(() => all().length && find(document, '[cell-index]').every(drawn), 1200); // widgets come one by one
+    await until(() => all().length && find(document, '[cell-index]').every(drawn), Infinity); // widgets come one by one
     stillsFirst();
     const [cut, number, step, choice, compare] = (location.hash.slice(2) || '-1/0/-1/-1/0').split('/').map(Number);
     const slide = all()[number] ?? all()[0];
