@@ -131,7 +131,7 @@ test-newest: $(VERSIONS)/uv
 	$(call versions,highest)
 define versions
 	$</bin/uv venv -q --clear --python "$$(command -v $(PYTHON))" $(VERSIONS)/$(1)
-	VIRTUAL_ENV=$(VERSIONS)/$(1) $</bin/uv pip install -q --resolution $(1) -e '.[lab,test]'
+	VIRTUAL_ENV=$(VERSIONS)/$(1) $</bin/uv pip install -q --resolution $(1) -e '.[lab,test,disasm]'
 	$(VERSIONS)/$(1)/bin/pytest -q $(IN_PARALLEL) -W ignore::DeprecationWarning $(PART) $(PYTEST_ARGS)
 	$(VERSIONS)/$(1)/bin/jupyter nbconvert --log-level WARN --execute --to notebook --output-dir $(VERSIONS) notebooks/05-the-bug.ipynb
 endef

@@ -25,13 +25,20 @@ _MOST = 190  # lines that a bar can show; a longer one is broken
 def code(costs: Sequence[Cost] | None = None) -> Drawing:
     """Draw a bar a piece of code: its lines, and in a darker frame those that are neither blank nor comment."""
     rows = code_rows(costs)
+    drawing = _drawn(rows, longest=46)
+    inside = all(text.get_window_extent().x0 >= 0 for text in drawing.figure.axes[0].texts)
+    return drawing if inside else _drawn(rows, longest=36)  # matplotlib before 3.11 leaves the names less room
+
+
+def _drawn(rows: Sequence[dict[str, Any]], longest: int) -> Drawing:
+    """The figure, with names of so many letters at most."""
     figure, axes = canvas(1.6 + 0.345 * (len(rows) + 5.2))
     y, before = 0.0, ""
     for row in rows:
         if row["tier"] != before:
             y, before = y + (1.5 if before else 0.6), row["tier"]
             axes.text(-118, y - 0.95, heading(rows, before), size=SIZE, weight="bold", va="center", color=INK)
-        _bar(axes, y, row)
+        _bar(axes, y, row, longest)
         y += 1
     axes.text(-118, y + 0.5, _NOTE, size=SIZE - 1, va="center", color=SOFT)
     axes.set(xlim=(-120, _MOST + 48), ylim=(y + 1.0, -1.0))
@@ -74,9 +81,10 @@ def _count(row: dict[str, Any]) -> str:
     return f"{row['lines']}" + (f" ({row['code']})" if row["code"] is not None else "")
 
 
-def _bar(axes: Axes, y: float, row: dict[str, Any]) -> None:
+def _bar(axes: Axes, y: float, row: dict[str, Any], longest: int) -> None:
     edge, face, hatch = _LOOK[row["tier"]]
-    width, name = min(row["lines"], _MOST), row["item"] if len(row["item"]) <= 46 else row["item"][:45] + "…"
+    width = min(row["lines"], _MOST)
+    name = row["item"] if len(row["item"]) <= longest else row["item"][: longest - 1] + "…"
     axes.text(-2, y, name, size=SIZE - 1, ha="right", va="center", color=INK)
     axes.add_patch(Rectangle((0, y - 0.34), width, 0.68, facecolor=face, edgecolor=edge, linewidth=1.2, hatch=hatch))
     if row["code"]:
