@@ -285,7 +285,7 @@ KINDS: dict[str, Callable[[], bytes]] = {
     "function names in one string": long_strings,
     "40,000 function names in one string": lambda: long_strings(40_000, 2_000_000),
     "as many objects as are played": many_objects,
-    "and as many livepatch relocations": lambda: many_objects(MOST_TARGETS, MOST_SITES // MOST_TARGETS),
+    "as many objects and relocations as are played": lambda: many_objects(MOST_TARGETS, MOST_SITES // MOST_TARGETS),
     "200 objects": lambda: many_objects(200),
     "3,000 objects": lambda: many_objects(3_000),
     "380,000 symbols": many_symbols,

@@ -146,7 +146,7 @@ def test_a_ppc64le_livepatch_says_how_often_it_can_be_moved():
         (7, "no module file"),
         ([TARGET, TARGET], "One livepatch"),
         ([PATCH, PATCH], "One livepatch"),
-        ([PATCH] * 21, "21 files"),
+        ([PATCH] * 21, "more than the 20 files"),
     ],
 )
 def test_bad_input_is_one_clear_error(bad, says):
