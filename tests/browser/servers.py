@@ -136,7 +136,14 @@ def jupyter_lab(root: Path, home: Path) -> Iterator[Server]:
 def notebook_7(root: Path, home: Path) -> Iterator[Server]:
     """Notebook 7 on the notebooks below root."""
     port = free_port()
-    arguments = ["notebook", "--no-browser", "--ip=127.0.0.1", f"--port={port}", f"--notebook-dir={root}"]
+    arguments = [
+        "notebook",
+        "--no-browser",
+        "--ip=127.0.0.1",
+        f"--port={port}",
+        f"--notebook-dir={root}",
+        "--expose-app-in-browser",
+    ]
     arguments += [f"--IdentityProvider.token={TOKEN}", "--ServerApp.allow_root=True", "--ServerApp.port_retries=0"]
     with running(arguments, f"http://127.0.0.1:{port}/", root, home) as server:
         yield server

@@ -108,6 +108,13 @@ class StepChoice:
         self.question = w.HBox([self.answer, self.show], layout=w.Layout(display="none", align_items="center"))
         self.question.add_class("kc-row").add_class("kc-question")
 
+    def reach(self, steps: int) -> None:
+        """Let the slider end at another step. It is drawn anew: the End key of one that is there knows its first range only."""
+        if self.slider.max != steps:
+            self.slider.max, parts = steps, self.view.children
+            self.view.children = [part for part in parts if part is not self.slider]
+            self.view.children = parts
+
     def stand(self, step: int, steps: int) -> None:
         """Say where in the story we are, in words beside the buttons."""
         self.where.value = f"Step {step + 1} of {steps}"

@@ -195,7 +195,7 @@ class Explorer(Shown):
     def _go(self, step: int) -> None:
         """Set the slider to a step of what is told now, and draw."""
         with self.quietly():
-            self.slider.max = self.steps
+            self.walk.reach(self.steps)
             self.step = step
         self._draw()
 

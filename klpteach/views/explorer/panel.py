@@ -67,7 +67,7 @@ _CSS = """
 .kc .kc-where{{font-size:14px;font-weight:600;white-space:nowrap;min-width:86px}} .kc .kc-where .widget-html-content{{white-space:nowrap}}
 .kc .kc-row .jupyter-button{{height:30px;line-height:28px;padding:0 18px;width:auto;font-size:13px;border-radius:4px}}
 .kc .kc-row .jupyter-button:not(.mod-primary){{border:1px solid {soft};background:{bg}}}
-.kc .kc-slider>.widget-label{{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%)}}
+.kc .kc-slider>.widget-label{{display:none}}
 .kc .kc-row .kc-who{{flex:1 1 200px;font-size:12px;color:{soft};height:auto;line-height:1.3}}
 .kc .kc-question{{background:{blue-tint};padding:4px 14px}}
 .kc>.kc-gone{{display:none;padding:8px 14px;background:{orange-tint};border-bottom:2px solid {orange};font-size:14px;height:auto}}
