@@ -74,19 +74,6 @@ def evidence(name: str, arch: str = "x86_64") -> Recording:
 # -- by what they tell ----------------------------------------------------------------------------------------------------
 
 
-# Recorded before the recorder kept the errno of steps that nobody looked after: in fifty moves they cannot tell which removal
-# was refused, so they are evidence for no cell until they are recorded anew.
-ERRNO_LOST = frozenset(
-    f"fifty-moves--{kernel}"
-    for kernel in (
-        "6.1-deny-removal--REFUSED", "6.1-hard-dependencies--REFUSED", "6.1-half-loaded--REFUSED",
-        "6.1-deny-removal+clear-checked--REFUSED", "6.1-deny-removal+no-late-patching--REFUSED",
-        "6.1-no-late-patching--LOADS", "6.12-deny-removal--REFUSED", "6.12-hard-dependencies--REFUSED",
-        "6.12-deny-removal+no-late-patching--REFUSED",
-    )
-)  # fmt: skip
-
-
 class Named(NamedTuple):
     """A recording's name, taken apart: STORY--RELEASE-VARIANT--OUTCOME; packed: whether it is in the archive."""
 
@@ -123,7 +110,7 @@ def recording_of(story: str, arch: str, release: str, chosen: Iterable[str], use
     """
     index = _index(arch, tuple(named(arch)))
     found = index.get((story, kernel_of(release, chosen, arch)), ())
-    return next((one.name for one in found if (one.packed or not used) and one.name not in ERRNO_LOST), "")
+    return next((one.name for one in found if one.packed or not used), "")
 
 
 @lru_cache(maxsize=8)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -76,6 +77,12 @@ def test_a_nonsense_patch_is_one_sentence(tmp_path: Path, capsys: pytest.Capture
     assert said.count("\n") == 1 and "a fix.patch: there is no patch in it" in said
     with pytest.raises(HostError, match="cannot be read"):
         read_fix(tmp_path / "none.patch")
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.patch")
+    with pytest.raises(HostError, match=r"pipe\.patch: cannot be read"):
+        read_fix(tmp_path / "pipe.patch")
 
 
 def test_a_file_that_is_too_long_is_not_read(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from ...files.on_disk import TooLarge, read_regular, why_not
 from ..host import HostError, need
 
 MAX_BYTES = 1 << 20
@@ -54,12 +55,11 @@ def read_fix(path: str | os.PathLike[str]) -> Fix:
     """
     name = Path(path).name
     try:
-        with open(path, "rb") as file:
-            data = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise HostError(f"{name}: cannot be read ({error.strerror}).") from None
-    if len(data) > MAX_BYTES:
-        raise HostError(f"{name}: longer than {MAX_BYTES >> 20} MiB; that is no fix.")
+        data = read_regular(path, MAX_BYTES)
+    except TooLarge:
+        raise HostError(f"{name}: longer than {MAX_BYTES >> 20} MiB; that is no fix.") from None
+    except (OSError, ValueError) as error:
+        raise HostError(f"{name}: cannot be read ({why_not(error)}).") from None
     return fix_of(data.decode("utf-8", "surrogateescape").replace("\r\n", "\n"), name)
 
 
