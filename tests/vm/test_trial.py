@@ -81,7 +81,7 @@ def test_a_nonsense_patch_is_one_sentence(tmp_path: Path, capsys: pytest.Capture
 
 def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.patch")
-    with pytest.raises(HostError, match=r"pipe\.patch: cannot be read"):
+    with pytest.raises(HostError, match=r"pipe\.patch: is a pipe, not a file"):
         read_fix(tmp_path / "pipe.patch")
 
 

@@ -59,7 +59,7 @@ def read_fix(path: str | os.PathLike[str]) -> Fix:
     except TooLarge:
         raise HostError(f"{name}: longer than {MAX_BYTES >> 20} MiB; that is no fix.") from None
     except (OSError, ValueError) as error:
-        raise HostError(f"{name}: cannot be read ({why_not(error)}).") from None
+        raise HostError(f"{name}: {why_not(error)}.") from None
     return fix_of(data.decode("utf-8", "surrogateescape").replace("\r\n", "\n"), name)
 
 
