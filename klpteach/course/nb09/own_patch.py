@@ -8,7 +8,7 @@ from functools import partial
 
 from ...reading.outcome import ENDINGS
 from ...views.reply import Reply
-from ...vm.trial import Row, try_patch
+from ...vm.trial import Row, Told, try_patch
 from ...vm.trial.compile import Base
 from ..choices import ASKS, every_story
 from ..exercise import Problem
@@ -25,7 +25,7 @@ def mend_half_way(_: object = None) -> Problem:
     return Problem(
         ask="On 6.12 a load that fails half way leaves bytes behind, and from then on the module is refused. Mend it in C.\n\n"
         + _HOW.format(name="mend-half-way", kernel="6.12"),
-        answer=("clear-also-on-error",),
+        answer=row_of_ours("6.12", ("clear-also-on-error",)),
         form='the name of your patch file, like "my.patch"; or the row that kt.try_patch() gave you',
         hints=("`kt.source(\"klp_module_coming\", \"6.12\")` shows the function. Which patches does its error path take back, and "
                "which has written as well?",
@@ -46,7 +46,7 @@ def mend_stubs(_: object = None) -> Problem:
     return Problem(
         ask="On ppc64le each move of the target takes new slots of the livepatch's table of stubs, until there is none. Mend it.\n\n"
         + _HOW.format(name="mend-stubs", kernel="ppc64le-6.12"),
-        answer=("reuse-stub",),
+        answer=row_of_ours("ppc64le-6.12", ("reuse-stub",)),
         form='the name of your patch file, like "my.patch"; or the row that kt.try_patch("my.patch", "ppc64le-6.12") gave you',
         hints=("`stub_for_addr()` in arch/powerpc/kernel/module_64.c looks for a stub by the address that it leads to. What does "
                "a call of the last load lead to now?",
@@ -60,6 +60,13 @@ def mend_stubs(_: object = None) -> Problem:
         because="Forty moves, one table. A counter in its place (6.18) makes it no longer.",
         shown='kt.patch_of("reuse-stub", "6.12", "ppc64le")',
     )  # fmt: skip
+
+
+def row_of_ours(kernel: str, ours: Iterable[str]) -> Row:
+    """The row that our own patch earns, as the model has it."""
+    base = Base.named(kernel)
+    told = (Told(one.question, one.kind, one.says) for one in every_story(ours, base.arch, base.release))
+    return Row(f"{'+'.join(ours)}.patch", "", base.release, base.release, tuple(told), base.arch)
 
 
 def judge(answer: object, kernel: str, story: str, ours: Iterable[str]) -> Reply | str | None:
