@@ -49,7 +49,6 @@ def say(*lines: str) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    from . import __version__
     from .course.classroom.commands import add_parsers
     from .vm.commands import add_parser
 
@@ -110,7 +109,7 @@ def _parser() -> argparse.ArgumentParser:
     add("folder", metavar="DIR")
     add("--story", action="append", default=[], metavar="S", help="tell only this one in the explorers")
 
-    add_parsers(verbs, __version__)
+    add_parsers(verbs, sys.modules[__package__].__version__)
     add_parser(verbs)
     return parser
 
