@@ -118,7 +118,7 @@ def _parser() -> argparse.ArgumentParser:
     add("folder", metavar="DIR")
     add("--story", action="append", default=[], metavar="S", help="tell only this one in the explorers")
 
-    add_parsers(verbs, __version__)
+    add_parsers(verbs, sys.modules[__package__].__version__)
     add_parser(verbs)
     return parser
 

@@ -13,10 +13,10 @@ import tarfile
 import tomllib
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import setuptools
 from conftest import ROOT
 
 import klpteach
@@ -26,9 +26,11 @@ STORY = "import klpteach as kt; print(kt.__file__); print(kt.simulate('reload')[
 
 
 def carried(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
-    """What setup.py puts into the package besides its code."""
+    """What setup.py puts into the package besides its code. setuptools itself is in no venv since Python 3.12."""
     monkeypatch.chdir(ROOT)
-    monkeypatch.setattr(setuptools, "setup", lambda **_: None)
+    stand_ins = {"setuptools": {"setup": lambda **_: None}, "setuptools.command.build_py": {"build_py": object}}
+    for name, names in {"setuptools.command": {}, **stand_ins}.items():
+        monkeypatch.setitem(sys.modules, name, SimpleNamespace(**names))
     return list(runpy.run_path("setup.py")["carried"]())
 
 
