@@ -59,7 +59,7 @@ def press(page: Any, *keys: str) -> dict[str, Any]:
     for key in keys:
         before = page.evaluate("() => location.hash")
         page.keyboard.press(key)
-        page.wait_for_function("before => location.hash !== before", arg=before)
+        page.wait_for_function("before => location.hash !== before", arg=before, timeout=120_000)
     return where(page)
 
 

@@ -13,7 +13,7 @@ from nbformat.v4 import new_code_cell, new_notebook
 from klpteach import simulate
 
 from .conftest import ROOT, guarded, notebook
-from .lab import READY, LabPage
+from .lab import LabPage
 from .outputs import ask
 from .servers import TOKEN, Server, notebook_7
 
@@ -266,8 +266,8 @@ def test_it_works_in_notebook_7_as_in_jupyterlab(browser: Any, tmp_path: Path) -
     of_cells(tmp_path / "seven.ipynb", "kt.explore('reload')")
     with notebook_7(tmp_path, tmp_path / "home") as server, guarded(browser) as page:
         page.goto(f"{server.url}notebooks/seven.ipynb?token={TOKEN}")
-        page.wait_for_function(READY, timeout=240_000)
-        LabPage(page, server).command("notebook:run-all-cells")
+        page.locator(".jp-CodeCell .cm-content").first.click(timeout=240_000)
+        page.keyboard.press("Shift+Enter")
         output = page.locator(".jp-Cell-outputArea").first
         output.get_by_role("button", name="Next", exact=True).wait_for(timeout=120_000)
         for _ in range(3):

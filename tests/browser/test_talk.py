@@ -202,7 +202,7 @@ def test_a_reload_comes_back_to_the_same_slide_step_and_kernel(page: Any) -> Non
     page.keyboard.press("ArrowDown")
     page.wait_for_function("() => location.hash.split('/')[4] === '1'")
     before = press(page, "ArrowRight", "ArrowRight")
-    page.reload()
+    page.reload(timeout=240_000)
     page.wait_for_function(
         "hash => document.querySelector('.klp-shown .klp-now')?.textContent.startsWith('3') && location.hash === hash",
         arg=before["hash"],
