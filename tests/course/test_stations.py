@@ -104,7 +104,7 @@ def test_what_is_solved_is_ticked() -> None:
 def test_a_hostile_title_cannot_become_markup() -> None:
     evil = Station("00", 'x".ipynb', "<b>", "<script>", 5, short=True)
     assert "<b>" not in picture([evil, *STATIONS], evil, {"<i>"})
-    with pytest.raises(kt.KlpteachError, match="no notebook '<b>'"):
+    with pytest.raises(kt.KlpteachError, match="unknown notebook '<b>'"):
         station_map("<b>")
 
 
