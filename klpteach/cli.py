@@ -58,7 +58,6 @@ def say(*lines: str) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     from .course.classroom.commands import add_parsers
-    from .version import __version__
     from .vm.commands import add_parser
 
     about = "Livepatch relocations and module reload, on real module files."
