@@ -153,11 +153,11 @@ talk slides: export KLPTEACH_EVENT := $(EVENT)
 talk slides: export KLPTEACH_DATE := $(DATE)
 
 # The talk, live: Enter goes on. The template asks the network for nothing.
-# The other extensions of JupyterLab are nothing to Voila; that of Notebook 7 complains there.
-VOILA_ONLY := --VoilaConfiguration.extension_allowlist=@jupyter-widgets/jupyterlab-manager
+# What Notebook 7 brings for itself complains in Voila.
+VOILA_WITHOUT := --VoilaConfiguration.extension_denylist=@jupyter-notebook/lab-extension
 talk: $(VENV)/.browser
 	@echo "The talk opens at the address below; Ctrl-C ends it."
-	JUPYTER_PATH=notebooks/slides $(BIN)/voila notebooks/talk.ipynb --template=klpteach --Voila.ip=127.0.0.1 $(VOILA_ONLY) --port=$(PORT) \
+	JUPYTER_PATH=notebooks/slides $(BIN)/voila notebooks/talk.ipynb --template=klpteach --Voila.ip=127.0.0.1 $(VOILA_WITHOUT) --port=$(PORT) \
 		$(if $(SCREEN),,--no-browser) $(VOILA_ARGS)
 
 # The talk as one static page: no kernel, no network. CUT=20 builds the short one.

@@ -159,7 +159,7 @@ def voila(notebook: Path, home: Path) -> Iterator[Server]:
         "--no-browser",
         f"--port={port}",
         "--Voila.ip=127.0.0.1",
-        "--VoilaConfiguration.extension_allowlist=@jupyter-widgets/jupyterlab-manager",
+        "--VoilaConfiguration.extension_denylist=@jupyter-notebook/lab-extension",
         "--template=klpteach",
     ]
     # not its page: that starts a kernel and runs the notebook each time it is asked

@@ -45,6 +45,13 @@ LOOK = f"""parts => Object.fromEntries(parts.map(part => {{
 }}))"""
 
 
+# The address follows the slide, a moment later.
+SETTLED = f"""() => {{
+  const steps = [...{SHOWN}?.querySelectorAll('.klp-step') ?? []], step = Number(location.hash.split('/')[3] ?? 0);
+  return !steps.length || steps.findIndex(one => one.matches('.klp-now')) === step;
+}}"""
+
+
 def where(page: Any) -> dict[str, Any]:
     return dict(page.evaluate(WHERE))
 
@@ -57,9 +64,11 @@ def ready(page: Any) -> None:
 def press(page: Any, *keys: str) -> dict[str, Any]:
     """Press keys; after each wait until the address is another one: slide, step, choice or comparison have changed."""
     for key in keys:
+        page.wait_for_function(SETTLED, timeout=60_000)
         before = page.evaluate("() => location.hash")
         page.keyboard.press(key)
-        page.wait_for_function("before => location.hash !== before", arg=before, timeout=120_000)
+        page.wait_for_function("before => location.hash !== before", arg=before, timeout=60_000)
+        page.wait_for_function(SETTLED, timeout=60_000)
     return where(page)
 
 
