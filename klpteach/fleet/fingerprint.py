@@ -45,7 +45,8 @@ def fingerprint(kernel: Kernel) -> Hashable:
     parts = [tuple((label, part.filename) for label, part in one.parts.items()) for one in on_disk]
     installed = tuple((one.name, one.enabled, own) for one, own in zip(on_disk, parts, strict=True))
     where = _addresses(kernel) if kernel.arch.has_stubs else ()
-    return (tuple(modules), patches, kernel.klp.transition is not None, installed, where)
+    waits = kernel.rules.first_waits and not kernel.klp.had_transition
+    return (tuple(modules), patches, kernel.klp.transition is not None, waits, installed, where)
 
 
 def _module(mod: Module) -> Hashable:
