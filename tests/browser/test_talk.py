@@ -220,7 +220,9 @@ def test_a_lost_kernel_is_said_in_words_with_the_way_back(browser: Any, server: 
     page.goto(server.url, timeout=240_000)
     ready(page)
     assert page.locator(".klp-lost").is_hidden()
-    page.route("**/api/kernels/*", lambda route: route.fulfill(status=404, body="{}"))  # what the server says of one that is gone
+    page.route(
+        "**/api/kernels/*", lambda route: route.fulfill(status=404, body="{}")
+    )  # what the server says of one that is gone
     lost = page.get_by_role("alert").filter(has_text="The kernel is lost")
     lost.wait_for(timeout=30_000)
     assert "F5" in lost.inner_text()

@@ -186,7 +186,8 @@ def test_a_patch_shows_our_lines_and_the_function_they_stand_in() -> None:
 
 def test_a_proposal_without_a_patch_says_which_there_are() -> None:
     with pytest.raises(
-        PolicyError, match=r"no kernel 6\.12 for x86_64 was built with 'deny-removal\+clear-checked'; there are small, remove-check"
+        PolicyError,
+        match=r"no kernel 6\.12 for x86_64 was built with 'deny-removal\+clear-checked'; there are small, remove-check",
     ):
         shown.patch_of("deny-removal+clear-checked", "6.12")
     assert shown.patch_of("reuse-stub", arch="ppc64le").size.variant == "reuse"
