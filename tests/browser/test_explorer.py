@@ -268,6 +268,7 @@ def test_it_works_in_notebook_7_as_in_jupyterlab(browser: Any, tmp_path: Path) -
     with notebook_7(tmp_path, tmp_path / "home") as server, guarded(browser, theirs) as page:
         page.goto(f"{server.url}notebooks/seven.ipynb?token={TOKEN}")
         page.locator(".jp-CodeCell .cm-content").first.click(timeout=240_000)
+        page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]").first.wait_for(timeout=240_000)
         page.keyboard.press("Shift+Enter")
         output = page.locator(".jp-Cell-outputArea").first
         output.get_by_role("button", name="Next", exact=True).wait_for(timeout=120_000)
