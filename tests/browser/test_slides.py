@@ -91,16 +91,22 @@ def test_on_any_screen_it_is_the_same_picture_larger_or_smaller(first: Any, size
         first.set_viewport_size(SCREEN)
 
 
-def test_static_slides_look_as_live_ones_part_by_part(browser: Any, first: Any, tmp_path: Path) -> None:
+def test_static_slides_look_as_live_ones_part_by_part(browser: Any, built: Path, tmp_path: Path) -> None:
     pytest.importorskip("voila", reason="voila is missing. Try: make test-browser")
     root = tmp_path / "talk"
     root.mkdir()
-    with voila(Path(shutil.copy(TALK, root)), tmp_path / "home") as server, guarded(browser, viewport=SCREEN) as live:
+    with (
+        voila(Path(shutil.copy(TALK, root)), tmp_path / "home") as server,
+        guarded(browser, viewport=SCREEN) as live,
+        guarded(browser, viewport=SCREEN) as static,
+    ):
         live.goto(server.url, timeout=240_000)
+        static.goto(built.as_uri())
         ready(live)
+        ready(static)
         for number, parts in PARTS.items():
             looks = []
-            for one in (first, live):
+            for one in (static, live):
                 if number:
                     one.keyboard.type(f"{number}\n")
                     one.wait_for_function(
