@@ -50,6 +50,7 @@ class User:
             method=method,
             headers={"Authorization": f"token {self.token}", "Content-Type": "application/json"},
             body=json.dumps(body) if method in ("POST", "PUT") else None,
+            connect_timeout=PATIENCE,
             request_timeout=PATIENCE,
         )
         answer = await AsyncHTTPClient().fetch(request, raise_error=False)
@@ -97,7 +98,13 @@ class User:
         kernel = (await self.ask(f"/user/{self.name}/api/sessions", "POST", session))["kernel"]["id"]
         url = f"{self.hub.replace('http', 'ws', 1)}/user/{self.name}/api/kernels/{kernel}/channels"
         self.socket = await websocket_connect(
-            HTTPRequest(url, headers={"Authorization": f"token {self.token}"}), max_message_size=2**26
+            HTTPRequest(
+                url,
+                headers={"Authorization": f"token {self.token}"},
+                connect_timeout=PATIENCE,
+                request_timeout=PATIENCE,
+            ),
+            max_message_size=2**26,
         )
         return content
 
