@@ -58,6 +58,7 @@ def say(*lines: str) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     from .course.classroom.commands import add_parsers
+    from .version import __version__
     from .vm.commands import add_parser
 
     about = "Livepatch relocations and module reload, on real module files."
@@ -117,7 +118,7 @@ def _parser() -> argparse.ArgumentParser:
     add("folder", metavar="DIR")
     add("--story", action="append", default=[], metavar="S", help="tell only this one in the explorers")
 
-    add_parsers(verbs, sys.modules[__package__].__version__)
+    add_parsers(verbs, __version__)
     add_parser(verbs)
     return parser
 

@@ -232,10 +232,10 @@ class _Player:
     def _file(self, name: str) -> ModuleFile | None:
         """The file of a module that came along: NAME.ko, or the part of a livepatch NAME__OBJECT."""
         whole, _, label = name.partition("__")
-        path = self.kernel.ko / f"{whole}.ko"
-        if not path.exists():
-            return None
-        return split_per_object(ModuleFile.open(path)).get(label) if label else ModuleFile.open(path)
+        own, of_parts = (self.kernel.ko / f"{one}.ko" for one in (name, whole))
+        if own.exists():
+            return ModuleFile.open(own)
+        return split_per_object(ModuleFile.open(of_parts)).get(label) if of_parts.exists() else None
 
     def _before(self, name: str, told: Mapping[str, Mapping[str, int]]) -> dict[str, int]:
         """Where a module was at its last load; where the recording says "new" ({}), an address where no module was before."""

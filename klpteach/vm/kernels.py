@@ -159,7 +159,7 @@ RECORDED: Mapping[str, Recorded] = {
 TABLE = ("6.1", "6.12")  # the releases of the table of consequences
 
 
-def with_proposals(arch: str) -> tuple[Key, ...]:
+def table_kernels(arch: str) -> tuple[Key, ...]:
     """The kernels of variants/ that answer the table, the unmodified ones among them; what they tell is packed."""
     return tuple(key for key in VARIANTS[arch] if key[0] in TABLE)
 
@@ -173,7 +173,7 @@ def kernel_named(text: str) -> tuple[str, str, str]:
     arch = next((name for name in RECORDED if text.startswith(f"{name}-")), "x86_64")
     release, _, variant = text.removeprefix(f"{arch}-").partition("-")
     key, how = (release, variant or "stock"), RECORDED[arch]
-    if key not in (there := dict.fromkeys((*how.kernels, *with_proposals(arch)))):
+    if key not in (there := dict.fromkeys((*how.kernels, *table_kernels(arch)))):
         known = ", ".join(how.name(*one) for one in there)
         raise HostError(f"no {arch} kernel {text!r}; there are {known}.")
     return arch, *key

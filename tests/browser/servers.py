@@ -109,12 +109,10 @@ def running(arguments: list[str], url: str, root: Path, home: Path, probe: str =
             stop(process)
 
 
-@contextmanager
-def jupyter_lab(root: Path, home: Path) -> Iterator[Server]:
-    """JupyterLab on the notebooks below root. The page's application object is exposed, to wait for a kernel and not for a time."""
-    port = free_port()
-    arguments = [
-        "jupyterlab",
+def of_jupyter(application: str, port: int, root: Path) -> list[str]:
+    """What JupyterLab and Notebook 7 are both told."""
+    return [
+        application,
         "--no-browser",
         "--ip=127.0.0.1",
         f"--port={port}",
@@ -123,6 +121,15 @@ def jupyter_lab(root: Path, home: Path) -> Iterator[Server]:
         f"--IdentityProvider.token={TOKEN}",
         "--ServerApp.allow_root=True",
         "--ServerApp.port_retries=0",
+    ]
+
+
+@contextmanager
+def jupyter_lab(root: Path, home: Path) -> Iterator[Server]:
+    """JupyterLab on the notebooks below root. The page's application object is exposed, to wait for a kernel and not for a time."""
+    port = free_port()
+    arguments = [
+        *of_jupyter("jupyterlab", port, root),
         "--LabApp.collaborative=False",
         f"--LabApp.app_settings_dir={home / 'settings'}",
         f"--LabApp.user_settings_dir={home / 'user-settings'}",
@@ -136,16 +143,7 @@ def jupyter_lab(root: Path, home: Path) -> Iterator[Server]:
 def notebook_7(root: Path, home: Path) -> Iterator[Server]:
     """Notebook 7 on the notebooks below root."""
     port = free_port()
-    arguments = [
-        "notebook",
-        "--no-browser",
-        "--ip=127.0.0.1",
-        f"--port={port}",
-        f"--notebook-dir={root}",
-        "--expose-app-in-browser",
-    ]
-    arguments += [f"--IdentityProvider.token={TOKEN}", "--ServerApp.allow_root=True", "--ServerApp.port_retries=0"]
-    with running(arguments, f"http://127.0.0.1:{port}/", root, home) as server:
+    with running(of_jupyter("notebook", port, root), f"http://127.0.0.1:{port}/", root, home) as server:
         yield server
 
 

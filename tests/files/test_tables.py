@@ -63,9 +63,7 @@ def test_the_symbol_behind_the_last_is_none() -> None:
     image = ElfImage.parse(
         tiny_module("short", {".text": bytes(16)}, [("there", ".text", 0)], [(".text", 0, 2, "there", 0)])
     )
-    assert ModuleFile(image.to_bytes())
     rela = next(section for section in image.sections if section.type == 4)
-    (entry,) = image.relocations(rela)
     for symbol, fits in ((len(image.symbols) - 1, True), (len(image.symbols), False)):
         rela.body[12:16] = symbol.to_bytes(4, "little")
         if fits:
@@ -73,7 +71,6 @@ def test_the_symbol_behind_the_last_is_none() -> None:
         else:
             with pytest.raises(ModuleFormatError, match=f"refers to symbol {symbol} of {len(image.symbols)}"):
                 ModuleFile(image.to_bytes())
-    assert entry.symbol < len(image.symbols)
 
 
 def test_a_name_outside_its_table_is_refused_by_the_writer_too() -> None:

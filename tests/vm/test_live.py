@@ -10,7 +10,7 @@ from klpteach import replay
 from klpteach.scenarios.questions import told
 from klpteach.scenarios.simulate import get
 from klpteach.vm.host import HostError, cache_dir, need
-from klpteach.vm.kernels import RECORDED, with_proposals
+from klpteach.vm.kernels import RECORDED, table_kernels
 from klpteach.vm.record import record
 from klpteach.vm.variants.pack import stories_of
 
@@ -31,7 +31,7 @@ def test_a_kernel_that_was_built_here_does_what_the_model_says(variant: str) -> 
 
 
 @pytest.mark.skipif(WANTED != "proposals", reason="KLPTEACH_LIVE=proposals: every proposal is built, booted and asked")
-@pytest.mark.parametrize("key", with_proposals("x86_64"), ids="-".join)
+@pytest.mark.parametrize("key", table_kernels("x86_64"), ids="-".join)
 def test_every_proposal_does_in_every_story_what_the_model_says(key: tuple[str, str]) -> None:
     found = {story.name: replay(record(story, *key))[1] for story in stories_of("x86_64", *key)}
     assert {name: [*map(str, differences)] for name, differences in found.items() if differences} == {}

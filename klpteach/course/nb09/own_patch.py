@@ -36,7 +36,7 @@ def mend_half_way(_: object = None) -> Problem:
                'One call there clears them: `kt.patch_of("clear-also-on-error", "6.12")` shows our lines; '
                "they pass all stories but the two of a stranger's bytes, which no clearing can mend."),
         judge=partial(judge, kernel="6.12", story="half-way", ours=("clear-also-on-error",)),
-        because="No public patch does this yet; what you have written would be worth a mail to live-patching@vger.kernel.org.",
+        because="We found no public patch that does this; yours may be worth a mail to live-patching@vger.kernel.org.",
         shown='kt.patch_of("clear-also-on-error", "6.12")',
     )  # fmt: skip
 
@@ -57,7 +57,7 @@ def mend_stubs(_: object = None) -> Problem:
                "So create_stub() may write that slot anew, and none is taken. `kt.patch_of(\"reuse-stub\", \"6.12\", \"ppc64le\")` shows our "
                "lines, about twenty."),
         judge=partial(judge, kernel="ppc64le-6.12", story="many-moves", ours=("reuse-stub",)),
-        because="Forty moves, one table. A counter in its place (6.18) makes it no longer.",
+        because="Forty moves, and the table is as full as after the first. The counter that came in 6.18 makes no room.",
         shown='kt.patch_of("reuse-stub", "6.12", "ppc64le")',
     )  # fmt: skip
 

@@ -83,4 +83,8 @@ def year(tallies: Sequence[Tally], columns: Sequence[str] = YEAR, per: int = 100
     rows = [(tally.name, [per * tally.per_machine(COLUMNS[name][0]) for name in columns]) for tally in tallies]
     days = tallies[0].days if tallies else 0
     said = "; ".join(f"{name}: {COLUMNS[name][1]}" for name in columns)
-    return bar_table(heads, rows, f"For {per} machines in {days} days. {said}.")
+    return bar_table(
+        heads,
+        rows,
+        f"For each {per} machines, in {days} days. Solid bars: what breaks; striped: what is forbidden, forced or left open. {said}.",
+    )

@@ -1,7 +1,7 @@
 """A transition: every task moves from the old functions to the new ones, or back (kernel/livepatch/transition.c).
 
 Simplified: tasks are not modelled one by one. A transition completes at once unless in_the_way() says no, or it
-is a boot's first one and the kernel cannot judge its idle task: then it does so a second later, behind the command.
+is a boot's first one where that waits (first_waits): then klp_transition_work() ends it, a second later.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def in_the_way(kernel: State, patch: KlpPatch) -> bool:
 
 
 def klp_try_at_once(kernel: State) -> None:
-    """The first try, right after the start; the next one is a second later, when the idle task has idled."""
+    """The first try, right after the start. The next one is made a second later, by klp_transition_work()."""
     waits, kernel.klp.had_transition = kernel.rules.first_waits and not kernel.klp.had_transition, True
     if not waits:
         klp_try_complete_transition(kernel)

@@ -1,4 +1,4 @@
-"""Every kernel with a proposal tells the stories of the table and four walks; what came of it is packed into one file.
+"""Every kernel of the table, with a proposal or without, tells its stories and four walks; what came of it is packed into one file.
 
 A recording is kept in the cache as soon as it is there, so an interrupted run goes on where it was.
 """
@@ -18,7 +18,7 @@ from ...scenarios.scenario import Scenario
 from ...scenarios.simulate import get, has_files
 from ..host import HostError, cache_dir
 from ..initramfs import build_agent
-from ..kernels import RECORDED, Key, with_proposals
+from ..kernels import RECORDED, Key, table_kernels
 from ..qemu import GuestKernel
 from ..record import file_name, modules_for, record, write_exports
 
@@ -53,7 +53,7 @@ def record_proposals(
 
     Kernels are built where they are missing. anew: also what the cache has. Errors: HostError.
     """
-    wanted = tuple(keys) or with_proposals(arch)
+    wanted = tuple(keys) or table_kernels(arch)
     for key in wanted:
         RECORDED[arch].kernel(*key)  # built one after the other: they share a source
     todo = [(key, story) for key in wanted for story in stories_of(arch, *key)]
