@@ -87,8 +87,8 @@ class User:
                 await self.execute(cell["source"])
         self.ran = time.monotonic() - begun
         forward, back, picture = (await self.execute(FIND)).split()
-        for number in range(clicks):
-            self.answers.append(await self.click((forward, back)[number % 4 >= 2], picture))
+        for number in range(clicks):  # it opens at the last step: back twice, forward twice
+            self.answers.append(await self.click((back, forward)[number % 4 >= 2], picture))
 
     async def open(self, notebook: Path) -> Any:
         """A new kernel for the user's copy of a notebook; what the copy holds."""
@@ -134,9 +134,12 @@ class User:
         return header["msg_id"]
 
     async def answer(self, asked: str) -> Any:
-        """The next message that answers a request."""
+        """The next message that answers a request. A kernel that is lost or says nothing any more is an error, not a wait."""
         while True:
-            message = json.loads(await self.socket.read_message())
+            text = await asyncio.wait_for(self.socket.read_message(), PATIENCE)
+            if text is None:
+                raise ConnectionError(f"{self.name}'s kernel is lost: {self.socket.close_code} {self.socket.close_reason}")
+            message = json.loads(text)
             if message["parent_header"].get("msg_id") == asked:
                 return message
 

@@ -35,8 +35,14 @@ c.SimpleLocalProcessSpawner.home_dir_template = f"{CLASS}/{{username}}"
 c.Spawner.pre_spawn_hook = hand_out
 c.Spawner.notebook_dir = "~"
 c.Spawner.default_url = "/lab/tree/notebooks/00-start-here.ipynb"
-c.Spawner.args = ["--allow-root"] if os.geteuid() == 0 else []
-c.Spawner.environment = {"KLPTEACH_DATA": str(COURSE / "data"), "PYTHONDONTWRITEBYTECODE": "1"}
+# A kernel's TCP ports are looked for before it starts and taken when it has started. Twenty who start one at once find
+# the same: a kernel dies of it, or two share a channel. Unix sockets have a name each; a path has 107 characters at most.
+c.Spawner.args = ["--KernelManager.transport=ipc"] + ["--allow-root"] * (os.geteuid() == 0)
+c.Spawner.environment = {
+    "JUPYTER_RUNTIME_DIR": lambda spawner: str(CLASS / spawner.user.name / "run"),
+    "KLPTEACH_DATA": str(COURSE / "data"),
+    "PYTHONDONTWRITEBYTECODE": "1",
+}
 c.Spawner.start_timeout = c.Spawner.http_timeout = 300
 c.JupyterHub.services = [{"name": "class", "api_token": os.environ["KLPTEACH_TOKEN"]}]
 c.JupyterHub.load_roles = [
