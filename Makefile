@@ -99,9 +99,12 @@ test: $(VENV)/.test tools
 	$(BIN)/mypy
 	$(BIN)/pytest $(IN_PARALLEL) $(PYTEST_ARGS)
 
-# The same in a clean clone on Debian 13, made here by mmdebstrap or debootstrap: as root, and as a user without a compiler.
-test-debian13:
+# make lab and make test in a clean clone on Debian 13, made here by mmdebstrap or debootstrap: as root, and as a user without a compiler.
+test-debian13: export PYTEST_ARGS := $(PYTEST_ARGS)
+test-debian13: test-debian13-user
 	@tests/debian13.sh
+test-debian13-user:
+	@tests/tools.sh debian13
 	@tests/debian13.sh user
 
 # JupyterLab, Voila and the slides in the distribution's Chromium; what is not here is skipped, with the reason.
@@ -234,4 +237,4 @@ EXTRAS := lab test disasm zst browser binder hub lite
 clean:
 	rm -rf $(VENV) build .hypothesis .mypy_cache .ruff_cache
 
-.PHONY: lab test test-browser test-hub test-binder test-dist test-debian13 test-versions test-oldest test-newest badge lite test-lite talk slides site tools live notebooks fuzz mutants bench bench-browser record modules constraints clean
+.PHONY: lab test test-browser test-hub test-binder test-dist test-debian13 test-debian13-user test-versions test-oldest test-newest badge lite test-lite talk slides site tools live notebooks fuzz mutants bench bench-browser record modules constraints clean

@@ -58,9 +58,21 @@ box.observe(lambda change: draw(change["new"]), "value")
 display(box)
 figure, axes = plt.subplots(figsize=(9, 5))
 plt.show()""",
+    "anywidget, both pictures in the page": """import anywidget, traitlets
+class TwoPictures(anywidget.AnyWidget):
+    _esm = '''export default { render({ model, el }) {
+      const label = document.createElement("label"), box = document.createElement("input"), picture = document.createElement("div");
+      box.type = "checkbox"; label.append(box, "anywidget"); picture.className = "kx"; el.append(label, picture);
+      const show = () => { picture.innerHTML = model.get("pictures")[Number(box.checked)]; };
+      box.addEventListener("change", show); show();
+    } };'''
+    pictures = traitlets.List().tag(sync=True)
+description="anywidget"
+def picture(*on): return kt.explore("reload", release="6.1", proposals=on).picture.value
+TwoPictures(pictures=[picture(), picture("clear-relocations")])""",
 }
 LABELS = {"interactive_output with an inline figure": "inline", "one Image, a new PNG each time": "image"}
-LABELS["ipympl, one canvas drawn anew"] = "ipympl"
+LABELS |= {"ipympl, one canvas drawn anew": "ipympl", "anywidget, both pictures in the page": "anywidget"}
 
 # Milliseconds from a click on a control to the first frame after what it changes has changed.
 TIMED = """([area, control]) => new Promise((resolve, reject) => {

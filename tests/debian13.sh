@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# `make test` in a clean clone on Debian 13, where Python is newer and constraints.txt chooses other versions.
+# `make lab` and `make test` in a clean clone on Debian 13, where Python is newer and constraints.txt chooses other versions.
 # tests/debian13.sh: as root, who may install binutils and a compiler; tests/debian13.sh user: as somebody who may not.
 # The system is made once for each, in $KLPTEACH_DEBIAN13 (default: debian13 in the cache folder; -user behind it), with the
 # host's apt and pip settings. Where that cannot be done, one line says why, and the exit status is 0.
@@ -71,5 +71,5 @@ unshare --mount --pid --fork --kill-child bash -euc '
     done
     unset VIRTUAL_ENV PYTHONPATH PYTHONHOME KLPTEACH_CACHE XDG_CACHE_HOME MAKEFLAGS MAKELEVEL
     exec env HOME="$home" PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 \
-        chroot "$root" "$@" sh -c "cat /etc/debian_version && python3 --version && cd ~/klpteach && make test"
+        chroot "$root" "$@" sh -c "cat /etc/debian_version && python3 --version && cd ~/klpteach && tests/lab_opens.sh && make test PYTEST_ARGS=\"\$PYTEST_ARGS\""
 ' sh "${as[@]}"

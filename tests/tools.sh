@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Install what some tests need from the distribution: binutils (GNU ld, readelf), also for ppc64le, a compiler, cpio and xz;
-# with "live" also QEMU; with "browser" Chromium and npm.
+# with "live" also QEMU; with "browser" Chromium and npm; with "debian13" what makes a Debian.
 # Never fails: without them the tests that want them are skipped, with the reason.
 set -u
 missing=()
@@ -15,6 +15,9 @@ fi
 if [ "${1:-}" = browser ]; then
     command -v chromium >/dev/null || command -v chromium-browser >/dev/null || missing+=(chromium)
     command -v npm >/dev/null || missing+=(npm)
+fi
+if [ "${1:-}" = debian13 ]; then
+    command -v mmdebstrap >/dev/null || command -v debootstrap >/dev/null || missing+=(mmdebstrap)
 fi
 [ ${#missing[@]} -eq 0 ] && exit 0
 if ! command -v apt-get >/dev/null || [ "$(id -u)" -ne 0 ]; then
