@@ -2,7 +2,7 @@
 # make test   set everything up and check everything but browsers
 # make talk   the talk, live; make slides: the talk as one static page in build/slides. Both take SPEAKER=, EVENT=, DATE=, TITLE=
 # make site   the whole course as static pages in build/site
-# More: make test-browser, make test-hub, make test-binder, make test-dist, make test-debian13, make test-versions,
+# More: make test-browser, make test-hub, make test-binder, make test-dist, make test-debian, make test-versions,
 #       make lite, make test-lite, make live, make live-proposals, make notebooks,
 #       make badge OWNER=…, make fuzz, make mutants,
 #       make bench, make bench-browser, make record, make modules, make constraints, make clean
@@ -99,13 +99,17 @@ test: $(VENV)/.test tools
 	$(BIN)/mypy
 	$(BIN)/pytest $(IN_PARALLEL) $(PYTEST_ARGS)
 
-# make lab and make test in a clean clone on Debian 13, made here by mmdebstrap or debootstrap: as root, and as a user without a compiler.
-test-debian13: export PYTEST_ARGS := $(PYTEST_ARGS)
-test-debian13: test-debian13-user
-	@tests/debian13.sh
-test-debian13-user:
-	@tests/tools.sh debian13
-	@tests/debian13.sh user
+# make lab and make test in a clean clone on a newer Debian, made here by mmdebstrap or debootstrap: on 13 as root, and as a
+# user without a compiler; test-debian14 has Python 3.14.
+test-debian test-debian13 test-debian14: export PYTEST_ARGS := $(PYTEST_ARGS)
+test-debian: test-debian13 test-debian14
+test-debian13:
+	@tests/tools.sh debian
+	@tests/debian.sh 13 user
+	@tests/debian.sh 13 root
+test-debian14:
+	@tests/tools.sh debian
+	@tests/debian.sh 14 user
 
 # JupyterLab, Voila and the slides in the distribution's Chromium; what is not here is skipped, with the reason.
 test-browser: $(VENV)/.browser
@@ -237,4 +241,4 @@ EXTRAS := lab test disasm zst browser binder hub lite
 clean:
 	rm -rf $(VENV) build .hypothesis .mypy_cache .ruff_cache
 
-.PHONY: lab test test-browser test-hub test-binder test-dist test-debian13 test-debian13-user test-versions test-oldest test-newest badge lite test-lite talk slides site tools live notebooks fuzz mutants bench bench-browser record modules constraints clean
+.PHONY: lab test test-browser test-hub test-binder test-dist test-debian test-debian13 test-debian14 test-versions test-oldest test-newest badge lite test-lite talk slides site tools live notebooks fuzz mutants bench bench-browser record modules constraints clean

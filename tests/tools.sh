@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Install what some tests need from the distribution: binutils (GNU ld, readelf), also for ppc64le, a compiler, cpio and xz;
-# with "live" also QEMU; with "browser" Chromium and npm; with "debian13" what makes a Debian.
+# with "live" also QEMU; with "browser" Chromium and npm; with "debian" what makes a Debian.
 # Never fails: without them the tests that want them are skipped, with the reason.
 set -u
 missing=()
@@ -16,7 +16,7 @@ if [ "${1:-}" = browser ]; then
     command -v chromium >/dev/null || command -v chromium-browser >/dev/null || missing+=(chromium)
     command -v npm >/dev/null || missing+=(npm)
 fi
-if [ "${1:-}" = debian13 ]; then
+if [ "${1:-}" = debian ]; then
     command -v mmdebstrap >/dev/null || command -v debootstrap >/dev/null || missing+=(mmdebstrap)
 fi
 [ ${#missing[@]} -eq 0 ] && exit 0

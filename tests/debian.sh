@@ -1,19 +1,19 @@
 #!/usr/bin/env bash
-# `make lab` and `make test` in a clean clone on Debian 13, where Python is newer and constraints.txt chooses other versions.
-# tests/debian13.sh: as root, who may install binutils and a compiler; tests/debian13.sh user: as somebody who may not.
-# The system is made once for each, in $KLPTEACH_DEBIAN13 (default: debian13 in the cache folder; -user behind it), with the
-# host's apt and pip settings. Where that cannot be done, one line says why, and the exit status is 0.
+# `make lab` and `make test` in a clean clone on another Debian, whose Python is newer.
+# tests/debian.sh 13 root: as root, who may install binutils and a compiler; tests/debian.sh 14 user: as somebody who may not.
+# Debian 13 has Python 3.13, Debian 14 has 3.14. The system is made once for each, in debian-13-root and so on in the cache
+# folder, with the host's apt and pip settings. Where that cannot be done, one line says why, and the exit status is 0.
 set -euo pipefail
 repository=$(cd "$(dirname "$0")/.." && pwd)
 cache=${KLPTEACH_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/klpteach}
-who=${1:-root}
-root=${KLPTEACH_DEBIAN13:-$cache/debian13}
-home=/root
-if [ "$who" = user ]; then root=$root-user home=/srv/reader; fi
+release=${1:-13} who=${2:-root}
+root=$cache/debian-$release-$who
+case $release in 13) suite=trixie ;; 14) suite=forky ;; *) echo "usage: tests/debian.sh 13|14 root|user" >&2; exit 2 ;; esac
+if [ "$who" = user ]; then home=/srv/reader; else home=/root; fi
 packages=python3,python3-venv,make,git,ca-certificates
 
-skip() { echo "SKIPPED, nothing was run on Debian 13: $*"; exit 0; }
-[ "$(id -u)" -eq 0 ] || skip "making the system needs root. Try: sudo make test-debian13"
+skip() { echo "SKIPPED, nothing was run on Debian $release: $*"; exit 0; }
+[ "$(id -u)" -eq 0 ] || skip "making the system needs root. Try: sudo make test-debian"
 command -v unshare >/dev/null || skip "unshare is missing. Try: apt-get install util-linux"
 
 # What the host's apt is told about proxies and mirrors holds in there, too.
@@ -31,10 +31,10 @@ if [ ! -x "$root/usr/bin/python3" ]; then
     else
         skip "no mmdebstrap and no debootstrap. Try: apt-get install mmdebstrap"
     fi
-    echo "making Debian 13 in $root (a minute) …"
+    echo "making Debian $release in $root (a minute) …"
     part=$root.part
     rm -rf "$part" && mkdir -p "$(dirname "$root")"
-    "${make_root[@]}" trixie "$part" ${mirror:+"$mirror"} >"$root.log" 2>&1 ||
+    "${make_root[@]}" $suite "$part" ${mirror:+"$mirror"} >"$root.log" 2>&1 ||
         skip "$(basename "${make_root[0]}") failed: $(tail -1 "$root.log")"
     mv "$part" "$root"
 fi
