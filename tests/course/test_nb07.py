@@ -111,6 +111,18 @@ def test_what_is_no_sequence_of_whole_files_is_no_try(answer):
     assert find_exercise("defeat-denial").problem(1).reply(answer).mark == "?"
 
 
+def test_commands_may_stand_in_one_text_with_semicolons():
+    problem = find_exercise("defeat-denial").problem(1)
+    assert problem.reply("; ".join(problem.answer)).mark == "✓"
+    assert problem.reply(["; ".join(problem.answer)]).mark == "✓"
+
+
+def test_the_damaged_livepatch_is_the_exception_where_it_is_among_the_stories():
+    for seed in range(1, 9):
+        ask = find_exercise("own-policy").problem(seed).ask
+        assert ("but the damaged livepatch refused" in ask) == (": must be refused" in ask)
+
+
 @pytest.mark.parametrize("seed", SEEDS)
 def test_the_files_that_only_the_check_catches_are_found_and_the_others_are_explained(seed):
     problem = find_exercise("let-in").problem(seed)
