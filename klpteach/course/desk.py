@@ -65,7 +65,7 @@ def check(name: str, answer: Any = ..., seed: int = 1) -> Reply:
     """
     found = find_exercise(name)
     problem = found.problem(seed)
-    if answer is ...:
+    if answer is ... or (isinstance(answer, str) and not answer.strip()):
         return Reply("?", "Your turn.", f"Put in place of the dots: {problem.form or 'your answer'}.")
     reply = problem.reply(answer)
     if reply.mark == "?":

@@ -21,6 +21,7 @@ from ..model.livepatch.core import klp_target_names
 from ..model.recording import Recording
 from ..model.step import Step
 from .history import History
+from .kinds import what_it_fills
 from .slots import old_slots
 from .steps import patch_of
 
@@ -202,9 +203,9 @@ class _End:
                 wanted = (self.recording.files, self.recording.arch, self.recording.release)
                 intended = open_ko(ko_dir_with(*wanted), plain_name(name))
                 # First what the files tell alone: a recorder may look at the sites of the undamaged file only.
-                asked = {site.key for site in klp.sites(intended) if site.object in self.loaded}
-                for place in sorted(asked - {site.key for site in klp.sites(file)}):
-                    return f"{place}: a pointer that was never written"
+                asked = {site.key: site.type for site in klp.sites(intended) if site.object in self.loaded}
+                for place in sorted(asked.keys() - {site.key for site in klp.sites(file)}):
+                    return _never_written(place, intended, asked[place])
                 for place, before, after in self._strays(file, _covered(intended)):
                     return f"{place}: {before.hex(' ')} became {after.hex(' ')}"
         for key in self.history.sites:
@@ -213,9 +214,18 @@ class _End:
                 {patch_of(key), self.history.target(key) or "?"},
             )
             if at and at[0] % self.history.arch.late_alignment and there <= set(self.loaded):
-                return f"{key.partition(':')[2]}: a pointer that was never written"
+                return self._skipped(key)
         size = self.history.arch.stub_size
         return f"{past_end} stub behind the last of {slots} slots: {size} bytes" if past_end else ""
+
+    def _skipped(self, key: str) -> str:
+        """What damage() says of a site that the kernel passed over."""
+        site, file, place = (
+            self.history.sites[key],
+            self.history.files.get(f"{patch_of(key)}.ko"),
+            key.partition(":")[2],
+        )
+        return _never_written(place, file, site.type) if site and file else f"{place}: a relocation was never written"
 
     def _strays(self, file: ModuleFile, covered: set[tuple[str, int]]) -> Iterator[tuple[str, bytes, bytes]]:
         """(site, before, after) where bytes differ from the file and no relocation of the undamaged file belongs."""
@@ -256,6 +266,10 @@ ENDINGS: Mapping[str, Ending] = {e.kind: e for e in (
            lambda end: ", ".join(end.unasked)),
     Ending("works", "W", "works", "works", lambda end: ""),
 )}  # fmt: skip
+
+
+def _never_written(place: str, file: ModuleFile, kind: int) -> str:
+    return f"{place}: the relocation of {what_it_fills(file.type_name(kind))} was never written"
 
 
 def _covered(file: ModuleFile) -> set[tuple[str, int]]:

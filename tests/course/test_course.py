@@ -387,6 +387,17 @@ def test_every_link_into_the_glossary_has_its_term():
     assert set(re.findall(r"glossary\.md#([\w-]+)", text)) <= anchors
 
 
+def test_every_link_into_the_findings_has_an_anchor_that_every_site_keeps():
+    """GitHub and JupyterLab make different anchors of such headings; both keep the id of an <a>, before the heading."""
+    text = (FOLDER / "findings.md").read_text()
+    anchors = re.findall(r'^<a id="([a-z-]+)"></a>\n\n## \d\. ', text, re.M)
+    assert len(set(anchors)) == len(re.findall(r"^## \d\. ", text, re.M)) == 6
+    assert re.findall(r"\(#([^)]+)\)", text) == anchors
+    others = "".join(path.read_text() for path in [*FOLDER.glob("*.ipynb"), FOLDER.parent / "README.md"])
+    found = set(re.findall(r"findings\.md#([^)]+)\)", others))
+    assert found and found <= set(anchors)
+
+
 def test_the_glossary_keeps_the_courses_words():
     text = (FOLDER / "glossary.md").read_text()
     assert not re.search(r"\b(simply|just|obviously|of course|trivial(ly)?)\b", text, re.I)

@@ -153,3 +153,9 @@ def test_by_hand_the_words_of_one_instruction_or_two_calls_will_do(seed):
     for wrong in (right[:1], [right[0], 5], 0, "no", [None]):
         assert kt.check("restore-r2", wrong, seed).mark == "✗"
     assert kt.check("encode-ld", word ^ 4, seed).mark == "✗"
+
+
+@pytest.mark.parametrize("word", ("x", 1 << 32, -1, None))
+def test_what_is_no_word_is_one_clear_line(word):
+    with pytest.raises(kt.KlpteachError, match=r"is no word\. Give a number"):
+        restore.poked(word)

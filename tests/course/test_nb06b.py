@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+import klpteach as kt
 from klpteach.course import nb06b
 from klpteach.course.nb06b.machines import MACHINES, Machine, by_arch
 from klpteach.errors import KlpteachError
@@ -59,3 +60,7 @@ def test_what_is_not_there_is_said_with_what_is() -> None:
         by_arch("riscv")
     with pytest.raises(KlpteachError, match="no slot for 'nothing'"):
         nb06b.slot_and_symbol(simulate("twin", "6.1", arch="s390x"), "nothing")
+
+
+def test_a_blank_answer_is_no_try_and_costs_no_hint():
+    assert [kt.check("got-slot", blank).mark for blank in ("", " ")] == ["?", "?"]

@@ -148,7 +148,7 @@ def test_a_module_that_runs_an_older_fix_counts_as_unpatched() -> None:
 def test_silent_corruption_names_the_place() -> None:
     outcome = outcome_of(simulate("corrupted", "6.1", ["remove-check"]))
     assert outcome.kind == "corrupt"
-    assert re.fullmatch(r"\.text\+0x[0-9a-f]+: a pointer that was never written", outcome.says)
+    assert re.fullmatch(r"\.text\+0x[0-9a-f]+: the relocation of a distance was never written", outcome.says)
 
 
 def test_a_refusal_names_the_kernels_line_and_without_one_the_errno() -> None:

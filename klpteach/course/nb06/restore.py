@@ -6,6 +6,7 @@ import random
 from collections.abc import Iterator
 from functools import lru_cache
 
+from ...errors import KlpteachError
 from ...files import klp
 from ...files.module_file import ModuleFile
 from ...files.relocation_types import NOP, REL24
@@ -77,9 +78,13 @@ def words_that_satisfy() -> tuple[int, ...]:
 def poked(word: int, release: str = "6.1") -> Recording:
     """The reload, where somebody puts `bl .` and a word of your choice at every call while the target is away.
 
+    Errors: KlpteachError where that is no word.
+
     >>> poked(0)[-1].lines[0].partition(", ")[2][:12]
     'got 00000000'
     """
+    if not isinstance(word, int) or not 0 <= word < 1 << 32:
+        raise KlpteachError(f"{word!r} is no word. Give a number of 32 bits, like {NOP:#010x}.")
     value = f"{word << 32 | BRANCH:x}"
     pokes = (f"poke {key} {value}" for key in calls_of(LIVEPATCH, release))
     commands = (TARGET, f"insmod {LIVEPATCH}.ko", GONE, *pokes, TARGET)

@@ -79,9 +79,10 @@ def own_policy(rng: random.Random) -> Problem:
     solution, keys = _stories(rng, arch)
     wished = {key: ": must be refused" if ASKS[key].wish == "refused" else "" for key in keys}
     listed = "\n".join(f"    {key:<14} {ASKS[key].asks}{wished[key]}" for key in keys)
+    damaged_one = ", but the damaged livepatch refused" if "corrupted" in keys else ""
     return Problem(
-        ask=f"Make a policy for Linux 6.1 on {arch} under which each of these stories ends with all loaded and nothing "
-        f"refused, held or unpatched. Set some of the switches below; the rest stay as 6.1 has them. The model runs all "
+        ask=f"Make a policy for Linux 6.1 on {arch} under which each of these stories ends as wished: all loaded, and "
+        f"nothing refused, held or unpatched{damaged_one}. Set some of the switches below; the rest stay as 6.1 has them. The model runs all "
         f"four.\n\n{listed}\n\nThe switches:\n\n{_switches(arch)}",
         answer=switches_of(solution, arch),
         shown=repr(switches_of(solution, arch)),

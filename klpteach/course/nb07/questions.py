@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from functools import lru_cache
 from typing import Any
 
@@ -48,7 +49,7 @@ QUESTIONS = questions("""
 damaged-on-ppc64le
 In a livepatch for ppc64le one relocation stands 8 bytes too far. The kernel is 6.1 as released. Does it notice?
 - refused: It refuses the file, as x86_64 does
-  ppc64le checks the word behind a call, and nothing else. Here that word happens to pass.
+  ppc64le checks the word behind a call, and nothing else. At the wrong place there is no call, so it does not even look.
 - loads: It loads without a word => it loads without a word
   No zero check there. What x86_64 would lose without its check, ppc64le never had.
 
@@ -74,13 +75,13 @@ clearing lets it back in?
   The RFC does not look. It wipes what it finds at the site away, and nobody hears of it.
 
 whose-memory
-rmmod nfsd_demo, on a kernel that clears. Ten places get their zeros back. In whose memory are they?
-- target: In nfsd_demo's: it is the one that goes
+rmmod nfsd_demo. Your function is called, and gets a bytearray to put ten zeros back into. Of whose memory is that?
+- target: Of nfsd_demo's: it is the one that goes
   Its memory is given back as a whole in the next moment; nobody tidies it up. And it never held those bytes.
-- livepatch: In the livepatch's, which stays => they are the livepatch's
+- livepatch: Of the livepatch's, which stays => it is the livepatch's
   As in the report: the one that is refused and the one whose bytes are meant are two modules. So clear() is handed a
   section of the livepatch.
-- both: Some in either
+- both: Some of either
   What nfsd_demo holds of others is ordinary, and goes with it. Only the livepatch stays behind with old addresses.
 
 same-minus-19
@@ -144,8 +145,8 @@ def _defeat(rng: random.Random) -> Problem:
 
 def judge_defeat(commands: Any, arch: str = "x86_64", livepatch: str = "livepatch_nfsd_demo") -> Reply | str | None:
     """Run a reader's commands under deny-removal: None where a good nfsd_demo.ko was refused with ENOEXEC."""
-    lines = commands.splitlines() if isinstance(commands, str) else list(commands)
-    lines = [line.strip() for line in lines if line.strip()]
+    given = [commands] if isinstance(commands, str) else commands
+    lines = [line.strip() for one in given for line in re.split(r"[\n;]", one) if line.strip()]
     if not lines or len(lines) > MOST:
         return Reply("?", "A few commands.", f"Give between 1 and {MOST}.")
     if any("+" in line or line.startswith("poke") for line in lines):

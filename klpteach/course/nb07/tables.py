@@ -82,8 +82,8 @@ def _voices(proposal: str, position: str, side: int) -> tuple[Cell, Cell]:
 
 
 def _cell(said: Sequence[Statement]) -> Cell:
-    html = "<br>".join(f"{escape(_words(mail))} ({_link(mail)})" for mail in said)
-    return Cell(html, "; ".join(f"{_words(mail)} ({mail.person}, {mail.date})" for mail in said))
+    html = "<br>".join(f"{_link(mail)}: {escape(_words(mail))}" for mail in said)
+    return Cell(html, "; ".join(f"{mail.person}, {mail.date}: {_words(mail)}" for mail in said))
 
 
 def _words(mail: Statement) -> str:

@@ -49,9 +49,9 @@ def in_the_end(story: Recording) -> str:
     return f"Loaded: {', '.join(there) or 'nothing'}. In force: {', '.join(enabled) or 'nothing'}."
 
 
-def what_was_said(proposal: str, since: str = "") -> Folded:
+def what_was_said(proposal: str) -> Folded:
     """The statements about a proposal, folded."""
-    table = positions_on(proposal, since=since)
+    table = positions_on(proposal)
     return Folded(f"What was said, in {len(table.rows)} statements", table)
 
 

@@ -80,8 +80,8 @@ October 2019. The second RFC is posted, and it works; the conference is over. Wh
   Josh Poimboeuf had a bad feeling about it, and its author agreed to wait for the real solution. None came.
 
 whose-again
-6.12, with the fix. livepatch_nfsd_demo and livepatch_stacked wait for nfsd_demo; the second wants a function that it does
-not have. The load ends with −22. You try once more: −8, not zero. In whose memory is that place?
+6.12, with the fix. livepatch_nfsd_demo and livepatch_stacked wait for nfsd_demo; the second wants a function that
+nfsd_demo does not have. The load ends with −22. You try once more: −8, not zero. In whose memory is that place?
 - first: In livepatch_nfsd_demo's, which did nothing wrong
   It had been applied in full, so it is taken back in full: that is what "going" clears.
 - second: In livepatch_stacked's, which failed => in that of the one that failed

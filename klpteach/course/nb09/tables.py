@@ -80,11 +80,17 @@ def left_over(*proposals: str) -> list[str]:
 def year(tallies: Sequence[Tally], columns: Sequence[str] = YEAR, per: int = 100) -> Table:
     """What a year did to so many machines, a row a choice. Striped bars: something forbidden, forced or left open."""
     heads = [(name, "striped" if name in FLEXIBILITY else "solid") for name in columns]
-    rows = [(tally.name, [per * tally.per_machine(COLUMNS[name][0]) for name in columns]) for tally in tallies]
+    rows = [(_label(tally), [per * tally.per_machine(COLUMNS[name][0]) for name in columns]) for tally in tallies]
     days = tallies[0].days if tallies else 0
     said = "; ".join(f"{name}: {COLUMNS[name][1]}" for name in columns)
     return bar_table(
         heads,
         rows,
-        f"For each {per} machines, in {days} days. Solid bars: what breaks; striped: what is forbidden, forced or left open. {said}.",
+        f"For each {per} machines, in {days} days. Solid bars: what breaks; striped: what is forbidden, forced or left open. "
+        f"Each column has its own scale. {said}.",
     )
+
+
+def _label(tally: Tally) -> str:
+    """A mix by the labels that the other tables and the explorers have."""
+    return " + ".join(PROPOSALS[name].label for name in tally.proposals) or tally.name
