@@ -35,7 +35,6 @@ NO_NAMES: dict[str, Any] = {
 }
 ASKED: dict[str, tuple[Callable[[Any], Any], type[kt.KlpteachError]]] = {
     "predict(name)": (kt.predict, kt.KlpteachError),
-    "predict(choice)": (lambda value: kt.predict("same-address", value), kt.KlpteachError),
     "check(name)": (kt.check, kt.KlpteachError),
     "exercise(name)": (kt.exercise, kt.KlpteachError),
     "worked(name)": (kt.worked, kt.KlpteachError),
@@ -75,6 +74,12 @@ def test_what_is_no_name_is_refused_in_one_line_that_says_what_there_is(where: s
     call, error = ASKED[where]
     text = told(call, NO_NAMES[what], error)
     assert "; there are " in text or "; do you mean " in text
+
+
+@pytest.mark.parametrize("what", NO_NAMES)
+def test_what_is_no_choice_of_a_prediction_is_answered_in_one_line_that_says_what_there_is(what: str) -> None:
+    said = repr(kt.predict("same-address", NO_NAMES[what]))
+    assert said.startswith("? There is no such choice. Say one of same, mine, zero") and said.isprintable()
 
 
 @pytest.mark.parametrize("what", NO_NAMES)

@@ -13,23 +13,35 @@ from .nb00.questions import judge_fix
 from .nb05.questions import judge_seed
 from .notebooks import find_exercise, find_question, notebooks
 from .prediction import Prediction
+from .question import Question
 from .sheet import Sheet, problem_sheet, progress_sheet, worked_sheet
 
 
 def predict(name: str, choice: str | None = None) -> Reply | Prediction:
     """Ask a question. With a choice (a key of its options) commit at once; without, show buttons.
 
-    A committed answer is kept, and shown again when the cell runs again. Errors: KlpteachError for an unknown question or
-    choice, which names the known ones.
+    A committed answer is kept, and shown again when the cell runs again. A choice that is not there is answered with those that
+    are. Errors: KlpteachError for an unknown question, which names the known ones.
 
-    >>> predict("same-address", "loads")
+    >>> predict("same-address", "same")
     ✗ The kernel's answer: it asks whether they are zero, and it is refused. You may have thought that identical bytes ...
+    >>> predict("same-address", "maybe")
+    ? There is no such choice. Say one of same, mine, zero: kt.predict("same-address", "same").
     """
     question = find_question(name)
     if choice is not None:
-        return _commit(name, choice)
+        return _commit(name, choice) if _is_option(choice, question) else _not_an_option(name, question)
     known = [c for c in book.recall().predictions.get(name, ()) if c in question.options]
     return Prediction(name, question, known[-1] if known else None, partial(_commit, name))
+
+
+def _is_option(choice: object, question: Question) -> bool:
+    return isinstance(choice, str) and choice in question.options  # a list, say, cannot be looked up
+
+
+def _not_an_option(name: str, question: Question) -> Reply:
+    keys = list(question.options)
+    return Reply("?", "There is no such choice.", f'Say one of {", ".join(keys)}: `kt.predict("{name}", "{keys[0]}")`.')
 
 
 def _commit(name: str, choice: str) -> Reply:

@@ -22,6 +22,7 @@ from ..views.reply import inline
 from ..views.shown import Shown, escape
 from ..views.table import LEFT, Table
 
+_MODEL = "In this course's model; skip it unless you mean to change that"
 _TREE = "https://git.kernel.org/pub/scm/linux/kernel/git/torvalds/linux.git/tree/{file}?h=v{version}"
 
 
@@ -46,7 +47,7 @@ class InC(Shown):
         grid = "display:grid;grid-template-columns:repeat(auto-fit,minmax(min(27em,100%),1fr));gap:4px 18px"
         sides = "".join(
             f'<div><p><strong>{title}</strong></p><pre style="{box}">{escape(code)}</pre></div>'
-            for title, code in (("In C, in our words", self.c), ("In the model", self.python))
+            for title, code in (("In C, in our words", self.c), (_MODEL, self.python))
         )
         link = f'<a href="{escape(self.address)}">{escape(self.file)}</a>'
         where = f"<code>{escape(self.real)}()</code> in {link}, read in Linux {escape(self.release)}."
@@ -76,8 +77,8 @@ class InC(Shown):
         story = self.story()
         rows = [(f"`{step.command}`", str(step.errno), _bytes((step.sites or {}).get(self.site))) for step in story]
         where = f"{story.arch}, {story.release}" + (f", with {', '.join(story.proposals)}" if story.proposals else "")
-        return Table(("command", "errno", f"bytes at `{self.site}`"), rows, f"The bytes that it moves ({where}):",
-                     note=self.note, css=LEFT)  # fmt: skip
+        caption = f"The bytes that it moves, in the story “{story.title}” ({where}):"
+        return Table(("command", "errno", f"bytes at `{self.site}`"), rows, caption, note=self.note, css=LEFT)
 
 
 def _bytes(value: bytes | None) -> str:

@@ -30,7 +30,7 @@ class Station(NamedTuple):
 # A new notebook is a row here and a folder nbNN. tests/course/test_stations.py says how the minutes are counted.
 STATIONS = (
     Station("00", "00-start-here.ipynb", "Start here",
-            "Why would a module that loaded a minute ago refuse to load now?", 20, short=True),
+            "Can a livepatched module be removed and loaded again?", 20, short=True),
     Station("01", "01-reading-the-report.ipynb", "Reading the report", "What do the three lines say?", 40),
     Station("02", "02-a-real-ko.ipynb", "A real .ko", "What is a relocation on disk?", 40),
     Station("03", "03-loading-on-x86_64.ipynb", "Loading on x86_64", "How do four bytes become a call?", 45),

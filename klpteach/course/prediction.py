@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from ..views.reply import Reply, inline
-from ..views.shown import Shown
+from ..views.shown import Shown, escape
 from .question import Question
 
 
@@ -56,9 +56,9 @@ class Prediction(Shown):
             return Reply("?", "This did not work.", f"{type(error).__name__}: {error}")
 
     def to_html(self) -> str:
-        """The question, its options, and a fold with the reply to each."""
+        """The question, its options with the key that commits to each where buttons are dead, and a fold with the replies."""
         labels = {key: inline(label) for key, label in self.question.options.items()}
-        options = "".join(f"<li>{label}</li>" for label in labels.values())
+        options = "".join(f"<li>{label} <code>{escape(key)}</code></li>" for key, label in labels.items())
         said = {key: self.question.reply(key).to_html() for key in labels}
         replies = "".join(f"<p><em>{label}:</em></p>{said[key]}" for key, label in labels.items())
         return (

@@ -169,8 +169,8 @@ class Inspection:
         for target, releases in holes.items():
             by_releases.setdefault(tuple(releases), []).append(target)
         for some, targets in by_releases.items():
-            says = "a load that fails after its relocations are written (a callback that says no, a second livepatch of it)"
-            yield Check(None, _listed(targets), f"{says} makes the next load refused, on {_listed(some)}")
+            fails = "if a load fails after its relocations are written (a callback says no: notebook 04, section 4)"
+            yield Check(None, _listed(targets), f"{fails}, the next load is refused, on {_listed(some)}")
 
     def notes(self, outcome: Outcome) -> str:
         """What should be known of a row of the releases; "" for most."""

@@ -24,7 +24,7 @@ from klpteach.course.progress import Attempt, Progress, to_text
 from klpteach.course.stations import hours
 
 HUB, REPO = "https://hub.example.org", "https://git.example.org/us/klpteach"
-ADA = Progress({"reload": ["loads", "refused"], "same-address": ["refused"]}, {"pc32:3": Attempt(["ab"], True, False)})
+ADA = Progress({"reload": ["loads", "refused"], "same-address": ["zero"]}, {"pc32:3": Attempt(["ab"], True, False)})
 
 
 # -- the link -------------------------------------------------------------------------------------------------------------
@@ -101,7 +101,7 @@ def test_a_student_is_a_row_with_a_column_for_each_prediction_and_each_exercise(
     assert [key for key in row if key[0].isdigit()] == every
     assert {key: value for key, value in row.items() if value} == {
         "student": "ada", "predicted": "2", "right at first": "1", "solved": "1",
-        "00 reload": "loads (wrong), then refused", "05 same-address": "refused (right)", "03 pc32": "seed 3: solved, 1 wrong",
+        "00 reload": "loads (wrong), then refused", "05 same-address": "zero (right)", "03 pc32": "seed 3: solved, 1 wrong",
     }  # fmt: skip
 
 

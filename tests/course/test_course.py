@@ -87,14 +87,23 @@ def test_what_the_reader_sees_is_balanced_html_and_the_same_in_words(name, one):
 
 
 def test_a_wrong_prediction_names_the_thought_behind_it():
-    assert "The check never compares" in repr(kt.predict("same-address", "loads"))
+    assert "The check never compares" in repr(kt.predict("same-address", "same"))
 
 
-def test_an_unknown_question_or_choice_names_what_there_is():
+def test_an_unknown_question_names_what_there_is():
     with pytest.raises(kt.KlpteachError, match="same-address"):
         kt.predict("same-adress")
-    with pytest.raises(kt.KlpteachError, match="loads, mine, refused"):
-        kt.predict("same-address", "maybe")
+
+
+def test_a_choice_that_is_not_there_is_answered_in_a_line_with_those_that_are_and_is_not_kept():
+    said = kt.predict("same-address", "maybe")
+    assert said.mark == "?" and "same, mine, zero" in repr(said) and "\n" not in repr(said)
+    assert not book.recall().predictions
+
+
+def test_a_question_without_buttons_shows_what_to_write_for_each_choice():
+    page = kt.predict("same-address").to_html()
+    assert all(f"<code>{key}</code></li>" in page for key in ("same", "mine", "zero"))
 
 
 def test_what_was_committed_is_shown_again_when_the_cell_runs_again():
@@ -256,8 +265,8 @@ def test_where_nothing_can_be_written_answers_live_on_in_memory_and_it_is_said_o
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("KLPTEACH_PROGRESS", str(tmp_path / "file" / "below" / "progress.json"))
     kt.predict("reload", "loads")
-    kt.predict("same-address", "loads")
-    assert book.recall().predictions == {"reload": ["loads"], "same-address": ["loads"]}
+    kt.predict("same-address", "same")
+    assert book.recall().predictions == {"reload": ["loads"], "same-address": ["same"]}
     assert capsys.readouterr().out.count("cannot be written") == 1
 
 
@@ -306,7 +315,7 @@ def test_a_full_disk_leaves_no_draft_loses_nothing_and_is_told_once(blank, capsy
     kt.predict("reload", "loads")
     with monkeypatch.context() as disk:
         disk.setattr(book.json, "dump", full)
-        kt.predict("same-address", "loads")
+        kt.predict("same-address", "same")
         kt.check("fix", "clear-checked")
     assert [path.name for path in blank.parent.iterdir()] == [blank.name]
     assert capsys.readouterr().out.count("No space left") == 1

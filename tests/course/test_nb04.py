@@ -36,7 +36,7 @@ def test_seeds_ask_about_both_ways_both_kernels_and_every_harm():
         "is coming",
         "is going",
     }
-    assert len({ask.split("places. ")[1].split("\n")[0] for ask in swaps}) == 3
+    assert len({ask.split("two neighbours. ")[1].split("\n")[0] for ask in swaps}) == 3
 
 
 def test_objdump_reads_the_seven_bytes_as_the_notebook_says():

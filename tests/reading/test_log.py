@@ -185,7 +185,7 @@ def test_refusing_says_what_the_user_sees_by_the_errno_of_the_line_before(err, w
 
 
 def test_refusing_alone_does_not_guess():
-    assert "are not here" in says(REFUSED.format("lp", "nfsd"))
+    assert "are not in what you pasted" in says(REFUSED.format("lp", "nfsd"))
 
 
 @pytest.mark.parametrize(

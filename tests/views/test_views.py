@@ -291,6 +291,19 @@ def test_states_are_told_by_letter_and_words_and_not_by_colour_alone():
     assert "<i>S1</i>" in text and "<i>w</i>" in text and "stale, from load" in text and "hatched: freed" in text
 
 
+def test_rows_that_are_left_out_are_counted_live_and_saved():
+    ten, four = simulate("reload"), simulate("cumulative", "6.12")
+    assert "5 of 10 relocation sites in livepatch_nfsd_demo" in html.explorer_html(ten, 3)
+    assert "5 of the 10 sites are shown." in twin.twin_html(ten)
+    assert "4 relocation sites in livepatch_cumul2" in html.explorer_html(four, 8)
+    assert "sites are shown" not in twin.twin_html(four)
+
+
+def test_a_saved_page_shows_the_bytes_of_the_last_six_steps_since_nobody_can_go_back_there():
+    steps = re.findall(r"<th[^>]*>(\d) (?:insmod|rmmod)", twin.twin_html(simulate("cumulative", "6.12")))
+    assert steps == ["2", "5", "6", "7", "8", "9"]  # the first writing stays
+
+
 def luminance(colour: str) -> float:
     parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
     linear = [part / 12.92 if part <= 0.03928 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]

@@ -150,7 +150,8 @@ def problem(rng: random.Random) -> Problem:
         ask="Write `apply(memory, base, relocations)`: what `apply_relocate_add()` does with one section. memory is a bytearray, "
         "the section as it is in the file; base is the address at which it stands; relocations is a list of (offset, type, S, A). "
         "Write each value into memory and return 0. At a place that is not zero, write nothing more and return -8. It is "
-        f"compared with the memory of a real kernel ({name}, step {step + 1}), in three steps.\n\n"
+        f"compared with a real kernel ({name}, step {step + 1}): first the bytes, then the result, then a second call on the same "
+        "memory.\n\n"
         f"By hand instead: the bytes of the first site, offset {site.offset:#x}, type {site.type}, S = {S:#x}, A = {site.addend}, "
         f"base = {base:#x}.",
         answer=_worked,

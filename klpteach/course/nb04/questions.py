@@ -192,7 +192,7 @@ def _swap(rng: random.Random) -> Problem:
         return None if found == wanted else f"With these two swapped it ends like this: {_SAID[found]}."
 
     return Problem(
-        ask=f"Five events in a shuffled list. In the right order two neighbours change places. {question}\n\n{lines}",
+        ask=f"Below are five events, shuffled. Put them in their right order; then swap two neighbours. {question}\n\n{lines}",
         answer=neighbours[outcomes.index(wanted)],
         form='two letters, like "ab"',
         hints=("First find the right order: what belongs to the livepatch's own load comes before what waits for the target.",

@@ -20,15 +20,21 @@ from ..question import questions, refused_or_loads
 
 TITLE = "the bug"
 
+
+def what_is_asked() -> str:
+    """What a reload asks of bytes that are the right ones already: "zero" where it is refused all the same."""
+    return {"refused": "zero", "loads": "same"}[refused_or_loads("reload")]
+
+
 QUESTIONS = questions("""
 same-address
 nfsd_demo comes back to exactly the same address, so every byte that the kernel wants to write is there already. What does
 it ask about those bytes?
-- loads: Are they what I am about to write?
+- same: Are they what I am about to write?
   You may have thought that identical bytes cannot hurt. The check never compares: it asks whether the bytes are zero.
 - mine: Have I written them myself?
   Nothing is written down about that: neither the livepatch nor the loader has a flag for it. Only the bytes are there.
-- refused: Are they zero? => it asks whether they are zero, and it is refused
+- zero: Are they zero? => it asks whether they are zero, and it is refused
   The check asks for zero, not for another value; the right bytes are as bad as wrong ones.
 
 other-address
@@ -55,7 +61,7 @@ This time nobody runs rmmod. The module's own init() fails at its first load; th
 - refused: Refused => it is refused
   The bytes are written while the module is coming, before its init() has a say.
 """, {
-    "same-address": lambda: refused_or_loads("reload"), "other-address": lambda: refused_or_loads("moved"),
+    "same-address": what_is_asked, "other-address": lambda: refused_or_loads("moved"),
     "init-fails": lambda: refused_or_loads("init-fails"), "val-moved": lambda: val_is(evidence("moved--6.1--REFUSED")),
 })  # fmt: skip
 
@@ -73,6 +79,7 @@ WHY = {
     "zero": "the kernel wants zeros there, whatever it is about to write",
     "file": "the file is the same, so its bytes are known to be good",
 }
+_REASONS = "; ".join(f'why="{key}": {text}' for key, text in WHY.items())
 _YES, _NO = ("true", "yes", "y", "1"), ("false", "no", "n", "0")
 
 
@@ -108,8 +115,7 @@ def judge_seed(answer: Any, release: str = "6.1") -> Reply:
     ends = f"On {release} the reload at the same base is {'refused like every other' if refused else 'fine, like every other'}"
     why = str(parts[2]).strip().casefold() if len(parts) > 2 and parts[2] is not None else ""
     if why not in WHY:
-        said = "; ".join(f'why="{key}": {text}' for key, text in WHY.items())
-        return Reply("?", "And why?", f"Choose one. {said}.")
+        return Reply("?", "And why?", f"Choose one. {_REASONS}.")
     if matters != place_matters(release):
         return Reply("✗", "Look at a seed with another place, too.", "Does that one end otherwise?")
     if why != "zero":
@@ -122,12 +128,12 @@ def _seed(_: random.Random) -> Problem:
     return Problem(
         ask="kt.check_seed(1) is the reload on a busy machine: depending on the number, other modules are loaded before it, or "
         "come while the target is away. Find a number with which nfsd_demo comes back to its old base, and say whether that "
-        "matters, and why.",
+        f"matters, and why: {_REASONS}.",
         answer=(seed, False, "zero"),
         shown=f'kt.check_seed({seed}, matters=False, why="zero")',
-        form="(a seed, True or False, one of three reasons)",
+        form='a seed, whether it matters, and why, like (3, True, "file")',
         hints=("With most seeds another module takes the place first; go through 0, 1, 2, …",
-               "`for seed in range(9): print(seed, kt.check_seed(seed))`"),
+               "Let Python go through them: `for seed in range(9): print(seed, kt.check_seed(seed))`."),
         steps=(f"`kt.check_seed(0)`, `kt.check_seed(1)`, …: the first with one base for both loads is {seed}.",
                "It ends like all the others: the place decides nothing, since the kernel asks for zeros."),
         judge=judge_seed)  # fmt: skip
@@ -152,8 +158,8 @@ def _own_bug(rng: random.Random) -> Problem:
     return Problem(
         ask="You have written apply() yourself, and it does what the kernel did. Put it in the kernel's place:\n\n"
         f"{commands}\n\nAt which command does your own function return -8, and which byte of the livepatch's .text is the first "
-        f'that stops it? `nb05.replay_mine(apply, "{name}--6.1--REFUSED")` shows both. By hand: the site is at '
-        f".text+{byte:#x} or not; the table in section 1 has the sites.",
+        f'that stops it? `nb05.replay_mine(apply, "{name}--6.1--REFUSED")` shows both. By hand: the kernel walks the table of '
+        "section 1 from above; which of its sites is the first that is not zero?",
         answer=(step, byte),
         shown=f"({step}, {byte:#x})",
         form='the number of the command and the offset, like (2, 0x1c) or "2, 0x1c"',

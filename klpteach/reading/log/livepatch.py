@@ -46,7 +46,8 @@ def _refusing(case: Case) -> Iterator[str]:
     elif callback is not None:
         yield f"The pre_patch callback of {patch} refused (line {callback.number}); its errno is what the user sees."
     else:
-        yield f"Why, and with which errno, say the lines before this one; they are not here. {seen(-8)} {seen(-22)}"
+        yield "The lines before this one say why, and with which errno; they are not in what you pasted."
+        yield f"With {named(-8)}, {seen(-8)} With {named(-22)}, {seen(-22)}"
     for file in case.modules.named(patch)[:1]:
         count, sections = relocations_for(file, module)
         yield f"{file.filename} has {count} relocations in {sections} sections that wait for {module}."

@@ -17,9 +17,11 @@ from ..table import LEFT, Cell, Row, Table
 from .instructions import instruction
 from .map import events
 from .map_svg import alt_text, map_svg
-from .sites import chosen_sites, columns, grouped, heading, legend, letter, symbol_label
+from .sites import chosen_sites, columns, counted, grouped, heading, legend, letter, symbol_label
 from .stubs import table_at, title
 from .two_kernels import kernel_label
+
+COLUMNS = 6  # steps of the bytes: more than in the explorer, since nobody can go back on a saved page
 
 
 def twin_html(recording: Recording, module_files: Files | None = None, *, history: History | None = None) -> str:
@@ -66,7 +68,7 @@ def _judged(history: History, index: int) -> Cell:
 
 
 def _twin_sites(history: History, step: int) -> str:
-    keys, shown = chosen_sites(history, step), columns(history, step)
+    keys, shown = chosen_sites(history, step), columns(history, step, COLUMNS)
     if not keys:
         return ""
     rows, used = [], set()
@@ -77,7 +79,9 @@ def _twin_sites(history: History, step: int) -> str:
         rows.append([Cell(f"<code>{escape(key)}</code> {escape(symbol_label(history, key))}"), *cells])
     heads: Row = ["site", *(Cell(heading(history, i), css="") for i in shown)]
     meanings = "; ".join(f"{sign} {meaning}" for sign, meaning in legend(used))
-    return Table(heads, rows, note=meanings, css=LEFT).to_html()
+    rows_of, total = counted(history, keys)
+    some = f"{rows_of} of the {total} sites are shown. " if rows_of < total else ""
+    return Table(heads, rows, note=some + meanings, css=LEFT).to_html()
 
 
 def _twin_call(history: History, step: int) -> str:

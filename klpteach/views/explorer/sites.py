@@ -63,6 +63,12 @@ def chosen_sites(history: History, step: int, limit: int = MAX_SITES) -> list[st
     return chosen[:1] + [key for key in alive if key in chosen[1:]]
 
 
+def counted(history: History, keys: Collection[str]) -> tuple[int, int]:
+    """How many sites have a row, and how many there are in the livepatches of these rows."""
+    owners = set(map(patch_of, keys))
+    return len(keys), sum(patch_of(key) in owners for key in history.sites)
+
+
 def grouped(value: bytes, pad: str = "<br>") -> str:
     """Bytes in groups of four: two lines for eight."""
     return pad.join(value[i : i + 4].hex(" ") for i in range(0, len(value), 4))
@@ -140,8 +146,8 @@ def bytes_pane(history: History, step: int, ask: bool = False, *, max_sites: int
         used |= {state.kind for state in states}
         row = _site_row(history, key, states, with_file, len(owners) > 1)
         body += f"<tr{'' if number else ' class=sel'}>{row}{_UNKNOWN if ask else ''}</tr>"
-    total = sum(patch_of(key) in owners for key in history.sites)
-    some = f"{len(keys)} of {total} relocation sites" if len(keys) < total else count(total, "relocation site")
+    rows_of, total = counted(history, keys)
+    some = f"{rows_of} of {total} relocation sites" if rows_of < total else count(total, "relocation site")
     named = escape(owners[0]) if len(owners) == 1 else f"{len(owners)} livepatches"
     meanings = "".join(f"<span><b>{sign}</b> {meaning}</span>" for sign, meaning in legend(used))
     head = f'<th scope="col">site</th>{"<th scope=col class=fc>file</th>" if with_file else ""}{head}'
