@@ -339,6 +339,8 @@ def explain(args: argparse.Namespace) -> int:
     from .reading.log.explain import as_json, as_text, read
 
     if args.file == "-":
+        if sys.stdin is None:
+            raise KlpteachError("standard input is closed. Try: dmesg | klpteach explain")
         log = read(sys.stdin.buffer, args.ko)
     else:
         with naming(args.file), Path(args.file).open("rb") as stream:

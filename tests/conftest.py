@@ -20,6 +20,7 @@ _ANSWERS = tempfile.TemporaryDirectory(
 os.environ["KLPTEACH_PROGRESS"] = f"{_ANSWERS.name}/progress.json"
 settings.register_profile("klpteach", deadline=None)  # processes share the cores: an example may take its time
 settings.load_profile("klpteach")
+NO_KO = str(ROOT / ".ci")  # a folder without a module in it
 SHARED = ROOT.parent / "shared" / "recordings"
 
 

@@ -138,7 +138,9 @@ class User:
         while True:
             text = await asyncio.wait_for(self.socket.read_message(), PATIENCE)
             if text is None:
-                raise ConnectionError(f"{self.name}'s kernel is lost: {self.socket.close_code} {self.socket.close_reason}")
+                raise ConnectionError(
+                    f"{self.name}'s kernel is lost: {self.socket.close_code} {self.socket.close_reason}"
+                )
             message = json.loads(text)
             if message["parent_header"].get("msg_id") == asked:
                 return message

@@ -4,6 +4,8 @@ import re
 
 from recordings import PPC64LE, RECORDINGS
 
+from conftest import NO_KO
+
 from klpteach.model import messages
 from klpteach.model.recording import Recording
 from klpteach.reading.log.explain import explain
@@ -15,7 +17,7 @@ def test_every_line_of_a_real_ppc64le_kernel_about_modules_is_known():
     for path in PPC64LE:
         for step in Recording.load(path):
             wanted = [line for line in step.lines if KNOWN.match(line)]
-            found = [found.line for found in explain("\n".join(wanted), ko="/nowhere")]
+            found = [found.line for found in explain("\n".join(wanted), ko=NO_KO)]
             assert found == [line.rstrip() for line in wanted], path.name
 
 
@@ -28,7 +30,7 @@ def test_the_line_about_the_nop_names_the_relocation_of_the_real_call():
 
 def test_a_word_that_no_kernel_wrote_is_told_from_the_restore():
     line = Recording.load(RECORDINGS / "ppc64le/no-nop--6.1-stock--REFUSED.json")[1].lines
-    said = " ".join(next(e for e in explain("\n".join(line), "/nowhere") if e.message == "EXPECTED_NOP").says)
+    said = " ".join(next(e for e in explain("\n".join(line), NO_KO) if e.message == "EXPECTED_NOP").says)
     assert "38600001 is not the restore either" in said and "tolerate-r2" not in said
 
 
@@ -44,7 +46,7 @@ def test_no_field_of_a_message_is_left_out_of_a_sentence():
     for name, message in messages.ALL.items():
         fields = re.findall(r"\{(\w+)", message.format)
         line = re.sub(r"\{(\w+)[^}]*\}", lambda m: {"err": "-2", "insn": "e8410018"}.get(m[1], "1"), message.format)
-        for found in explain(line, "/nowhere"):
+        for found in explain(line, NO_KO):
             assert not any("{" in sentence for sentence in found.says), (name, fields)
 
 

@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from conftest import NO_KO
 from kernel_formats import RELEASES, Unavailable, formats, printed, source
 
 from klpteach.reading.log.explain import explain
@@ -30,7 +31,7 @@ def lines(release):
 def test_every_format_of_the_kernel_has_a_row(release):
     silent = []
     for file, line in lines(release):
-        found = explain(f"[   12.345678] {line}", "/nowhere")
+        found = explain(f"[   12.345678] {line}", NO_KO)
         if not (found and found[0].message != "UNKNOWN" and found[0].line == " ".join(line.split())):
             silent.append((file, line, [(one.message, one.line) for one in found]))
     assert not silent, "\n".join(map(str, silent))
@@ -55,7 +56,7 @@ def printed_by(kernels, release):
 def test_a_row_does_not_deny_the_kernel_that_prints_it(release):
     denied = set()
     for _, line in lines(release):
-        row = BY_NAME[explain(line, "/nowhere")[0].message]
+        row = BY_NAME[explain(line, NO_KO)[0].message]
         if not printed_by(row.kernels, release):
             denied.add((row.name, row.kernels))
     assert not denied

@@ -4,7 +4,9 @@ import re
 from pathlib import Path
 
 import pytest
+from conftest import NO_KO
 
+from klpteach.errors import KlpteachError
 from klpteach.files.klp import livepatch_sections
 from klpteach.files.module_file import ModuleFile
 from klpteach.model import messages
@@ -26,7 +28,7 @@ FAILED = "livepatch: failed to initialize patch '{}' for module '{}' ({})"
 REFUSED = "livepatch: patch '{0}' failed for module '{1}', refusing to load module '{1}'"
 
 
-def says(*lines: str, ko: str | Path | None = "/nowhere", at: int = 0) -> str:
+def says(*lines: str, ko: str | Path | None = NO_KO, at: int = 0) -> str:
     return " ".join(explain("\n".join(lines), ko)[at].says)
 
 
@@ -51,10 +53,10 @@ def test_every_row_finds_its_own_text_and_every_sentence_can_be_filled():
         line = " ".join(line.split())
         found = [one for one in row.find(line)]
         assert len(found) == 1 and found[0].start == 0, (row.name, line)
-        said = list(sentences(Case(found[0], found, 0, Modules("/nowhere"))))
+        said = list(sentences(Case(found[0], found, 0, Modules(NO_KO))))
         assert said and all(one and not re.search(r"\{\w+\}", one) for one in said), row.name
         assert any(hint in line.lower() for hint in hints()), row.name
-        assert explain(line, "/nowhere")[0].message == row.name, (row.name, line, explain(line)[0].message)
+        assert explain(line, NO_KO)[0].message == row.name, (row.name, line, explain(line)[0].message)
 
 
 def test_names_are_unique_and_the_model_prints_nothing_that_has_no_row():
@@ -70,13 +72,13 @@ def test_names_are_unique_and_the_model_prints_nothing_that_has_no_row():
         if name == "PLT_WARNING":
             line = line.replace("at 1", "at module_emit_plt_entry+0x1/0x2")
         if name not in own:
-            assert explain(line, "/nowhere")[0].message != "UNKNOWN", line
+            assert explain(line, NO_KO)[0].message != "UNKNOWN", line
 
 
 @pytest.mark.parametrize("path", RECORDINGS, ids=lambda path: path.stem)
 def test_every_line_of_a_recording_about_modules_is_known(path):
     wanted = [line for step in Recording.load(path) for line in step.lines if OURS.match(line)]
-    found = read("\n".join(wanted), "/nowhere", most=10_000).found
+    found = read("\n".join(wanted), NO_KO, most=10_000).found
     assert [one.line for one in found] == [" ".join(line.split()) for line in wanted]
     assert all(one.says and one.message != "UNKNOWN" for one in found)
 
@@ -88,7 +90,7 @@ def test_every_line_of_a_recording_about_modules_is_known(path):
 @pytest.mark.parametrize("path", FIELDS, ids=lambda path: path.stem)
 def test_every_line_that_was_brought_is_explained(path):
     text = path.read_text()
-    found = explain(text, "/nowhere")
+    found = explain(text, NO_KO)
     assert [one.number for one in found] == [n for n, line in enumerate(text.splitlines(), 1) if line.strip()]
     assert all(one.message != "UNKNOWN" for one in found)
 
@@ -269,6 +271,31 @@ def test_what_is_left_out_is_said():
     assert len(log.found) == 10 and "Only the first 10" in log.notes[0]
 
 
+def test_lines_that_only_look_like_messages_are_not_looked_at_without_end():
+    log = read("livepatch: x\r" * 30_000)
+    assert log.found == [] and "Only 10000 lines were looked at; from line 10001 on nothing was read." in log.notes[0]
+
+
+def test_what_comes_after_the_last_message_is_no_loss():
+    assert (
+        read("livepatch: symbol 'x' not found in symbol table\n" * 10 + "usb 1-2: new device\n" * 10, most=10).notes
+        == []
+    )
+
+
+@pytest.mark.parametrize("place", ["../libkmod/libkmod-module.c:799", "libkmod/libkmod-module.c:799"])
+def test_libkmods_own_place_is_no_part_of_its_message(place):
+    line = f"rmmod: ERROR: {place} kmod_module_remove_module() could not remove 'nfsd': Device or resource busy"
+    assert [(one.message, one.fields["module"]) for one in explain(line)] == [("RMMOD_KMOD", "nfsd")]
+
+
+def test_a_folder_that_is_none_is_said_and_not_passed_over(tmp_path):
+    (tmp_path / "file").write_text("")
+    for none in (tmp_path / "nothing", tmp_path / "file"):
+        with pytest.raises(KlpteachError, match="no folder"):
+            explain("livepatch: symbol 'x' not found in symbol table", none)
+
+
 def test_a_message_inside_another_is_not_told_twice():
     line = "insmod: ERROR: could not insert module lp.ko: Unknown symbol in module"
     assert [one.message for one in explain(line)] == ["INSMOD"]
@@ -309,7 +336,7 @@ def test_a_reason_of_another_module_is_not_the_tools_reason():
     ],
 )
 def test_a_line_of_another_architecture_is_not_explained_as_x86s(line, message, word):
-    [found] = explain(f"[   12.345678] {line}", "/nowhere")
+    [found] = explain(f"[   12.345678] {line}", NO_KO)
     assert found.message == message and word in " ".join(found.says) and "2 GiB: per-CPU" not in " ".join(found.says)
 
 
@@ -362,13 +389,13 @@ WHOLE = [
 
 
 def test_lines_are_shown_whole():
-    assert [one.line for one in explain("\n".join(WHOLE), "/nowhere")] == WHOLE
+    assert [one.line for one in explain("\n".join(WHOLE), NO_KO)] == WHOLE
     assert "Livepatches among them: lp (OEK)." in says(WHOLE[1])
     assert "No livepatch is in this line" in says("Modules linked in: nfsd(E) lockd")
 
 
 def test_the_list_of_modules_ends_where_another_message_begins_and_is_bounded():
-    [first, *_] = explain("Modules linked in: nfsd lp(K) CPU: 1 PID: 77 Comm: insmod", "/nowhere")
+    [first, *_] = explain("Modules linked in: nfsd lp(K) CPU: 1 PID: 77 Comm: insmod", NO_KO)
     assert first.line == "Modules linked in: nfsd lp(K)"
-    [only] = explain("Modules linked in:" + " x" * 5000, "/nowhere")
+    [only] = explain("Modules linked in:" + " x" * 5000, NO_KO)
     assert len(only.line) < 1000

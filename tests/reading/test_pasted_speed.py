@@ -7,6 +7,7 @@ import sys
 import time
 
 import pytest
+from conftest import NO_KO
 
 from klpteach.errors import KlpteachError
 from klpteach.reading.log.explain import read
@@ -40,7 +41,7 @@ def test_a_megabyte_of_anything_is_read_in_seconds(what):
     piece = HOSTILE[what]
     text = ("livepatch: patch '" if what == "an open quote" else "") + piece * (MB // len(piece))
     began = time.process_time()
-    log = read(text.encode(), "/nowhere")
+    log = read(text.encode(), NO_KO)
     assert time.process_time() - began < 8
     assert len(log.found) <= 1000
 
@@ -48,7 +49,7 @@ def test_a_megabyte_of_anything_is_read_in_seconds(what):
 @pytest.mark.parametrize("seed", range(5))
 def test_any_bytes_are_read(seed):
     chance = random.Random(seed)
-    read(chance.randbytes(1 << 16), "/nowhere")
+    read(chance.randbytes(1 << 16), NO_KO)
     pieces = [
         "livepatch: ",
         "'",
@@ -64,7 +65,7 @@ def test_any_bytes_are_read(seed):
         "module: ",
         "[ 1.0] ",
     ]
-    read("".join(chance.choice(pieces) for _ in range(5000)), "/nowhere")
+    read("".join(chance.choice(pieces) for _ in range(5000)), NO_KO)
 
 
 def test_blocks_are_the_whole_text_and_cut_at_lines():
@@ -78,12 +79,12 @@ def test_a_message_at_the_end_of_a_block_is_found():
     near = MB - MB % len(NOISE) - len(NOISE)
     for before in range(3):
         text = NOISE * (near // len(NOISE) + before) + KNOWN + NOISE * 100
-        assert [one.message for one in read(io.BytesIO(text.encode()), "/nowhere").found] == ["INIT_FAILED"]
+        assert [one.message for one in read(io.BytesIO(text.encode()), NO_KO).found] == ["INIT_FAILED"]
 
 
 def test_numbers_go_on_over_blocks():
     text = NOISE * 30_000 + KNOWN
-    assert read(io.BytesIO(text.encode()), "/nowhere").found[0].number == 30_001
+    assert read(io.BytesIO(text.encode()), NO_KO).found[0].number == 30_001
 
 
 def test_fifty_megabytes_need_few_seconds_and_little_memory():
@@ -91,7 +92,7 @@ def test_fifty_megabytes_need_few_seconds_and_little_memory():
     code = (
         "import re, sys, time\n"
         "from klpteach.reading.log.explain import read\n"
-        "log = read(sys.stdin.buffer, '/nowhere')\n"
+        "log = read(sys.stdin.buffer)\n"
         "peak = re.search(r'VmHWM:\\s+(\\d+)', open('/proc/self/status').read())[1]\n"  # ru_maxrss is the parent's at first
         "print(len(log.found), time.process_time(), int(peak) // 1024)\n"
     )
@@ -116,7 +117,7 @@ def test_fifty_megabytes_of_no_text_are_left_out_and_counted(lines):
         "        file.write(piece)\n"
         "    file.seek(0)\n"
         "    began = time.process_time()\n"
-        "    log = read(file, '/nowhere')\n"
+        "    log = read(file)\n"
         "    took = time.process_time() - began\n"
         "peak = re.search(r'VmHWM:\\s+(\\d+)', open('/proc/self/status').read())[1]\n"
         "print(took, int(peak) // 1024, log.notes[0], sep='|')\n"
@@ -131,7 +132,7 @@ def test_fifty_megabytes_of_no_text_are_left_out_and_counted(lines):
 def test_messages_beside_what_is_no_text_keep_their_numbers():
     noise = random.Random(1).randbytes(1 << 17)
     data = KNOWN.encode().ljust(1 << 16, b"\n") + noise + b"\n" + KNOWN.encode()
-    log = read(data, "/nowhere")
+    log = read(data, NO_KO)
     assert [one.number for one in log.found] == [1, data.rstrip(b"\n").count(b"\n") + 1]
 
 
@@ -141,10 +142,10 @@ def test_messages_beside_what_is_no_text_keep_their_numbers():
 def test_logs_in_other_letters_and_with_zeros_are_text(line):
     text = line * (1 << 16) + KNOWN
     for data in (text.encode(), text.encode("latin-1", "replace")):
-        log = read(data, "/nowhere")
+        log = read(data, NO_KO)
         assert len(log.found) == 1 and not log.notes
 
 
 def test_a_device_is_refused_in_one_line():
     with open("/dev/zero", "rb") as device, pytest.raises(KlpteachError, match="/dev/zero: a device, not a log"):
-        read(device, "/nowhere")
+        read(device, NO_KO)

@@ -26,9 +26,14 @@ class Modules:
     """The module files that may stand behind a log, read when they are first asked for; broken ones are passed over.
 
     Without a folder they are the project's samples, and only where the log names one of them.
+    Errors: KlpteachError for a folder that is none.
     """
 
     def __init__(self, folder: str | os.PathLike[str] | None = None) -> None:
+        if folder is not None and not os.path.isdir(folder):
+            raise KlpteachError(
+                f"{os.fspath(folder)}: no folder. The relocations behind a log are looked for in a folder of .ko files."
+            )
         self.folder = folder
         self._opened: dict[str, list[ModuleFile]] = {}
         self._kept: dict[Path, ModuleFile | None] = {}

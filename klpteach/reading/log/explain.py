@@ -19,7 +19,8 @@ from .pasted import Binary, blocks, clean, unquoted, without_soft_breaks
 from .row import Found, Row, lower, packed
 from .table import OURS, ROWS, hints, rows_with
 
-MOST = 1000  # messages that are explained; the others are counted
+MOST = 1000  # messages that are explained
+_PLACES = 10_000  # lines that may hold a message: as many are looked at, in a second or two
 _SMALL = 1 << 18  # characters: such a text is looked at line by line, without hints
 _AHEAD = 4  # lines: as many more as a message may be wrapped into
 _TAIL = 700  # characters of a line that may be the beginning of a wrapped message
@@ -29,6 +30,7 @@ _OURS = tuple(ours.lower() for ours in OURS)
 NOTHING = "No line here comes from the module loader, livepatch or their tools, as far as klpteach knows."
 UNKNOWN = Row("UNKNOWN", "not known to klpteach", "{text}")
 _NO_LOG = re.compile(r"subject: |\[patch|\[rfc|\bcommit [0-9a-f]{7}|git log", re.IGNORECASE)
+_TOOL = re.compile(r"\w+: (?:ERROR|FATAL|WARNING):")  # before a message of libkmod's
 _PATCH_WORD = re.compile(r"[a-z]{3,}")
 
 
@@ -72,13 +74,12 @@ def read(source: str | bytes | BinaryIO, ko: str | os.PathLike[str] | None = Non
     _no_device(source)
     binary = Binary()
     windows = _windows(source, binary)
-    log = list(itertools.islice(_messages(windows), most))
-    more = sum(1 for _ in windows)
+    log = list(itertools.islice(_messages(itertools.islice(windows, _PLACES)), most))
     notes = []
-    if more:
+    if left := next(windows, None):
+        said = f"the first {most} messages are explained" if len(log) == most else f"{_PLACES} lines were looked at"
         notes.append(
-            f"Only the first {most} messages are explained, up to line {log[-1].number}; {more} lines that may hold more were not read. "
-            "Try fewer lines, or grep for one module."
+            f"Only {said}; from line {left.number} on nothing was read. Try fewer lines, or grep for one module."
         )
     if binary.size:
         notes.append(f"{binary.size} bytes are no text and were not read.")
@@ -388,7 +389,7 @@ def _unknown_in(line: str, known: Sequence[Found]) -> Iterator[Found]:
             continue
         end = min(following, starts[before] if before < len(starts) else following, at + 400)
         text = line[at:end].rstrip()
-        if len(text) > 12 and " " in text:
+        if len(text) > 12 and " " in text and not _TOOL.fullmatch(text):
             yield Found(UNKNOWN, {"text": text}, at, end, text)
 
 

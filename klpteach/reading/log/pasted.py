@@ -34,6 +34,9 @@ _ESCAPED = re.compile(r"\\(?:[nrt]|x0[9ad]|u00(?:0[9ad]|a0)|$)|#01[125]|\^M$")  
 _UNICODE = re.compile(r"\\u(00[2-7][0-9a-f])", re.IGNORECASE)
 _MARKDOWN = re.compile(r"\\([_*\[\]<>#`'\"-])")
 _SOFT_BREAK = re.compile(r"[^\n]{72,76}=\r?$", re.MULTILINE)
+_LIBKMOD = re.compile(
+    r"(?:\.\./)?libkmod/[\w.-]{1,60}:\d{1,6},? \w{1,60}(?:\(\))?:? "
+)  # the place in its source, in debug builds and Debian's
 _QUOTE = re.compile(r"^[\s>|]{0,60}")
 
 
@@ -90,6 +93,8 @@ def clean(raw: str) -> str:
         raw = _ESCAPED.sub(" ", raw)
         raw = _UNICODE.sub(lambda code: chr(int(code[1], 16)), raw)
         raw = _MARKDOWN.sub(r"\1", raw)
+    if "libkmod/" in raw:
+        raw = _LIBKMOD.sub("", raw)
     return " ".join(raw.replace("\x00", " ").split())
 
 
