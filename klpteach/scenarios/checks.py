@@ -87,7 +87,7 @@ def _mark(livepatch: ModuleFile) -> Iterator[Check]:
     license_ = livepatch.modinfo.get("license", "unspecified")
     if calls and license_ not in GPL_COMPATIBLE:
         line = messages.UNKNOWN_SYMBOL(module=name, name="klp_enable_patch", err=-2).render()
-        says = f'its licence is {license_}, klp_enable_patch() is for GPL modules only: its load fails with "{line}"'
+        says = f'its licence is {license_ or "empty"}, klp_enable_patch() is for GPL modules only: its load fails with "{line}"'
         yield Check(False, name, says)
 
 

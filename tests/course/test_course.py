@@ -43,13 +43,20 @@ def test_the_answer_of_a_question_is_one_of_its_options_and_every_choice_is_told
         assert len(reply.text.split()) >= 5, "a bare right or wrong teaches nothing"
 
 
+class NoRepr:
+    """What a reader may hand in by mistake: it cannot even be printed."""
+
+    def __repr__(self) -> str:
+        raise RuntimeError("not to be shown")
+
+
 @pytest.mark.parametrize(("name", "one"), EXERCISES)
 @pytest.mark.parametrize("seed", SEEDS)
 def test_the_answer_of_an_exercise_is_right_and_nonsense_is_wrong(name, one, seed):
     problem = one.problem(seed)
     answer = problem.answer[0] if name == "fix" else problem.answer
     assert problem.reply(answer).mark == "✓"
-    for nonsense in ("no such thing", -12345, [], None, object(), lambda *_: None):
+    for nonsense in ("no such thing", -12345, [], None, object(), lambda *_: None, 10**5000, NoRepr()):
         reply = kt.check(name, nonsense, seed)
         assert reply.mark in "✗?" and len(repr(reply)) > 10
     for wrong, _ in problem.slips:
