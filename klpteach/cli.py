@@ -53,7 +53,8 @@ class _Parser(argparse.ArgumentParser):
 
 
 def say(*lines: str) -> None:
-    print(printable("\n".join(lines)))
+    """Each stays one line, whatever a stranger's file has in its names."""
+    print(*(printable(line, keep="\xa0") for line in lines), sep="\n")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -311,7 +312,8 @@ def simulate(args: argparse.Namespace) -> int:
         print(json.dumps(found))
         return int(refused)
     for step in recording:
-        say(f"$ {step.command}", *step.lines, *(step.out or "").splitlines())
+        lines = [line for text in step.lines for line in text.split("\n")]
+        say(f"$ {step.command}", *lines, *(step.out or "").splitlines())
         if step.oops or step.errno:
             say(f"= {'oops' if step.oops else _errno(step)}")
     say("", f"{last.headline} {last.because}".strip())

@@ -6,6 +6,9 @@ import re
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 from operator import index
+from typing import TypeVar
+
+_T = TypeVar("_T")
 
 _LONGEST = 2000  # characters of an error; the longest list of names that one gives has half of it
 _LONGEST_NAME = 80  # of a reader's argument in it
@@ -121,3 +124,15 @@ def whole(value: object, what: str, error: type[KlpteachError] = KlpteachError) 
         if not isinstance(value, bool) and abs(found := index(value)) < 1 << 63:  # type: ignore[arg-type]
             return found
     raise error(f"{what}={quoted(value)} is no whole number of 64 bits; try {what}=1.")
+
+
+def of_type(value: object, kind: type[_T], what: str, error: type[KlpteachError] = KlpteachError) -> _T:
+    """An argument that must be an object of ours. Errors: `error`; what: where such an object comes from.
+
+    >>> of_type("x.json", dict, "what simulate() returns")
+    Traceback (most recent call last):
+    klpteach.errors.KlpteachError: 'x.json' is no dict: give what simulate() returns.
+    """
+    if isinstance(value, kind):
+        return value
+    raise error(f"{quoted(value)} is no {kind.__name__}: give {what}.")

@@ -180,3 +180,37 @@ def test_asking_for_names_imports_nothing_of_a_third_party() -> None:
     code = "import klpteach, klpteach.errors, klpteach.files.on_disk, sys; print({'numpy', 'pandas', 'elftools'} & sys.modules.keys())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
+
+
+OBJECTS: dict[str, tuple[Callable[[Any], Any], type[kt.KlpteachError], str]] = {
+    "replay": (kt.replay, kt.RecordingError, "Recording.load"),
+    "outcome_of": (kt.outcome_of, kt.RecordingError, "Recording.load"),
+    "Kernel(machine)": (lambda value: kt.Kernel(machine=value), kt.KlpteachError, "Machine("),
+    "Kernel.run": (lambda value: kt.Kernel().run(value), kt.ScenarioError, "one line of a story"),
+    "ModuleFile": (kt.ModuleFile, kt.ModuleFormatError, "ModuleFile.open"),
+}
+
+
+@pytest.mark.parametrize("value", [None, 5, 2.5, ["x"], HUGE, NoRepr()], ids=lambda value: type(value).__name__)
+@pytest.mark.parametrize("what", OBJECTS)
+def test_another_type_than_is_wanted_is_one_line_that_says_what_to_give(what: str, value: Any) -> None:
+    call, error, hint = OBJECTS[what]
+    assert hint in told(call, value, error)
+
+
+@pytest.mark.parametrize("call", [kt.replay, kt.outcome_of], ids=["replay", "outcome_of"])
+def test_a_file_name_in_place_of_a_recording_is_answered_with_how_to_load_it(call: Callable[[Any], Any]) -> None:
+    assert "'reload.json' is no Recording" in told(call, "reload.json", kt.RecordingError)
+
+
+@pytest.mark.parametrize("call", [kt.consequences_grid, kt.consequences_picture], ids=["grid", "picture"])
+@pytest.mark.parametrize("what", NO_NAMES)
+def test_a_table_of_consequences_that_nobody_computed_is_refused_with_those_that_there_are(
+    call: Any, what: str
+) -> None:
+    assert "; there are x86_64, ppc64le" in told(call, NO_NAMES[what], kt.KlpteachError)
+    assert "; there are 6.1, 6.12" in told(lambda value: call("x86_64", value), NO_NAMES[what], kt.KlpteachError)
+
+
+def test_a_sample_has_a_name() -> None:
+    assert "'' is no name" in told(kt.sample, "", kt.KlpteachError)

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, fields
 from functools import lru_cache
 from itertools import product
 
+from ..errors import one_of
 from ..files.samples import ko_dir
 from ..model.policy import PROPOSALS, possible
 from ..reading.outcome import ENDINGS, outcome_of
@@ -160,8 +161,11 @@ def to_csv(rows: Iterable[Consequence]) -> str:
 
 
 def of_kernel(arch: str, release: str, rows: Rows | None = None) -> list[Consequence]:
-    """The cells of one kernel. rows: default data/consequences.csv."""
-    return [r for r in (read_consequences() if rows is None else rows) if (r.arch, r.release) == (arch, release)]
+    """The cells of one kernel. rows: default data/consequences.csv. Errors: KlpteachError for one that the rows are not of."""
+    all_rows = read_consequences() if rows is None else rows
+    one_of(arch, list(dict.fromkeys(row.arch for row in all_rows)) or ARCHES, "architecture")
+    one_of(release, list(dict.fromkeys(row.release for row in all_rows if row.arch == arch)) or RELEASES, "release")
+    return [row for row in all_rows if (row.arch, row.release) == (arch, release)]
 
 
 @lru_cache

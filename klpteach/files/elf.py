@@ -14,7 +14,7 @@ import numpy as np
 from elftools.construct import ConstructError
 from elftools.elf.structs import ELFStructs
 
-from ..errors import ModuleFormatError, printable
+from ..errors import ModuleFormatError, of_type, printable
 from . import elf_h
 from .compressed import unpack
 from .elf_h import (
@@ -33,6 +33,8 @@ from .elf_h import (
     SHT_RELA,
     SHT_SYMTAB,
     SYM,
+    THIS_MODULE,
+    THIS_MODULE_NAME,
 )  # fmt: skip
 from .relocation_types import type_names, type_widths
 
@@ -54,7 +56,8 @@ class ElfFile:
 
     def __init__(self, data: bytes, filename: str = "module.ko") -> None:
         self.filename = filename
-        self.data = unpack(data, filename)
+        given = of_type(data, bytes, "the bytes of a file; a path goes to ModuleFile.open()", ModuleFormatError)
+        self.data = unpack(given, filename)
         self._check_header()
         self._check_sections()
         self._index_sections()
@@ -106,7 +109,14 @@ class ElfFile:
 
     @cached_property
     def name(self) -> str:
-        """The module's name: modinfo `name`, else the file's; as much of it as struct module has room for."""
+        """What the kernel calls the module: the name in struct module; where that is empty modinfo's, else the file's."""
+        here = self.section_index(THIS_MODULE)
+        raw = self.bytes_at(here, THIS_MODULE_NAME, MODULE_NAME_LEN - 1) if here is not None else b""
+        return text_of(raw.partition(b"\0")[0]) or self.early_name
+
+    @property
+    def early_name(self) -> str:
+        """Its name until struct module is read, for the blacklist and the first messages: load_info's `name`."""
         name = self.modinfo.get("name") or Path(self.filename).name.split(".ko")[0].replace("-", "_")
         return name[: MODULE_NAME_LEN - 1]
 
@@ -171,9 +181,8 @@ class ElfFile:
         return self  # it never changes: copies of a kernel share it
 
     def __repr__(self) -> str:
-        return (
-            f"<ModuleFile {printable(self.name)} {self.arch}: {len(self.shdrs)} sections, {len(self.symtab)} symbols>"
-        )
+        what = f"{self.name} {self.arch}: {len(self.shdrs)} sections, {len(self.symtab)} symbols"
+        return f"<ModuleFile {printable(what, keep='')}>"
 
     # -- the kernel's checks, in its order ----------------------------------------------------------------------------
 
@@ -269,7 +278,7 @@ class ElfFile:
         if not tables:
             says, hint = f"{name}: module has no symbols (stripped?)", "Strip debug sections only: strip -g."
             raise self.bad("no symbol table", says, hint)
-        if self.section_index(".gnu.linkonce.this_module") is None:
+        if self.section_index(THIS_MODULE) is None:
             what = "no .gnu.linkonce.this_module section, so no struct module"
             hint = "Is it an object file before modpost linked it (.ko, not .o)?"
             raise self.bad(what, f"{name}: No module found in object", hint)

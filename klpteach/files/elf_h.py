@@ -12,6 +12,7 @@ STB_WEAK = 2
 ET_REL = 1
 EM_PPC64, EM_S390, EM_X86_64, EM_AARCH64 = 21, 22, 62, 183
 MODULE_NAME_LEN, KSYM_NAME_LEN = 56, 512  # include/linux/moduleparam.h, kallsyms.h (128 up to 6.0); each with its NUL
+THIS_MODULE, THIS_MODULE_NAME = ".gnu.linkonce.this_module", 24  # struct module, and in it: state, list, then name
 ELFDATA2LSB, ELFDATA2MSB = 1, 2
 ARCH_OF_MACHINE = {EM_X86_64: "x86_64", EM_PPC64: "ppc64le", EM_AARCH64: "arm64", EM_S390: "s390x"}
 DATA_OF_MACHINE = {EM_S390: ELFDATA2MSB}  # e_ident[EI_DATA]; ELFDATA2LSB for every other

@@ -6,15 +6,16 @@ Documentation/livepatch/module-elf-format.rst; kernel/livepatch/core.c. What a l
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from .elf import ElfFile
-from .elf_h import MODULE_NAME_LEN, RELA, SHF_RELA_LIVEPATCH
+from .elf_h import MODULE_NAME_LEN, RELA, SHF_ALLOC, SHF_RELA_LIVEPATCH, SHN_LIVEPATCH
 from .relocation_types import width_of
 
 # sscanf(".klp.rela.%55[^.]") and sscanf(".klp.sym.%55[^.].%511[^,],%lu"): the number may be followed by anything
 _SECTION = re.compile(r"\.klp\.rela\.([^.]{1,55})")
+_NOTES = "__klp_relocs"  # klp-build's notes for objtool, which makes the real sections of them; nobody reads them later
 _SYMBOL = re.compile(r"\.klp\.sym\.([^.]{1,55})\.([^,]+),\s*([0-9]+)", re.ASCII)
 
 
@@ -79,6 +80,29 @@ def _site_sections(file: ElfFile) -> Iterator[tuple[int, str]]:
             yield index, name
 
 
+def zero_sites(file: ElfFile) -> dict[int, list[int]]:
+    """Sections that the loader writes at once with the value of livepatch symbols, which is 0: index -> the entries.
+
+    simplify_symbols() passes over SHN_LIVEPATCH, and only in a section with SHF_RELA_LIVEPATCH is the symbol looked up before
+    its entries are applied. Nobody writes these again.
+
+    >>> from klpteach.files.samples import ko_dir, open_ko
+    >>> flagless = open_ko(ko_dir(), "livepatch_nfsd_demo+section-not-livepatch.ko")
+    >>> [(flagless.section_names[index], len(entries)) for index, entries in zero_sites(flagless).items()]
+    [('.klp.rela.nfsd_demo..text', 6)]
+    """
+    found = {}
+    for index in file.rela_sections:
+        flags, target = int(file.shdrs["flags"][index]), int(file.shdrs["info"][index])
+        kept = target < len(file.shdrs) and int(file.shdrs["flags"][target]) & SHF_ALLOC
+        if kept and not flags & SHF_RELA_LIVEPATCH and not file.section_names[target].startswith(_NOTES):
+            entries = file.rela(index)
+            hit = (file.symtab["shndx"][entries["sym"]] == SHN_LIVEPATCH) & (entries["type"] != 0)
+            if hit.any():
+                found[index] = hit.nonzero()[0].tolist()
+    return found
+
+
 def count_sites(file: ElfFile) -> int:
     """How many livepatch relocations a file has, by the sizes of their sections: none of them is looked at."""
     return sum(file.extents[index][2] // RELA.itemsize for index, _ in _site_sections(file))
@@ -86,7 +110,16 @@ def count_sites(file: ElfFile) -> int:
 
 def sites(file: ElfFile) -> Iterator[Site]:
     """Every livepatch relocation site of a file, in the order in which the kernel writes them (x86_64)."""
-    for index, name in _site_sections(file):
+    return _sites_of(file, _site_sections(file))
+
+
+def waiting_sites(file: ElfFile) -> Iterator[Site]:
+    """The same without the sections that lost their flag: what livepatch will indeed write."""
+    return _sites_of(file, [(index, file.section_names[index]) for index in livepatch_sections(file)])
+
+
+def _sites_of(file: ElfFile, sections: Iterable[tuple[int, str]]) -> Iterator[Site]:
+    for index, name in sections:
         target = int(file.shdrs["info"][index])
         section = file.section_names[target] if target < len(file.section_names) else "?"
         object = section_object(name) or "?"

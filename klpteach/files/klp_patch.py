@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .elf import Array, ElfFile, text_of
-from .elf_h import KSYM_NAME_LEN, RELA, SHF_WRITE, SHN_UNDEF
+from .elf_h import KSYM_NAME_LEN, RELA, SHF_WRITE, SHN_UNDEF, THIS_MODULE
 from .klp import livepatch_sections, section_object
 from .relocation_types import POINTER_TYPE
 
@@ -212,7 +212,7 @@ def _by_hand(pointers: _Pointers) -> KlpPatchInfo | None:
 def _owned_structures(pointers: _Pointers) -> Iterator[Place]:
     """Places in writable sections that hold a pointer to the module itself; a patch has list heads, so it is writable."""
     file = pointers.file
-    this_module = file.section_index(".gnu.linkonce.this_module")
+    this_module = file.section_index(THIS_MODULE)
     named = np.array([name == "__this_module" for name in file.symbol_names]) | (file.symtab["shndx"] == this_module)
     for section in np.flatnonzero(file.shdrs["flags"] & SHF_WRITE).tolist():
         if section != this_module:

@@ -101,7 +101,7 @@ def sample(filename: str, arch: str = "x86_64", release: str = "6.1") -> Path:
     'nfsd_demo.ko'
     """
     for name in (filename, release):
-        if not isinstance(name, str):
+        if not isinstance(name, str) or not name:
             raise KlpteachError(f"{quoted(name)} is no name; try sample('nfsd_demo.ko', release='6.1').")
     return ko_dir(one_of(arch, ARCH_OF_MACHINE.values(), "architecture"), release) / filename
 

@@ -101,7 +101,7 @@ def livepatch_sites(file: ElfFile) -> pd.DataFrame:
     import pandas as pd
 
     rows = []
-    for site in klp.sites(file):
+    for site in klp.waiting_sites(file):
         symbol = klp.parse_symbol(site.symbol)
         name, position = (symbol.name, symbol.sympos) if symbol else (site.symbol, None)
         words = _shown((site.object, site.key, file.type_name(site.type), name))

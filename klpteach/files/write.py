@@ -22,6 +22,8 @@ from .elf_h import (
     SHN_LIVEPATCH,
     SHN_UNDEF,
     SHT_RELA,
+    THIS_MODULE,
+    THIS_MODULE_NAME,
 )  # fmt: skip
 
 STB_GLOBAL_NOTYPE = 1 << 4
@@ -255,11 +257,11 @@ def tiny_module(
     info = {"license": "GPL", "depends": "", "name": name, "vermagic": "6.1.0 SMP preempt mod_unload modversions "}
     this_module = bytearray(0x380)
     raw = name.encode()[: MODULE_NAME_LEN - 1]
-    this_module[24 : 24 + len(raw)] = raw
+    this_module[THIS_MODULE_NAME : THIS_MODULE_NAME + len(raw)] = raw
     bodies: dict[str, bytes | int] = {
         **sections,
         ".modinfo": b"".join(f"{key}={value}\0".encode() for key, value in {**info, **(modinfo or {})}.items()),
-        ".gnu.linkonce.this_module": bytes(this_module),
+        THIS_MODULE: bytes(this_module),
     }
     by_target: dict[str, list[tuple[int, int, str, int]]] = {}
     for target, offset, kind, symbol, addend in relocations:

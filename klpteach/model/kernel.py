@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 
-from ..errors import ScenarioError
-from ..files.klp import sites
+from ..errors import ScenarioError, of_type
+from ..files.klp import sites, zero_sites
 from ..files.module_file import ModuleFile
 from ..files.samples import exports as exports_of
 from ..files.samples import ko_dir, plain_name
@@ -66,6 +66,7 @@ class Kernel(State):
         open_file: Open | None = None, records_state: bool = True, cpu: Arch | None = None,
     ) -> None:  # fmt: skip
         proposals = names_of(proposals)
+        machine = of_type(machine, Machine, "Machine(…), which says what this one lacks or forbids")
         cpu = cpu or architectures.of(arch)
         rules = rules or behaviour(release, proposals, arch)
         block = cpu.text_block if rules.text_in_blocks else 0
@@ -172,7 +173,7 @@ class Kernel(State):
                 raise ScenarioError(
                     f"cat {path}: it never comes back. A call in {pmod.name} that was not written leads to itself."
                 )
-            if pmod.has_foreign_code or self._is_damaged(pmod):
+            if pmod.has_foreign_code or self._is_damaged(pmod) or _runs_to_zero(pmod):
                 raise Oops(path, wrecks=False)
 
     def _is_damaged(self, pmod: Module) -> bool:
@@ -216,7 +217,7 @@ class Kernel(State):
 
     def run(self, line: str) -> Step:
         """One line of a story: insmod, rmmod, modprobe, echo, cat, poke, fill, boot. Errors: ScenarioError for any other."""
-        match Command.parse(line):
+        match Command.parse(of_type(line, str, "one line of a story, as 'insmod nfsd_demo.ko'", ScenarioError)):
             case ("boot", "", ""):
                 return self.step("boot")
             case ("insmod", file, "&"):
@@ -279,3 +280,9 @@ class Kernel(State):
         opened = self._open(self.ko, str(file)) if self._open else super().open_file(file)
         self.recording.files[opened.filename] = hashlib.sha256(opened.data).hexdigest()
         return opened
+
+
+def _runs_to_zero(pmod: Module) -> bool:
+    """Whether the loader has written 0 for a livepatch symbol into a module's code, which nobody writes again."""
+    names, targets = pmod.file.section_names, pmod.file.shdrs["info"]
+    return any(pmod.is_code(names[int(targets[index])]) for index in zero_sites(pmod.file))

@@ -58,8 +58,8 @@ def early_checks(kernel: State, file: ModuleFile) -> None:
     # The rest of elf_validity_cache_strtab() no file passes that can be opened here.
     if kernel.rules.check_strtab and file.section_bytes(file.strtab_index)[:1] != b"\0":
         raise kernel.refuse(messages.NO_LEADING_NUL(), ENOEXEC)
-    if file.name in kernel.machine.blacklist:
-        raise kernel.refuse(messages.BLACKLISTED(module=file.name), EPERM)
+    if file.early_name in kernel.machine.blacklist:
+        raise kernel.refuse(messages.BLACKLISTED(module=file.early_name), EPERM)
     if kernel.rules.exists_first:
         check_exists(kernel, file.name)
     else:

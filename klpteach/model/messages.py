@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from ..errors import printable
+
 Printer = Callable[[int], str]
 ERR, WARNING, NOTICE, INFO, DEBUG = 3, 4, 5, 6, 7
 
@@ -76,10 +78,11 @@ class Line:
         return self.message.level
 
     def render(self, pointer: Printer = "{:016x}".format, symbol: Printer = "{:#x}".format) -> str:
-        """The text; pointer prints what %p is given, symbol what %pS is given."""
+        """The text; pointer prints what %p is given, symbol what %pS is given. A name stays in its line, as in /dev/kmsg."""
         printers: dict[type, Printer] = {Pointer: pointer, Symbolic: symbol}
         plain = self.message.in_hexadecimal
         args = {k: printers[type(v)](v) if type(v) in printers and k not in plain else v for k, v in self.args.items()}
+        args = {k: printable(v, keep="") if isinstance(v, str) else v for k, v in args.items()}
         return self.message.format.format(**args)
 
 

@@ -18,6 +18,7 @@ from .compare import Difference, compare_steps
 from .schema import HEAD
 from .step import Step, hexa
 
+FROM = "what simulate() returns, or Recording.load('FILE.json')"  # for a reader who gives something else
 SCHEMA = "klpteach-recording/1"
 MAX_BYTES = 8 << 20  # the longest of the course has 2 MB
 _HEAD = ("scenario", "title", "source", "kernel", "config", "init_errno", "files", "proposals")

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import NamedTuple
 
-from ..files.elf_h import SHF_RELA_LIVEPATCH, SHT_RELA
+from ..files.elf_h import MODULE_NAME_LEN, SHF_RELA_LIVEPATCH, SHT_RELA, THIS_MODULE, THIS_MODULE_NAME
 from ..files.klp import section_object
 from ..files.klp_patch import KLP_OBJECT_SIZE, KLP_PATCH_OBJS, table_entries
 from ..files.module_file import ModuleFile
@@ -27,9 +27,6 @@ from .livepatch.transition import klp_try_complete_transition
 from .loader import delete_module, do_init_module, form_module, load_module, set_parameter, unlink
 from .module import GOING, LIVE, Module
 from .state import Commands, State
-
-THIS_MODULE_NAME = 24  # offsetof(struct module, name)
-
 
 # -- the files ------------------------------------------------------------------------------------------------------------
 
@@ -54,14 +51,15 @@ def _part(file: ModuleFile, number: int, label: str) -> ModuleFile:
         _cut_objects(image, file.klp.place, number)
     else:
         _cut_tables(file, image, label)
+    raw = name.encode()[: MODULE_NAME_LEN - 1]
     for section in image.sections:
         ours = section_object(section.name) in (label, "vmlinux")
         if section.type == SHT_RELA and section.flags & SHF_RELA_LIVEPATCH and not ours:
             section.body = bytearray()
         elif section.name == ".modinfo":
             section.body = section.body.replace(f"\0name={file.name}\0".encode(), f"\0name={name}\0".encode())
-        elif section.name == ".gnu.linkonce.this_module":
-            section.body[THIS_MODULE_NAME : THIS_MODULE_NAME + 56] = name.encode().ljust(56, b"\0")
+        elif section.name == THIS_MODULE:
+            section.body[THIS_MODULE_NAME : THIS_MODULE_NAME + MODULE_NAME_LEN] = raw.ljust(MODULE_NAME_LEN, b"\0")
     return ModuleFile(image.to_bytes(), f"{name}.ko")
 
 

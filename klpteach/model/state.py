@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +23,7 @@ from .module import COMING, LIVE, UNFORMED, Module
 from .policy import Behaviour
 from .step import module_name
 
+_EXPORTABLE = re.compile(r"\w+", re.ASCII)  # what EXPORT_SYMBOL() can be given
 Callback = Callable[["State"], int | None]
 
 
@@ -163,7 +165,7 @@ class State:
         """An exported symbol's address: of the kernel, or of a Live module, which is then in use by `mod`.
 
         What the kernel exports is known for the modules of the ko folder. For a module from elsewhere a name that no
-        loaded module exports is taken to be the kernel's. Errors: Refused(-EBUSY) where the owner's init has not run: the
+        loaded module exports is taken to be the kernel's, if it is one that C code can have: no .klp.sym. is. Errors: Refused(-EBUSY) where the owner's init has not run: the
         kernel waits for it, 30 seconds at most (resolve_symbol_wait()), and here nobody else goes on meanwhile.
         """
         if owner := self.find_export(name):
@@ -173,7 +175,8 @@ class State:
             return owner.exports[name]
         if name in self.exports:
             return self.exports[name] or self.invented(name)
-        return None if plain_name(mod.file.filename) in self.known else self.invented(name)
+        unknown = plain_name(mod.file.filename) in self.known or not _EXPORTABLE.fullmatch(name)
+        return None if unknown else self.invented(name)
 
     def find_export(self, name: str) -> Module | None:
         """The module that exports a symbol; one that waits half-loaded does not count."""

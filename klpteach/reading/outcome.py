@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
+from ..errors import RecordingError, of_type
 from ..files import klp
 from ..files.module_file import ModuleFile
 from ..files.relocation_types import width_of
@@ -18,7 +19,7 @@ from ..model import arch as arches
 from ..model import messages
 from ..model.errno import EAGAIN, errno_name
 from ..model.livepatch.core import klp_target_names
-from ..model.recording import Recording
+from ..model.recording import FROM, Recording
 from ..model.step import Step
 from .history import History
 from .kinds import what_it_fills
@@ -63,7 +64,7 @@ def outcome_of(recording: Recording, history: History | None = None) -> Outcome:
     >>> outcome_of(simulate("reload", "6.1")).kind, outcome_of(simulate("reload", "6.12")).kind
     ('refused', 'works')
     """
-    end = _End(history or History(recording))
+    end = _End(history or History(of_type(recording, Recording, FROM, RecordingError)))
     ending = next(ending for ending in ENDINGS.values() if ending.found(end) or ending.kind == "works")
     names = (tuple(end.refused), end.pinned, end.unpatched, end.unasked)
     kib = sum(end.loaded[name]["size"] for name in end.unasked) // 1024

@@ -10,8 +10,9 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from ..files.elf_h import SHN_LIVEPATCH, SHN_UNDEF
-from ..files.klp import livepatch_sections, parse_symbol, section_object, sites
+from ..errors import printable
+from ..files.elf_h import SHN_LIVEPATCH, SHN_UNDEF, STB_WEAK, THIS_MODULE
+from ..files.klp import livepatch_sections, parse_symbol, section_object, waiting_sites, zero_sites
 from ..files.klp_patch import BY_HAND, BY_NAMES
 from ..files.module_file import ModuleFile
 from ..model import arch as architectures
@@ -23,7 +24,6 @@ Place = tuple[int, int]  # section, offset
 CALL_SITES = ("__mcount_loc", "__patchable_function_entries")  # the second on ppc64le since 6.8
 ENTRY = 32  # bytes of a function in which the call of ftrace stands, as in klp_get_ftrace_location()
 MANY = 8  # names in a sentence
-THIS_MODULE = ".gnu.linkonce.this_module"
 
 
 class Check(NamedTuple):
@@ -38,7 +38,7 @@ class Check(NamedTuple):
         return {True: "✓", False: "✗", None: "·"}[self.ok]
 
     def __str__(self) -> str:
-        return f"{self.sign} {self.about}: {self.says}"
+        return printable(f"{self.sign} {self.about}: {self.says}", keep="")
 
 
 def checks(livepatch: ModuleFile, targets: Mapping[str, ModuleFile], helpers: Iterable[str]) -> list[Check]:
@@ -52,6 +52,8 @@ def checks(livepatch: ModuleFile, targets: Mapping[str, ModuleFile], helpers: It
     objects = [obj.name for obj in livepatch.klp.objects if obj.name] if livepatch.klp else []
     found = [
         *_of_livepatch(livepatch),
+        *_unfinished(livepatch),
+        *(check for file in (livepatch, *targets.values()) for check in _two_names(file)),
         *_names(livepatch, objects, targets),
         *_not_given(livepatch, {*objects, *targets}),
     ]
@@ -103,6 +105,34 @@ def _of_livepatch(livepatch: ModuleFile) -> Iterator[Check]:
         yield Check(False, livepatch.name, "does not call klp_enable_patch(): the kernel patches nothing")
 
 
+def _unfinished(livepatch: ModuleFile) -> Iterator[Check]:
+    """What the last step of a build (objtool, klp-convert, kpatch) was to mark, and has not."""
+    undefined = (livepatch.symtab["shndx"] == SHN_UNDEF) & (livepatch.symtab["info"] >> 4 != STB_WEAK)
+    names = [livepatch.symbol_names[index] for index in undefined.nonzero()[0].tolist()]
+    unmarked = [name for name in names if name.startswith(".klp.sym.")]
+    if unmarked:
+        # simplify_symbols() comes before any relocation, so no line of livepatch is ever printed
+        line = messages.UNKNOWN_SYMBOL(module=livepatch.name, name=unmarked[0], err=-2).render()
+        are = "livepatch symbol is" if len(unmarked) == 1 else "livepatch symbols are"
+        fails = f'whatever is loaded, its load fails with ENOENT (-2), "{line}"'
+        yield Check(False, livepatch.name, f"{len(unmarked)} {are} SHN_UNDEF, not SHN_LIVEPATCH: {fails}")
+    for index, entries in zero_sites(livepatch).items():
+        section, number = livepatch.section_names[index], len(entries)
+        they, them = ("1 relocation is", "it") if number == 1 else (f"{number} relocations are", "them")
+        why = "is not flagged SHF_RELA_LIVEPATCH"
+        if section_object(section) is None:
+            first = livepatch.symbol_names[int(livepatch.rela(index)["sym"][entries[0]])]
+            why = f"is no livepatch section, and {first} is marked SHN_LIVEPATCH"
+        once = f"{they} applied once, at its load, with 0 for the symbol; livepatch never writes {them}"
+        yield Check(False, livepatch.name, f"{section} {why}: {once}")
+
+
+def _two_names(file: ModuleFile) -> Iterator[Check]:
+    if file.modinfo.get("name", file.name) != file.name:
+        says = f".modinfo says name={file.modinfo['name']}, but the kernel takes the name in struct module, {file.name}"
+        yield Check(None, file.name, says)
+
+
 def _names(livepatch: ModuleFile, objects: list[str], targets: Mapping[str, ModuleFile]) -> Iterator[Check]:
     for name in objects:
         meant = name.removesuffix(".ko").replace("-", "_").replace(",", "_").rpartition("/")[2]
@@ -123,7 +153,7 @@ def _names(livepatch: ModuleFile, objects: list[str], targets: Mapping[str, Modu
 
 def _not_given(livepatch: ModuleFile, known: set[str]) -> Iterator[Check]:
     """Modules whose symbols it takes and that nobody has given: a stand-in would have any symbol."""
-    taken = {symbol for site in sites(livepatch) if (symbol := parse_symbol(site.symbol))}
+    taken = {symbol for site in waiting_sites(livepatch) if (symbol := parse_symbol(site.symbol))}
     for name, number in sorted(Counter(symbol.object for symbol in taken).items()):
         if name != "vmlinux" and name not in known:
             are = "1 symbol is" if number == 1 else f"{number} symbols are"
@@ -208,7 +238,7 @@ def _functions(livepatch: ModuleFile, target: ModuleFile) -> Iterator[Check]:
 
 
 def _symbols(livepatch: ModuleFile, target: ModuleFile) -> Iterator[Check]:
-    wanted = {site.symbol: parse_symbol(site.symbol) for site in sites(livepatch)}
+    wanted = {site.symbol: parse_symbol(site.symbol) for site in waiting_sites(livepatch)}
     mine = [symbol for symbol in wanted.values() if symbol and symbol.object == target.name]
     faults = [_position(target, s.name, s.sympos, len(symbol_places(target, s.name))) for s in mine]
     yield from (Check(False, target.name, fault) for fault in faults if fault)

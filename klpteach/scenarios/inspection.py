@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from ..errors import KlpteachError
+from ..errors import KlpteachError, printable
 from ..files.elf_h import EM_PPC64
 from ..files.klp import Site
 from ..files.klp_patch import BY_NAMES
@@ -29,7 +29,7 @@ NO_MEMORY_PROTECTION = (
 )
 _ORDINARY = (messages.OUT_OF_TREE, messages.TAINT_LIVEPATCH, messages.UNSIGNED, messages.LICENSE)
 _UNFIXED = ("5.3", "6.1")
-_BAD_KINDS = ("refused", "oops", "no livepatch", "no target")
+_BAD_KINDS = ("refused", "zeros", "oops", "no livepatch", "no target")
 
 
 def looks_like_livepatch(file: ModuleFile) -> bool:
@@ -113,6 +113,10 @@ class Inspection:
     @property
     def verdict(self) -> str:
         """What happens on the kernel that it was built for, in a sentence or two, and how many checks failed."""
+        return printable(self._with_failed_checks, keep="")
+
+    @property
+    def _with_failed_checks(self) -> str:
         failed = sum(check.ok is False for check in self.checks)
         if not failed or is_unmarked(self.file):
             return self._verdict
@@ -279,6 +283,9 @@ def _sentence(kind: str, outcomes: list[Outcome]) -> str:
             return (
                 f"{names}, if {it} can be removed, can be loaded again under it{more}.{_old_slots_sentence(outcomes)}"
             )
+        case "zeros":
+            come = "comes" if len(outcomes) == 1 else "come"
+            return f"{names} {come} back and nothing is said, but {_hold_zero(outcomes[0].zeros)}: it crashes on use."
         case "refused":
             cure = f"Disable the livepatch before {it} {is_} removed, unload it, and load all again."
             return f"{names}, if {it} can be removed, {is_} refused when {comes} back: {errno}. {cure}"
@@ -291,6 +298,11 @@ def _sentence(kind: str, outcomes: list[Outcome]) -> str:
             return f"with {names} loaded the kernel {what}. {line}".rstrip()
         case _:
             return f"{names} cannot be loaded: {errno}. {line}".rstrip()
+
+
+def _hold_zero(number: int) -> str:
+    hold = "relocation of the livepatch holds" if number == 1 else "relocations of the livepatch hold"
+    return f"{number} {hold} 0 for a symbol"
 
 
 def _old_slots_sentence(outcomes: list[Outcome]) -> str:
@@ -308,6 +320,8 @@ def _old_slots_sentence(outcomes: list[Outcome]) -> str:
 def outcome_words(outcome: Outcome) -> str:
     """What came of it, short: the command that failed and its errno."""
     failed = outcome.failed
+    if outcome.kind == "zeros":
+        return f"nothing is refused, but {_hold_zero(outcome.zeros)}"
     if outcome.old_slots:
         return f"works at the same base; at others {len(outcome.old_slots)} of its slots keep the old address"
     if failed:

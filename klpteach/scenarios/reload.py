@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from ..errors import KlpteachError
 from ..files.elf_h import EM_PPC64, EM_S390
-from ..files.klp import Site, count_sites, parse_symbol, sites
+from ..files.klp import Site, count_sites, parse_symbol, waiting_sites, zero_sites
 from ..files.module_file import ModuleFile
 from ..files.relocation_types import POINTER_TYPE
 from ..files.write import tiny_module
@@ -72,6 +72,7 @@ class Outcome:
         str, ...
     ] = ()  # s390x: symbols that the livepatch uses at their old addresses after a reload elsewhere
     helpers: tuple[str, ...] = ()  # stand-ins for other modules, whose symbols it is patched with
+    zeros: int = 0  # relocations that the livepatch's own load has written, with 0 for a livepatch symbol
 
     @property
     def stand_ins(self) -> tuple[str, ...]:
@@ -85,9 +86,12 @@ class Outcome:
 
     @property
     def kind(self) -> str:
-        """works, refused, oops (of the reload), or what did not even come so far: no target, no livepatch, not removed."""
+        """works, refused, oops (of the reload), or what did not even come so far: no target, no livepatch, not removed.
+
+        zeros: nothing is refused, but the livepatch calls and reads at address 0, whatever is loaded.
+        """
         if self.failed is None:
-            return "works"
+            return "zeros" if self.zeros else "works"
         if self.failed.oops and len(self.steps) == 4:
             return "oops"
         return ("no target", "no livepatch", "not removed", "refused")[len(self.steps) - 1]
@@ -146,8 +150,9 @@ class Wanted:
         self.places = {name: number for number, name in reversed(list(enumerate(livepatch.section_names)))}
         self.sites: dict[str, list[Site]] = defaultdict(list)  # object that is waited for -> sites
         self.helpers: dict[str, dict[str, None]] = defaultdict(dict)  # the same -> other modules whose symbols it takes
+        self.zeros = sum(map(len, zero_sites(livepatch).values()))  # relocations that its load has written with 0
         self.symbols: dict[str, dict[str, int]] = defaultdict(dict)  # module -> symbol -> how many of that name
-        for site in sites(livepatch):
+        for site in waiting_sites(livepatch):
             self.sites[site.object].append(site)
             if symbol := parse_symbol(site.symbol):
                 self._want(symbol.object, symbol.name, symbol.sympos)
@@ -358,7 +363,7 @@ class _Play:
 
 def _with_stand_ins(outcome: Outcome, wanted: Wanted, given: Mapping[str, ModuleFile]) -> Outcome:
     helpers = tuple(name for name in wanted.helpers.get(outcome.target, ()) if name not in given)
-    return replace(outcome, stand_in=outcome.target not in given, helpers=helpers)
+    return replace(outcome, stand_in=outcome.target not in given, helpers=helpers, zeros=wanted.zeros)
 
 
 def _with_moves(outcome: Outcome, play: _Play) -> Outcome:

@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ..errors import RecordingError
+from ..errors import RecordingError, of_type
 from ..files.klp import parse_symbol
 from ..files.module_file import ModuleFile
 from ..files.samples import ko_dir_with, open_ko, plain_name
@@ -28,7 +28,7 @@ from ..model.kernel import Kernel
 from ..model.layout import layout_sections
 from ..model.module import Module
 from ..model.policy import VARIANTS, behaviour
-from ..model.recording import Recording
+from ..model.recording import FROM, Recording
 from ..model.split import split_per_object
 from ..model.state import Machine
 from ..model.step import Step
@@ -44,6 +44,7 @@ def replay(recording: Recording, ko: str | os.PathLike[str] | None = None) -> tu
     project's own. A replay ends with the first oops, but where recorders go on after one.
     Errors: RecordingError where a module file is missing, PolicyError for an unknown release.
     """
+    recording = of_type(recording, Recording, FROM, RecordingError)
     player = _Player(recording, ko_dir_with(recording.files, recording.arch, recording.release, ko))
     theirs = Recording(recording.scenario, kernel=recording.kernel)
     for number, step in enumerate(recording.steps):
@@ -186,6 +187,7 @@ class _Player:
     def play(self, number: int, theirs: Step) -> None:
         self.kernel.placement = self._placement(theirs)
         step = self._run(number, theirs)
+        step.command = theirs.command  # what was typed is no observation: nfsd-demo is nfsd_demo to kmod
         snapshot.look(self.kernel, step, self._sites_of)
         self.last.update(step.placement or {})
         if theirs.quiet:

@@ -128,12 +128,13 @@ def _run(story: str, kernel: str, arch: str) -> tuple[Recording | None, str]:
 def _with_own(story: str, kernel: str, arch: str, ko: list[ModuleFile], targets: list[ModuleFile]) -> Tried:
     """Run a story with a reader's modules. What their own code prints is left out: no file tells it."""
     from ..vm.kernels import RECORDED, kernel_named
-    from ..vm.own import own_modules, run_own, story_for_own
+    from ..vm.own import given_files, own_modules, run_own, story_for_own
 
     if len(ko) != 1:
         raise KlpteachError(f"One livepatch is tried at a time, as ko; there are {len(ko)} here.")
     _, release, variant = kernel_named(kernel if arch == "x86_64" else f"{arch}-{kernel}")
     story_for_own(story, arch)
+    given_files(ko[0], targets, arch)
     guest = RECORDED[arch].kernel(release, variant)
     own = own_modules(ko[0], targets, guest)
     found = run_own(story, own, guest)

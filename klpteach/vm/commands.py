@@ -143,7 +143,7 @@ def _run_own(args: argparse.Namespace) -> int:
     from ..files.module_file import ModuleFile
     from .beside import table
     from .kernels import RECORDED, kernel_named
-    from .own import own_modules, run_own, story_for_own
+    from .own import given_files, own_modules, run_own, story_for_own
     from .qemu import dots
     from .record import outcome
 
@@ -152,6 +152,7 @@ def _run_own(args: argparse.Namespace) -> int:
     arch, release, variant = kernel_named(args.kernel)
     story_for_own(args.scenario, arch)
     files = [ModuleFile.open(path) for path in (args.ko, *args.target)]
+    given_files(files[0], files[1:], arch)
     kernel = RECORDED[arch].kernel(release, variant)
     own = own_modules(files[0], files[1:], kernel)
     for note in own.notes:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ..errors import KlpteachError
-from ..files.klp import parse_symbol, sites
+from ..files.klp import parse_symbol, waiting_sites
 from ..files.module_file import ModuleFile
 from ..files.samples import ko_dir, open_ko
 from ..files.symbol_list import undefined_names
@@ -52,10 +52,7 @@ def own_modules(ko: ModuleFile, targets: Iterable[ModuleFile], kernel: GuestKern
     Errors: KlpteachError for files that do not belong together or that this kernel refuses; HostError where a module that is
     needed is not to be had.
     """
-    livepatch, given = _named(ko), {file.name: file for file in map(_named, targets)}
-    patched = _patched(livepatch)
-    for file in (livepatch, *given.values()):
-        _check_arch(file, kernel)
+    livepatch, given, patched = given_files(ko, targets, kernel.arch)
     if given and not given.keys() & set(patched):
         raise KlpteachError(
             f"{livepatch.filename} patches {', '.join(patched)}; none of {', '.join(given)} is that. Try: --target {patched[0]}.ko"
@@ -79,6 +76,21 @@ def own_modules(ko: ModuleFile, targets: Iterable[ModuleFile], kernel: GuestKern
     if sum(len(file.data) for file in own.files) > MAX_FILES:
         raise KlpteachError(f"all modules together are more than {MAX_FILES >> 20} MiB. Try: strip -g")
     return own
+
+
+def given_files(
+    ko: ModuleFile, targets: Iterable[ModuleFile], arch: str
+) -> tuple[ModuleFile, dict[str, ModuleFile], list[str]]:
+    """The livepatch, the other files by name, and what it patches: checked before a kernel is fetched, which takes long.
+
+    Errors: KlpteachError for what is no livepatch, patches no module, or is made for another machine.
+    """
+    livepatch, given = _named(ko), {file.name: file for file in map(_named, targets)}
+    patched = _patched(livepatch)
+    for file in (livepatch, *given.values()):
+        if file.arch != arch:
+            raise KlpteachError(f"{file.filename} is made for {file.arch}, this kernel is {arch}.")
+    return livepatch, given, patched
 
 
 def run_own(story: str, own: Own, kernel: GuestKernel, watch: Watch = None) -> Beside:
@@ -148,18 +160,13 @@ def _patched(livepatch: ModuleFile) -> list[str]:
     return names
 
 
-def _check_arch(file: ModuleFile, kernel: GuestKernel) -> None:
-    if file.arch != kernel.arch:
-        raise KlpteachError(f"{file.filename} is made for {file.arch}, this kernel is {kernel.arch}.")
-
-
 def _depends(file: ModuleFile) -> list[str]:
     return [name.replace("-", "_") for name in file.modinfo.get("depends", "").split(",") if name]
 
 
 def _needs(livepatch: ModuleFile, target: str) -> list[str]:
     """What a livepatch wants beside its target: modules that it is linked against, and objects whose symbols it looks up."""
-    symbols = (parse_symbol(site.symbol) for site in sites(livepatch) if site.object == target)
+    symbols = (parse_symbol(site.symbol) for site in waiting_sites(livepatch) if site.object == target)
     objects = [symbol.object for symbol in symbols if symbol and symbol.object not in ("vmlinux", target)]
     return list(dict.fromkeys([*(name for name in _depends(livepatch) if name != target), *objects]))
 

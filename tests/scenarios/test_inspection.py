@@ -8,23 +8,40 @@ import re
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from conftest import ROOT
 from oracle import Unavailable, debian_modules
 
+from klpteach.cli import main
 from klpteach.errors import ModuleFormatError
-from klpteach.files.elf_h import SHF_ALLOC, SHF_INFO_LINK, SHF_RELA_LIVEPATCH, SHT_RELA
+from klpteach.files.elf_h import (
+    MODULE_NAME_LEN,
+    SHF_ALLOC,
+    SHF_INFO_LINK,
+    SHF_RELA_LIVEPATCH,
+    SHN_LIVEPATCH,
+    SHN_UNDEF,
+    SHT_RELA,
+    STB_WEAK,
+    THIS_MODULE,
+    THIS_MODULE_NAME,
+)
+from klpteach.files.klp import sites
 from klpteach.files.klp_patch import BY_NAMES, KLP_BUILD, KPATCH
 from klpteach.files.module_file import ModuleFile
 from klpteach.files.samples import sample
 from klpteach.files.write import ElfImage, Rela, Section, tiny_module
+from klpteach.model.kernel import Kernel
+from klpteach.model.state import Machine
 from klpteach.scenarios import inspection as inspecting
 from klpteach.scenarios import reload as reloading
 from klpteach.scenarios.checks import Check, checks, made_by
 from klpteach.scenarios.inspection import Inspection, leftovers
 from klpteach.scenarios.recorded import evidence
 from klpteach.scenarios.reload import Outcome, Wanted, built_for, survives
+from klpteach.views.yours.modules import Brought
 
 FIELD = ROOT.parent / "shared" / "field"
 in_the_field = pytest.mark.skipif(not FIELD.exists(), reason="no livepatches of others in ../shared/field")
@@ -431,6 +448,14 @@ def in_modinfo(old: bytes, new: bytes) -> Callable[[ElfImage], None]:
     return change
 
 
+def in_struct_module(name: bytes) -> Callable[[ElfImage], None]:
+    def change(image: ElfImage) -> None:
+        body = next(s for s in image.sections if s.name == THIS_MODULE).body
+        body[THIS_MODULE_NAME : THIS_MODULE_NAME + MODULE_NAME_LEN] = name.ljust(MODULE_NAME_LEN, b"\0")
+
+    return change
+
+
 def test_a_licence_that_is_not_gpl_fails_since_klp_enable_patch_is_not_for_it() -> None:
     found = inspected(changed(opened("livepatch_nfsd_demo", "6.12"), in_modinfo(b"license=GPL", b"license=BSD")))
     (check,) = (check for check in found.checks if check.ok is False)
@@ -445,7 +470,7 @@ def test_a_module_that_nobody_gave_and_whose_symbols_it_takes_is_named() -> None
     (check,) = (check for check in found.checks if check.about == "sunrpc")
     assert check.ok is None and check.says.startswith("1 symbol is taken from it, not checked; give its file, too")
     assert {row["stand_ins"] for row in found.rows()} == {("nfsd_demo", "sunrpc")} and found.ok
-    given = inspected(livepatch, changed(opened("nfsd_demo", "6.12"), in_modinfo(b"name=nfsd_demo", b"name=sunrpc")))
+    given = inspected(livepatch, changed(opened("nfsd_demo", "6.12"), in_struct_module(b"sunrpc")))
     assert {row["stand_ins"] for row in given.rows()} == {("nfsd_demo",)}
     assert not any("not checked" in check.says for check in given.checks)
 
@@ -496,3 +521,144 @@ def test_another_machine_is_called_by_its_name(order: int, machine: int, words: 
     with pytest.raises(ModuleFormatError, match=re.escape(words)) as caught:
         ModuleFile(bytes(data), "x.ko")
     assert f'The kernel would say "{line}"' in str(caught.value)
+
+
+# -- what the last step of a build was to mark ------------------------------------------------------------------------------
+
+
+def without_flag(image: ElfImage, number: int | None = None) -> None:
+    for section in [s for s in image.sections if s.name.startswith(".klp.rela.")][:number]:
+        section.flags &= ~SHF_RELA_LIVEPATCH
+
+
+def in_shndx(old: int, new: int, name: str = "") -> Callable[[ElfImage], None]:
+    def change(image: ElfImage) -> None:
+        hit = {
+            i for i, s in enumerate(image.symbols) if i and s.shndx == old and s.name.startswith(name or ".klp.sym.")
+        }
+        image.symbols = [replace(s, shndx=new) if i in hit else s for i, s in enumerate(image.symbols)]
+
+    return change
+
+
+@pytest.mark.parametrize("arch", ["x86_64", "ppc64le", "s390x"])
+def test_sections_that_lost_their_flag_fail_since_the_loader_writes_them_once_with_0(arch: str) -> None:
+    for number in (1, None):
+        file = changed(
+            opened("livepatch_nfsd_demo", "6.12", arch), lambda image, number=number: without_flag(image, number)
+        )
+        found = inspected(file, opened("nfsd_demo", "6.12", arch))
+        bad = [check for check in found.checks if check.ok is False]
+        assert bad and all("is not flagged SHF_RELA_LIVEPATCH" in check.says for check in bad) and not found.ok
+        assert "hold 0 for a symbol: it crashes on use" in found.verdict and "failed (below)" in found.verdict
+        assert {o.kind for o in found.outcomes if o.release in ("6.3", "6.12", "7.3")} == {"zeros"}
+        of_zeros = sum(int(word) for check in bad for word in re.findall(r": (\d+) relocation", check.says))
+        assert of_zeros == found.own[0].zeros and not any(
+            row["site"] for row in found.refused_sites() if number is None
+        )
+        left = sum(waits["count"] for waits in found.waiting().values())
+        assert (left == 0) == (number is None), "what is written at once does not wait"
+
+
+def test_sections_that_lost_their_flag_are_refused_on_arm64_where_0_is_too_far() -> None:
+    found = inspected(changed(opened("livepatch_nfsd_demo", "7.3", "arm64"), without_flag))
+    assert "overflow in relocation type 275 val 0" in found.verdict and not found.ok
+    assert any("is not flagged SHF_RELA_LIVEPATCH" in check.says for check in found.checks)
+
+
+def test_the_model_writes_what_lost_its_flag_as_the_loader_does_and_whoever_runs_it_oopses() -> None:
+    kernel = Kernel()
+    assert kernel.insmod("nfsd_demo.ko").errno == 0
+    assert kernel.insmod(changed(opened("livepatch_nfsd_demo"), without_flag)).errno == 0
+    livepatch = kernel.find_module("livepatch_nfsd_demo")
+    assert livepatch is not None
+    pointer = next(
+        site
+        for site in sites(livepatch.file)
+        if site.symbol.startswith(".klp.sym.nfsd_demo.demo_table") and site.width == 8
+    )
+    assert livepatch.bytes_at(pointer.section, pointer.offset, 8) == pointer.addend.to_bytes(8, "little"), "S is 0"
+    assert kernel.rmmod("nfsd_demo").errno == 0 == kernel.insmod("nfsd_demo.ko").errno, "nobody writes it again"
+    assert kernel.cat("/proc/nfsd_demo").oops
+
+
+def test_livepatch_symbols_that_are_undefined_are_unknown_symbols_whatever_is_loaded() -> None:
+    line = "livepatch_nfsd_demo: Unknown symbol .klp.sym.nfsd_demo.demo_"
+    file = changed(opened("livepatch_nfsd_demo"), in_shndx(SHN_LIVEPATCH, SHN_UNDEF))
+    found = inspected(file, opened("nfsd_demo"))
+    (check,) = (check for check in found.checks if check.ok is False)
+    assert "7 livepatch symbols are SHN_UNDEF" in check.says and line in check.says and "ENOENT (-2)" in check.says
+    assert {(o.kind, o.failed.errno) for o in found.outcomes if o.failed} == {("no livepatch", -2)}
+    assert "ENOENT (-2)" in found.verdict and line in found.verdict
+    alone = Kernel().insmod(file)
+    assert alone.errno == -2 and sum(text.startswith(line) for text in alone.lines) == 7, "each is named"
+
+
+def test_a_livepatch_symbol_that_is_undefined_and_weak_comes_as_far_as_livepatch() -> None:
+    def weak(image: ElfImage) -> None:
+        in_shndx(SHN_LIVEPATCH, SHN_UNDEF)(image)
+        image.symbols = [replace(s, info=STB_WEAK << 4) if s.name.startswith(".klp.sym.") else s for s in image.symbols]
+
+    found = inspected(changed(opened("livepatch_nfsd_demo"), weak), opened("nfsd_demo"))
+    assert "is not marked as a livepatch symbol" in found.verdict and "EINVAL (-22)" in found.verdict
+
+
+def test_an_ordinary_symbol_that_is_marked_as_livepatchs_is_0_for_the_loader() -> None:
+    found = inspected(changed(opened("livepatch_nfsd_demo", "6.12"), in_shndx(SHN_UNDEF, SHN_LIVEPATCH, "seq_printf")))
+    (check,) = (check for check in found.checks if check.ok is False)
+    assert check.says.startswith(".rela.text is no livepatch section, and seq_printf is marked SHN_LIVEPATCH")
+    assert "1 relocation of the livepatch holds 0 for a symbol" in found.verdict and not found.ok
+
+
+def test_klp_builds_own_table_of_what_it_converts_is_no_fault() -> None:
+    for name in ("livepatch_klp_build", "livepatch_klp_build_two"):
+        assert not Wanted(opened(name, "6.12")).zeros
+
+
+# -- whose name ---------------------------------------------------------------------------------------------------------------
+
+
+def test_the_name_in_struct_module_counts_and_another_in_modinfo_is_said() -> None:
+    struct = inspected(changed(opened("livepatch_nfsd_demo"), in_struct_module(b"nfsd_demo")), opened("nfsd_demo"))
+    assert {(o.kind, o.failed.errno) for o in struct.outcomes if o.failed} == {("no livepatch", -17)}
+    renamed_too = changed(opened("livepatch_nfsd_demo"), in_modinfo(b"name=livepatch_nfsd_demo", b"name=nfsd_demo"))
+    modinfo = inspected(renamed_too, opened("nfsd_demo"))
+    assert [o.kind for o in modinfo.own] == ["refused"] and modinfo.file.name == "livepatch_nfsd_demo"
+    for found, said, taken in (
+        (struct, "livepatch_nfsd_demo", "nfsd_demo"),
+        (modinfo, "nfsd_demo", "livepatch_nfsd_demo"),
+    ):
+        says = f".modinfo says name={said}, but the kernel takes the name in struct module, {taken}"
+        assert [check.ok for check in found.checks if check.says == says] == [None]
+
+
+def test_a_module_that_calls_itself_vmlinux_is_refused_by_livepatch_since_5_8() -> None:
+    found = inspected(changed(opened("livepatch_nfsd_demo"), in_struct_module(b"vmlinux")), opened("nfsd_demo"))
+    assert "livepatch: vmlinux.ko: invalid module name" in found.verdict
+
+
+def test_the_blacklist_goes_by_the_name_in_modinfo() -> None:
+    file = changed(opened("nfsd_demo"), in_modinfo(b"name=nfsd_demo", b"name=other_demo"))
+    step = Kernel(machine=Machine(blacklist=frozenset({"other_demo"}))).insmod(file)
+    assert (step.errno, step.lines[-1]) == (-1, "Module other_demo is blacklisted")
+
+
+def test_a_newline_in_a_name_is_spelled_out_wherever_it_is_drawn(capsys, tmp_path: Path) -> None:
+    forged = "x\n\u2713 all is well"
+
+    def change(image: ElfImage) -> None:
+        in_struct_module(forged.encode())(image)
+        image.symbols = [replace(s, name=s.name.replace("demo_counter", forged)) for s in image.symbols]
+        for section in image.sections:
+            section.name = section.name.replace(".klp.rela.nfsd_demo", f".klp.rela.{forged}")
+        in_modinfo(b"vermagic=", b"vermagic=6.1 " + forged.encode())(image)
+
+    file = changed(opened("livepatch_nfsd_demo"), change)
+    (tmp_path / "livepatch.ko").write_bytes(file.data)
+    main(["inspect", str(tmp_path / "livepatch.ko"), "--sections"])
+    found = inspected(file)
+    told = [capsys.readouterr().out, found.verdict, *map(str, found.checks), repr(file), repr(Brought(file))]
+    step = Kernel().insmod(changed(file, in_shndx(SHN_LIVEPATCH, SHN_UNDEF)))
+    told += step.lines
+    assert sum("all is well" in text for text in told) >= 6
+    assert not any(line.startswith("\u2713 all is well") for text in told for line in text.split("\n"))

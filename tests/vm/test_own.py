@@ -337,6 +337,19 @@ def test_vm_run_with_own_files_prints_one_table_and_the_guest_sees_nothing_else(
     assert len(Recording.load(tmp_path / "rec.json")) == 4
 
 
+def test_files_are_looked_at_before_a_kernel_is_fetched(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fetched(*_: object) -> GuestKernel:
+        raise AssertionError("a kernel was asked for")
+
+    monkeypatch.setitem(RECORDED, "x86_64", replace(RECORDED["x86_64"], kernel=fetched))
+    assert main(["vm", "run", "reload", "--ko", str(FOLDER / "nfsd_demo.ko")]) == 2
+    assert "nfsd_demo.ko is not a livepatch" in capsys.readouterr().err
+    with pytest.raises(KlpteachError, match="is not a livepatch"):
+        kt.try_real("reload", ko=FOLDER / "nfsd_demo.ko")
+
+
 def test_a_target_alone_is_no_story(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["vm", "run", "reload", "--target", str(FOLDER / "nfsd_demo.ko")]) == 2
     assert "give that with --ko" in capsys.readouterr().err

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from functools import cache, lru_cache
 from typing import BinaryIO
 
-from ...errors import KlpteachError
+from ...errors import KlpteachError, printable
 from .case import Case, Modules
 from .pasted import Binary, blocks, clean, unquoted, without_soft_breaks
 from .row import Found, Row, lower, packed
@@ -130,7 +130,7 @@ def _explanations(log: Sequence[Found], modules: Modules) -> Iterator[Explanatio
     seen: dict[str, int] = {}
     for at, found in enumerate(log):
         case = Case(found, log, at, modules)
-        says = tuple(sentences(case))
+        says = tuple(printable(sentence, keep="") for sentence in sentences(case))  # names of files and symbols in them
         key = "\n".join([found.text, *says])
         again = seen.setdefault(key, found.number)
         yield Explanation(

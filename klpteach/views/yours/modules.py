@@ -11,7 +11,7 @@ from itertools import islice
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
-from ...errors import KlpteachError, one_of, quoted
+from ...errors import KlpteachError, one_of, printable, quoted
 from ...files.compressed import MAX_BYTES
 from ...files.module_file import ModuleFile
 from ...model.errno import errno_name
@@ -164,7 +164,8 @@ class Brought(Shown):
 
     def to_text(self) -> str:
         lines = [f"{target:<24} {release:<5} {said} (with {what})" for target, release, said, what in self._rows()]
-        return "\n".join([self.inspection.verdict, self.headline, *map(str, self.checks), *lines])
+        said = [self.inspection.verdict, self.headline, *map(str, self.checks), *lines]
+        return "\n".join(printable(line, keep="") for line in said)
 
     def to_html(self) -> str:
         css = f"{LEFT};padding:2px 14px 2px 0"
@@ -191,6 +192,8 @@ def _with(outcome: Outcome) -> str:
 
 def _said(outcome: Outcome) -> str:
     step = outcome.failed
+    if outcome.kind == "zeros":
+        return f"✗ not refused, but {count(outcome.zeros, 'relocation')} with 0 for a symbol"
     if step is None:
         if not outcome.ending:
             return "✓ works"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from ...errors import printable
 from ...files.module_file import ModuleFile
 from ...model.errno import errno_name
 from ...model.kernel import Kernel
@@ -73,7 +74,7 @@ class Ordinary(Shown):
         return Table(("release", "a reload, no livepatch loaded"), reloads), Table(("section", "relocations"), written)
 
     def to_text(self) -> str:
-        return "\n\n".join([self.headline, *map(repr, self._tables())])
+        return "\n\n".join([printable(self.headline, keep=""), *map(repr, self._tables())])
 
     def to_html(self) -> str:
         reloads, written = self._tables()
