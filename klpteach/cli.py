@@ -33,23 +33,57 @@ def main(argv: list[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     args = _parser().parse_args(argv)
     try:
-        return int(args.run(args))
+        status = int(args.run(args))
+        if sys.stdout:
+            sys.stdout.flush()  # what cannot be written is said here, not by Python as it ends
+        return status
     except KlpteachError as error:
         print(f"klpteach: {error}", file=sys.stderr)
         return 1 if isinstance(error, LoadRefused) else 2
     except OSError as error:
         if isinstance(error, BrokenPipeError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader (head, less) has had enough
+            _drop_output()  # the reader (head, less) has had enough
             return 0
-        print(one_line(f"klpteach: {error.filename or 'a file'}: {error.strerror}"), file=sys.stderr)
+        print(one_line(f"klpteach: {error.filename or _unnamed()}: {error.strerror or error}"), file=sys.stderr)
         return 2
 
 
+def _unnamed() -> str:
+    """What an OSError is about that names no file: standard output, where that takes no more line."""
+    try:
+        print(flush=True)
+    except OSError:
+        _drop_output()
+        return "standard output"
+    return "a file"
+
+
+def _drop_output() -> None:
+    """Python writes what is left of standard output as it ends, and would fail once more."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 class _Parser(argparse.ArgumentParser):
-    """Its errors repeat what was typed."""
+    """Its errors repeat what was typed. No argument is empty, where it has no type: Path("") would be the current folder."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.register("type", None, not_empty)
+
+    def add_subparsers(self, **kwargs: Any) -> argparse._SubParsersAction[Any]:
+        verbs = super().add_subparsers(**kwargs)
+        verbs.type = str  # its value is the rest of the line, which its own parser looks at
+        return verbs
 
     def error(self, message: str) -> NoReturn:
         super().error(one_line(message))
+
+
+def not_empty(text: str) -> str:
+    """The type of an argument that has no other. Errors: ArgumentTypeError."""
+    if not text:
+        raise argparse.ArgumentTypeError("it is empty; is a variable of your shell not set?")
+    return text
 
 
 def say(*lines: str) -> None:
@@ -81,17 +115,17 @@ def _parser() -> argparse.ArgumentParser:
     add = verb(relocate, "write the memory image of a module at an address").add_argument
     add("file")
     base = "address of the core block, or text=HEX,data=HEX,… for 6.4 and later"
-    add("--base", required=True, metavar="HEX", help=base)
+    add("--base", required=True, type=str, metavar="HEX", help=base)
     symbols = 'addresses of undefined symbols: /proc/kallsyms, System.map, or JSON {"name": "0xaddress", …}'
     add("--symbols", required=True, metavar="FILE", help=symbols)
-    add("--release")
+    add("--release", type=str)
     add("--out", required=True, metavar="IMAGE")
     add("--json", action="store_true")
 
     add = verb(simulate, "run a story in the model, print what the kernel says and a verdict").add_argument
     add("scenario")
     add("--arch", default="x86_64")
-    add("--release", help="default: 6.1, or the first of an architecture that came to livepatch later")
+    add("--release", type=str, help="default: 6.1, or the first of an architecture that came to livepatch later")
     add("--proposal", action="append", default=[], metavar="P")
     add("--out", metavar="REC.json")
     add("--json", action="store_true")

@@ -25,7 +25,9 @@ import numpy as np
 from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import SymbolTableSection
 
+from klpteach.errors import KlpteachError
 from klpteach.files.elf_h import RELA, SHDR, SYM
+from klpteach.files.home import user_folder
 from klpteach.vm.build import locked
 from klpteach.vm.host import HostError, cache_dir, need, need_room
 from klpteach.vm.host import run as run_in_host
@@ -203,10 +205,7 @@ def debian_modules(architecture: str = "amd64") -> Path:
     Errors: Unavailable with the reason.
     """
     try:
-        cache = Path(
-            os.environ.get("KLPTEACH_CACHE")
-            or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "klpteach"
-        )
+        cache = Path(os.environ.get("KLPTEACH_CACHE") or user_folder("XDG_CACHE_HOME", ".cache") / "klpteach")
         suffix = "" if architecture == "amd64" else f"-{architecture}"
         folder = cache / f"debian-6.1-modules{suffix}"
         if folder.is_dir():
@@ -216,7 +215,7 @@ def debian_modules(architecture: str = "amd64") -> Path:
         with _lock(cache / f"{folder.name}.lock"):
             if not folder.is_dir():
                 _fetch(cache, folder, architecture)
-    except (OSError, RuntimeError) as error:  # RuntimeError: no home folder
+    except (OSError, KlpteachError) as error:  # KlpteachError: no home folder
         raise Unavailable(f"the cache folder cannot be used ({error})") from None
     return folder
 

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import KO, SHARED
+from conftest import KO, ROOT, SHARED
 
 from klpteach import ModuleFile, Recording, load_image, simulate
 from klpteach.cli import main
@@ -491,6 +491,95 @@ def test_an_error_repeats_what_was_typed_in_letters_and_not_without_end(what: st
     *usage, last = err.removesuffix("\n").split("\n")
     assert (status, out) == (2, "") and words in last and re.match(r"klpteach( \w+)?: ", last) and len(last) < 2100
     assert all(line.isprintable() for line in [*usage, last]) and (not usage or usage[0].startswith("usage: "))
+
+
+EMPTY = [
+    *(
+        ["course", ""],
+        ["site", ""],
+        ["replay", ""],
+        ["inspect", ""],
+        ["explain", ""],
+        ["simulate", ""],
+        ["progress", ""],
+    ),
+    *(["inspect", LIVEPATCH, "--target", ""], ["replay", "reload--6.1--REFUSED", "--ko", ""], ["explain", "--ko", ""]),
+    *(
+        ["simulate", "reload", "--out", ""],
+        ["vm", "run", "reload", "--ko", ""],
+        ["vm", "record", "reload", "--out", ""],
+    ),
+    *(["vm", "compare", "", "new"], ["vm", "compare", "old", ""], ["vm", "try", ""], ["class-link", "--hub", ""]),
+]
+
+
+@pytest.mark.parametrize("argv", EMPTY, ids=" ".join)
+def test_an_empty_name_is_refused_and_never_taken_for_the_current_folder(
+    argv: list[str], capsys, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as end:
+        main(argv)
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert end.value.code == 2 and "it is empty" in last and list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("argv", [["simulate", "reload"], ["explain", "--json", "log"], ["vm", "compare", "a", "a"]])
+def test_a_full_disk_behind_standard_output_is_said_in_one_line(argv: list[str], tmp_path: Path) -> None:
+    if not os.path.exists("/dev/full"):
+        pytest.skip("/dev/full is missing")
+    (tmp_path / "log").write_text("livepatch: enabling patch 'x'\n" * 900)
+    simulate("reload").save(tmp_path / "a")
+    for buffered in ("", "1"):
+        environment = {**os.environ, "PYTHONUNBUFFERED": buffered, "PYTHONPATH": str(ROOT)}
+        with open("/dev/full", "w") as full:
+            done = subprocess.run(
+                [sys.executable, "-m", "klpteach", *argv],
+                cwd=tmp_path,
+                env=environment,
+                stdout=full,
+                stderr=-1,
+                text=True,
+            )
+        assert (done.returncode, done.stderr) == (2, "klpteach: standard output: No space left on device\n")
+
+
+def test_a_recording_goes_through_a_symbolic_link(tmp_path: Path, capsys) -> None:
+    for kept in (tmp_path / "old.json", tmp_path / "new.json"):
+        link = tmp_path / f"to-{kept.name}"
+        link.symlink_to(kept)
+        if kept.name == "old.json":
+            kept.write_text("old")
+        run(capsys, "simulate", "reload", "--out", str(link))
+        assert link.is_symlink() and len(Recording.load(kept)) == 4
+
+
+def test_a_full_disk_leaves_no_half_of_a_recording(small_disk: Path, capsys) -> None:
+    (small_disk / "filler").write_bytes(bytes(60 << 10))
+    status, _, err = run(capsys, "simulate", "reload", "--out", str(small_disk / "rec.json"))
+    assert (status, err) == (2, f"klpteach: {small_disk}/rec.json: No space left on device\n")
+    assert [path.name for path in small_disk.iterdir()] == ["filler"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("nope", "nope", "nope: no such file or folder."),
+        ("/dev/null", "nope", "nope: no such file or folder."),
+        ("rec.json", "nope", "nope: no such file or folder."),
+        ("/dev/null", "rec.json", "null: is a device, not a file"),
+        (".", "rec.json", "one is a folder and the other is not"),
+        (".", "empty", "no recording in common"),
+    ],
+)
+def test_compare_says_what_is_not_there(
+    old: str, new: str, words: str, tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("empty").mkdir()
+    simulate("reload").save("rec.json")
+    status, out, err = run(capsys, "vm", "compare", old, new)
+    assert (status, out) == (2, "") and words in err and err.count("\n") == 1
 
 
 PIPES = [

@@ -99,6 +99,42 @@ def test_where_nothing_can_be_written_no_page_is_made(
     assert told.startswith(f"klpteach: {folder}: ") and told.count("\n") == 1
 
 
+def test_a_full_disk_leaves_no_site_or_the_earlier_one(small_disk: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("nbconvert", reason="nbconvert is missing")
+    earlier = small_disk / "earlier"
+    earlier.mkdir()
+    for name in ("site.css", "index.html"):
+        (earlier / name).write_text("earlier")
+    for folder in (small_disk / "new" / "below", earlier):
+        for _ in range(2):
+            assert main(["site", str(folder), "--story", "reload"]) == 2
+            assert capsys.readouterr().err == f"klpteach: {folder}: No space left on device\n"
+    assert [path.name for path in small_disk.iterdir()] == ["earlier"]
+    assert {path.name: path.read_text() for path in earlier.iterdir()} == {
+        "site.css": "earlier",
+        "index.html": "earlier",
+    }
+
+
+def test_a_site_takes_the_place_of_an_earlier_one_and_leaves_no_draft(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("nbconvert", reason="nbconvert is missing")
+
+    def pages(folder: Path, wanted: object) -> None:
+        (folder / "notebooks").mkdir(parents=True)
+        for name in ("site.css", f"notebooks/{mark}.html"):
+            (folder / name).write_text(mark)
+
+    monkeypatch.setattr("klpteach.site.build._write_pages", pages)
+    (tmp_path / ".klpteach-killed").mkdir()  # of a run that was killed
+    for mark in ("first", "second"):
+        site.build(tmp_path, ["reload"])
+        assert (tmp_path / "site.css").read_text() == mark
+        assert [path.name for path in (tmp_path / "notebooks").iterdir()] == [f"{mark}.html"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".klpteach-killed", "notebooks", "packs", "site.css"]
+
+
 def test_a_story_that_is_not_there_is_one_line(tmp_path: Path) -> None:
     pytest.importorskip("nbconvert", reason="nbconvert is missing")
     with pytest.raises(site.KlpteachError, match="no story nonsense"):

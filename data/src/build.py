@@ -24,6 +24,7 @@ sys.path.insert(0, str(ROOT))
 
 import room  # noqa: E402  (the repository need not be installed)
 from klpteach.errors import KlpteachError  # noqa: E402
+from klpteach.files.home import user_folder  # noqa: E402
 from klpteach.files.write import klp_convert  # noqa: E402
 
 
@@ -185,8 +186,7 @@ def build(name: str, headers: Path, work: Path, out: Path) -> None:
 
 def cache_dir() -> Path:
     cache = os.environ.get("KLPTEACH_CACHE")
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return (Path(cache) if cache else base / "klpteach").expanduser().resolve()
+    return (Path(cache) if cache else user_folder("XDG_CACHE_HOME", ".cache") / "klpteach").expanduser().resolve()
 
 
 def main() -> None:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import KlpteachError, one_line
+from ..files.home import user_folder
 from ..files.on_disk import NoRegularFile, read_regular
 
 _PREFIX, _LONGEST = "klp1", 8 << 20  # bytes of JSON: more than 100,000 attempts
@@ -71,22 +72,24 @@ _printed: set[str] = set()
 
 
 def progress_path() -> Path:
-    """Where answers are kept: $KLPTEACH_PROGRESS, else in $XDG_STATE_HOME, else in ~/.local/state."""
+    """Where answers are kept: $KLPTEACH_PROGRESS, else in $XDG_STATE_HOME, else in ~/.local/state.
+
+    A symbolic link stays one: what it points to is read and replaced. Errors: KlpteachError without a home folder.
+    """
     given = os.environ.get("KLPTEACH_PROGRESS")
-    if given:
-        return Path(given)
-    state = os.environ.get("XDG_STATE_HOME") or os.path.join(os.path.expanduser("~"), ".local", "state")
-    return Path(state) / "klpteach" / "progress.json"
+    kept = Path(given) if given else user_folder("XDG_STATE_HOME", ".local/state") / "klpteach" / "progress.json"
+    return Path(os.path.realpath(kept))
 
 
 def recall() -> Progress:
     """Read the answers that are kept. A damaged file is set aside as progress.json.damaged, and a line says so, once."""
-    path, found = progress_path(), Progress()
+    found = Progress()
     try:
+        path = progress_path()
         with _alone(path):
             found = _read(path)
-    except OSError as error:
-        _tell_not_kept(path, error)
+    except (OSError, KlpteachError) as error:
+        _tell_not_kept(error)
     found.merge(_kept)
     return found
 
@@ -96,29 +99,29 @@ def keep(progress: Progress) -> None:
 
     Never raises: where it cannot be written, it is kept until the kernel stops.
     """
-    path = progress_path()
     try:
+        path = progress_path()
         path.parent.mkdir(parents=True, exist_ok=True)
         with _alone(path):
             found = _read(path)
             found.merge(progress)
             _write(path, found)
-    except OSError as error:
+    except (OSError, KlpteachError) as error:
         _kept.merge(progress)
-        _tell_not_kept(path, error)
+        _tell_not_kept(error)
 
 
 def forget() -> None:
     """Throw every answer away."""
     _kept.predictions.clear()
     _kept.attempts.clear()
-    path = progress_path()
     try:
+        path = progress_path()
         with _alone(path):
             if path.is_file():
                 path.unlink()
-    except OSError as error:
-        _tell_not_kept(path, error)
+    except (OSError, KlpteachError) as error:
+        _tell_not_kept(error)
 
 
 @contextmanager
@@ -218,9 +221,10 @@ def _set_aside(path: Path) -> None:
     _tell_once(f"{path} was damaged; it is now {damaged.name}, and your progress begins anew.")
 
 
-def _tell_not_kept(path: Path, error: OSError) -> None:
-    why = f"{path} cannot be written ({error.strerror}). kt.progress() shows them as a text to copy out."
-    _tell_once(f"Your answers are kept until this kernel stops: {why}")
+def _tell_not_kept(error: OSError | KlpteachError) -> None:
+    why = f"{progress_path()} cannot be written ({error.strerror})." if isinstance(error, OSError) else error
+    advice = "kt.progress() shows them as a text to copy out."
+    _tell_once(f"Your answers are kept until this kernel stops: {why} {advice}")
 
 
 def _tell_once(line: str) -> None:

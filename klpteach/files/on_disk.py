@@ -8,14 +8,16 @@ from __future__ import annotations
 import codecs
 import os
 import stat
+import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from errno import EISDIR, ENOENT, ENXIO
 from pathlib import Path
 
 from ..errors import KlpteachError
 
 _KINDS = {stat.S_IFIFO: "a pipe", stat.S_IFDIR: "a directory", stat.S_IFSOCK: "a socket"}
+DRAFT = ".klpteach-"  # how the name of a draft's folder begins
 _WRITE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
 AnyPath = str | os.PathLike[str]
 
@@ -92,8 +94,12 @@ def check_can_write(path: AnyPath) -> None:
 
 
 def write_file(path: AnyPath, pieces: Iterable[bytes]) -> int:
-    """Write a file, and say how many bytes. A pipe must have a reader. Errors: OSError, which names it."""
-    with naming(path):
+    """Write a file, and say how many bytes. A pipe must have a reader; a symbolic link stays, its file is written.
+
+    Where the disk fills up, no half of a new file is left. Errors: OSError, which names it.
+    """
+    new = not os.path.exists(path)
+    with naming(path), _gone_if(new, path):
         try:
             handle = os.open(path, _WRITE | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY, 0o666)
         except OSError as error:
@@ -101,6 +107,51 @@ def write_file(path: AnyPath, pieces: Iterable[bytes]) -> int:
         os.set_blocking(handle, True)
         with open(handle, "wb") as stream:
             return sum(map(stream.write, pieces))
+
+
+@contextmanager
+def _gone_if(new: bool, path: AnyPath) -> Iterator[None]:
+    try:
+        yield
+    except OSError:
+        if new:
+            with suppress(OSError):
+                os.unlink(os.path.realpath(path))
+        raise
+
+
+@contextmanager
+def draft_in(folder: Path) -> Iterator[Path]:
+    """A folder inside this one, to write into and to move from when all is written; it is gone afterwards.
+
+    The folder is made. After an error it is gone again, and an OSError of what was written there names the folder: the
+    reader knows nothing of drafts.
+    """
+    made = [one for one in (folder, *folder.parents) if not one.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=DRAFT, dir=folder, ignore_cleanup_errors=True) as draft:
+            yield Path(draft)
+    except BaseException as error:
+        for one in made:
+            with suppress(OSError):  # not empty, or not made
+                one.rmdir()
+        if isinstance(error, OSError) and _is_of(error, folder):
+            raise OSError(error.errno, error.strerror, os.fspath(folder)) from None
+        raise
+
+
+def _is_of(error: OSError, folder: Path) -> bool:
+    """Whether it names something in the folder, one of the folders around it, or nothing, as those of write() do."""
+    named = Path(os.fsdecode(error.filename or folder))
+    return named.is_relative_to(folder) or folder.is_relative_to(named)
+
+
+def copy_file(source: Path, target: Path) -> None:
+    """Copy what a file holds; folders are made. The error of a full disk does not name the source, as shutil's does."""
+    data = source.read_bytes()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_bytes(data)
 
 
 @contextmanager

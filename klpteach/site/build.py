@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 from collections.abc import Callable, Collection
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
 from ..errors import KlpteachError
+from ..files.on_disk import DRAFT, copy_file, draft_in
 from ..files.samples import data_dir, notebooks_dir
 from . import pages
 from .shell import asset, stylesheet
@@ -25,44 +26,52 @@ _MARK = "site.css"  # a folder with it was made here, and may be written over
 def build(
     folder: Path, stories: Collection[str] = (), watch: Callable[[int, int], None] = lambda done, of: None
 ) -> int:
-    """Write the whole site into a folder that is new, empty or an earlier site. Returns its size in bytes.
+    """Write the whole site into a folder that is new, empty or an earlier site, which stays until all is written.
 
-    stories: tell only these (default: all, some minutes on two cores). watch: called with packs done and packs in all.
+    Returns its size in bytes. stories: tell only these (default: all, some minutes on two cores). watch: called with packs done and packs in all.
     Errors: KlpteachError, OSError.
     """
     if missing := [name for name in ("nbconvert", "pygments") if find_spec(name) is None]:
         raise KlpteachError(f"the site needs {' and '.join(missing)}. Try: pip install 'klpteach[lab]'")
-    if folder.exists() and any(folder.iterdir()) and not (folder / _MARK).exists():
+    if folder.exists() and not (folder / _MARK).exists() and not all(map(_is_draft, folder.iterdir())):
         raise KlpteachError(f"{folder} holds something else. Try a new folder.")
     wanted = names(stories)
     if not wanted:
         raise KlpteachError(f"no story {' or '.join(stories)}; klpteach simulate lists them.")
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / _MARK).touch()  # before the work: an error says at once that nothing can be written here
-    for part in ("data", "notebooks", "packs"):
-        shutil.rmtree(folder / part, ignore_errors=True)  # of an earlier site
-    _write_pages(folder, wanted)
-    _write_packs(folder, wanted, watch)
+    with draft_in(folder) as draft:  # before the work: an error says at once that nothing can be written here
+        new, old = draft / "new", draft / "old"
+        old.mkdir()
+        _write_pages(new, wanted)
+        _write_packs(new, wanted, watch)
+        for part in sorted(new.iterdir()):
+            if (folder / part.name).exists():
+                (folder / part.name).rename(old / part.name)  # of an earlier site
+            part.rename(folder / part.name)
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
+def _is_draft(path: Path) -> bool:
+    """Whether a run left it that was killed."""
+    return path.name.startswith(DRAFT)
+
+
 def _write_pages(folder: Path, wanted: Collection[Name]) -> None:
-    made = {
-        "site.css": stylesheet(), "site.js": asset("site.js"), "kernels.js": _kernels_script(wanted), "index.html": pages.home_page(),
-        "explorer.html": pages.explorer_page(), "consequences.html": pages.consequences_page(),
-        "publish.html": pages.publish_page(), "notebooks/glossary.html": pages.glossary_page(),
-        "notebooks/findings.html": pages.findings_page(), "notebooks/teaching.html": pages.teaching_page(),
-        "notebooks/talk.html": pages.talk_page(),
-        **{f"notebooks/{path.stem}.html": pages.lesson_page(path) for path in pages.lessons()},
+    made: dict[str, Callable[[], str]] = {
+        "site.css": stylesheet, "site.js": lambda: asset("site.js"), "kernels.js": lambda: _kernels_script(wanted), "index.html": pages.home_page,
+        "explorer.html": pages.explorer_page, "consequences.html": pages.consequences_page,
+        "publish.html": pages.publish_page, "notebooks/glossary.html": pages.glossary_page,
+        "notebooks/findings.html": pages.findings_page, "notebooks/teaching.html": pages.teaching_page,
+        "notebooks/talk.html": pages.talk_page,
+        **{f"notebooks/{path.stem}.html": partial(pages.lesson_page, path) for path in pages.lessons()},
     }  # fmt: skip
-    for name, text in made.items():
+    for name, page in made.items():  # each is written as it is made: a full disk is soon met
+        text = page()
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text, encoding="utf-8")
         for linked in _EVIDENCE.findall(text):
-            (folder / "data" / linked).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(data_dir() / linked, folder / "data" / linked)
+            copy_file(data_dir() / linked, folder / "data" / linked)
         for picture in _PICTURE.findall(text):
-            shutil.copyfile(notebooks_dir() / picture, (folder / name).parent / picture)
+            copy_file(notebooks_dir() / picture, (folder / name).parent / picture)
 
 
 def _kernels_script(wanted: Collection[Name]) -> str:

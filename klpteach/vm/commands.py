@@ -56,7 +56,7 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     verb.add_argument("--all", action="store_true", help="every story on every kernel it concerns, ppc64le included")
     verb.add_argument("--kernel", action="append", choices=list(PACKAGE), help="default: all")
     verb.add_argument("--arch", choices=["ppc64le", "arm64", "s390x"], help="on all its kernels and variants instead")
-    verb.add_argument("--out", type=Path, metavar="DIR", help="default: data/recordings/x86_64")
+    verb.add_argument("--out", metavar="DIR", help="default: data/recordings/x86_64")
     verb.set_defaults(run=vm_record)
 
     verb = inner.add_parser("try", help="build a kernel with your own patch and see which row of the table it earns")
@@ -68,8 +68,8 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     verb.set_defaults(run=vm_try)
 
     verb = inner.add_parser("compare", help="two recordings, or folders: do they differ in more than addresses?")
-    verb.add_argument("old", type=Path)
-    verb.add_argument("new", type=Path)
+    verb.add_argument("old")
+    verb.add_argument("new")
     verb.set_defaults(run=vm_compare)
 
 
@@ -77,7 +77,7 @@ def vm_compare(args: argparse.Namespace) -> int:
     from .record import compare
 
     steps = found = 0
-    for name, count, differences in compare(args.old, args.new):
+    for name, count, differences in compare(Path(args.old), Path(args.new)):
         for difference in differences:
             print(f"{name}: {difference}")
         steps, found = steps + count, found + len(differences)
@@ -178,9 +178,10 @@ def vm_record(args: argparse.Namespace) -> int:
         return 2 if record_proposals(args.proposals) else 0
     if not args.all and not args.scenario:
         raise HostError("name stories to record, or --all.")
+    out = Path(args.out) if args.out else None
     kernels = [("x86_64", release, "stock") for release in args.kernel or PACKAGE]
     if args.arch:
         kernels = [(args.arch, *key) for key in RECORDED[args.arch].kernels]
-    elif args.all and not args.kernel and not args.out:
+    elif args.all and not args.kernel and not out:
         kernels = [(arch, *key) for arch, how in RECORDED.items() for key in how.kernels]
-    return 2 if record_all([] if args.all else args.scenario, kernels, args.out) else 0
+    return 2 if record_all([] if args.all else args.scenario, kernels, out) else 0

@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 from ..errors import KlpteachError
+from ..files.home import user_folder
 
 PACKAGES = {  # program -> what to install, where it is not of the same name
     "qemu-system-x86_64": "qemu-system-x86", "qemu-system-ppc64": "qemu-system-ppc", "qemu-system-aarch64": "qemu-system-arm", "gcc": "gcc libc6-dev",
@@ -32,7 +33,7 @@ def need(*programs: str) -> None:
 def cache_dir() -> Path:
     """$KLPTEACH_CACHE, else klpteach in $XDG_CACHE_HOME or ~/.cache."""
     given = os.environ.get("KLPTEACH_CACHE")
-    path = Path(given) if given else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "klpteach"
+    path = Path(given) if given else user_folder("XDG_CACHE_HOME", ".cache") / "klpteach"
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:

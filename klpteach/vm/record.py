@@ -385,9 +385,10 @@ def file_name(recording: Recording, outcome_word: str | None = None) -> str:
 def save(recording: Recording, folder: Path) -> None:
     """Write a recording under its name; the file of an older outcome goes."""
     folder.mkdir(parents=True, exist_ok=True)
-    for old in folder.glob(file_name(recording, "*")):
-        old.unlink()
     recording.save(folder / file_name(recording))
+    for old in folder.glob(file_name(recording, "*")):
+        if old.name != file_name(recording):
+            old.unlink()
     print(f"{file_name(recording)}: {len(recording)} steps", flush=True)
 
 
@@ -462,7 +463,12 @@ def compare(old: Path, new: Path) -> Iterator[tuple[str, int, list[Difference]]]
 
     Errors: HostError where there is nothing to compare, RecordingError for a file that is none.
     """
-    pairs = [(old, new)] if old.is_file() else [(path, new / path.name) for path in sorted(old.glob("*.json"))]
+    for path in (old, new):
+        if not path.exists():
+            raise HostError(f"{path}: no such file or folder.")
+    if old.is_dir() != new.is_dir():
+        raise HostError(f"{old} and {new}: one is a folder and the other is not. Give two files, or two folders.")
+    pairs = [(path, new / path.name) for path in sorted(old.glob("*.json"))] if old.is_dir() else [(old, new)]
     pairs = [(one, other) for one, other in pairs if other.exists()]
     if not pairs:
         raise HostError(f"{old} and {new} have no recording in common.")

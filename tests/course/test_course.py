@@ -7,6 +7,7 @@ import subprocess
 import sys
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given, settings
@@ -358,6 +359,66 @@ def test_the_file_stands_in_the_state_folder_unless_told_otherwise(monkeypatch, 
     monkeypatch.delenv("KLPTEACH_PROGRESS")
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     assert book.progress_path() == tmp_path / "klpteach" / "progress.json"
+
+
+@pytest.mark.parametrize("state", ["", "here", "./here", "~/here"])
+def test_a_state_folder_that_is_not_absolute_does_not_count(state, monkeypatch, tmp_path):
+    monkeypatch.delenv("KLPTEACH_PROGRESS")
+    monkeypatch.setenv("XDG_STATE_HOME", state)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert book.progress_path() == tmp_path / ".local" / "state" / "klpteach" / "progress.json"
+
+
+@pytest.mark.parametrize("home", [None, "", "here"])
+def test_without_an_absolute_home_the_one_of_the_password_database_counts(home, monkeypatch, tmp_path):
+    pwd = pytest.importorskip("pwd", reason="no password database here")
+    monkeypatch.setattr(pwd, "getpwuid", lambda uid: SimpleNamespace(pw_dir=str(tmp_path)))
+    for name in ("KLPTEACH_PROGRESS", "XDG_STATE_HOME", "HOME"):
+        monkeypatch.delenv(name, raising=False)
+    if home is not None:
+        monkeypatch.setenv("HOME", home)
+    assert book.progress_path() == tmp_path / ".local" / "state" / "klpteach" / "progress.json"
+
+
+def test_without_any_home_answers_live_on_in_memory_and_it_is_said_once(blank, monkeypatch, tmp_path, capsys):
+    pwd = pytest.importorskip("pwd", reason="no password database here")
+    monkeypatch.setattr(pwd, "getpwuid", lambda uid: {}[uid])
+    for name in ("KLPTEACH_PROGRESS", "XDG_STATE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", "here")
+    monkeypatch.chdir(tmp_path)
+    kt.predict("reload", "loads")
+    assert book.recall().predictions == {"reload": ["loads"]} and list(tmp_path.iterdir()) == []
+    assert capsys.readouterr().out.count("there is no home folder") == 1
+    kt.progress(forget=True)
+    assert book.recall() == book.Progress()
+
+
+@pytest.mark.parametrize("there", [True, False], ids=["a file", "nothing yet"])
+def test_answers_go_through_a_symbolic_link_to_the_file_that_survives(there, blank, tmp_path):
+    kept = tmp_path / "persistent" / "progress.json"
+    kept.parent.mkdir()
+    if there:
+        kept.write_text('{"predictions": {"same-address": ["same"]}, "attempts": {}}')
+    (tmp_path / "link").symlink_to(kept)
+    blank.symlink_to("link")
+    kt.predict("reload", "loads")
+    assert blank.is_symlink() and not kept.is_symlink()
+    asked = {"reload", "same-address"} if there else {"reload"}
+    assert set(json.loads(kept.read_text())["predictions"]) == asked == set(book.recall().predictions)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "persistent", "progress.json"]
+    kt.progress(forget=True)
+    assert blank.is_symlink() and book.recall() == book.Progress()
+
+
+def test_a_damaged_file_behind_a_symbolic_link_is_set_aside_where_it_is(blank, tmp_path, capsys):
+    kept = tmp_path / "persistent" / "progress.json"
+    kept.parent.mkdir()
+    kept.write_text("{")
+    blank.symlink_to(kept)
+    kt.predict("reload", "loads")
+    assert kept.with_name("progress.json.damaged").read_text() == "{" and "damaged" in capsys.readouterr().out
+    assert blank.is_symlink() and json.loads(kept.read_text())["predictions"] == {"reload": ["loads"]}
 
 
 def test_committing_needs_no_widget_and_no_pandas():
