@@ -2,9 +2,8 @@
 
 import re
 
-from recordings import PPC64LE, RECORDINGS
-
 from conftest import NO_KO
+from recordings import PPC64LE, RECORDINGS
 
 from klpteach.model import messages
 from klpteach.model.recording import Recording
