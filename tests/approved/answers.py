@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
+import constants
 import damaged
 import edge_values
 import told_stories
@@ -17,6 +18,8 @@ TABLES: dict[str, Callable[[], Iterator[str]]] = {
     "edges-relocation_types": edge_values.relocation_types,
     "edges-recordings": edge_values.recordings,
     "edges-comparisons": edge_values.comparisons,
+    "constants": constants.lines,
+    "edges-modules": edge_values.modules,
     "edges-library": edge_values.library,
 }
 

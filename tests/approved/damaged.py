@@ -32,7 +32,6 @@ SAMPLES = [
     ("x86_64", "6.1", "nfsd_demo"),
     ("x86_64", "6.1", "livepatch_kpatch_two"),
     ("x86_64", "6.12", "livepatch_klp_build"),
-    ("x86_64", "6.12", "livepatch_nfsd_demo"),
     ("x86_64", "7.3", "livepatch_callbacks"),
     ("ppc64le", "6.1", "nfsd_demo"),
     ("ppc64le", "6.1", "livepatch_nfsd_demo"),

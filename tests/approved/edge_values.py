@@ -10,7 +10,9 @@ from typing import Any
 from damaged import short
 
 from klpteach import KlpteachError, Recording
-from klpteach.files.relocation_types import HOWTO, MASK64, type_names, width_of
+from klpteach.files.elf_h import ARCH_OF_MACHINE
+from klpteach.files.relocation_types import HOWTO, MASK64, width_of
+from klpteach.files.write import klp_convert, tiny_module
 from klpteach.model.arch.sort import heapsort
 from klpteach.model.errno import Refused, errno_name, strerror
 from klpteach.model.memory import AddressSpace
@@ -32,8 +34,46 @@ def relocation_types() -> Iterator[str]:
                 f"{machine} {number} {howto.name}: {howto.width} bytes, {hex(min(taken))} to {hex(max(taken))} "
                 f"{short(repr(taken).encode())}, sum {total:#x}, fields {short(repr(fields).encode())}"
             )
-        unknown = [number for number in type_names(machine) if number not in howtos and width_of(machine, number)]
-        yield f"{machine} not known, but with a width: {short(repr(unknown).encode())} {len(type_names(machine))} names"
+        yield f"{machine} not known: {[width_of(machine, number) for number in (255, 256, 1025)]} bytes"
+
+
+# -- files that are made here ------------------------------------------------------------------------------------------------
+
+MADE_OF: dict[str, bytes | int] = {
+    ".text": bytes(range(64)), ".text.unlikely": b"", ".init.text": b"\xc3", ".exit.text": b"\xc3\0", ".rodata": b"x",
+    ".data": bytes(24), ".data.rel": bytes(8), ".bss": 0, ".bss.more": 4097, "__mcount_loc": bytes(8), ".textual": b"y",
+}  # fmt: skip
+RAW = ".klp.sym.rela.nfsd.lockd."
+NAMES = ("f,0", "f,1", "f.isra.0,2", "f", ",0", "f,", "f,x", "f,0x", "f,0 ", "f,,0", "")
+
+
+def modules() -> Iterator[str]:
+    """tiny_module(), and klp_convert() of what it gives: symbols that become livepatch symbols, and names that do not."""
+    for machine, length in product(ARCH_OF_MACHINE, (1, 54, 55, 56, 57)):
+        symbols = [
+            ("a", ".text", 4),
+            ("b", ".data", 8),
+            ("c", None, 5),
+            (".klp.sym.nfsd.d,0", None, 6),
+            (f"{RAW}e,0", None, 7),
+        ]
+        entries = [
+            (where, 8 * number, 1, name, -number)
+            for where in (".text", ".data")
+            for number, (name, *_) in enumerate(symbols)
+        ]
+        made = tiny_module("n" * length, MADE_OF, symbols, entries, {"livepatch": "Y"}, machine)
+        yield f"{machine} name of {length}: {short(made)}, converted {short(klp_convert(made))}"
+    for name, where in product(NAMES, (None, ".text")):
+        making = lambda name=name, where=where: klp_convert(
+            tiny_module("m", {".text": bytes(8)}, [(RAW + name, where, 0)], [(".text", 0, 1, RAW + name, 0)])
+        )
+        yield f"{name} in {where}: {_shown(making)}"
+    for place, symbol in (("", "s"), (".text", ""), (".data", "s"), (".text", "t")):
+        making = lambda place=place, symbol=symbol: tiny_module(
+            "m", {".text": b""}, [("s", place, 0)], [(".text", 0, 1, symbol, 0)]
+        )
+        yield f"{symbol!r} in {place!r}: {_shown(making)}"
 
 
 # -- recordings -----------------------------------------------------------------------------------------------------------
@@ -158,7 +198,7 @@ def _shown(action: Callable[[], Any]) -> str:
     try:
         return short(repr(action()).encode())
     except KlpteachError as error:
-        return str(error)[-40:]
+        return str(error)[-60:]
 
 
 def comparisons() -> Iterator[str]:

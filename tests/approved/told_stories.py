@@ -16,7 +16,7 @@ from klpteach.files.elf_h import ARCH_OF_MACHINE
 from klpteach.files.samples import ko_dir
 from klpteach.model.policy import available, possible, releases
 
-STORIES = 25  # for each release
+STORIES = 20  # for each release
 KERNELS = [
     (arch, release) for arch in ARCH_OF_MACHINE.values() for release in releases(arch) if ko_dir(arch, release).is_dir()
 ]
