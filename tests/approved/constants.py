@@ -46,7 +46,7 @@ def _of_module(module: ModuleType) -> Iterator[str]:
     text = Path(module.__file__ or "").read_text()
     for name, value in vars(module).items():
         own = (
-            name.isupper() and not re.search("<class|dtype", repr(value)) and name != "_ELFTOOLS"
+            name.isupper() and not re.search("<class|dtype|Path\\(", repr(value)) and name != "_ELFTOOLS"
         )  # that is a library's
         if own and isinstance(value, PLAIN) and re.search(rf"^(\w+, )*{name}\b.*=", text, re.MULTILINE):
             shown = _brief(value.pattern if isinstance(value, re.Pattern) else value)
