@@ -34,9 +34,10 @@ ROOT = Path(__file__).resolve().parents[1]
 PLACE = ROOT / "build" / "mutants"
 # The tests of both rooms, but for those that watch the clock: coverage takes time, and nobody looks into other processes.
 TESTS = (
-    *ROOMS, "tests/model", "tests/files", "tests/vm", "tests/scenarios",
+    *ROOMS, "tests/model", "tests/files", "tests/approved", "tests/vm", "tests/scenarios",
     "tests/test_robustness.py", "tests/test_robustness_recordings.py",
 )  # fmt: skip
+APPROVED = "tests/approved/test_approved.py"  # a test of it takes seconds, and sees thousands of results
 CLOCKED = (
     "tests/files/test_strange_modules.py",
     "tests/test_robustness.py::test_a_damaged_module_gives_a_result_or_one_clear_line",
@@ -173,14 +174,16 @@ def survives(known: Map, limit: float, mutant: Mutant) -> bool:
 
 
 def rounds(known: Map, tests: list[str], limit: float) -> Iterator[list[str]]:
-    """First the quick tests of the file that has most of them, since collecting tests takes longer than most; then the rest."""
+    """First the quick tests of the file that has most of them, since collecting tests takes longer than most; then the
+    approved answers, and then the rest."""
     quick = Counter(file_of(test) for test in tests if known.seconds[test] < 0.2)
     if quick:
         yield [test for test in tests if file_of(test) == quick.most_common(1)[0][0]][:20]
-    if tests:
-        tests = in_turn(tests)
-        spent = list(accumulate(known.seconds[test] for test in tests))
-        yield tests[: max(bisect(spent, limit), 1)]
+    approved = [test for test in tests if file_of(test) == APPROVED]
+    for some in (approved, in_turn([test for test in tests if test not in approved])):
+        if some:
+            spent = list(accumulate(known.seconds[test] for test in some))
+            yield some[: max(bisect(spent, limit), 1)]
 
 
 def in_turn(tests: list[str]) -> list[str]:

@@ -20,7 +20,7 @@ from klpteach.files.relocation_types import NOP
 from klpteach.files.samples import sample
 from klpteach.files.write import ElfImage, Symbol, tiny_module
 from klpteach.model import arch, messages
-from klpteach.model.errno import EINVAL, ENODEV, ENOENT, Refused
+from klpteach.model.errno import EINVAL, ENODEV, ENOENT, ENOEXEC, Refused
 from klpteach.model.policy import behaviour
 
 STB_GLOBAL = 1  # gABI
@@ -206,3 +206,14 @@ def test_names_that_overlap_are_refused_before_they_fill_the_memory() -> None:
         struct.pack_into("<I", data, table + SYM.itemsize * number, first + number % 500)
     with pytest.raises(ModuleFormatError, match="symbol names overlap"):
         assert ModuleFile(bytes(data), "tails.ko").symbol_names
+
+
+def test_arm64_refuses_a_module_without_room_for_veneers() -> None:
+    """module_frob_arch_sections(): ENOEXEC where .plt or .init.plt is missing."""
+    kernel = Kernel("arm64", "7.3")
+    kernel.known = frozenset({"flat.ko"})
+    assert kernel.insmod(ModuleFile(tiny_module("flat", {".text": bytes(8)}, machine=183), "flat.ko")).errno == ENOEXEC
+
+
+def test_a_module_may_begin_at_address_0() -> None:
+    assert load_image(ModuleFile.open(sample("filler4k.ko")), 0, lambda name: 0).bases["core"] == 0
