@@ -34,21 +34,26 @@ def kstrtobool(value: str) -> bool | None:
 
 
 def param_set(kind: str, value: str | None) -> str:
-    """A value as a parameter of this type keeps it; None where it was given without `=`, which only a bool takes.
+    """A value as the parameter's file in sysfs shows it; None where it was given without `=`, which only a bool takes.
 
     Errors: Refused(-EINVAL) for what is no such value, Refused(-ERANGE) for a number that does not fit.
 
-    >>> param_set("int", "0x10"), param_set("bool", None), param_set("bool", "off")
-    ('16', 'Y', 'N')
+    >>> param_set("int", "0x10"), param_set("hexint", "16"), param_set("bool", None), param_set("invbool", "off")
+    ('16', '0x000010', 'Y', 'N')
     """
     if kind in ("bool", "invbool"):
         flag = kstrtobool("1" if value is None else value)
         if flag is None:
             raise Refused(EINVAL)
-        return "Y" if flag != (kind == "invbool") else "N"
+        return "Y" if flag else "N"  # an invbool is turned round when it is written, and again when it is read
     if value is None:
         raise Refused(EINVAL)
-    return str(kstrtoint(kind, value)) if kind in _BITS else value
+    if kind not in _BITS:
+        return value
+    number = kstrtoint(kind, value)
+    return (
+        (f"{number:#08x}" if number else "0" * 8) if kind == "hexint" else str(number)
+    )  # C's %#08x, which has no 0x for 0
 
 
 def kstrtoint(kind: str, value: str) -> int:

@@ -117,7 +117,7 @@ def test_a_flag_is_what_its_first_letters_say(value: str, means: bool | None) ->
         ("byte", "255", "255"), ("byte", "256", ERANGE), ("ulong", "18446744073709551615", "18446744073709551615"),
         ("uint", "-1", EINVAL), ("int", "1_0", EINVAL), ("int", "0b1", EINVAL), ("int", "09", EINVAL), ("int", "0x", EINVAL),
         ("int", "-+5", EINVAL), ("int", "", EINVAL), ("int", " 5", EINVAL), ("int", None, EINVAL), ("charp", None, EINVAL),
-        ("bool", None, "Y"), ("bool", "off", "N"), ("invbool", "1", "N"), ("bool", "2", EINVAL), ("charp", "any thing", "any thing"),
+        ("bool", None, "Y"), ("bool", "off", "N"), ("invbool", "1", "Y"), ("hexint", "16", "0x000010"), ("hexint", "0", "00000000"), ("bool", "2", EINVAL), ("charp", "any thing", "any thing"),
     ],
 )  # fmt: skip
 def test_a_parameter_takes_what_kernel_params_c_takes(kind: str, value: str | None, kept: str | int) -> None:
