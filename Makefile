@@ -172,7 +172,7 @@ CUT := 40
 slides: $(VENV)/.browser
 	$(BIN)/python notebooks/slides/build.py build/slides --cut $(CUT)
 
-# The whole course as static pages: no server, no kernel, no network. Some minutes, on all cores.
+# The whole course as static pages: no server, no kernel, no network. A quarter of an hour on two cores.
 site: $(VENV)/.lab
 	$(BIN)/python -m klpteach site build/site
 

@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
-# Install what some tests need from the distribution: binutils (GNU ld, readelf), also for ppc64le, a compiler, cpio and xz;
+# Install what some tests need from the distribution: binutils (GNU ld, readelf), also for the other machines, a compiler, cpio and xz;
 # with "live" also QEMU; with "browser" Chromium and npm; with "debian" what makes a Debian.
 # Never fails: without them the tests that want them are skipped, with the reason.
 set -u
 missing=()
 command -v ld >/dev/null && command -v readelf >/dev/null || missing+=(binutils)
-command -v powerpc64le-linux-gnu-ld >/dev/null || missing+=(binutils-powerpc64le-linux-gnu)
+for machine in powerpc64le aarch64 s390x; do
+    command -v $machine-linux-gnu-ld >/dev/null || missing+=(binutils-$machine-linux-gnu)
+done
 command -v gcc >/dev/null && echo 'int main(void){return 0;}' | gcc -static -x c -o /dev/null - 2>/dev/null || missing+=(gcc libc6-dev)
 command -v cpio >/dev/null || missing+=(cpio)
 command -v xz >/dev/null || missing+=(xz-utils)
