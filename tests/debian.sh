@@ -66,6 +66,7 @@ fi
 export root folders home
 unshare --mount --pid --fork --kill-child bash -euc '
     mount -t proc proc "$root/proc"
+    mkdir -p "$root/dev/shm" && mount -t tmpfs -o mode=1777 tmpfs "$root/dev/shm"
     for folder in $folders; do
         if [ -d "$folder" ]; then mkdir -p "$root$folder" && mount --bind -o ro "$folder" "$root$folder"; fi
     done

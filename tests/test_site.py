@@ -135,6 +135,18 @@ def test_a_site_takes_the_place_of_an_earlier_one_and_leaves_no_draft(
     assert sorted(path.name for path in tmp_path.iterdir()) == [".klpteach-killed", "notebooks", "packs", "site.css"]
 
 
+def test_a_site_is_written_where_processes_cannot_share_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("nbconvert", reason="nbconvert is missing")
+
+    def refused(max_workers: int | None) -> None:
+        raise PermissionError(13, "Permission denied")  # sem_open() without /dev/shm
+
+    monkeypatch.setattr("klpteach.site.build._write_pages", lambda folder, wanted: folder.mkdir())
+    monkeypatch.setattr("klpteach.site.build.ProcessPoolExecutor", refused)
+    site.build(tmp_path / "site", ["reload"])
+    assert {path.parent.name for path in tmp_path.rglob("*.js")} == {"reload"}
+
+
 def test_a_story_that_is_not_there_is_one_line(tmp_path: Path) -> None:
     pytest.importorskip("nbconvert", reason="nbconvert is missing")
     with pytest.raises(site.KlpteachError, match="no story nonsense"):

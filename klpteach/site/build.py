@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from importlib.util import find_spec
@@ -80,9 +80,19 @@ def _kernels_script(wanted: Collection[Name]) -> str:
 
 def _write_packs(folder: Path, wanted: Collection[Name], watch: Callable[[int, int], None]) -> None:
     longest_first = sorted(wanted, key=lambda name: ("moves" not in name[1] and "moved" not in name[1], name))
-    with ProcessPoolExecutor(max_workers=os.cpu_count()) as pool:
-        for done, (name, text) in enumerate(zip(longest_first, pool.map(pack_script, longest_first), strict=True), 1):
-            path = folder / "packs" / name[0] / name[1] / f"{name[2]}.js"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, encoding="ascii")
-            watch(done, len(longest_first))
+    for done, (name, text) in enumerate(zip(longest_first, _told(longest_first), strict=True), 1):
+        path = folder / "packs" / name[0] / name[1] / f"{name[2]}.js"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="ascii")
+        watch(done, len(longest_first))
+
+
+def _told(wanted: Collection[Name]) -> Iterator[str]:
+    """The packs in this order, on all cores where processes may share memory: in a container /dev/shm may be missing."""
+    try:
+        pool = ProcessPoolExecutor(max_workers=os.cpu_count())
+    except OSError:
+        yield from map(pack_script, wanted)
+        return
+    with pool:
+        yield from pool.map(pack_script, wanted)
