@@ -51,9 +51,9 @@ def param_set(kind: str, value: str | None) -> str:
     if kind not in _BITS:
         return value
     number = kstrtoint(kind, value)
-    return (
-        (f"{number:#08x}" if number else "0" * 8) if kind == "hexint" else str(number)
-    )  # C's %#08x, which has no 0x for 0
+    if kind == "hexint":  # printed with C's %#08x, which has no 0x for 0
+        return f"{number:#08x}" if number else "0" * 8
+    return str(number)
 
 
 def kstrtoint(kind: str, value: str) -> int:

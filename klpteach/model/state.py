@@ -165,8 +165,9 @@ class State:
         """An exported symbol's address: of the kernel, or of a Live module, which is then in use by `mod`.
 
         What the kernel exports is known for the modules of the ko folder. For a module from elsewhere a name that no
-        loaded module exports is taken to be the kernel's, if it is one that C code can have: no .klp.sym. is. Errors: Refused(-EBUSY) where the owner's init has not run: the
-        kernel waits for it, 30 seconds at most (resolve_symbol_wait()), and here nobody else goes on meanwhile.
+        loaded module exports is taken to be the kernel's, if it is one that C code can have: no .klp.sym. is. Errors:
+        Refused(-EBUSY) where the owner's init has not run: the kernel waits for it, 30 seconds at most
+        (resolve_symbol_wait()), and here nobody else goes on meanwhile.
         """
         if owner := self.find_export(name):
             if owner.state == COMING:

@@ -221,11 +221,8 @@ class _End:
 
     def _skipped(self, key: str) -> str:
         """What damage() says of a site that the kernel passed over."""
-        site, file, place = (
-            self.history.sites[key],
-            self.history.files.get(f"{patch_of(key)}.ko"),
-            key.partition(":")[2],
-        )
+        site, file = self.history.sites[key], self.history.files.get(f"{patch_of(key)}.ko")
+        place = key.partition(":")[2]
         return _never_written(place, file, site.type) if site and file else f"{place}: a relocation was never written"
 
     def _strays(self, file: ModuleFile, covered: set[tuple[str, int]]) -> Iterator[tuple[str, bytes, bytes]]:
