@@ -165,7 +165,11 @@ def _site_row(history: History, key: str, states: list[State], with_file: bool, 
     call = history.arch.name if is_call(history, key) else ""
     cells, in_file = "".join(_cell(state, call=call) for state in states), history.file_bytes(key, 8 if call else None)
     if with_file:
-        cells = ('<td class="fc" title="its file is not here">–</td>' if in_file is None else _cell(State("file", in_file), " fc", call)) + cells
+        cells = (
+            '<td class="fc" title="its file is not here">–</td>'
+            if in_file is None
+            else _cell(State("file", in_file), " fc", call)
+        ) + cells
     return f'<th scope="row">{name}</th>{cells}'
 
 
