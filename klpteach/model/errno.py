@@ -51,7 +51,6 @@ class Refused(Exception):
     """`return -EXXX;`. It never leaves the model: a command turns it into its step's errno."""
 
     def __init__(self, errno: int) -> None:
-        super().__init__(errno)
         self.errno = errno
 
 

@@ -265,7 +265,7 @@ class Arch:
     @property
     def has_stubs(self) -> bool:
         """Whether a module has a table of stubs or of addresses, through which it leaves."""
-        return self.stub_size > 0
+        return bool(self.stub_size)
 
     def __deepcopy__(self, memo: object) -> Arch:
         return self  # it never changes: copies of a kernel share it

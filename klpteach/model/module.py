@@ -142,7 +142,7 @@ class Module:
         # Where its symbols end at the latest: of one block only the text counts, else the laid out size.
         layout, one_block = self.image.layout, region.kind in ("core", "init")
         next_value = region.start + (layout.text_size if one_block else layout.sizes[region.kind])
-        best, best_value = "", -1 if region.kind == "core" else region.start - 1
+        best, best_value = "", 0 if one_block else region.start - 1
         whole_table, kept = range(len(self.file.symtab)), core_symbols(self.file, self.image.arch)
         for index in (whole_table if self.state in BEFORE_INIT else kept)[1:]:
             value, name = int(self.image.symbols[index]), self.file.symbol_names[index]

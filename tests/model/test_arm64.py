@@ -8,14 +8,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import KO, ROOT
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from klpteach import Kernel, ModuleFile, PolicyError, Recording, replay, simulate
 from klpteach.files.elf_h import RELA
 from klpteach.files.relocation_types import ADRP, CALL26, HOWTO_ARM64, JUMP26, MASK64
 from klpteach.model import arch as architectures
-from klpteach.model.arch.arm64_plt import adrp, branch, count_plts, entry_target, get_plt_entry, partition_and_sort
+from klpteach.model.arch.arm64_plt import (
+    adrp,
+    branch,
+    count_plts,
+    count_veneers,
+    entry_target,
+    get_plt_entry,
+    partition_and_sort,
+)
+from klpteach.model.arch.arm64_section import Section, plt_tables
+from klpteach.model.image import Loading
 from klpteach.model.policy import behaviour
 from klpteach.reading.history import History
 from klpteach.reading.verdict import verdict
@@ -26,6 +36,7 @@ OWN, THEIRS = (
     sorted(folder.glob("*.json")) for folder in (ROOT / "data" / "recordings" / "arm64", SHARED / "recordings")
 )
 FOLDER = KO / "arm64-7.3"
+TABLE, CALLED = 0xFFFF8000786B6000, 0xFFFF800080022918  # a .plt, and a function of the kernel
 addresses = st.integers(0xFFFF800000000000, 0xFFFF800080FFFFFF)
 
 
@@ -131,6 +142,7 @@ def as_the_kernel_does(needs: list[bool]) -> tuple[list[int], int]:
 
 
 @given(st.lists(st.tuples(st.sampled_from([CALL26, JUMP26, ADRP]), st.integers(1, 4), st.booleans()), max_size=40))
+@example([(CALL26, symbol, True) for symbol in (4, 3, 2, 1)])
 def test_branches_go_to_the_front_as_the_kernels_two_indexes_take_them(rows: list[tuple[int, int, bool]]) -> None:
     rela = np.array([(4 * n, kind, symbol, 0) for n, (kind, symbol, _) in enumerate(rows)], RELA)
     elsewhere = np.array([outside for _, _, outside in rows], bool)
@@ -242,3 +254,72 @@ def test_a_kept_veneer_keeps_the_register_of_its_adrp() -> None:
     assert not any(step.errno or step.oops for step in steps)
     first, *_ = (steps[-1].stubs or {})["livepatch_veneer"]["entries"]
     assert int.from_bytes(bytes.fromhex(first)[:4], "little") & 31 == 1
+
+
+# -- the table by itself ------------------------------------------------------------------------------------------------------
+
+
+def test_an_adrp_is_kept_from_the_end_of_a_page_by_alignment_but_for_the_one_that_stands_there() -> None:
+    """count_plts(): of an adrp at ...7f8 an alignment to 4 KiB sees to it that it is never at ...ff8."""
+
+    def at(*offsets: int) -> np.ndarray:  # type: ignore[type-arg]
+        return np.array([(offset, ADRP, 1, 0) for offset in offsets], RELA)
+
+    assert count_veneers(at()) == (0, 1)
+    assert count_veneers(at(0x7F8)) == (0, 0x1000)
+    assert count_veneers(at(0xFF8, 0xFFC, 0)) == (2, 16)
+
+
+def test_what_is_seen_of_a_table_is_its_entries_and_what_leads_to_a_module_behind_its_end() -> None:
+    cpu, start = architectures.of("arm64"), TABLE
+    kernel_function, module_function = CALLED, start + 0x10000
+    targets = [
+        kernel_function,
+        module_function,
+        0,
+        kernel_function,
+        module_function,
+    ]  # two entries, the spare one, two behind
+    entries = [get_plt_entry(to, start + 12 * n).hex() if to else "00" * 12 for n, to in enumerate(targets)]
+    seen = cpu.stubs_seen({"max_entries": 2, "entries": entries}, start)
+    assert (seen.slots, seen.used) == (3, 2)
+    assert [(index, target) for index, target, _ in seen.entries] == [
+        (0, kernel_function), (1, module_function), (2, 0), (4, module_function),
+    ]  # fmt: skip
+
+
+def test_the_trampoline_behind_the_table_leads_to_ftrace_caller() -> None:
+    cpu, start, behind = architectures.of("arm64"), TABLE, TABLE + 24
+    entries = ["00" * 12, "00" * 12, get_plt_entry(CALLED, behind).hex()]
+    sections = {".plt": start, ".text.ftrace_trampoline": behind}
+    assert cpu.kernel_symbols({"entries": entries}, sections) == {"ftrace_caller": CALLED}
+    for elsewhere in (start - 12, start + 36, start + 25):
+        assert cpu.kernel_symbols({"entries": entries}, {**sections, ".text.ftrace_trampoline": elsewhere}) == {}
+
+
+def test_a_late_call_is_compared_with_the_entry_that_was_made_last() -> None:
+    kernel = Kernel("arm64", "7.3", ["keep-plt"])
+    for line in get("far", "arm64").commands[:4]:
+        assert kernel.run(line).errno == 0
+    table = plt_tables(kernel.find_module("livepatch_nfsd_demo").image)[".plt"]
+    assert table.used and table.last == table.memory[table.offset :][12 * table.used - 12 :][:12].tobytes()
+    table.used = 0
+    assert table.last == b""
+
+
+def test_a_late_value_is_written_where_its_address_is_a_multiple_of_4_wherever_its_section_begins() -> None:
+    kernel = Kernel("arm64", "7.3")
+    kernel.insmod("livepatch_nfsd_demo.ko")
+    image = kernel.find_module("livepatch_nfsd_demo").image
+    index = next(i for i in image.file.rela_sections if image.file.section_names[i].startswith(".klp.rela."))
+    section = Section(Loading(image, "livepatch_nfsd_demo", kernel.rules, lambda line: None), index)
+    section.memory[:8] = bytes(8)
+    section.place = (section.place & ~3) + 1
+    for offset, written in ((1, False), (3, True)):
+        section.write(offset, 0xFFFFFFFF, 4)
+        assert bytes(section.memory[offset : offset + 4]) == (b"\xff" if written else b"\0") * 4
+
+
+def test_the_first_page_of_the_module_area_is_no_kernels() -> None:
+    for cpu in map(architectures.of, ("x86_64", "ppc64le", "arm64", "s390x")):
+        assert [cpu.is_kernel(address) for address in (cpu.module_area, cpu.kernel_text)] == [False, True], cpu.name

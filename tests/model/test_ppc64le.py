@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +15,11 @@ from hypothesis import strategies as st
 from klpteach import Kernel, LoadRefused, ModuleFile, Recording, load_image, simulate
 from klpteach.errors import ScenarioError
 from klpteach.files.elf_h import EM_PPC64, RELA, SHF_ALLOC, SHF_EXECINSTR
+from klpteach.files.klp import placed_sites
 from klpteach.files.relocation_types import ENTRY, HOWTO_PPC64LE, LD_TOC, NOP, REL24
 from klpteach.files.write import ElfImage, tiny_module
 from klpteach.model.arch import fast
-from klpteach.model.arch.frob import count_relocs, heapsort, sort_relocations
+from klpteach.model.arch.frob import count_relocs, frob, heapsort, sort_relocations
 from klpteach.model.arch.ppc64le_section import Section
 from klpteach.model.arch.stubs import FTRACE_INSNS, MAGIC, STUB_INSNS, STUB_SIZE, branch_offset, ha
 from klpteach.model.errno import ENOENT
@@ -438,3 +440,65 @@ def test_only_ld_at_a_functions_entry_becomes_addis(first: int, becomes: str) ->
     file = module(struct.pack("<2I", first, 0x7C426214), [(".text", 0, ENTRY, "own", 0)], (("own", ".text", 0),))
     changed = words(load_image(file, BASE, outside))[0] != first
     assert changed == (becomes == "addis")
+
+
+# -- what decides the next load --------------------------------------------------------------------------------------------
+
+
+def test_the_section_of_the_stubs_may_be_the_first() -> None:
+    made = tiny_module("tiny", {".stubs": 0, ".toc": bytes(0x40), ".text": bytes(4)}, machine=EM_PPC64)
+    kernel = Kernel("ppc64le", "6.12")
+    kernel.known = frozenset({"tiny.ko"})
+    assert ModuleFile(made, "tiny.ko").section_names[1] == ".stubs"
+    assert kernel.insmod(ModuleFile(made, "tiny.ko")).errno == 0
+
+
+@pytest.mark.parametrize("stubs", ["search", "reuse"])
+def test_the_order_of_the_stubs_decides_nothing_unless_a_call_keeps_its_stub(stubs: str) -> None:
+    orders = list[object]()
+    for order in ((7, 8), (8, 7)):
+        image = load_image(calls("f1", "f2"), BASE, outside)
+        rules = replace(behaviour("6.12", arch="ppc64le"), stubs=stubs)
+        for number in order:
+            image.stub_table.stub_for_addr(Loading(image, "tiny", rules, lambda line: None), OUTSIDE + 16 * number, "f")
+        orders.append(image.arch.left_behind(image, rules))
+    assert (orders[0] == orders[1]) is (stubs == "search")
+
+
+def test_the_nop_behind_a_call_may_be_the_last_word_of_its_memory() -> None:
+    text = struct.pack("<I", NOP) * 0x3FFE + struct.pack("<2I", BL, NOP)
+    whole = module(text, [(".text", 0xFFF8, REL24, "f1", 0)], (("f1", None, 0),))
+    bases = {"text": BASE, "rodata": BASE + 0x100000, "data": BASE + 0x200000}
+    assert words(load_image(whole, bases, outside, "6.12"))[-1] == LD_TOC
+
+
+@pytest.mark.parametrize(("kind", "width", "told"), [(1, 4, False), (38, 8, False), (47, 0, True)])
+def test_clearing_takes_addresses_back_and_names_what_it_cannot(kind: int, width: int, told: bool) -> None:
+    """R_PPC64_ADDR32 and ADDR64; R_PPC64_TOC16 has no business in a livepatch's section."""
+    made, plain = (
+        module(bytes(8), [(".data", 8, one, "f", 0)], (("f", ".text", 0),), data=b"\xff" * 24) for one in (kind, 38)
+    )
+    image, lines = load_image(plain, BASE, outside), list[str]()
+    image.file = frob(made, True, 1)
+    before = bytes(image.sections[".data"][1])
+    me = Loading(image, "tiny", behaviour("6.12", arch="ppc64le"), lambda line: lines.append(line.render()))
+    Section(me, made.rela_sections[0]).clear()
+    assert bytes(image.sections[".data"][1]) == before[:8] + bytes(width) + before[8 + width :]
+    assert bool(lines) is told
+
+
+@pytest.mark.parametrize("proposals", [(), ("reuse-stub",)])
+def test_of_a_livepatchs_calls_their_words_decide_the_next_load(proposals: tuple[str, ...]) -> None:
+    kernel = Kernel("ppc64le", "6.12", proposals)
+    kernel.insmod(PATCH)
+    image, seen = kernel.find_module(LP).image, list[object]()
+    for command in (f"insmod {TARGET}", f"rmmod {GONE}", f"insmod {TARGET}"):
+        kernel.run(command)
+        seen.append(image.arch.left_behind(image, kernel.rules))
+    assert seen[0] == seen[1] == seen[2]
+    section = image.file.section_names.index(".text")
+    offset = next(site.offset for at, site in placed_sites(image.file.on_disk) if (at, site.type) == (section, REL24))
+    for byte, decides in ((0, bool(proposals)), (3, True), (4, True), (7, True), (8, False)):
+        image.bytes_of(section)[offset + byte] ^= 0x80
+        assert (image.arch.left_behind(image, kernel.rules) != seen[0]) is decides, byte
+        image.bytes_of(section)[offset + byte] ^= 0x80

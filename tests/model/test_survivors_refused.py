@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import struct
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,12 +16,15 @@ from test_survivors_memory import table_of
 
 from klpteach import Kernel, KlpteachError, LoadRefused, ModuleFile, load_image
 from klpteach.errors import ModuleFormatError, PolicyError
-from klpteach.files.elf_h import STB_WEAK, SYM
+from klpteach.files.elf_h import SHN_ABS, STB_WEAK, SYM
 from klpteach.files.relocation_types import NOP
 from klpteach.files.samples import sample
 from klpteach.files.write import ElfImage, Symbol, tiny_module
 from klpteach.model import arch, messages
 from klpteach.model.errno import EINVAL, ENODEV, ENOENT, ENOEXEC, Refused
+from klpteach.model.klp_structs import KlpFunc, KlpObject, KlpPatch
+from klpteach.model.livepatch.core import klp_add_nops
+from klpteach.model.loader import form_module
 from klpteach.model.policy import behaviour
 
 STB_GLOBAL = 1  # gABI
@@ -217,3 +221,89 @@ def test_arm64_refuses_a_module_without_room_for_veneers() -> None:
 
 def test_a_module_may_begin_at_address_0() -> None:
     assert load_image(ModuleFile.open(sample("filler4k.ko")), 0, lambda name: 0).bases["core"] == 0
+
+
+# -- what is found, and what it is called -------------------------------------------------------------------------------------
+
+
+def test_a_foreign_write_to_a_place_that_is_not_there_finds_nothing() -> None:
+    kernel = Kernel()
+    kernel.insmod("nfsd_demo.ko")
+    for place in ("nobody:.text+0x0", "nfsd_demo:.nothing+0x0", "nfsd_demo:.text+0xfffff8", "nfsd_demo"):
+        assert kernel.poke(place, "1").errno == ENOENT, place
+
+
+def test_a_symbol_that_kallsyms_drops_is_found_until_init_has_run() -> None:
+    """klp_find_object_symbol() looks through the table in the init memory, and later through what is kept of it."""
+    names = [("code", ".text", 0), ("early", ".init.text", 0), ("other", None, 0)]
+    made = ModuleFile(tiny_module("t", {".text": bytes(16), ".init.text": bytes(16)}, names), "t.ko")
+    kernel = Kernel(exports={"other": 0xFFFFFFFF81000010})
+    kernel.known = frozenset({"t.ko"})
+    assert kernel.insmod(made).errno == 0
+    mod = kernel.find_module("t")
+    for state, found in (("Loading", {"code", "early"}), ("Live", {"code"})):
+        mod.state = state
+        assert {name for name, _, _ in names if list(mod.find_symbol(name))} == found
+
+
+@pytest.mark.parametrize(("release", "absolute", "found"), [("6.1", 0, ""), ("6.1", 1, "number"), ("6.12", 1, "")])
+@pytest.mark.parametrize("section", [".text", ".init.text"])
+def test_below_the_first_symbol_of_a_module_there_is_no_name_but_a_number(
+    release: str, absolute: int, found: str, section: str
+) -> None:
+    """find_kallsyms_symbol(): the search begins with the value of symbol 0, so a small number is the nearest one below; since
+    6.12 it begins with the memory that the address lies in. A symbol without a name is nobody's."""
+    names = [("code", section, 16), ("nameless", section, 24), ("number", section, 0)]
+    image = ElfImage.parse(tiny_module("t", {".text": bytes(64), ".init.text": bytes(64)}, names))
+    for index, symbol in enumerate(image.symbols):
+        image.symbols[index] = {
+            "number": replace(symbol, shndx=SHN_ABS, value=absolute),
+            "nameless": replace(symbol, name=""),
+        }.get(symbol.name, symbol)
+    kernel = Kernel(release=release)
+    kernel.step("insmod t.ko", lambda: form_module(kernel, ModuleFile(image.to_bytes(), "t.ko")))
+    mod = kernel.modules[0]
+    start = mod.image.address[mod.file.section_names.index(section)]
+    assert str(mod.symbol_of(start + 8) or "").partition("+")[0] == found
+    assert str(mod.symbol_of(start + 32)).startswith("code+0x10/")
+
+
+def test_a_damage_outside_of_the_code_hangs_nobody_who_calls_it() -> None:
+    """On ppc64le a call that was not written leads to itself; a pointer that was not written is another matter."""
+    kernel = Kernel("ppc64le", "6.12")
+    kernel.insmod("nfsd_demo.ko")
+    kernel.insmod(f"{LP}.ko")
+    pmod = kernel.find_module(LP)
+    whole = ElfImage.parse(pmod.file.on_disk.data)
+    data = next(section for section in whole.sections if section.name == ".klp.rela.nfsd_demo..data.rel")
+    text = next(section for section in whole.sections if section.name == ".klp.rela.nfsd_demo..text")
+    for section, hangs in ((data, False), (text, True)):
+        old = whole.relocations(section)
+        whole.set_relocations(section, old[1:])
+        pmod.file = ModuleFile(whole.to_bytes(), f"{LP}+section-other-object.ko")
+        assert kernel._is_damaged(pmod) is hangs, section.name
+        whole.set_relocations(section, old)
+
+
+def test_what_the_old_livepatch_replaced_and_the_new_one_does_not_runs_as_it_was_in_between() -> None:
+    """klp_add_nops(): until the transition is complete such a function has a way back to its original."""
+    kernel = Kernel()
+    kernel.insmod("livepatch_five.ko")
+    mod = kernel.find_module("livepatch_five")
+    new = KlpPatch(mod, [KlpObject("lockd_demo", [KlpFunc("lockd_show", 0)])], replace=True)
+    klp_add_nops(kernel, new)
+    nops = {(obj.name, func.old_name, obj.dynamic) for obj in new.objects for func in obj.funcs if func.nop}
+    assert nops == {
+        ("nfsd_demo", "demo_show", True), ("kvm_demo", "kvm_demo_show", True), ("fuse_demo", "fuse_demo_show", True),
+        ("sunrpc_demo", "sunrpc_demo_show", True),
+    }  # fmt: skip
+
+
+def test_a_stub_is_labelled_with_the_function_that_it_leads_to() -> None:
+    kernel = Kernel("ppc64le", "6.12")
+    kernel.insmod("nfsd_demo.ko")
+    step = kernel.insmod(f"{LP}.ko")
+    labels = {entry["symbol"] for entry in step.stubs[LP]["entries"]}  # type: ignore[index]
+    named = {str(label) for label in labels if str(label).endswith("[nfsd_demo]")}
+    functions = {f"{name} [nfsd_demo]" for _, kind, name in (step.symbols or {})["nfsd_demo"] if kind in "tT"}
+    assert named and named <= functions

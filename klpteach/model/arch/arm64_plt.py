@@ -100,8 +100,8 @@ def partition_and_sort(rela: Array, elsewhere: Array) -> Array:
     holes = np.flatnonzero(~needs[:count])
     fillers = count + np.flatnonzero(needs[count:])[::-1]
     order[holes], order[fillers] = fillers, holes
-    if count == len(rela):
-        count = max(count - 1, 0)
+    if count and count == len(rela):
+        count -= 1
     front = rela[order[:count]]
     order[:count] = order[np.lexsort((front["addend"], front["sym"], front["type"]))]
     return rela[order]

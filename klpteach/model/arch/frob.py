@@ -80,7 +80,7 @@ def last_section(file: ModuleFile, name: str) -> int:
     return len(file.section_names) - 1 - file.section_names[::-1].index(name)
 
 
-def get_stubs_size(file: ModuleFile, terminator: int = 1) -> int:
+def get_stubs_size(file: ModuleFile, terminator: int) -> int:
     """Bytes of .stubs: one slot that stays empty, the calls of every section counted for themselves, two for ftrace."""
     calls = sum(count_relocs(file.rela(index)) for index in file.rela_sections)
     return (terminator + calls + FTRACE_STUBS) * STUB_SIZE

@@ -1,0 +1,167 @@
+"""What is read from files and written to them: no half of a new file stays, no whole one is lost, no damage is a traceback."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import lzma
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from elftools.elf.enums import ENUM_E_MACHINE
+
+from klpteach import ModuleFile
+from klpteach.errors import KlpteachError, ModuleFormatError
+from klpteach.files import elf
+from klpteach.files.compressed import unpack
+from klpteach.files.elf_h import MACHINES
+from klpteach.files.on_disk import check_can_write, encoding_of, write_file
+from klpteach.files.relocation_types import HOWTO, type_widths
+from klpteach.files.samples import sample
+from klpteach.files.symbol_list import MAX_LIST, number, read_symbols
+from klpteach.files.write import ElfImage, Rela, tiny_module
+
+TEXT_POINTER = (".text", 0, 1, "f", 0)  # R_X86_64_64
+
+
+def file(sections: dict[str, bytes | int], relocations: list = (), **modinfo: str) -> ModuleFile:  # type: ignore[assignment]
+    return ModuleFile(tiny_module("t", sections, [("f", ".text", 0)], relocations, modinfo), "t.ko")
+
+
+# -- written ------------------------------------------------------------------------------------------------------------------
+
+
+def full_disk() -> Iterator[bytes]:
+    yield b"half"
+    raise OSError(28, "No space left on device")
+
+
+def test_of_a_new_file_no_half_stays_and_an_old_one_stays_where_it_is(tmp_path: Path) -> None:
+    new, old = tmp_path / "new", tmp_path / "old"
+    old.write_bytes(b"old")
+    for path in (new, old):
+        with pytest.raises(OSError, match="No space left") as full:
+            write_file(path, full_disk())
+        assert full.value.filename == str(path)
+    assert (new.exists(), old.exists()) == (False, True)
+    assert write_file(new, [b"a", b"bcd"]) == 4 and new.read_bytes() == b"abcd"
+
+
+def test_before_the_work_it_is_known_whether_a_file_can_be_written_there(tmp_path: Path) -> None:
+    check_can_write(tmp_path / "here")
+    with pytest.raises(FileNotFoundError, match="there is no folder"):
+        check_can_write(tmp_path / "nowhere" / "here")
+    with pytest.raises(IsADirectoryError):
+        check_can_write(tmp_path)
+
+
+# -- compressed ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, lzma.compress, bytes])
+def test_a_module_is_the_same_however_it_is_compressed(pack) -> None:  # type: ignore[no-untyped-def]
+    data = sample("nfsd_demo.ko").read_bytes()
+    assert unpack(pack(data), "nfsd_demo.ko.any") == data
+
+
+# -- what a file may want -----------------------------------------------------------------------------------------------------
+
+
+def test_a_module_may_want_128_mib_of_memory_and_not_a_byte_more() -> None:
+    room = elf.MAX_MEMORY - file({".text": bytes(16), ".bss": 0}).memory_size
+    assert file({".text": bytes(16), ".bss": room}).memory_size == elf.MAX_MEMORY
+    with pytest.raises(ModuleFormatError, match="klpteach gives a module 128 MiB"):
+        file({".text": bytes(16), ".bss": room + 1})
+
+
+def test_modinfo_has_a_limit_which_is_said() -> None:
+    with pytest.raises(ModuleFormatError, match=r"\.modinfo has \d+ bytes.*reads 1 MiB"):
+        assert file({".text": bytes(16)}, description="x" * elf.MAX_MODINFO).modinfo_pairs
+
+
+@pytest.mark.parametrize(("offset", "kind", "fits"), [(8, 1, True), (9, 1, False), (16, 1, False), (16, 0, True),
+                                                      (15, 9999, True), (16, 9999, False)])  # fmt: skip
+def test_a_relocation_ends_with_its_section_at_the_latest_and_a_type_that_nobody_knows_has_a_byte(
+    offset: int, kind: int, fits: bool
+) -> None:
+    sections, entries = {".text": bytes(8), ".data": bytes(16)}, [(".data", offset, kind, "f", 0)]
+    if fits:
+        assert file(sections, entries).rela(file(sections, entries).rela_sections[0])["offset"] == [offset]
+    else:
+        with pytest.raises(ModuleFormatError, match="beyond the 16 bytes"):
+            file(sections, entries)
+
+
+def test_a_section_may_be_aligned_to_the_largest_page_and_no_further() -> None:
+    image = ElfImage.parse(tiny_module("t", {".text": bytes(16)}))
+    for align, fits in ((1 << 16, True), (1 << 17, False)):
+        image.sections[1].addralign = align
+        if fits:
+            assert ElfImage.parse(image.to_bytes()) == image
+        else:
+            with pytest.raises(ModuleFormatError, match="aligned to 0x20000 bytes"):
+                ElfImage.parse(image.to_bytes())
+
+
+def test_a_relocation_without_an_addend_has_none() -> None:
+    assert Rela(8, 1, 2) == Rela(8, 1, 2, 0)
+
+
+# -- words --------------------------------------------------------------------------------------------------------------------
+
+
+def test_machines_have_the_numbers_of_the_elf_specification() -> None:
+    """As pyelftools has them; alpha never had one, and uses a number of its own."""
+    known = {value: name for name, value in ENUM_E_MACHINE.items() if isinstance(value, int)}
+    spelled = {"i386": "EM_386", "m68k": "EM_68K", "powerpc": "EM_PPC", "s390x": "EM_S390", "sparc64": "EM_SPARCV9",
+               "ia64": "EM_IA_64", "arc": "EM_ARC_COMPACT2", "sh": "EM_SH", "parisc": "EM_PARISC"}  # fmt: skip
+    assert {0x9026: "EM_ALPHA"} | {value: known[value] for value in MACHINES if value != 0x9026} == {
+        value: spelled.get(name, f"EM_{name.upper()}") for value, name in MACHINES.items()
+    }
+
+
+@pytest.mark.parametrize("value", ["", "zz", "0x", "1" * 17, -1, 1 << 64, 1.0, None, b"10", True])
+def test_what_is_no_address_is_refused_with_its_name(value: object) -> None:
+    with pytest.raises(KlpteachError, match=r"^--base: .* is no 64-bit address in hex\.$"):
+        number(value, "--base")
+
+
+def test_an_address_is_a_number_or_its_hexadecimal_digits() -> None:
+    assert number(16, "it") == number("10", "it") == number("0x10", "it") == 16
+    assert number((1 << 64) - 1, "it") == number("f" * 16, "it")
+
+
+def test_a_list_of_symbols_has_a_limit_which_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "kallsyms"
+    with path.open("wb") as stream:
+        stream.truncate(MAX_LIST + 1)
+    with pytest.raises(KlpteachError, match="more than the 32 MiB"):
+        read_symbols(path, ModuleFile.open(sample("nfsd_demo.ko")))
+
+
+def test_bytes_without_letters_are_no_utf_16() -> None:
+    for encoding in ("utf-16-le", "utf-16-be", "utf-8"):
+        assert encoding_of("livepatch: transition".encode(encoding)) == encoding
+    assert encoding_of(bytes(100)) == encoding_of(bytes(range(8)) * 9) == "utf-8"
+
+
+@pytest.mark.parametrize("machine", HOWTO)
+def test_every_type_that_the_kernel_knows_has_its_width_in_the_table_and_the_last_entry_is_nobodys(
+    machine: int,
+) -> None:
+    widths = type_widths(machine, -1)
+    assert {kind: howto.width for kind, howto in HOWTO[machine].items()} == {
+        kind: width for kind, width in enumerate(widths.tolist()) if width != -1
+    }
+    assert len(widths) >= 256 and widths[-1] == -1
+
+
+def test_a_name_without_an_address_is_told_as_far_as_it_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "symbols.json"
+    path.write_text(json.dumps({"n" * 500: "nowhere"}))
+    with pytest.raises(KlpteachError, match="'nowhere' is no 64-bit address") as told:
+        read_symbols(path, ModuleFile.open(sample("nfsd_demo.ko")))
+    name = re.search("symbol (n+ … n+):", str(told.value))
+    assert name and len(name[1]) == 80
