@@ -111,6 +111,8 @@ def shown(text: str) -> None:
 
 def draw(recording: kt.Recording) -> None:
     """Every view of a recording."""
+    for one in (recording, *recording):
+        shown(repr(one))
     history = History(recording)
     for step in range(len(recording)):
         shown(str(verdict(recording, step, history)))

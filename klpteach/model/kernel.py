@@ -135,7 +135,7 @@ class Kernel(State):
             sysfs.ftrace_enable_sysctl(self, on)
             return
         if not found:
-            raise Refused(ENOENT)
+            sysfs.write(self, path)
         if on is None:
             raise Refused(EINVAL if self.klp.find(found[1]) else ENOENT)
         if found[2] == "force":

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import overload
 
-from ..errors import RecordingError, quoted
+from ..errors import RecordingError, printable, quoted
 from ..files.on_disk import read_regular, why_not, write_file
 from .compare import Difference, compare_steps
 from .schema import HEAD
@@ -24,7 +24,7 @@ MAX_BYTES = 8 << 20  # the longest of the course has 2 MB
 _HEAD = ("scenario", "title", "source", "kernel", "config", "init_errno", "files", "proposals")
 
 
-@dataclass
+@dataclass(repr=False)
 class Recording:
     """The steps of one story on one kernel, with the inputs that a replay needs.
 
@@ -42,6 +42,10 @@ class Recording:
     proposals: list[str] = field(default_factory=list)
     vmlinux: dict[str, int] = field(default_factory=dict)
     steps: list[Step] = field(default_factory=list)
+
+    def __repr__(self) -> str:
+        kernel = printable(f"{self.source}, {self.arch} {self.release}", keep="")
+        return f"<Recording {quoted(self.scenario)} ({kernel}): steps {len(self)}>"
 
     def __iter__(self) -> Iterator[Step]:
         return iter(self.steps)

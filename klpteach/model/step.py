@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, NamedTuple
 
-from ..errors import RecordingError
+from ..errors import RecordingError, printable, quoted
 from .params import kstrtobool
 from .schema import STEP
 
@@ -63,12 +63,16 @@ def module_name(name: str) -> str:
     return (name if name.startswith("-") else name.replace("-", "_")) + plus + defect
 
 
-@dataclass
+@dataclass(repr=False)
 class Step:
     """One command and what was seen after it; a field that is None was not looked at.
 
     errno: 0, a negative errno, or None where a program of user space ran (then exit and out). dmesg: (level, line)
-    pairs. label: "hung" where the command never came back. modules: rows of /proc/modules, newest first. sites: "MODULE:SECTION+0xOFF" -> bytes in memory order.
+    pairs. label: "hung" where the command never came back. modules: rows of /proc/modules, newest first. sites:
+    "MODULE:SECTION+0xOFF" -> bytes in memory order.
+
+    >>> Step("rmmod nfsd_demo", errno=-16, dmesg=[(3, "nfsd_demo: in use")])
+    <Step 'rmmod nfsd_demo': errno -16, lines 1>
     """
 
     command: str
@@ -86,6 +90,12 @@ class Step:
     sites: dict[str, bytes] | None = None
     stubs: dict[str, Any] | None = None
     placement: dict[str, dict[str, int]] | None = None
+
+    def __repr__(self) -> str:
+        ended = (
+            "oops" if self.oops else self.label or (f"errno {self.errno}" if self.exit is None else f"exit {self.exit}")
+        )
+        return f"<Step {quoted(self.command)}: {printable(ended, keep='')}, lines {len(self.dmesg)}>"
 
     @property
     def did(self) -> Command:

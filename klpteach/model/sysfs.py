@@ -5,8 +5,10 @@ Sources: kernel/livepatch/core.c (enabled_show() and its like), kernel/module/sy
 
 from __future__ import annotations
 
+from typing import NoReturn
+
 from . import messages
-from .errno import EBUSY, ENOENT, EOPNOTSUPP, Refused
+from .errno import EACCES, EBUSY, EIO, ENOENT, EOPNOTSUPP, Refused
 from .klp_structs import KlpPatch
 from .module import LIVE, Module
 from .state import State
@@ -29,6 +31,15 @@ def read(kernel: State, path: str) -> str | None:
         case ["proc", *_, name] if (mod := kernel.find_module(name)) and mod.state == LIVE:
             return None
     raise Refused(ENOENT)
+
+
+def write(kernel: State, path: str) -> NoReturn:
+    """A write to what is none of the files that take one. Errors: Refused, always.
+
+    -ENOENT for what is not there; -EACCES for a file of sysfs, whose mode binds root too (kernfs_fop_open()); -EIO for one of
+    /proc, which root may open, but nothing there takes the bytes (pde_write()).
+    """
+    raise Refused(EIO if read(kernel, path) is None else EACCES)
 
 
 def _of_patch(kernel: State, patch: KlpPatch, names: list[str]) -> str:

@@ -21,7 +21,7 @@ from klpteach.files.relocation_types import NOP
 from klpteach.files.samples import sample
 from klpteach.files.write import ElfImage, Symbol, tiny_module
 from klpteach.model import arch, messages
-from klpteach.model.errno import EINVAL, ENODEV, ENOENT, ENOEXEC, Refused
+from klpteach.model.errno import EACCES, EINVAL, EIO, ENODEV, ENOENT, ENOEXEC, Refused
 from klpteach.model.klp_structs import KlpFunc, KlpObject, KlpPatch
 from klpteach.model.livepatch.core import klp_add_nops
 from klpteach.model.loader import form_module
@@ -38,7 +38,6 @@ STB_GLOBAL = 1  # gABI
         "/sys/kernel/livepatch/nobody/enabled",
         "/sys/kernel/livepatch/nobody/force",
         "/sys/kernel/livepatch/nfsd_demo/enabled",
-        f"/sys/kernel/livepatch/{LP}/transition",  # is only read
         "/sys/module/nobody/parameters/any",
         "/sys/module/nfsd_demo/parameters/any",
         "/proc/nobody",
@@ -50,6 +49,22 @@ def test_a_write_to_what_is_not_there_finds_nothing(path: str, value: str) -> No
     kernel.insmod("nfsd_demo.ko")
     kernel.insmod(f"{LP}.ko")
     assert (kernel.echo(value, path).errno, kernel.klp.find(LP).enabled) == (ENOENT, True)
+
+
+@pytest.mark.parametrize(
+    ("path", "errno"),
+    [
+        (f"/sys/kernel/livepatch/{LP}/transition", EACCES),
+        ("/sys/module/nfsd_demo/refcnt", EACCES),
+        ("/proc/nfsd_demo", EIO),
+    ],
+)
+@pytest.mark.parametrize("value", ["0", "1", "x"])
+def test_what_is_only_read_takes_no_write_from_root_either(path: str, errno: int, value: str) -> None:
+    kernel = Kernel()
+    kernel.insmod("nfsd_demo.ko")
+    kernel.insmod(f"{LP}.ko")
+    assert (kernel.echo(value, path).errno, kernel.cat(path).errno) == (errno, 0)
 
 
 def test_rules_of_a_kernel_that_nobody_described_are_not_made_up() -> None:
