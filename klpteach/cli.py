@@ -277,7 +277,8 @@ def relocate(args: argparse.Namespace) -> int:
         if (offset := image.bases[region] - start) > MOST_APART:
             far = f"{region} lies {offset:#x} bytes behind the first region"
             raise KlpteachError(f"{far}: too far apart for one image file, {MOST_APART:#x} at most.")
-    size = write_file(args.out, _pieces(image, start, regions))
+    size = image.bases[regions[-1]] + len(image.memory[regions[-1]]) - start
+    write_file(args.out, size, _pieces(image, start, regions))
     rows = [
         {"section": name, "address": hexa(address), "image_offset": address - start, "size": len(body)}
         for name, (address, body) in image.sections.items()

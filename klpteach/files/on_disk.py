@@ -11,14 +11,14 @@ import stat
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from errno import EISDIR, ENOENT, ENXIO
+from errno import EDQUOT, EFBIG, EISDIR, ENOENT, ENOSPC, ENXIO
 from pathlib import Path
 
 from ..errors import KlpteachError
 
 _KINDS = {stat.S_IFIFO: "a pipe", stat.S_IFDIR: "a directory", stat.S_IFSOCK: "a socket"}
 DRAFT = ".klpteach-"  # how the name of a draft's folder begins
-_WRITE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+_WRITE = os.O_WRONLY | os.O_CREAT
 AnyPath = str | os.PathLike[str]
 
 
@@ -93,10 +93,10 @@ def check_can_write(path: AnyPath) -> None:
             raise FileNotFoundError(ENOENT, f"there is no folder {folder}")
 
 
-def write_file(path: AnyPath, pieces: Iterable[bytes]) -> int:
-    """Write a file, and say how many bytes. A pipe must have a reader; a symbolic link stays, its file is written.
+def write_file(path: AnyPath, size: int, pieces: Iterable[bytes]) -> None:
+    """Write a file of so many bytes. A pipe must have a reader; a symbolic link stays, its file is written.
 
-    Where the disk fills up, no half of a new file is left. Errors: OSError, which names it.
+    Where the disk is too full no half of a new file is left, and an old one is what it was. Errors: OSError, which names it.
     """
     new = not os.path.exists(path)
     with naming(path), _gone_if(new, path):
@@ -106,7 +106,26 @@ def write_file(path: AnyPath, pieces: Iterable[bytes]) -> int:
             raise OSError(ENXIO, "a pipe that nobody reads") if error.errno == ENXIO else error from None
         os.set_blocking(handle, True)
         with open(handle, "wb") as stream:
-            return sum(map(stream.write, pieces))
+            regular = stat.S_ISREG(os.fstat(handle).st_mode)
+            if regular:
+                _reserve(handle, size)
+            for piece in pieces:
+                stream.write(piece)
+            if regular:
+                stream.truncate()
+
+
+def _reserve(handle: int, size: int) -> None:
+    """Let a file have so many bytes at least, before the first one is overwritten. Errors: OSError; then it is what it was."""
+    before = os.fstat(handle).st_size
+    try:
+        os.posix_fallocate(handle, 0, max(size, 1))
+    except OSError as error:
+        if error.errno in (ENOSPC, EFBIG, EDQUOT):
+            os.ftruncate(handle, before)
+            raise
+    except AttributeError:  # macOS has no such call
+        pass
 
 
 @contextmanager

@@ -76,7 +76,7 @@ class Recording:
             head["vmlinux"] = {name: hexa(address) for name, address in self.vmlinux.items()}
         steps = ",\n  ".join(json.dumps(step.to_json()) for step in self.steps)
         text = json.dumps(head)[:-1] + ', "steps": [\n  ' + steps + "\n]}\n"
-        write_file(path, [text.encode("ascii")])
+        write_file(path, len(text), [text.encode("ascii")])
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Recording:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import json
 import lzma
+import os
 import re
+import resource
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -33,20 +36,44 @@ def file(sections: dict[str, bytes | int], relocations: list = (), **modinfo: st
 # -- written ------------------------------------------------------------------------------------------------------------------
 
 
-def full_disk() -> Iterator[bytes]:
-    yield b"half"
-    raise OSError(28, "No space left on device")
+@pytest.fixture
+def little_room() -> Iterator[int]:
+    """A limit for the size of files, which is met as the end of a disk is: how many bytes there may be."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, hard))
+    yield 1 << 20
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def test_of_a_new_file_no_half_stays_and_an_old_one_stays_where_it_is(tmp_path: Path) -> None:
+def test_of_a_new_file_no_half_stays_and_an_old_one_is_what_it_was(tmp_path: Path, little_room: int) -> None:
     new, old = tmp_path / "new", tmp_path / "old"
     old.write_bytes(b"old")
     for path in (new, old):
-        with pytest.raises(OSError, match="No space left") as full:
-            write_file(path, full_disk())
+        with pytest.raises(OSError, match="File too large") as full:
+            write_file(path, little_room + 1, [bytes(little_room), b"1"])
         assert full.value.filename == str(path)
-    assert (new.exists(), old.exists()) == (False, True)
-    assert write_file(new, [b"a", b"bcd"]) == 4 and new.read_bytes() == b"abcd"
+    assert (new.exists(), old.read_bytes()) == (False, b"old")
+
+
+def test_a_file_is_what_was_written_however_long_it_was_before(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    for body in (b"abcd", b"", b"x" * 10000, b"ef"):
+        write_file(path, len(body), [body[:1], body[1:]])
+        assert path.read_bytes() == body
+    write_file("/dev/null", 4, [b"abcd"])
+
+
+def test_where_a_disk_cannot_reserve_room_the_file_is_written_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none(*_: object) -> None:
+        raise OSError(errno.EOPNOTSUPP, "not here")
+
+    monkeypatch.setattr(os, "posix_fallocate", none)
+    write_file(tmp_path / "file", 4, [b"abcd"])
+    monkeypatch.delattr(os, "posix_fallocate")
+    write_file(tmp_path / "other", 4, [b"abcd"])
+    assert (tmp_path / "file").read_bytes() == (tmp_path / "other").read_bytes() == b"abcd"
 
 
 def test_before_the_work_it_is_known_whether_a_file_can_be_written_there(tmp_path: Path) -> None:
