@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import tempfile
 import zlib
 from collections.abc import Iterator
@@ -24,6 +25,7 @@ from ..files.home import user_folder
 from ..files.on_disk import NoRegularFile, read_regular
 
 _PREFIX, _LONGEST = "klp1", 8 << 20  # bytes of JSON: more than 100,000 attempts
+_LINE = re.compile(rf"{_PREFIX}\.([\w-]+)\.([0-9a-f]{{8}})", re.ASCII)
 _LARGEST = 4 * _LONGEST  # of a file, which has blanks between
 
 
@@ -175,18 +177,20 @@ def to_text(progress: Progress) -> str:
 
 
 def from_text(text: str) -> Progress:
-    """The progress that a copied line holds; blanks and line ends in it do not matter. Errors: KlpteachError.
+    """The progress that a copied line holds, whatever a mail or a chat made of it: blanks, line ends, quotes round it, > before it.
+
+    Errors: KlpteachError.
 
     >>> from_text("klp1.abc.00000000")
     Traceback (most recent call last):
     klpteach.errors.KlpteachError: This is not a whole progress text: ...
     """
-    parts = "".join(text.split()).split(".") if isinstance(text, str) else []
-    if len(parts) != 3 or parts[0] != _PREFIX or _checksum(parts[1]) != parts[2]:
+    found = _LINE.search(re.sub(r"[^\w.-]", "", text, flags=re.ASCII)) if isinstance(text, str) else None
+    if found is None or _checksum(found[1]) != found[2]:
         advice = f"Copy the line from {_PREFIX}. to its last letter, as kt.progress() shows it."
         raise KlpteachError(f"This is not a whole progress text: its checksum does not fit. {advice}")
     try:
-        packed = base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4))
+        packed = base64.urlsafe_b64decode(found[1] + "=" * (-len(found[1]) % 4))
         return Progress.from_json(json.loads(zlib.decompressobj().decompress(packed, _LONGEST)))
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError, zlib.error):
         what = "This progress text was made by another version of the course; it cannot be read."

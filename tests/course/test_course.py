@@ -236,11 +236,15 @@ def answered():
     return kt.progress().text.splitlines()[-1]
 
 
-def test_progress_survives_copying_out_and_in(blank):
+@pytest.mark.parametrize(
+    "form",
+    ["  {0}\n {1} \n", "'{0}{1}'", "`{0}{1}`", "> {0}\n> {1}", "Mine: \u201c{0}\n{1}\u201d.\nRegards", "{0}\u200b{1}"],
+)
+def test_progress_survives_copying_out_and_in(blank, form):
     line = answered()
     blank.unlink()
     assert book.recall() == book.Progress()
-    kt.progress(f"  {line[:30]}\n {line[30:]} \n")
+    kt.progress(form.format(line[:30], line[30:]))
     assert book.recall().predictions == {"reload": ["loads"]} and book.recall().attempts["fix:1"].solved
 
 
