@@ -13,11 +13,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from elftools.elf.enums import ENUM_E_MACHINE
+from elftools.elf.constants import SH_FLAGS
+from elftools.elf.enums import ENUM_E_MACHINE, ENUM_E_TYPE, ENUM_SH_TYPE_BASE, ENUM_ST_INFO_BIND, ENUM_ST_SHNDX
 
 from klpteach import ModuleFile
 from klpteach.errors import KlpteachError, ModuleFormatError
-from klpteach.files import elf
+from klpteach.files import elf, elf_h
 from klpteach.files.compressed import unpack
 from klpteach.files.elf_h import MACHINES
 from klpteach.files.on_disk import check_can_write, encoding_of, write_file
@@ -147,6 +148,28 @@ def test_machines_have_the_numbers_of_the_elf_specification() -> None:
     assert {0x9026: "EM_ALPHA"} | {value: known[value] for value in MACHINES if value != 0x9026} == {
         value: spelled.get(name, f"EM_{name.upper()}") for value, name in MACHINES.items()
     }
+
+
+def test_the_numbers_of_the_elf_specification_are_those_of_pyelftools() -> None:
+    ours = {
+        name: value
+        for name, value in vars(elf_h).items()
+        if name.startswith(("SHT_", "SHF_", "SHN_", "STB_", "ET_", "EM_"))
+    }
+    theirs = {
+        **vars(SH_FLAGS),
+        **ENUM_E_MACHINE,
+        **ENUM_E_TYPE,
+        **ENUM_SH_TYPE_BASE,
+        **ENUM_ST_INFO_BIND,
+        **ENUM_ST_SHNDX,
+    }
+    of_livepatch = {
+        "SHF_RELA_LIVEPATCH": 0x00100000,
+        "SHF_RO_AFTER_INIT": 0x00200000,
+        "SHN_LIVEPATCH": 0xFF20,
+    }  # linux/elf.h
+    assert ours == {name: (theirs | of_livepatch)[name] for name in ours} and len(ours) > 18
 
 
 @pytest.mark.parametrize("value", ["", "zz", "0x", "1" * 17, -1, 1 << 64, 1.0, None, b"10", True])

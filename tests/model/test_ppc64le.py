@@ -18,6 +18,7 @@ from klpteach.files.elf_h import EM_PPC64, RELA, SHF_ALLOC, SHF_EXECINSTR
 from klpteach.files.klp import placed_sites
 from klpteach.files.relocation_types import ENTRY, HOWTO_PPC64LE, LD_TOC, NOP, REL24
 from klpteach.files.write import ElfImage, tiny_module
+from klpteach.model import arch
 from klpteach.model.arch import fast
 from klpteach.model.arch.frob import count_relocs, frob, heapsort, sort_relocations
 from klpteach.model.arch.ppc64le_section import Section
@@ -502,3 +503,25 @@ def test_of_a_livepatchs_calls_their_words_decide_the_next_load(proposals: tuple
         image.bytes_of(section)[offset + byte] ^= 0x80
         assert (image.arch.left_behind(image, kernel.rules) != seen[0]) is decides, byte
         image.bytes_of(section)[offset + byte] ^= 0x80
+
+
+def test_of_what_stands_behind_the_table_the_first_slot_alone_is_looked_at() -> None:
+    kernel = Kernel("ppc64le", "6.12")
+    kernel.insmod(PATCH)
+    image = kernel.find_module(LP).image
+    table, before = image.stub_table, image.arch.left_behind(image, kernel.rules)
+    for slot, decides in ((0, True), (1, False)):
+        table.funcdata[table.slots + slot] = OUTSIDE
+        assert (image.arch.left_behind(image, kernel.rules) != before) is decides
+        table.funcdata[table.slots + slot] = 0
+
+
+def test_a_label_in_brackets_is_a_note_of_the_recorder_and_no_name() -> None:
+    cpu, entries = arch.of("ppc64le"), [{"index": 0, "funcdata": "0x10", "symbol": "_mcount"}]
+    entries += [
+        {"index": 1, "funcdata": 32, "symbol": "(no symbol there now)"},
+        {"index": 2, "funcdata": "0x0", "symbol": None},
+    ]
+    entries += [{"index": 3, "funcdata": address, "symbol": "behind"} for address in ("0x0", "0x30", "0x40")]
+    seen = cpu.stubs_seen({"num_stubs": 3, "used": 2, "past_end_used": 1, "entries": entries}, 0)
+    assert seen.entries == [(0, 16, "_mcount"), (1, 32, ""), (2, 0, ""), (3, 48, "behind")] and seen.past_end == 1
