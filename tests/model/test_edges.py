@@ -16,6 +16,7 @@ from klpteach.model import errno, kmod
 from klpteach.model.errno import EBUSY, EEXIST, EINVAL, ENOENT, ENOEXEC, ENOMEM, ERANGE, Refused
 from klpteach.model.memory import AddressSpace
 from klpteach.model.params import kstrtobool, param_set
+from klpteach.model.policy import no_livepatch
 from klpteach.model.step import Step
 from klpteach.reading.verdict import verdict
 
@@ -321,3 +322,10 @@ def test_a_chain_of_six_hundred_modules_is_loaded_from_its_end(tmp_path: Path) -
         (tmp_path / f"m{number}.ko").write_bytes(module(f"m{number}", f"m{number + 1}" if number < 599 else ""))
     planned = kmod.plan(Kernel(ko=tmp_path), "m0")
     assert [planned.wanted[0].name, planned.wanted[-1].name, len(planned.wanted)] == ["m599", "m0", 600]
+
+
+@pytest.mark.parametrize(
+    ("release", "there"), [("6.16", False), ("6.17", True), ("6.18", True), ("7.0", True), ("5.19", False)]
+)
+def test_arm64_has_livepatch_from_6_17_on(release: str, there: bool) -> None:
+    assert (no_livepatch(release, "arm64") is None) is there

@@ -70,10 +70,20 @@ def test_a_short_call_to_a_function_a_little_above_is_taken_for_reachable_and_re
 
 
 @pytest.mark.parametrize(
-    ("distance", "through_plt"), [(0xFFFE, False), (-0xFFFE, False), (-0x10000, True), (0x1FFFFF, True)]
+    ("kind", "distance", "through_plt"),
+    [
+        *(
+            (18, -0xFFFF, False),
+            (18, -0x10000, True),
+            (18, 0x1FFFFE - 0xFFFF - 1, False),
+            (18, 0x1FFFFE - 0xFFFF, True),
+        ),
+        *((20, -0xFFFFFFFF, False), (20, -(1 << 32), True), (20, 0xFFFFFFFE, False), (20, 0xFFFFFFFF, True)),
+    ],
 )
-def test_a_short_call_takes_the_plt_where_the_kernels_test_says_so(distance: int, through_plt: bool) -> None:
-    entry = Entry(18, HOWTO_S390X[18], 0, 2, 0x3FF7FF02000, memoryview(bytearray(2)))
+def test_a_call_takes_the_plt_where_the_kernels_test_says_so(kind: int, distance: int, through_plt: bool) -> None:
+    """apply_rela(): `val - loc + 0xffffUL < 0x1ffffeUL` for PLT16DBL, with twice as many digits for PLT32DBL."""
+    entry = Entry(kind, HOWTO_S390X[kind], 0, 2, 0x3FF7FF02000, memoryview(bytearray(2)))
     assert (called(entry, entry.loc + distance, plt=0) == 0) == through_plt
 
 

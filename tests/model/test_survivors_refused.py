@@ -227,11 +227,24 @@ def test_names_that_overlap_are_refused_before_they_fill_the_memory() -> None:
         assert ModuleFile(bytes(data), "tails.ko").symbol_names
 
 
-def test_arm64_refuses_a_module_without_room_for_veneers() -> None:
-    """module_frob_arch_sections(): ENOEXEC where .plt or .init.plt is missing."""
+@pytest.mark.parametrize(
+    ("sections", "errno"),
+    [
+        ((), ENOEXEC),
+        ((".plt",), ENOEXEC),
+        ((".plt", ".init.plt"), ENOEXEC),
+        ((".plt", ".init.plt", ".text.ftrace_trampoline"), ENOEXEC),
+        ((".plt", ".init.plt", ".text.ftrace_trampoline", ".init.text.ftrace_trampoline"), 0),
+    ],
+)
+def test_arm64_refuses_a_module_without_room_for_veneers_and_for_the_way_to_ftrace(
+    sections: tuple[str, ...], errno: int
+) -> None:
+    """module_frob_arch_sections(), and module_init_ftrace_plt() behind it."""
     kernel = Kernel("arm64", "7.3")
     kernel.known = frozenset({"flat.ko"})
-    assert kernel.insmod(ModuleFile(tiny_module("flat", {".text": bytes(8)}, machine=183), "flat.ko")).errno == ENOEXEC
+    made = tiny_module("flat", {".text": bytes(8), **dict.fromkeys(sections, bytes(1))}, machine=183)
+    assert kernel.insmod(ModuleFile(made, "flat.ko")).errno == errno
 
 
 def test_a_module_may_begin_at_address_0() -> None:
