@@ -10,7 +10,7 @@ from typing import NoReturn
 from . import messages
 from .errno import EACCES, EBUSY, EIO, ENOENT, EOPNOTSUPP, Refused
 from .klp_structs import KlpPatch
-from .module import LIVE, Module
+from .module import COMING, GOING, LIVE, Module
 from .state import State
 
 FTRACE_ENABLED = "/proc/sys/kernel/ftrace_enabled"
@@ -64,9 +64,9 @@ def _of_module(mod: Module, attribute: str) -> str:
         "coresize": str(mod.image.layout.core_size),
         "refcnt": str(mod.refcount),
         "taint": mod.taint,
-        "initstate": {LIVE: "live"}.get(mod.state, ""),
+        "initstate": {COMING: "coming", GOING: "going"}.get(mod.state, "live"),
     }
-    if not known.get(attribute):
+    if attribute not in known:
         raise Refused(ENOENT)
     return f"{known[attribute]}\n"
 

@@ -12,10 +12,12 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from klpteach import Kernel, ModuleFile, PolicyError, Recording, replay, simulate
-from klpteach.files.elf_h import RELA
+from klpteach.files.elf_h import EM_AARCH64, RELA
 from klpteach.files.relocation_types import ADRP, CALL26, HOWTO_ARM64, JUMP26, MASK64
+from klpteach.files.write import tiny_module
 from klpteach.model import arch as architectures
 from klpteach.model.arch.arm64_plt import (
+    ADRP_X0,
     adrp,
     branch,
     count_plts,
@@ -208,6 +210,28 @@ def test_with_erratum_843419_an_adrp_at_the_end_of_a_page_is_none() -> None:
         words += [int.from_bytes(v, "little") for k, v in (step.sites or {}).items() if k.endswith(":.text+0xff8")]
     assert [word >> 31 for word in words] == [1, 0] and words[0] & 31 == words[1] & 31 == 1
     assert adrp(1, 0, 0) >> 31 == 1
+
+
+@pytest.mark.parametrize("addend", [0, 0x2004, -0x1000])
+def test_the_adr_that_is_made_of_an_adrp_leads_to_the_page_of_symbol_and_addend(addend: int) -> None:
+    sections = {
+        ".text": bytes(0xFF8) + (ADRP_X0 | 3).to_bytes(4, "little") + bytes(4),
+        **dict.fromkeys(own_sections(), bytes(1)),
+    }
+    made = tiny_module("t", sections, [("f", ".text", 0x10)], [(".text", 0xFF8, ADRP, "f", addend)], machine=EM_AARCH64)
+    kernel = Kernel("arm64", "7.3", rules=replace(behaviour("7.3", arch="arm64"), erratum_843419=True))
+    kernel.known = frozenset({"t.ko"})
+    assert kernel.insmod(ModuleFile(made, "t.ko")).errno == 0
+    mod = kernel.find_module("t")
+    word = int.from_bytes(mod.bytes_at(".text", 0xFF8, 4), "little")
+    distance = (word >> 29 & 3) | (word >> 5 & 0x7FFFF) << 2
+    place = mod.image.address[mod.file.section_names.index(".text")]
+    assert word & 0x9F00001F == 0x10000003  # adr x3
+    assert place + 0xFF8 + distance - (distance >> 20 << 21) == (place + 0x10 + addend) & ~0xFFF
+
+
+def own_sections() -> tuple[str, ...]:
+    return architectures.of("arm64").own_sections
 
 
 def test_an_architecture_that_had_no_livepatch_yet_is_refused_with_that_sentence() -> None:

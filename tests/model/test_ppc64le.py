@@ -525,3 +525,4 @@ def test_a_label_in_brackets_is_a_note_of_the_recorder_and_no_name() -> None:
     entries += [{"index": 3, "funcdata": address, "symbol": "behind"} for address in ("0x0", "0x30", "0x40")]
     seen = cpu.stubs_seen({"num_stubs": 3, "used": 2, "past_end_used": 1, "entries": entries}, 0)
     assert seen.entries == [(0, 16, "_mcount"), (1, 32, ""), (2, 0, ""), (3, 48, "behind")] and seen.past_end == 1
+    assert len(cpu.stubs_seen({"num_stubs": 3, "used": 2, "entries": entries}, 0).entries) == 3

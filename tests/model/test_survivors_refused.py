@@ -15,7 +15,7 @@ from test_survivors import file
 from test_survivors_memory import table_of
 
 from klpteach import Kernel, KlpteachError, LoadRefused, ModuleFile, load_image
-from klpteach.errors import ModuleFormatError, PolicyError
+from klpteach.errors import ModuleFormatError, PolicyError, RecordingError
 from klpteach.files.elf_h import SHN_ABS, STB_WEAK, SYM
 from klpteach.files.relocation_types import NOP
 from klpteach.files.samples import sample
@@ -26,6 +26,7 @@ from klpteach.model.klp_structs import KlpFunc, KlpObject, KlpPatch
 from klpteach.model.livepatch.core import klp_add_nops
 from klpteach.model.loader import form_module
 from klpteach.model.policy import behaviour
+from klpteach.model.step import Step
 
 STB_GLOBAL = 1  # gABI
 
@@ -335,3 +336,27 @@ def test_a_stub_is_labelled_with_the_function_that_it_leads_to() -> None:
     named = {str(label) for label in labels if str(label).endswith("[nfsd_demo]")}
     functions = {f"{name} [nfsd_demo]" for _, kind, name in (step.symbols or {})["nfsd_demo"] if kind in "tT"}
     assert named and named <= functions
+
+
+@pytest.mark.parametrize(("intree", "taint"), [("N", "OE"), ("Y", "E")])
+def test_the_files_of_a_module_in_sysfs_are_there_also_where_one_is_empty(intree: str, taint: str) -> None:
+    kernel = Kernel()
+    kernel.known = frozenset({"t.ko"})
+    kernel.insmod(file("t", {}, **({"intree": "Y"} if intree == "Y" else {})))
+    read = {name: kernel.cat(f"/sys/module/t/{name}") for name in ("taint", "refcnt", "initstate", "nothing")}
+    assert [step.errno for step in read.values()] == [0, 0, 0, ENOENT]
+    assert [step.out for step in read.values()] == [f"{taint}\n", "0\n", "live\n", None]
+
+
+def test_of_two_files_with_one_modules_name_the_first_by_name_is_taken(tmp_path: Path) -> None:
+    for name in ("dash-ed.ko", "dash_ed.ko.xz"):
+        (tmp_path / name).write_bytes(file("dash_ed", {}).data)
+    found = Kernel(ko=tmp_path).find_file("dash_ed")
+    assert found is not None and found.filename == "dash-ed.ko"
+
+
+def test_a_site_that_was_not_looked_at_is_refused_with_those_that_were() -> None:
+    step = Step("insmod t.ko", sites={f"t:.text+0x{n}": bytes([n]) for n in range(1, 7)})
+    assert step.bytes_at("t:.text+0x2") == b"\2"
+    with pytest.raises(RecordingError, match=r"no site t:\.text\+0x9 .* there are t:\.text\+0x1, .*0x4 …$"):
+        step.bytes_at("t:.text+0x9")
