@@ -27,6 +27,7 @@ from klpteach.model.arch.arm64_plt import (
     partition_and_sort,
 )
 from klpteach.model.arch.arm64_section import Section, plt_tables
+from klpteach.model.errno import ENOEXEC, Refused
 from klpteach.model.image import Loading
 from klpteach.model.policy import behaviour
 from klpteach.reading.history import History
@@ -347,3 +348,18 @@ def test_a_late_value_is_written_where_its_address_is_a_multiple_of_4_wherever_i
 def test_the_first_page_of_the_module_area_is_no_kernels() -> None:
     for cpu in map(architectures.of, ("x86_64", "ppc64le", "arm64", "s390x")):
         assert [cpu.is_kernel(address) for address in (cpu.module_area, cpu.kernel_text)] == [False, True], cpu.name
+
+
+def test_a_veneer_for_which_no_entry_was_counted_is_refused_with_a_warning() -> None:
+    lines = list[str]()
+    kernel = Kernel("arm64", "7.3")
+    kernel.insmod("livepatch_nfsd_demo.ko")
+    image = kernel.find_module("livepatch_nfsd_demo").image
+    table, rules = plt_tables(image)[".plt"], replace(kernel.rules, plt_alias=True, erratum_843419=True)
+    me = Loading(image, "livepatch_nfsd_demo", rules, lambda line: lines.append(line.render()))
+    table.used = table.max_entries - 1
+    table.emit_veneer(me, TABLE, ADRP_X0 | 3, TABLE & ~0xFFF)
+    assert lines == []
+    with pytest.raises(Refused) as refused:
+        table.emit_veneer(me, TABLE, ADRP_X0 | 3, TABLE & ~0xFFF)
+    assert refused.value.errno == ENOEXEC and "module_emit_veneer_for_adrp" in lines[1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno as errno_of_c
 import os
 import struct
 import sys
@@ -81,6 +82,8 @@ def test_a_hole_needs_room_for_its_guard_page_and_the_last_may_end_where_the_are
 @pytest.mark.skipif(sys.platform != "linux", reason="the words of Linux' C library")
 def test_every_errno_has_the_words_of_the_c_library() -> None:
     assert set(errno.WORDS) == set(errno.NAMES.values())
+    names = {name for name in vars(errno) if name.startswith("E") and name.isupper()}
+    assert {name: getattr(errno, name) for name in names} == {name: -getattr(errno_of_c, name) for name in names}
     if "glibc" in os.confstr("CS_GNU_LIBC_VERSION"):
         assert {number: errno.strerror(number) for number in errno.NAMES} == {n: os.strerror(-n) for n in errno.NAMES}
 
@@ -329,3 +332,26 @@ def test_a_chain_of_six_hundred_modules_is_loaded_from_its_end(tmp_path: Path) -
 )
 def test_arm64_has_livepatch_from_6_17_on(release: str, there: bool) -> None:
     assert (no_livepatch(release, "arm64") is None) is there
+
+
+def test_lsmod_shows_the_newest_module_first_with_its_size_and_who_uses_it(folder: Path) -> None:
+    kernel = Kernel(ko=folder)
+    for name, depends in (("owner", ""), ("user", "owner")):
+        symbols = [(f"use_{name}", ".text", 0)]
+        kernel.insmod(
+            ModuleFile(tiny_module(name, {".text": b"\xc3"}, symbols, modinfo={"depends": depends}), f"{name}.ko")
+        )
+    owner, user = kernel.modules
+    user.use(owner)
+    size = owner.image.layout.core_size
+    assert kmod.lsmod(kernel).splitlines() == [
+        "Module                  Size  Used by",
+        f"user                {size:>8}  0",
+        f"owner               {size:>8}  1 user",
+    ]
+
+
+def test_rmmod_says_what_the_kernel_answered() -> None:
+    assert kmod.rmmod(Step("", errno=0), "m") == (0, "")
+    busy = "rmmod: ERROR: could not remove module m: Device or resource busy\n"
+    assert kmod.rmmod(Step("", errno=EBUSY), "m") == (1, busy)

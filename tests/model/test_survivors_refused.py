@@ -360,3 +360,25 @@ def test_a_site_that_was_not_looked_at_is_refused_with_those_that_were() -> None
     assert step.bytes_at("t:.text+0x2") == b"\2"
     with pytest.raises(RecordingError, match=r"no site t:\.text\+0x9 .* there are t:\.text\+0x1, .*0x4 …$"):
         step.bytes_at("t:.text+0x9")
+
+
+def test_while_livepatch_hears_of_a_module_whose_init_failed_it_is_going() -> None:
+    kernel, states = Kernel(init_errno={"nfsd_demo.ko": ENODEV}), list[str]()
+    kernel.callbacks[LP, "nfsd_demo", "post_unpatch"] = lambda kernel: states.append(
+        kernel.find_module("nfsd_demo").state
+    )
+    kernel.insmod(f"{LP}.ko")
+    assert kernel.insmod("nfsd_demo.ko").errno == ENODEV
+    assert states == ["Unloading"]
+
+
+def test_since_6_13_a_string_table_must_begin_with_a_nul() -> None:
+    """elf_validity_cache_strtab()."""
+    image = ElfImage.parse(file("t", {"f": ".text"}).data)
+    plain = ModuleFile(image.to_bytes(), "t.ko")
+    body, start = bytearray(plain.data), int(plain.shdrs["offset"][plain.strtab_index])
+    body[start] = ord("x")
+    for release, errno in (("6.12", 0), ("7.3", ENOEXEC)):
+        kernel = Kernel(release=release)
+        kernel.known = frozenset({"t.ko"})
+        assert kernel.insmod(ModuleFile(bytes(body), "t.ko")).errno == errno, release
