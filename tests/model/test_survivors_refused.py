@@ -25,7 +25,7 @@ from klpteach.model.errno import EACCES, EINVAL, EIO, ENODEV, ENOENT, ENOEXEC, R
 from klpteach.model.klp_structs import KlpFunc, KlpObject, KlpPatch
 from klpteach.model.livepatch.core import klp_add_nops
 from klpteach.model.loader import form_module
-from klpteach.model.policy import behaviour
+from klpteach.model.policy import behaviour, default_release
 from klpteach.model.step import Step
 
 STB_GLOBAL = 1  # gABI
@@ -73,14 +73,17 @@ def test_rules_of_a_kernel_that_nobody_described_are_not_made_up() -> None:
         behaviour("4.19")
 
 
-@pytest.mark.parametrize(("name", "start"), [("x86_64", 0xFFFFFFFF81000000), ("ppc64le", 0xC000000000000000)])
+@pytest.mark.parametrize(
+    ("name", "start", "mib"),
+    [("x86_64", 0xFFFFFFFF81000000, 16), ("ppc64le", 0xC000000000000000, 16), ("arm64", 0xFFFF800080000000, 4)],
+)
 def test_a_symbol_whose_address_nobody_recorded_stands_in_the_kernels_text_like_a_function(
-    name: str, start: int
+    name: str, start: int, mib: int
 ) -> None:
-    kernel = Kernel(name)
+    kernel = Kernel(name, default_release(name))
     for symbol in map("nobody_knows_{}".format, range(200)):
         address = kernel.vmlinux_function(symbol)
-        assert start <= address < start + (16 << 20) and address % 16 == 0
+        assert start <= address < start + (mib << 20) and address % 16 == 0
         assert kernel.invented(symbol) == address
     assert len({kernel.invented(f"f{number}") for number in range(200)}) == 200
 
