@@ -5,6 +5,7 @@ Each is a module file that passes the kernel's own checks of ELF headers, or a p
 
 from __future__ import annotations
 
+import gzip
 import os
 import struct
 from collections.abc import Callable, Iterable
@@ -15,7 +16,7 @@ import numpy as np
 
 from klpteach.files.elf_h import SHDR, SYM
 from klpteach.files.write import ElfImage, Rela, Section, tiny_module
-from klpteach.scenarios.reload import MOST_SITES, MOST_TARGETS
+from klpteach.scenarios.size import MOST
 
 POINTER, PC32 = 1, 2  # R_X86_64_64, R_X86_64_PC32
 OBJECT_SIZE, FUNC_SIZE = 168, 152  # struct klp_object, struct klp_func
@@ -25,11 +26,13 @@ LIVEPATCH, TARGET = "livepatch_strange", "nfsd_demo"
 def livepatch(
     objects: Iterable[tuple[str, int]] = ((TARGET, 0),), names: bytes = b"nfsd_demo_open\0",
     sites: Iterable[tuple[str, str]] = ((TARGET, "nfsd_demo_open,0"),), funcs: int = 1, every: int = 1,
+    name_at: Callable[[int], int] = lambda number: number, sympos: Callable[[int], int] = lambda number: 0, undefined: int = 0,
 ) -> bytes:  # fmt: skip
     """A hand-written livepatch for x86_64.
 
     objects: name and index of the first of its functions; of those only each `every`-th is there, so that an array ends.
-    sites: object and rest of the symbol's name.
+    sites: object and rest of the symbol's name. name_at: where in names a function's name begins. undefined: how many symbols
+    it leaves to others besides.
     """
     objects, sites = list(objects), list(sites)
     labels = "\0".join(name for name, _ in objects).encode("utf-8", "surrogateescape") + b"\0"
@@ -38,20 +41,21 @@ def livepatch(
         starts.append(at)
         at += len(name.encode("utf-8", "surrogateescape")) + 1
     data = bytes(128)
+    array = b"".join(struct.pack("<16xQ128x", sympos(n)) for n in range(funcs)) + bytes(FUNC_SIZE)
     sections: dict[str, bytes | int] = {
         ".text": bytes(16 + 8 * len(sites)), ".rodata.str": labels, ".rodata.names": names, ".data": data,
-        ".data.objs": bytes(OBJECT_SIZE * (len(objects) + 1)), ".data.funcs": bytes(FUNC_SIZE * (funcs + 1)),
+        ".data.objs": bytes(OBJECT_SIZE * (len(objects) + 1)), ".data.funcs": array,
     }  # fmt: skip
     symbols = [(f"at{section}", section, 0) for section in sections]
     symbols += [("__this_module", ".gnu.linkonce.this_module", 0)]
     wanted = list(dict.fromkeys(f".klp.sym.{obj}.{rest}" for obj, rest in sites))
-    symbols += [(name, None, 0) for name in wanted]  # type: ignore[list-item]
+    symbols += [(name, None, 0) for name in [*wanted, *(f"u{n}" for n in range(undefined))]]  # type: ignore[list-item]
     relocations = [(".data", 0, POINTER, "__this_module", 0), (".data", 8, POINTER, "at.data.objs", 0)]
     for n, (_, first) in enumerate(objects):
         relocations.append((".data.objs", OBJECT_SIZE * n, POINTER, "at.rodata.str", starts[n]))
         relocations.append((".data.objs", OBJECT_SIZE * n + 8, POINTER, "at.data.funcs", FUNC_SIZE * first))
     for n in range(0, funcs, every):
-        relocations.append((".data.funcs", FUNC_SIZE * n, POINTER, "at.rodata.names", min(n, len(names) - 1)))
+        relocations.append((".data.funcs", FUNC_SIZE * n, POINTER, "at.rodata.names", min(name_at(n), len(names) - 1)))
         relocations.append((".data.funcs", FUNC_SIZE * n + 8, POINTER, "at.text", 0))
     image = ElfImage.parse(tiny_module(LIVEPATCH, sections, symbols, relocations, {"livepatch": "Y"}))
     index = {symbol.name: number for number, symbol in enumerate(image.symbols)}
@@ -170,7 +174,31 @@ def long_strings(funcs: int = 3_000, length: int = 1 << 20) -> bytes:
     return livepatch([(TARGET, 0)], b"A" * length + b"\0", funcs=funcs)
 
 
-def many_objects(objects: int = MOST_TARGETS, sites: int = 1) -> bytes:
+def many_functions(
+    funcs: int = MOST["functions to patch"], namesakes: bool = False, sites: int = 1, undefined: int = 0
+) -> bytes:
+    """Functions of one object, each with a name of its own, or all with one name and a position of their own."""
+    wanted = [(TARGET, f"site{n},0") for n in range(sites)]
+    if namesakes:
+        return livepatch([(TARGET, 0)], b"open\0", wanted, funcs, name_at=lambda n: 0, sympos=lambda n: n + 1)
+    names = b"".join(b"open%06d\0" % n for n in range(funcs))
+    return livepatch([(TARGET, 0)], names, wanted, funcs, name_at=lambda n: 11 * n, undefined=undefined)
+
+
+def many_positions(names: int = 1, sites: int = MOST["livepatch relocations"]) -> bytes:
+    """Each site wants the next symbol of a name."""
+    return livepatch(sites=[(TARGET, f"open{n % names},{n // names + 1}") for n in range(sites)])
+
+
+def many_undefined(symbols: int, of_livepatch: bool = True) -> bytes:
+    """A module that leaves many symbols to others."""
+    if of_livepatch:
+        return livepatch(undefined=symbols)
+    wanted = [(f"u{n}", None, 0) for n in range(symbols)]
+    return tiny_module("strange", {".text": bytes(16)}, wanted)
+
+
+def many_objects(objects: int = MOST["objects to patch"], sites: int = 1) -> bytes:
     """Each object has one function, and as many livepatch relocations as `sites`."""
     targets = [f"target{n}" for n in range(objects)]
     wanted = [(name, f"other{n},1") for name in targets for n in range(sites)]
@@ -285,7 +313,23 @@ KINDS: dict[str, Callable[[], bytes]] = {
     "function names in one string": long_strings,
     "40,000 function names in one string": lambda: long_strings(40_000, 2_000_000),
     "as many objects as are played": many_objects,
-    "as many objects and relocations as are played": lambda: many_objects(MOST_TARGETS, MOST_SITES // MOST_TARGETS),
+    "as many objects and relocations as are played": lambda: many_objects(
+        MOST["objects to patch"], MOST["livepatch relocations"] // MOST["objects to patch"]
+    ),
+    "as many functions as are played": many_functions,
+    "4,096 functions of one name": lambda: many_functions(4096, namesakes=True),
+    "40,000 functions": lambda: many_functions(40_000),
+    "as many positions as are played": many_positions,
+    "as many positions of four names": lambda: many_positions(4),
+    "as many undefined symbols as are played": lambda: many_undefined(MOST["undefined symbols"]),
+    "as much of everything as is played": lambda: many_functions(
+        sites=MOST["livepatch relocations"], undefined=MOST["undefined symbols"] // 2
+    ),
+    "300,000 undefined symbols": lambda: many_undefined(300_000),
+    "as many undefined symbols as are played, no livepatch": lambda: many_undefined(MOST["undefined symbols"], False),
+    "130,000 undefined symbols, no livepatch": lambda: many_undefined(130_000, False),
+    "2,400,000 symbols, packed": lambda: gzip.compress(strtab_bomb(2_400_000, 2), 1),
+    "1,500,000 undefined symbols, packed": lambda: gzip.compress(many_undefined(1_500_000, False), 1),
     "200 objects": lambda: many_objects(200),
     "3,000 objects": lambda: many_objects(3_000),
     "380,000 symbols": many_symbols,

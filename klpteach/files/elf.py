@@ -44,6 +44,7 @@ CUT_OFF = "Is the download complete?"
 LONGEST = 1024
 MAX_MEMORY = 128 << 20  # bytes; nfsd_demo_far wants as much as an arm64 branch reaches
 MAX_SECTIONS = 10_000  # a livepatch built with -ffunction-sections has some hundreds
+MAX_SYMBOLS = 1 << 19  # the largest driver of a distribution has some ten thousand
 MAX_MODINFO = 1 << 20  # bytes; a driver with thousands of aliases has a tenth of it
 READS = "klpteach reads modules of x86_64 (62), ppc64le (21), arm64 (183) and s390x (22)."
 
@@ -296,6 +297,8 @@ class ElfFile:
         if self._shnum > MAX_SECTIONS:
             takes = "The kernel takes as many as e_shnum can count, 65,535."
             raise self.over(f"{self._shnum} sections", f"reads {MAX_SECTIONS}", takes)
+        if len(self.symtab) > MAX_SYMBOLS:
+            raise self.over(f"{len(self.symtab)} symbols", f"reads {MAX_SYMBOLS}")
         if not len(self.symtab):
             raise self.bad("the symbol table has no entries")
         if not self._strtab or self._strtab[-1] or int(self.symtab["name"].max()) >= len(self._strtab):

@@ -38,6 +38,20 @@ def kept_symbols(file: ModuleFile, arch: Arch) -> frozenset[int]:
 
 
 @lru_cache(maxsize=64)
+def symbols_to_find(file: ModuleFile, arch: Arch, whole: bool) -> dict[str, list[int]]:
+    """Indices by name of the symbols that a lookup finds, in table order; UNDEF ones are skipped.
+
+    whole: of a module whose init has not run, so that nothing has been left out yet.
+    """
+    defined = file.symtab["shndx"] != SHN_UNDEF
+    indices = np.flatnonzero(defined).tolist() if whole else [i for i in core_symbols(file, arch) if defined[i]]
+    table: dict[str, list[int]] = {}
+    for index in indices:
+        table.setdefault(file.symbol_names[index], []).append(index)
+    return table
+
+
+@lru_cache(maxsize=64)
 def exported_names(file: ModuleFile) -> dict[str, bool]:
     """Exported name -> whether it is shown as for GPL modules only, from the __ksymtab entries.
 

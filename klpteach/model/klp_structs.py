@@ -25,10 +25,6 @@ class KlpFunc:
     def sysfs_name(self) -> str:
         return f"{self.old_name},{self.old_sympos or 1}"
 
-    def same_function(self, other: KlpFunc) -> bool:
-        """klp_find_func(): positions 0 and 1 are the same."""
-        return self.sysfs_name == other.sysfs_name
-
 
 @dataclass(eq=False)
 class KlpObject:

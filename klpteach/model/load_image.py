@@ -46,8 +46,14 @@ def load_image(
     except Oops as oops:
         raise LoadRefused(f"{module_file.filename}: the kernel would oops: {oops}", 0, lines) from None
     except Refused as refused:
-        what = f"the kernel would refuse it ({refused.errno}) and print: {'; '.join(lines) or 'nothing'}"
+        what = f"the kernel would refuse it ({refused.errno}) and print: {_said(lines)}"
         raise LoadRefused(f"{module_file.filename}: {what}", refused.errno, lines) from None
+
+
+def _said(lines: list[str]) -> str:
+    """The first lines, and how many more there are."""
+    more = [f"{len(lines) - 3} lines more"] if len(lines) > 4 else []
+    return "; ".join([*(lines[:3] if more else lines), *more]) or "nothing"
 
 
 def laid_out(

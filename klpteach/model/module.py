@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -12,7 +12,7 @@ from ..files.elf_h import SHF_EXECINSTR, SHN_ABS, SHN_UNDEF
 from ..files.module_file import ModuleFile
 from ..files.relocation_types import MASK64
 from .image import Image
-from .kallsyms import KallsymsRow, exported_names, kallsyms_types, kept_symbols, livepatch_symbols, symbols_by_name
+from .kallsyms import KallsymsRow, exported_names, kallsyms_types, livepatch_symbols, symbols_by_name, symbols_to_find
 from .layout import core_symbols, is_init
 from .memory import Region
 from .params import param_set
@@ -92,15 +92,12 @@ class Module:
         address = dict(zip(self.file.symbol_names, self.image.symbols.tolist(), strict=True))
         return {name: address.get(name, 0) for name in wanted}
 
-    def find_symbol(self, name: str) -> Iterator[int]:
-        """Addresses of the symbols of that name in symbol table order, as livepatch looks for them; UNDEF ones are skipped.
+    def find_symbols(self, name: str) -> Sequence[int]:
+        """Indices of the symbols of that name in symbol table order, as livepatch looks for them.
 
         Until its init has run its whole table is there, later only what kallsyms kept.
         """
-        kept = kept_symbols(self.file, self.image.arch)
-        for index in symbols_by_name(self.file).get(name, ()):
-            if self.file.symtab["shndx"][index] != SHN_UNDEF and (self.state in BEFORE_INIT or index in kept):
-                yield int(self.image.symbols[index])
+        return symbols_to_find(self.file, self.image.arch, self.state in BEFORE_INIT).get(name, ())
 
     @cached_property
     def ftrace_locations(self) -> list[tuple[int, int]]:
@@ -113,6 +110,11 @@ class Module:
         entries = [(symbol, addend) for i in relas for _, _, symbol, addend in file.rela(i).tolist()]
         behind = self.image.arch.call_behind_entry
         return [(int(file.symtab["shndx"][s]), (int(values[s]) + addend + behind) & MASK64) for s, addend in entries]
+
+    @cached_property
+    def ftrace_calls(self) -> list[int]:
+        """The addresses of these calls, ascending."""
+        return sorted(address for _, address in self.ftrace_locations)
 
     def init_functions(self) -> list[KallsymsRow]:
         """The traced functions of .init.text: ftrace remembers them while any function is being traced.

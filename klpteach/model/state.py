@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -188,12 +188,16 @@ class State:
         digest = int.from_bytes(hashlib.sha256(name.encode()).digest()[:3], "little")
         return self.arch.kernel_text + (digest & (self.arch.kernel_size - 1) & ~0xF)
 
-    def object_symbols(self, objname: str | None, name: str) -> Iterator[int]:
-        """Addresses of all symbols of that name in an object, in kallsyms' order; None is vmlinux."""
-        if objname is None:
-            yield from self.vmlinux.get(name, ())
-        elif mod := self.find_module(objname):
-            yield from mod.find_symbol(name)
+    def object_symbol(self, objname: str | None, name: str, sympos: int) -> tuple[int, int]:
+        """How many symbols of that name a search in an object sees, and the address of the last of them; None is vmlinux.
+
+        It stops at position sympos; with 0, which wants a unique name, at the second.
+        """
+        mod = self.find_module(objname) if objname is not None else None
+        found = mod.find_symbols(name) if mod else self.vmlinux.get(name, ()) if objname is None else ()
+        seen = min(len(found), sympos or 2)
+        last = found[seen - 1] if seen else 0
+        return seen, int(mod.image.symbols[last]) if mod and seen else last
 
     def vmlinux_function(self, name: str) -> int:
         """A function of vmlinux that a livepatch replaces. Simplified: whatever name it gives, there is one."""

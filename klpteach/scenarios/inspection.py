@@ -22,7 +22,8 @@ from ..model.loader import calls_klp_enable_patch
 from ..model.policy import RELEASES
 from ..model.step import Step
 from .checks import Check, checks, identity, is_unmarked, made_by
-from .reload import FEW, Outcome, Wanted, built_for, is_module_name, of_distribution, survives
+from .reload import FEW, Outcome, Wanted, built_for, of_distribution, survives
+from .size import is_module_name
 
 NO_MEMORY_PROTECTION = (
     "5.3 as released leaves a module's read-only data writable on ppc64le (up to 5.13): there it is loaded"

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from ..errors import KlpteachError
 from ..files.elf_h import EM_PPC64, EM_S390
-from ..files.klp import Site, count_sites, parse_symbol, waiting_sites, zero_sites
+from ..files.klp import Site, parse_symbol, waiting_sites, zero_sites
 from ..files.module_file import ModuleFile
 from ..files.relocation_types import POINTER_TYPE
 from ..files.write import tiny_module
@@ -28,10 +28,10 @@ from ..model.livepatch.relocs import old_slots
 from ..model.policy import RELEASES, releases
 from ..model.recording import Recording
 from ..model.step import Step
+from .size import check_size, is_module_name
 
 MANY = 40  # moves
 FEW = 16  # targets for each of which a kernel of its own is started; more share one
-MOST_TARGETS, MOST_SITES = 128, 20_000  # of a livepatch; real ones have some tens, and some thousands
 NAMESAKES = 4096  # symbols that a stand-in has beyond one of each name; no module has so many
 # The first version that a release of the model stands for. 5.8: vmlinux early. 6.4: memory in several pieces. 6.19: messages that
 # name section and entry.
@@ -126,15 +126,6 @@ def of_distribution(version: str) -> bool:
     return bool(re.search(r"\.el\d|uek|-default$|-150\d+", version))
 
 
-def is_module_name(name: str) -> bool:
-    """Whether a module can have that name; the kernel compares it with an object's (kpatch and people write NAME.ko).
-
-    >>> is_module_name("sctp"), is_module_name("sctp.ko"), is_module_name("nfs-layout")
-    (True, False, False)
-    """
-    return not re.search(r"\.ko$|[-,/]", name)
-
-
 # -- whom a livepatch wants -------------------------------------------------------------------------------------------
 
 
@@ -145,7 +136,7 @@ class Wanted:
     """
 
     def __init__(self, livepatch: ModuleFile) -> None:
-        _check_size(livepatch)
+        check_size(livepatch)
         self.livepatch = livepatch
         self.places = {name: number for number, name in reversed(list(enumerate(livepatch.section_names)))}
         self.sites: dict[str, list[Site]] = defaultdict(list)  # object that is waited for -> sites
@@ -189,17 +180,6 @@ class Wanted:
         return ModuleFile(tiny_module(module, sections, symbols, calls, machine=machine), f"{module}.ko")
 
 
-def _check_size(livepatch: ModuleFile) -> None:
-    modules = sum(map(is_module_name, klp_target_names(livepatch)))
-    relocations = count_sites(livepatch)
-    if modules > MOST_TARGETS or relocations > MOST_SITES:
-        most = f"{MOST_TARGETS} modules and {MOST_SITES} livepatch relocations"
-        what = f"patches {modules} modules with {relocations} livepatch relocations"
-        raise KlpteachError(
-            f"{livepatch.filename}: {what}, klpteach plays {most} at most. The kernel has no such limit."
-        )
-
-
 def stand_in(livepatch: ModuleFile, target: str) -> ModuleFile:
     """A module of that name with the functions and symbols that the livepatch wants to find in it.
 
@@ -230,6 +210,8 @@ def survives(
             "Try: give it as the target of a livepatch."
         )
     wanted, given = wanted or Wanted(livepatch), targets or {}
+    for target in given.values():
+        check_size(target)
     names, files = [name for name in klp_target_names(livepatch) if is_module_name(name)], wanted.files(given)
     apart, big = len(names) <= FEW, livepatch.memory_size > 8 << 20
     groups = [[name] for name in names] if apart else [names]

@@ -86,7 +86,7 @@ def test_ld_and_the_model_agree_on_livepatch_relocations_too(name: str, tmp_path
         symbols = {n: kernel.resolve_symbol(mod, n) or 0 for n in undefined_names(mod.file.data)}
         for label in mod.file.symbol_names:
             if (parsed := parse_symbol(label)) is not None:
-                symbols[label] = list(target.find_symbol(parsed.name))[max(parsed.sympos, 1) - 1]
+                symbols[label] = int(target.image.symbols[target.find_symbols(parsed.name)[max(parsed.sympos, 1) - 1]])
         image, looked_at = mod.image, 0
         theirs = ask_ld(image, symbols, tmp_path, livepatch=True)
         for index in livepatch_sections(image.file):

@@ -131,7 +131,7 @@ def test_ld_and_the_model_agree_on_livepatch_relocations_too(name: str, release:
     symbols.pop(".TOC.", None)
     for label in mod.file.symbol_names:
         if (parsed := parse_symbol(label)) is not None:
-            symbols[label] = list(target.find_symbol(parsed.name))[max(parsed.sympos, 1) - 1]
+            symbols[label] = int(target.image.symbols[target.find_symbols(parsed.name)[max(parsed.sympos, 1) - 1]])
     near = {n: BASE if a < 0xC008000000000000 else a for n, a in symbols.items()}  # ld makes stubs for what is far away
     relas = [i for i in livepatch_sections(image.file)]
     theirs = ask_ld(image, near, tmp_path, livepatch=True)

@@ -122,7 +122,7 @@ def test_a_target_whose_coming_livepatch_has_not_seen_is_as_good_as_absent() -> 
 def test_an_object_that_cannot_be_patched_wholly_is_not_patched_at_all() -> None:
     kernel = Kernel()
     obj = KlpObject("t", [KlpFunc("f", 0, old_func=64), KlpFunc("g", 0, old_func=256)])
-    obj.mod = SimpleNamespace(ftrace_locations=[(1, 64)])  # type: ignore[assignment]
+    obj.mod = SimpleNamespace(ftrace_calls=[64])  # type: ignore[assignment]
     with pytest.raises(Refused) as refused:
         klp_patch_object(kernel, obj)
     assert (refused.value.errno, kernel.klp.func_stacks, obj.patched) == (EINVAL, {}, False)

@@ -275,7 +275,7 @@ def test_a_symbol_that_kallsyms_drops_is_found_until_init_has_run() -> None:
     mod = kernel.find_module("t")
     for state, found in (("Loading", {"code", "early"}), ("Live", {"code"})):
         mod.state = state
-        assert {name for name, _, _ in names if list(mod.find_symbol(name))} == found
+        assert {name for name, _, _ in names if mod.find_symbols(name)} == found
 
 
 @pytest.mark.parametrize(("release", "absolute", "found"), [("6.1", 0, ""), ("6.1", 1, "number"), ("6.12", 1, "")])

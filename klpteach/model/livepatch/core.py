@@ -58,25 +58,26 @@ def klp_init_patch(kernel: State, patch: KlpPatch) -> None:
     if patch.replace:
         klp_add_nops(kernel, patch)
     folder = f"/kernel/livepatch/{patch.name}"
-    for number, obj in enumerate(patch.objects):
+    labels = set[str]()
+    for obj in patch.objects:
         obj.mod = klp_find_object_module(kernel, obj)
         if kernel.rules.depend_on_targets and obj.name is not None:
             use_target(kernel, patch, obj)
-        kobject_add(kernel, folder, obj.label, [other.label for other in patch.objects[:number]])
-        for place, func in enumerate(obj.funcs):
-            kobject_add(
-                kernel, f"{folder}/{obj.label}", func.sysfs_name, [other.sysfs_name for other in obj.funcs[:place]]
-            )
+        kobject_add(kernel, folder, obj.label, labels)
+        names = set[str]()
+        for func in obj.funcs:
+            kobject_add(kernel, f"{folder}/{obj.label}", func.sysfs_name, names)
         if obj.loaded:
             klp_init_object_loaded(kernel, patch, obj)
     kernel.klp.patches.append(patch)
 
 
-def kobject_add(kernel: State, folder: str, name: str, there: list[str]) -> None:
-    """A folder in sysfs for an object or a function. Errors: Refused(-EEXIST) where one of that name is there."""
+def kobject_add(kernel: State, folder: str, name: str, there: set[str]) -> None:
+    """A folder in sysfs for an object or a function; there: the names so far. Errors: Refused(-EEXIST) for one of them."""
     if name in there:
         kernel.log(messages.DUPLICATE_FOLDER(folder=folder, name=name))
         raise kernel.refuse(kernel.rules.duplicate(name=name), EEXIST)
+    there.add(name)
 
 
 def klp_find_object_module(kernel: State, obj: KlpObject) -> Module | None:
@@ -95,8 +96,9 @@ def klp_add_nops(kernel: State, patch: KlpPatch) -> None:
         if obj is None:
             obj = KlpObject(old_obj.name, [], dynamic=True)
             patch.objects.append(obj)
+        known = {func.sysfs_name for func in obj.funcs}  # klp_find_func(): positions 0 and 1 are the same
         for func in old_obj.funcs:
-            if not any(f.same_function(func) for f in obj.funcs):
+            if func.sysfs_name not in known:
                 obj.funcs.append(KlpFunc(func.old_name, func.old_sympos, nop=True))
 
 

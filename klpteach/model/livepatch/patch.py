@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
+
 from .. import messages
 from ..errno import EBUSY, EINVAL, Refused
 from ..klp_structs import KlpFunc, KlpObject, KlpPatch
@@ -39,7 +41,11 @@ def has_ftrace_location(obj: KlpObject, address: int) -> bool:
 
     Simplified: in vmlinux every function does; in a module an entry of __mcount_loc in its first 32 bytes counts.
     """
-    return obj.mod is None or any(address <= call < address + 32 for _, call in obj.mod.ftrace_locations)
+    if obj.mod is None:
+        return True
+    calls = obj.mod.ftrace_calls
+    first = bisect_left(calls, address)
+    return first < len(calls) and calls[first] < address + 32
 
 
 def klp_unpatch_object(kernel: State, obj: KlpObject, nops_only: bool = False) -> None:

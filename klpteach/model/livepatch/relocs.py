@@ -22,16 +22,15 @@ def klp_find_object_symbol(kernel: State, objname: str | None, name: str, sympos
 
     Errors: Refused(-EINVAL) after the kernel's line.
     """
-    addresses = list(kernel.object_symbols(objname, name))
-    seen = addresses[:sympos] if sympos else addresses[:2]  # where the kernel's search stops
-    if not seen or seen[-1] == 0:
+    seen, address = kernel.object_symbol(objname, name, sympos)
+    if address == 0:
         kernel.log(messages.NOT_FOUND(name=name))
-    elif len(seen) > 1 and sympos == 0:
+    elif seen > 1 and sympos == 0:
         kernel.log(messages.AMBIGUOUS(name=name, object=objname or "(null)"))
-    elif sympos not in (0, len(seen)):
+    elif sympos not in (0, seen):
         kernel.log(messages.NO_SUCH_POSITION(pos=sympos, name=name, object=objname or "vmlinux"))
     else:
-        return seen[-1]
+        return address
     raise Refused(EINVAL)
 
 

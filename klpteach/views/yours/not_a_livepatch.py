@@ -13,6 +13,7 @@ from ...model.errno import errno_name
 from ...model.kernel import Kernel
 from ...model.policy import RELEASES
 from ...reading.steps import count
+from ...scenarios.size import check_size
 from ..shown import Shown, escape
 from ..table import Table
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 class Ordinary(Shown):
     """A module without livepatch relocations: `sections`, `relocations`, and a reload of it alone, by release.
 
+    Errors: KlpteachError for one that is larger than what is played.
+
     >>> from klpteach.files.samples import sample
     >>> mine = Ordinary(ModuleFile.open(sample("nfsd_demo.ko")))
     >>> mine.reloads["6.1"], mine.by_target[".text"] > 0
@@ -31,6 +34,9 @@ class Ordinary(Shown):
     """
 
     file: ModuleFile
+
+    def __post_init__(self) -> None:
+        check_size(self.file)
 
     @property
     def sections(self) -> pd.DataFrame:

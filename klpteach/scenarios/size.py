@@ -1,0 +1,46 @@
+"""How large a module may be that is played: inspect and bring load it some thirty times, so what is in it counts.
+
+The limits are a few times what real livepatches and drivers have; the kernel has none of them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from ..errors import KlpteachError
+from ..files.elf_h import SHN_UNDEF
+from ..files.klp import count_sites
+from ..files.module_file import ModuleFile
+from ..model.livepatch.core import klp_target_names
+
+MOST: Mapping[str, int] = {
+    "objects to patch": 128,  # some tens
+    "functions to patch": 10_000,  # some hundreds
+    "livepatch relocations": 10_000,  # some thousands
+    "undefined symbols": 20_000,  # amdgpu has 2,000
+}
+
+
+def is_module_name(name: str) -> bool:
+    """Whether a module can have that name; the kernel compares it with an object's (kpatch and people write NAME.ko).
+
+    >>> is_module_name("sctp"), is_module_name("sctp.ko"), is_module_name("nfs-layout")
+    (True, False, False)
+    """
+    return not re.search(r"\.ko$|[-,/]", name)
+
+
+def check_size(file: ModuleFile) -> None:
+    """Errors: KlpteachError, before the work, for a module of which more would have to be played than MOST."""
+    counts = {
+        "objects to patch": sum(map(is_module_name, klp_target_names(file))),
+        "functions to patch": sum(len(obj.funcs) for obj in file.klp.objects) if file.klp else 0,
+        "livepatch relocations": count_sites(file),
+        "undefined symbols": int((file.symtab["shndx"] == SHN_UNDEF).sum()),
+    }
+    for what, number in counts.items():
+        if number > MOST[what]:
+            raise KlpteachError(
+                f"{file.filename}: {number} {what}, klpteach plays {MOST[what]} at most. The kernel has no such limit."
+            )
