@@ -231,6 +231,16 @@ def test_the_adr_that_is_made_of_an_adrp_leads_to_the_page_of_symbol_and_addend(
     assert place + 0xFF8 + distance - (distance >> 20 << 21) == (place + 0x10 + addend) & ~0xFFF
 
 
+@pytest.mark.parametrize("addend", [0, 8])
+def test_a_call_too_far_goes_through_an_entry_to_symbol_and_addend(addend: int) -> None:
+    sections = {".text": (0x94000000).to_bytes(4, "little") + bytes(4), **dict.fromkeys(own_sections(), bytes(1))}
+    made = tiny_module("t", sections, [("far", None, 0)], [(".text", 0, CALL26, "far", addend)], machine=EM_AARCH64)
+    kernel = Kernel("arm64", "7.3", exports={"far": CALLED + (1 << 30)})
+    assert kernel.insmod(ModuleFile(made, "t.ko")).errno == 0
+    table = plt_tables(kernel.find_module("t").image)[".plt"]
+    assert (table.used, entry_target(table.last, table.at(0))) == (1, CALLED + (1 << 30) + addend)
+
+
 def own_sections() -> tuple[str, ...]:
     return architectures.of("arm64").own_sections
 

@@ -113,7 +113,7 @@ def test_a_kernel_that_counts_its_stubs_makes_one_behind_the_table_before_it_war
     for address in (addresses[6], addresses[5]):  # a new one, and the one that stands behind the table
         with pytest.raises(Refused) as refused:
             table.stub_for_addr(me, address, "f")
-        assert refused.value.errno == ENOENT and lines
+        assert refused.value.errno == ENOENT and lines[1].startswith("WARNING: ") and "CPU: 0 PID: 1" in lines[1]
     assert table.stub_for_addr(me, addresses[2], "f") == table.at(2)
 
 
@@ -133,3 +133,15 @@ def test_the_kernels_sort_sorts_every_short_list(double_pop: bool) -> None:
         order = heapsort(keys, double_pop)
         assert sorted(order) == list(range(len(keys))), keys
         assert [keys[index] for index in order] == sorted(keys), keys
+
+
+def test_a_symbol_table_without_alignment_follows_directly() -> None:
+    image = ElfImage.parse(tiny_module("t", {".text": bytes(16), ".data": bytes(3)}, [("one", ".data", 0)]))
+    named = {section.name: section for section in image.sections}
+    sizes = {}
+    for align in (0, 1, 8):
+        image.symtab.addralign = align
+        named[".gnu.linkonce.this_module"].body += bytes(-len(named[".gnu.linkonce.this_module"].body) % 8 + 1)
+        sizes[align] = layout_sections(ModuleFile(image.to_bytes(), "t.ko"), X86_64, SEPARATE_MEMORY).sizes["data"]
+        named[".gnu.linkonce.this_module"].body = named[".gnu.linkonce.this_module"].body[:-1]
+    assert sizes[0] == sizes[1] == sizes[8] - 7

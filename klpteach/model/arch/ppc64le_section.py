@@ -55,7 +55,11 @@ def stub_table(image: Image) -> StubTable:
 
 
 def signed(value: int) -> int:
-    """A 64-bit number as %li prints it."""
+    """A 64-bit number as %li prints it.
+
+    >>> signed(0xffff_ffff_ffff_fff8), signed(1 << 63) == -(1 << 63), signed(8)
+    (-8, True, 8)
+    """
     return value - (1 << 64) if value >> 63 else value
 
 
