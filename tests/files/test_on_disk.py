@@ -20,7 +20,6 @@ from klpteach import ModuleFile
 from klpteach.errors import KlpteachError, ModuleFormatError
 from klpteach.files import elf, elf_h
 from klpteach.files.compressed import unpack
-from klpteach.files.elf_h import MACHINES
 from klpteach.files.on_disk import check_can_write, encoding_of, write_file
 from klpteach.files.relocation_types import HOWTO, type_widths
 from klpteach.files.samples import sample
@@ -138,16 +137,6 @@ def test_a_relocation_without_an_addend_has_none() -> None:
 
 
 # -- words --------------------------------------------------------------------------------------------------------------------
-
-
-def test_machines_have_the_numbers_of_the_elf_specification() -> None:
-    """As pyelftools has them; alpha never had one, and uses a number of its own."""
-    known = {value: name for name, value in ENUM_E_MACHINE.items() if isinstance(value, int)}
-    spelled = {"i386": "EM_386", "m68k": "EM_68K", "powerpc": "EM_PPC", "s390x": "EM_S390", "sparc64": "EM_SPARCV9",
-               "ia64": "EM_IA_64", "arc": "EM_ARC_COMPACT2", "sh": "EM_SH", "parisc": "EM_PARISC"}  # fmt: skip
-    assert {0x9026: "EM_ALPHA"} | {value: known[value] for value in MACHINES if value != 0x9026} == {
-        value: spelled.get(name, f"EM_{name.upper()}") for value, name in MACHINES.items()
-    }
 
 
 def test_the_numbers_of_the_elf_specification_are_those_of_pyelftools() -> None:
