@@ -101,6 +101,7 @@ def test_every_machine_that_is_refused_is_named_as_pyelftools_names_it() -> None
         "sparc64": "sparcv9",
         "ia64": "ia_64",
         "arc": "arc_compact2",
+        "s390x": "s390",
     }
     known = {
         value: name.removeprefix("EM_").lower() for name, value in ENUM_E_MACHINE.items() if isinstance(value, int)
