@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import struct
 from pathlib import Path
@@ -12,8 +13,9 @@ from elftools.elf.enums import ENUM_E_MACHINE
 
 from klpteach import ModuleFile
 from klpteach.errors import KlpteachError, ModuleFormatError
+from klpteach.files.compressed import MAX_BYTES, unpack
 from klpteach.files.elf_h import EM_X86_64, machine_name
-from klpteach.files.on_disk import copy_file, write_file
+from klpteach.files.on_disk import copy_file, draft_in, encoding_of, write_file
 from klpteach.files.relocation_types import HOWTO
 from klpteach.files.samples import sample
 from klpteach.files.symbol_list import read_symbols
@@ -115,3 +117,47 @@ def test_every_machine_that_is_refused_is_named_as_pyelftools_names_it() -> None
 def test_what_is_counted_from_its_own_place_is_relative() -> None:
     relative = {kind for kind, howto in HOWTO[EM_X86_64].items() if howto.relative}
     assert relative == {2, 4, 24}  # PC32, PLT32, PC64
+
+
+@pytest.mark.parametrize(
+    "line", ["ffffffff81000000 T", "zz T name", "ffffffff81000000 T name [module] more", "no list"]
+)
+def test_a_line_that_is_none_of_kallsyms_is_told_by_its_number(line: str, tmp_path: Path) -> None:
+    (tmp_path / "kallsyms").write_text(f"ffffffff81000000 T _text\n\n{line}\n")
+    with pytest.raises(KlpteachError, match="line 3 is not ADDRESS TYPE NAME"):
+        read_symbols(tmp_path / "kallsyms", ModuleFile.open(sample("nfsd_demo.ko")))
+
+
+def test_a_name_with_one_address_or_one_global_symbol_is_not_doubtful(tmp_path: Path) -> None:
+    rows = {"once": "t", "one_global": "tT", "static": "tt", "both_global": "TT"}
+    lines = (
+        f"{0xFFFFFFFF81000000 + 16 * n:x} {kind} {name}" for name, kinds in rows.items() for n, kind in enumerate(kinds)
+    )
+    (tmp_path / "kallsyms").write_text("\n".join(lines))
+    found = read_symbols(tmp_path / "kallsyms", ModuleFile.open(sample("nfsd_demo.ko")))
+    assert found.several == {"static": 2, "both_global": 2}
+    assert found.get("one_global") == 0xFFFFFFFF81000010
+
+
+def test_what_unpacks_to_too_much_says_how_much_may_be() -> None:
+    with pytest.raises(ModuleFormatError, match="unpacks to more than 64 MiB"):
+        unpack(gzip.compress(bytes(MAX_BYTES + 1), 1), "large.ko.gz")
+    assert len(unpack(gzip.compress(bytes(MAX_BYTES), 1), "large.ko.gz")) == MAX_BYTES
+
+
+@pytest.mark.parametrize("length", [55, 56, 60])
+def test_a_modules_name_has_55_characters_at_most(length: int) -> None:
+    """MODULE_NAME_LEN with its NUL; what stands behind is another field of struct module."""
+    assert ModuleFile(tiny_module("m" * length, {".text": bytes(16)}), "t.ko").name == "m" * 55
+
+
+def test_a_draft_may_be_made_in_a_folder_that_is_there_and_in_one_that_is_not(tmp_path: Path) -> None:
+    for folder in (tmp_path, tmp_path / "new"):
+        with draft_in(folder) as draft:
+            (draft / "file").write_bytes(b"x")
+        assert folder.is_dir() and not draft.exists()
+
+
+def test_seven_bytes_are_too_few_for_a_guess_at_their_encoding() -> None:
+    assert [encoding_of("abcd".encode("utf-16-be")[:length]) for length in (7, 8)] == ["utf-8", "utf-16-be"]
+    assert [encoding_of("abcd".encode("utf-16-le")[:length]) for length in (7, 8)] == ["utf-8", "utf-16-le"]
