@@ -29,6 +29,8 @@ def main(argv: list[str] | None = None) -> int:
     >>> main(["simulate", "nonsense"])
     2
     """
+    if argv is None:
+        sys.unraisablehook = _unraisable
     if sys.stderr is None:  # closed (2>&-): print() would take standard output instead
         sys.stderr = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
     for stream in (sys.stdout, sys.stderr):
@@ -61,6 +63,13 @@ def _interrupted() -> int:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     signal.raise_signal(signal.SIGINT)
     return 130
+
+
+def _unraisable(what: sys.UnraisableHookArgs) -> None:
+    """Ctrl-C in a callback, and imports have many: Python would print it and go on."""
+    if what.exc_type is KeyboardInterrupt:
+        _interrupted()
+    sys.__unraisablehook__(what)
 
 
 def _unnamed() -> str:

@@ -743,8 +743,15 @@ def test_ctrl_c_ends_a_command_by_its_signal_and_without_a_word(tmp_path: Path) 
             process.stdin.close()
 
 
-def test_ctrl_c_while_something_large_is_imported_is_the_same(tmp_path: Path) -> None:
-    (tmp_path / "numpy.py").write_text("raise KeyboardInterrupt\n")
+IMPORTED = {
+    "a module": "raise KeyboardInterrupt\n",
+    "a callback": "class One:\n    def __del__(self):\n        raise KeyboardInterrupt\nOne()\n",
+}
+
+
+@pytest.mark.parametrize("where", IMPORTED)
+def test_ctrl_c_while_something_large_is_imported_is_the_same(where: str, tmp_path: Path) -> None:
+    (tmp_path / "numpy.py").write_text(IMPORTED[where])
     command = [sys.executable, "-m", "klpteach", "inspect", LIVEPATCH]
     environment = {**os.environ, "PYTHONPATH": f"{tmp_path}:{ROOT}"}
     done = subprocess.run(command, env=environment, capture_output=True, timeout=60)
