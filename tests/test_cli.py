@@ -824,6 +824,7 @@ def test_json_beyond_pythons_limits_is_refused_in_our_own_words(what: str, capsy
 
 def test_a_refusal_names_a_few_of_many_symbols(capsys, tmp_path: Path) -> None:
     (tmp_path / "none").write_text("{}")
-    command = ["relocate", LIVEPATCH, "--base", hex(BASE), "--symbols", str(tmp_path / "none")]
+    module = str(KO / "x86_64-6.1" / "livepatch_kpatch_two.ko")
+    command = ["relocate", module, "--base", hex(BASE), "--symbols", str(tmp_path / "none")]
     status, _, err = run(capsys, *command, "--out", str(tmp_path / "image"))
-    assert status == 1 and err.count("Unknown symbol") == 3 and re.search(r" and \d+ more$", err) and len(err) < 500
+    assert status == 1 and err.count("Unknown symbol") == 3 and "6 lines more" in err and len(err) < 500
