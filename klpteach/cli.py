@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -28,15 +29,24 @@ def main(argv: list[str] | None = None) -> int:
     >>> main(["simulate", "nonsense"])
     2
     """
+    if argv is None:
+        sys.unraisablehook = _unraisable
+    if sys.stderr is None:  # closed (2>&-): print() would take standard output instead
+        sys.stderr = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
     for stream in (sys.stdout, sys.stderr):
         with suppress(AttributeError):  # a terminal that knows ASCII only still gets every line
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
-    args = _parser().parse_args(argv)
     try:
+        if sys.stdout is None:  # closed (>&-)
+            raise KlpteachError("standard output is closed: nobody would see what this prints. Try: > FILE")
+        args = _parser().parse_args(argv)
         status = int(args.run(args))
-        if sys.stdout:
-            sys.stdout.flush()  # what cannot be written is said here, not by Python as it ends
+        sys.stdout.flush()  # what cannot be written is said here, not by Python as it ends
         return status
+    except KeyboardInterrupt:
+        if argv is not None:  # a caller in Python
+            raise
+        return _interrupted()
     except KlpteachError as error:
         print(f"klpteach: {error}", file=sys.stderr)
         return 1 if isinstance(error, LoadRefused) else 2
@@ -46,6 +56,20 @@ def main(argv: list[str] | None = None) -> int:
             return 0
         print(one_line(f"klpteach: {error.filename or _unnamed()}: {error.strerror or error}"), file=sys.stderr)
         return 2
+
+
+def _interrupted() -> int:
+    """End by the signal of Ctrl-C, as a shell expects it (status 130), and without Python's account of where it was."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.raise_signal(signal.SIGINT)
+    return 130
+
+
+def _unraisable(what: sys.UnraisableHookArgs) -> None:
+    """Ctrl-C in a callback, and imports have many: Python would print it and go on."""
+    if what.exc_type is KeyboardInterrupt:
+        _interrupted()
+    sys.__unraisablehook__(what)
 
 
 def _unnamed() -> str:
@@ -74,6 +98,10 @@ class _Parser(argparse.ArgumentParser):
         verbs = super().add_subparsers(**kwargs)
         verbs.type = str  # its value is the rest of the line, which its own parser looks at
         return verbs
+
+    def print_help(self, file: Any = None) -> None:
+        """At once, so that a full disk is said: argparse would not."""
+        print(self.format_help(), end="", file=file, flush=True)
 
     def error(self, message: str) -> NoReturn:
         super().error(one_line(message))
@@ -256,7 +284,7 @@ MOST_APART = 64 << 20  # bytes, from the first region to the last in an image fi
 
 def relocate(args: argparse.Namespace) -> int:
     from .files.module_file import ModuleFile
-    from .files.on_disk import check_can_write, write_file
+    from .files.on_disk import check_can_write, check_spared, write_file
     from .files.symbol_list import read_symbols
     from .model.load_image import load_image
     from .model.policy import default_release
@@ -264,9 +292,7 @@ def relocate(args: argparse.Namespace) -> int:
 
     file = ModuleFile.open(args.file)
     symbols = read_symbols(args.symbols, file)
-    for given in (args.file, args.symbols):
-        if os.path.realpath(given) == os.path.realpath(args.out):
-            raise KlpteachError(f"--out {args.out} is {given} itself, which would be lost. Try another name.")
+    check_spared((args.file, args.symbols), args.out)
     check_can_write(args.out)
     release = default_release(file.arch) if args.release is None else args.release
     image = load_image(file, _base(args.base), symbols.get, release)
@@ -308,6 +334,8 @@ def _base(text: str) -> int | dict[str, int]:
     from .files.symbol_list import number
 
     pairs = [part.rpartition("=") for part in text.split(",")]
+    if any(sign and not region.strip() for region, sign, _ in pairs):
+        raise KlpteachError(f"--base {text}: no region is named before =. Try: --base text=HEX,data=HEX")
     found = {region: number(address, f"--base {region}".rstrip()) for region, _, address in pairs}
     if len(found) < len(pairs):
         raise KlpteachError(f"--base {text}: a region is named twice.")
@@ -372,7 +400,7 @@ def replay(args: argparse.Namespace) -> int:
 
 
 def explain(args: argparse.Namespace) -> int:
-    from .files.on_disk import naming
+    from .files.on_disk import open_to_read
     from .reading.log.explain import as_json, as_text, read
 
     if args.file == "-":
@@ -380,7 +408,7 @@ def explain(args: argparse.Namespace) -> int:
             raise KlpteachError("standard input is closed. Try: dmesg | klpteach explain")
         log = read(sys.stdin.buffer, args.ko)
     else:
-        with naming(args.file), Path(args.file).open("rb") as stream:
+        with open_to_read(args.file) as stream:
             log = read(stream, args.ko)
     if args.json:
         print(json.dumps(as_json(log), indent=1))

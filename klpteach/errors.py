@@ -10,7 +10,7 @@ from typing import TypeVar
 
 _T = TypeVar("_T")
 
-_LONGEST = 2000  # characters of an error; the longest list of names that one gives has half of it
+_LONGEST = 1000  # characters of an error; the longest list of names that one gives, that of the stories, has 650
 _LONGEST_NAME = 80  # of a reader's argument in it
 
 
@@ -51,6 +51,16 @@ def quoted(value: object) -> str:
     if value is None or type(value) in (bool, float) or (type(value) is int and abs(value) < 1 << 64):
         return repr(value)
     return f"<{type(value).__name__}>"
+
+
+def some(names: Sequence[str], most: int = 3, between: str = ", ") -> str:
+    """The first of a stranger's names, each as long as a line bears, and how many more there are.
+
+    >>> some(["a", "b", "c", "d"]), some(["a", "b"])
+    ('a, b, c and 1 more', 'a, b')
+    """
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return between.join(one_line(name, 2 * _LONGEST_NAME) for name in names[:most]) + more
 
 
 class KlpteachError(ValueError):

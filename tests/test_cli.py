@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -653,3 +655,176 @@ def test_relocate_writes_over_none_of_its_inputs(tmp_path: Path, capsys: pytest.
         command = ["relocate", str(module), "--base", "ffffffffc0201000", "--symbols", str(symbols), "--out", str(out)]
         assert main(command) == 2 and "which would be lost" in capsys.readouterr().err
         assert out.read_bytes() == before
+
+
+# -- how a command ends where its surroundings are strange ----------------------------------------------------------------
+
+
+def shell(command: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """A line of bash in which `klpteach` is the command."""
+    line = f'klpteach() {{ {sys.executable} -m klpteach "$@"; }}; {command}'
+    variables = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
+    return subprocess.run(["bash", "-c", line], cwd=cwd, env=variables, capture_output=True, text=True, timeout=300)
+
+
+def test_relocate_writes_over_none_of_its_inputs_by_another_of_their_names(tmp_path: Path, capsys) -> None:
+    module, symbols = tmp_path / "a.ko", tmp_path / "symbols.json"
+    module.write_bytes(Path(FILLER).read_bytes())
+    symbols.write_text(LISTS["JSON"])
+    for given in (module, symbols):
+        hard, link = tmp_path / "hard", tmp_path / "link"
+        os.link(given, hard)
+        link.symlink_to(hard)
+        for out in (hard, link):
+            before = given.read_bytes()
+            command = ["relocate", str(module), "--base", hex(BASE), "--symbols", str(symbols), "--out", str(out)]
+            status, _, err = run(capsys, *command)
+            assert status == 2 and f"{out} is {given} itself, which would be lost" in err
+            assert given.read_bytes() == before
+        hard.unlink()
+        link.unlink()
+
+
+def test_vm_run_writes_over_none_of_the_modules_that_it_is_given(tmp_path: Path, capsys) -> None:
+    mine, target, hard = tmp_path / "mine.ko", tmp_path / "target.ko", tmp_path / "hard"
+    mine.write_bytes(Path(LIVEPATCH).read_bytes())
+    target.write_bytes((KO / "x86_64-6.1" / "nfsd_demo.ko").read_bytes())
+    os.link(target, hard)
+    for out, given in ((mine, mine), (hard, target)):
+        command = ["vm", "run", "reload", "--ko", str(mine), "--target", str(target), "--out", str(out)]
+        status, _, err = run(capsys, *command)
+        assert status == 2 and f"{out} is {given} itself" in err
+
+
+OUTPUT_CLOSED = [
+    "simulate reload",
+    "consequences --csv",
+    "consequences --json",
+    f"inspect {LIVEPATCH}",
+    "explain log",
+    "--help",
+    "simulate --help",
+    "replay reload--6.1--REFUSED",
+]
+
+
+@pytest.mark.parametrize("words", OUTPUT_CLOSED)
+def test_a_closed_standard_output_is_said_in_one_line(words: str, tmp_path: Path) -> None:
+    (tmp_path / "log").write_text("livepatch: enabling patch 'x'\n")
+    done = shell(f"klpteach {words} >&-", tmp_path)
+    assert done.returncode == 2 and re.fullmatch("klpteach: standard output is closed.*\n", done.stderr)
+    assert shell(f"klpteach {words} >&- 2>&-", tmp_path).returncode == 2
+
+
+@pytest.mark.parametrize("words", ["inspect nope", "progress nope", "nonsense", "simulate nonsense", "--nope"])
+def test_an_error_does_not_go_to_standard_output_where_standard_error_is_closed(words: str, tmp_path: Path) -> None:
+    done = shell(f"klpteach {words} 2>&-", tmp_path)
+    assert done.returncode == 2 and "klpteach: " not in done.stdout
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("words", ["--help", "simulate --help", "vm run --help"])
+def test_help_that_cannot_be_written_is_no_success(words: str, unbuffered: str, tmp_path: Path) -> None:
+    if not os.path.exists("/dev/full"):
+        pytest.skip("/dev/full is missing")
+    done = shell(f"klpteach {words} > /dev/full", tmp_path, PYTHONUNBUFFERED=unbuffered)
+    assert (done.returncode, done.stderr) == (2, "klpteach: standard output: No space left on device\n")
+
+
+def test_ctrl_c_ends_a_command_by_its_signal_and_without_a_word(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "klpteach", "explain"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdin and process.stderr
+        process.stdin.write(bytes(1 << 20))  # more than a pipe holds: it is being read when this returns
+        process.stdin.flush()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == -signal.SIGINT and process.stderr.read() == b""
+        with suppress(BrokenPipeError):
+            process.stdin.close()
+
+
+IMPORTED = {
+    "a module": "raise KeyboardInterrupt\n",
+    "a callback": "class One:\n    def __del__(self):\n        raise KeyboardInterrupt\nOne()\n",
+}
+
+
+@pytest.mark.parametrize("where", IMPORTED)
+def test_ctrl_c_while_something_large_is_imported_is_the_same(where: str, tmp_path: Path) -> None:
+    (tmp_path / "numpy.py").write_text(IMPORTED[where])
+    command = [sys.executable, "-m", "klpteach", "inspect", LIVEPATCH]
+    environment = {**os.environ, "PYTHONPATH": f"{tmp_path}:{ROOT}"}
+    done = subprocess.run(command, env=environment, capture_output=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, b"", b"")
+
+
+def test_ctrl_c_is_an_exception_for_a_caller_in_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    def pressed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("klpteach.reading.log.explain.read", pressed)
+    with pytest.raises(KeyboardInterrupt):
+        main(["explain", LIVEPATCH])
+
+
+@pytest.mark.parametrize("verb", ["explain", "progress"])
+@pytest.mark.parametrize("name", ["pipe", "link"])
+def test_a_named_pipe_is_refused_at_once(verb: str, name: str, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("pipe")
+    done = shell(f"klpteach {verb} {name}", tmp_path)
+    assert done.returncode == 2 and "named pipe" in done.stderr and done.stderr.count("\n") == 1
+
+
+LINE = "Module nfsd is blacklisted"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        f"klpteach explain <(echo '{LINE}')",
+        f"klpteach explain <(sleep 1; echo '{LINE}')",
+        f"echo '{LINE}' | klpteach explain",
+        f"echo '{LINE}' | klpteach explain -",
+        f"echo '{LINE}' | klpteach explain /dev/stdin",
+        f"klpteach explain - < <(sleep 1; echo '{LINE}')",
+        f"mkfifo pipe; echo '{LINE}' > pipe & sleep 1; klpteach explain - < pipe",
+    ],
+)
+def test_explain_reads_what_a_shell_puts_into_a_pipe(command: str, tmp_path: Path) -> None:
+    done = shell(command, tmp_path)
+    assert (done.returncode, done.stderr) == (0, "") and "was told not to load nfsd" in done.stdout
+
+
+@pytest.mark.parametrize("base", ["=5", f"={BASE:#x}", f"text={BASE:#x},=5", " =5"])
+def test_a_base_without_its_region_is_one_line(base: str, capsys, tmp_path: Path) -> None:
+    (tmp_path / "symbols").write_text(LISTS["JSON"])
+    command = ["relocate", FILLER, f"--base={base}", "--symbols", str(tmp_path / "symbols"), "--release", "6.12"]
+    status, _, err = run(capsys, *command, "--out", str(tmp_path / "image"))
+    assert status == 2 and "no region is named before =" in err and err.count("\n") == 1
+    assert not (tmp_path / "image").exists()
+
+
+STRANGE_JSON = {
+    "deep": "[" * 100_000,
+    "a long number": '{"a": ' + "7" * 10_000 + "}",
+    "deep objects": '{"a":' * 100_000,
+}
+
+
+@pytest.mark.parametrize("what", STRANGE_JSON)
+def test_json_beyond_pythons_limits_is_refused_in_our_own_words(what: str, capsys, tmp_path: Path) -> None:
+    (tmp_path / "it").write_text(STRANGE_JSON[what])
+    symbols = ["relocate", FILLER, "--base", hex(BASE), "--symbols", str(tmp_path / "it"), "--out", "/dev/null"]
+    for command in (["replay", str(tmp_path / "it")], symbols, ["progress", str(tmp_path / "it")]):
+        status, _, err = run(capsys, *command)
+        assert status == 2 and err.count("\n") == 1 and len(err) < 200
+        assert not re.search(r"recursion|sys\.|decoding a|Exceeds", err)
+
+
+def test_a_refusal_names_a_few_of_many_symbols(capsys, tmp_path: Path) -> None:
+    (tmp_path / "none").write_text("{}")
+    module = str(KO / "x86_64-6.1" / "livepatch_kpatch_two.ko")
+    command = ["relocate", module, "--base", hex(BASE), "--symbols", str(tmp_path / "none")]
+    status, _, err = run(capsys, *command, "--out", str(tmp_path / "image"))
+    assert status == 1 and err.count("Unknown symbol") == 3 and "6 lines more" in err and len(err) < 500

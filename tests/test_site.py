@@ -138,7 +138,7 @@ def test_a_site_takes_the_place_of_an_earlier_one_and_leaves_no_draft(
 def test_a_site_is_written_where_processes_cannot_share_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("nbconvert", reason="nbconvert is missing")
 
-    def refused(max_workers: int | None) -> None:
+    def refused(**_: object) -> None:
         raise PermissionError(13, "Permission denied")  # sem_open() without /dev/shm
 
     monkeypatch.setattr("klpteach.site.build._write_pages", lambda folder, wanted: folder.mkdir())

@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from importlib import import_module
 from typing import NamedTuple, TypeVar
 
-from ..errors import KlpteachError, quoted
+from ..errors import KlpteachError, quoted, some
 from .exercise import Exercise
 from .question import Question
 
@@ -91,5 +91,6 @@ def _find(kind: str, name: str, offered: Callable[[Notebook], Mapping[str, Asked
         if isinstance(name, str) and name in there:
             return there[name]
         known += there
-    near = get_close_matches(quoted(name).strip("'"), known, 3) or known
-    raise KlpteachError(f"no {kind} {quoted(name)}; do you mean {' or '.join(near)}?")
+    near = get_close_matches(quoted(name).strip("'"), known, 3)
+    meant = f"do you mean {' or '.join(near)}?" if near else f"there are {some(known, 6)}."
+    raise KlpteachError(f"no {kind} {quoted(name)}; {meant}")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import quopri
 import re
 import tempfile
 import zlib
@@ -22,10 +23,13 @@ from typing import Any
 
 from ..errors import KlpteachError, one_line
 from ..files.home import user_folder
+from ..files.json_text import from_json
 from ..files.on_disk import NoRegularFile, read_regular
+from ..reading.log.pasted import unescaped
 
 _PREFIX, _LONGEST = "klp1", 8 << 20  # bytes of JSON: more than 100,000 attempts
-_LINE = re.compile(rf"{_PREFIX}\.([\w-]+)\.([0-9a-f]{{8}})", re.ASCII)
+_LINE = re.compile(rf"{_PREFIX}\.([\w-]++)\.([0-9a-f]{{8}})", re.ASCII)
+_MOST = 20  # texts in one mail: each may unpack to _LONGEST
 _LARGEST = 4 * _LONGEST  # of a file, which has blanks between
 
 
@@ -145,12 +149,12 @@ def _alone(path: Path) -> Iterator[None]:
 def _read(path: Path) -> Progress:
     """What is kept; nothing where no file can be read. Errors: OSError for a pipe or a device: nothing can be kept there."""
     try:
-        return Progress.from_json(json.loads(read_regular(path, _LARGEST)))
+        return Progress.from_json(from_json(read_regular(path, _LARGEST)))
     except NoRegularFile as error:
         raise OSError(0, str(error)) from None
     except OSError:
         pass
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+    except (ValueError, TypeError, KeyError, AttributeError):
         _set_aside(path)
     return Progress()
 
@@ -177,22 +181,38 @@ def to_text(progress: Progress) -> str:
 
 
 def from_text(text: str) -> Progress:
-    """The progress that a copied line holds, whatever a mail or a chat made of it: blanks, line ends, quotes round it, > before it.
+    """The progress that a copied line holds, whatever a mail, a chat or a page made of it; of several lines, all of them together.
 
-    Errors: KlpteachError.
+    A mail around it does no harm, nor does a call of kt.progress(). Errors: KlpteachError, where one is not whole.
 
     >>> from_text("klp1.abc.00000000")
     Traceback (most recent call last):
     klpteach.errors.KlpteachError: This is not a whole progress text: ...
     """
-    found = _LINE.search(re.sub(r"[^\w.-]", "", text, flags=re.ASCII)) if isinstance(text, str) else None
-    if found is None or _checksum(found[1]) != found[2]:
+    found = dict.fromkeys(_LINE.findall(_letters(text))) if isinstance(text, str) else {}
+    if not found or any(_checksum(body) != checksum for body, checksum in found):
         advice = f"Copy the line from {_PREFIX}. to its last letter, as kt.progress() shows it."
         raise KlpteachError(f"This is not a whole progress text: its checksum does not fit. {advice}")
+    if len(found) > _MOST:
+        raise KlpteachError(f"Here are {len(found)} progress texts. Give the latest one, or {_MOST} at most.")
+    progress, *more = (_unpacked(body) for body, _ in found)
+    for other in more:
+        progress.merge(other)
+    return progress
+
+
+def _letters(text: str) -> str:
+    """The letters that a progress text is of; gone are blanks, quotes, line ends and what stands for them in mails and pages."""
+    if "=" in text:  # which is in no progress text: quoted-printable breaks lines with it, and spells signs
+        text = quopri.decodestring(text.encode("utf-8", "replace")).decode("utf-8", "replace")
+    return re.sub(r"[^\w.-]", "", unescaped(text), flags=re.ASCII)
+
+
+def _unpacked(body: str) -> Progress:
     try:
-        packed = base64.urlsafe_b64decode(found[1] + "=" * (-len(found[1]) % 4))
-        return Progress.from_json(json.loads(zlib.decompressobj().decompress(packed, _LONGEST)))
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, zlib.error):
+        packed = base64.urlsafe_b64decode(body + "=" * (-len(body) % 4))
+        return Progress.from_json(from_json(zlib.decompressobj().decompress(packed, _LONGEST)))
+    except (ValueError, TypeError, KeyError, AttributeError, zlib.error):
         what = "This progress text was made by another version of the course; it cannot be read."
         raise KlpteachError(what) from None
 

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from errno import EDQUOT, EFBIG, EISDIR, ENOENT, ENOSPC, ENXIO
 from pathlib import Path
+from typing import BinaryIO
 
 from ..errors import KlpteachError
 
@@ -52,6 +53,23 @@ def read_regular(path: AnyPath, most: int, *, sized: bool = True) -> bytes:
     return data
 
 
+@contextmanager
+def open_to_read(path: AnyPath) -> Iterator[BinaryIO]:
+    """A file to read once, from its beginning to its end. A shell's <(…) may be one, and a device.
+
+    A pipe with a name is refused: whoever opens it waits for a writer, who need not come. Errors: OSError, which names the file.
+    """
+    with naming(path), open(path, "rb", opener=_at_once) as stream:
+        if stat.S_ISFIFO(os.fstat(stream.fileno()).st_mode) and os.path.exists(os.path.realpath(path)):
+            raise OSError(ENXIO, "a named pipe, which would be waited for; give a file")
+        os.set_blocking(stream.fileno(), True)
+        yield stream
+
+
+def _at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY)
+
+
 def why_not(error: Exception) -> str:
     """Why a file cannot be read, of any error of read_regular(): the words behind its name.
 
@@ -64,14 +82,21 @@ def why_not(error: Exception) -> str:
 
 
 def encoding_of(data: bytes) -> str:
-    """The encoding of a text: UTF-16 by its mark or by its zeros, else UTF-8.
+    """The encoding of a text: UTF-32 and UTF-16 by their marks or by their zeros, else UTF-8.
 
     >>> encoding_of("livepatch".encode("utf-16")), encoding_of("livepatch".encode("utf-16-be")), encoding_of(b"livepatch")
     ('utf-16', 'utf-16-be', 'utf-8')
     """
+    if data.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):  # the first begins as UTF-16's does
+        return "utf-32"
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return "utf-16"
     head = data[:1000]
+    zeros = [head[at::4].count(0) > len(head[at::4]) * 0.6 for at in range(4)]
+    if len(head) > 7 and zeros[2] and zeros[3] and not zeros[0]:
+        return "utf-32-le"
+    if len(head) > 7 and zeros[0] and zeros[1] and not zeros[3]:
+        return "utf-32-be"
     even, odd = head[0::2], head[1::2]
     if len(head) > 7 and odd.count(0) > len(odd) * 0.6 > even.count(0):
         return "utf-16-le"
@@ -81,6 +106,16 @@ def encoding_of(data: bytes) -> str:
 
 
 # -- what is written ------------------------------------------------------------------------------------------------------
+
+
+def check_spared(inputs: Iterable[AnyPath], out: AnyPath) -> None:
+    """Before the work: a file that was read is not written over, by another name or link either. Errors: KlpteachError."""
+    for given in inputs:
+        same = os.path.realpath(given) == os.path.realpath(out)
+        with suppress(OSError):  # not there
+            same = same or os.path.samefile(given, out)
+        if same:
+            raise KlpteachError(f"--out {out} is {given} itself, which would be lost. Try another name.")
 
 
 def check_can_write(path: AnyPath) -> None:
@@ -132,7 +167,7 @@ def _reserve(handle: int, size: int) -> None:
 def _gone_if(new: bool, path: AnyPath) -> Iterator[None]:
     try:
         yield
-    except OSError:
+    except BaseException:  # Ctrl-C, too
         if new:
             with suppress(OSError):
                 os.unlink(os.path.realpath(path))

@@ -5,15 +5,15 @@ Which of them a file is, its content says.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from ..errors import KlpteachError, one_line, quoted
+from ..errors import KlpteachError, one_line, quoted, some
 from .elf_h import SHN_UNDEF
+from .json_text import from_json
 from .module_file import ModuleFile
 from .on_disk import TooLarge, encoding_of, read_regular, why_not
 
@@ -86,11 +86,9 @@ def _text(path: str | os.PathLike[str]) -> str:
 
 def _from_json(text: str, path: str) -> Iterator[tuple[str, int]]:
     try:
-        raw = json.loads(text)
-    except RecursionError:
-        raise KlpteachError(f"{path}: not JSON that can be read (too many brackets within each other).") from None
-    except ValueError as error:
-        raise KlpteachError(f"{path}: not JSON ({error}).") from None
+        raw = from_json(text)
+    except KlpteachError as error:
+        raise KlpteachError(f"{path}: {error}.") from None
     if not isinstance(raw, dict):
         raise KlpteachError(f'{path}: an object {{"name": "0xaddress", …}} was expected.')
     for name, address in raw.items():
@@ -125,8 +123,7 @@ def _from_symvers(text: str, file: ModuleFile) -> str:
     by = Counter(owner[name] for name in wanted if name in owner)
     nobody = sorted(wanted - owner.keys())
     who = ", ".join(f"{count} of {module}" for module, count in by.most_common(4)) or "none"
-    more = f" and {len(nobody) - 3} more" if len(nobody) > 3 else ""
-    missing = f"; nobody exports {', '.join(nobody[:3])}{more}" if nobody else ""
+    missing = f"; nobody exports {some(nobody)}" if nobody else ""
     return (
         f"a Module.symvers has CRCs and no addresses. Of the {len(wanted)} symbols that {file.filename} wants it lists "
         f"{who}{missing}. For the image give System.map, or /proc/kallsyms read by root."

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import overload
 
-from ..errors import RecordingError, printable, quoted
+from ..errors import KlpteachError, RecordingError, printable, quoted
+from ..files.json_text import from_json
 from ..files.on_disk import read_regular, why_not, write_file
 from .compare import Difference, compare_steps
 from .schema import HEAD
@@ -87,9 +88,9 @@ class Recording:
     def parse(cls, text: bytes, name: str) -> Recording:
         """The recording whose JSON these bytes are. Errors: RecordingError, one line that begins with the name."""
         try:
-            raw = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise RecordingError(f"{name}: not JSON ({error}).") from None
+            raw = from_json(text)
+        except KlpteachError as error:
+            raise RecordingError(f"{name}: {error}.") from None
         if not isinstance(raw, dict) or raw.get("schema") != SCHEMA:
             found = quoted(raw.get("schema") if isinstance(raw, dict) else raw)
             raise RecordingError(f"{name}: schema {found}, klpteach reads {SCHEMA!r}.")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import re
+import signal
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -88,9 +88,12 @@ def _write_packs(folder: Path, wanted: Collection[Name], watch: Callable[[int, i
 
 
 def _told(wanted: Collection[Name]) -> Iterator[str]:
-    """The packs in this order, on all cores where processes may share memory: in a container /dev/shm may be missing."""
+    """The packs in this order, on all cores where processes may share memory: in a container /dev/shm may be missing.
+
+    Ctrl-C, which a terminal sends to them too, ends them without a word.
+    """
     try:
-        pool = ProcessPoolExecutor(max_workers=os.cpu_count())
+        pool = ProcessPoolExecutor(initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_DFL))
     except OSError:
         yield from map(pack_script, wanted)
         return

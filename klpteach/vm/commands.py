@@ -141,6 +141,7 @@ def vm_run(args: argparse.Namespace) -> int:
 
 def _run_own(args: argparse.Namespace) -> int:
     from ..files.module_file import ModuleFile
+    from ..files.on_disk import check_spared
     from .beside import table
     from .kernels import RECORDED, kernel_named
     from .own import given_files, own_modules, run_own, story_for_own
@@ -149,6 +150,8 @@ def _run_own(args: argparse.Namespace) -> int:
 
     if not args.ko:
         raise HostError("--target is a module that a livepatch patches; give that with --ko.")
+    if args.out:
+        check_spared((args.ko, *args.target), args.out)
     arch, release, variant = kernel_named(args.kernel)
     story_for_own(args.scenario, arch)
     files = [ModuleFile.open(path) for path in (args.ko, *args.target)]

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import csv
+import html
 import io
 import json
 import os
+import quopri
 import re
+import subprocess
+import sys
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -20,11 +24,15 @@ from klpteach.cli import main
 from klpteach.course.classroom.link import class_link
 from klpteach.course.classroom.report import class_csv, class_table, read_class
 from klpteach.course.notebooks import STATIONS, notebooks
-from klpteach.course.progress import Attempt, Progress, to_text
+from klpteach.course.progress import Attempt, Progress, from_text, to_text
 from klpteach.course.stations import hours
 
 HUB, REPO = "https://hub.example.org", "https://git.example.org/us/klpteach"
 ADA = Progress({"reload": ["loads", "refused"], "same-address": ["zero"]}, {"pc32:3": Attempt(["ab"], True, False)})
+
+
+def as_mail(text: str) -> str:
+    return quopri.encodestring(text.encode()).decode()
 
 
 # -- the link -------------------------------------------------------------------------------------------------------------
@@ -116,20 +124,83 @@ def test_the_short_table_counts_what_the_readers_own_table_counts(tmp_path: Path
 
 
 LINE = to_text(ADA)
+PARTS = [LINE[at : at + 30] for at in range(0, len(LINE), 30)]
+WRAPPED = "\n".join(f"> {part}" for part in PARTS)
 FORMS = {
     "the line": LINE,
     "a call": f'kt.progress("{LINE}")',
     "a mail that breaks lines": f"Dear teacher,\n\nhere it is: {LINE[:30]}\n{LINE[30:60]}\r\n{LINE[60:]}\n\nAda",
-    "a file of Notepad": LINE.encode("utf-8-sig"),
-    "a file of PowerShell": LINE.encode("utf-16"),
-    "the file that the notebooks keep": json.dumps(ADA.to_json(), indent=1),
+    "a mail that quotes it": f"Ada wrote:\n{WRAPPED}\n> Ada\n",
+    "a mail that quotes it thrice": WRAPPED.replace("> ", "> >| "),
+    "a quoted call": f'> kt.progress("{PARTS[0]}\n' + WRAPPED.partition("\n")[2] + '")\n',
+    "quotes": f"'{LINE}'",
+    "typographic quotes": f"\u201e{LINE}\u201c",
+    "French quotes": f"\u00ab\u00a0{LINE}\u00a0\u00bb",
+    "back-ticks": f"```\n{LINE}\n```",
+    "a back-tick": f"here: `{LINE}`.",
+    "Markdown": f"**{LINE}**".replace("_", "\\_").replace("-", "\\-"),
+    "zero-width spaces": "\u200b".join(PARTS),
+    "soft hyphens": "\u00ad".join(PARTS),
+    "HTML": f"<p>{html.escape(WRAPPED)}</p>",
+    "HTML, escaped twice": html.escape(html.escape(f'"{WRAPPED}"')),
+    "HTML, zero-width": "&#8203;".join(PARTS) + "&nbsp;&quot;",
+    "raw mail": as_mail(f"Ada\u2019s: {LINE}\n"),
+    "raw mail, CRLF": as_mail(f"Ada\u2019s: {LINE}\n").replace("\n", "\r\n"),
+    "raw mail, wrapped by hand": as_mail("".join(f"{part} \n" for part in PARTS)),
+    "raw mail, zero-width": as_mail("\u200b".join(PARTS)),
+    "raw mail of HTML": as_mail(f'<a href="x">{html.escape(WRAPPED)}</a>'),
+    "blanks": " ".join(LINE),
+    "tabs": "\t".join(PARTS),
+    "twice": f"{LINE}\n{LINE}",
+    "twice, without a blank": LINE + LINE,
+    "twice, the first one cut": f"{LINE[:50]}\n{LINE}",
+    "what it begins with": f"Copy from klp1. to its last letter: {LINE}",
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_a_text_is_found_in_whatever_a_student_hands_in(form: str, tmp_path: Path) -> None:
+def test_a_text_is_found_in_whatever_a_student_hands_in_and_a_reader_gives_back(form: str, tmp_path: Path) -> None:
     (student,) = read_class(hand_in(tmp_path, ada=FORMS[form]))
+    assert (student.refused, student.progress) == ("", ADA) == ("", from_text(FORMS[form]))
+
+
+FILES = {
+    "Notepad": LINE.encode("utf-8-sig"),
+    "PowerShell": LINE.encode("utf-16"),
+    "iconv": LINE.encode("utf-32"),
+    "UTF-16 without a mark": LINE.encode("utf-16-le"),
+    "the notebooks": json.dumps(ADA.to_json(), indent=1).encode(),
+}
+
+
+@pytest.mark.parametrize("maker", FILES)
+def test_a_file_is_read_whoever_made_it(maker: str, tmp_path: Path) -> None:
+    (student,) = read_class(hand_in(tmp_path, ada=FILES[maker]))
     assert (student.refused, student.progress) == ("", ADA)
+
+
+def test_of_two_texts_that_are_handed_in_together_neither_may_be_damaged(tmp_path: Path) -> None:
+    damaged = LINE[:20] + ("x" if LINE[20] != "x" else "y") + LINE[21:]
+    for text in (f"{LINE}\n{damaged}", f"{damaged}\n{LINE}"):
+        (student,) = read_class(hand_in(tmp_path, ada=text))
+        assert student.refused
+        with pytest.raises(kt.KlpteachError, match="not a whole progress text"):
+            from_text(text)
+
+
+def test_as_many_texts_as_nobody_has_are_refused(tmp_path: Path) -> None:
+    texts = [to_text(Progress({"reload": [str(number)]}, {})) for number in range(21)]
+    assert from_text(" ".join(texts[:20])).predictions["reload"] == [str(number) for number in range(20)]
+    with pytest.raises(kt.KlpteachError, match="Here are 21 progress texts"):
+        from_text(" ".join(texts))
+
+
+def test_a_shells_pipe_is_a_file_of_the_class(tmp_path: Path) -> None:
+    (tmp_path / "ada.txt").write_text(LINE)
+    line = f"{sys.executable} -m klpteach progress --csv <(cat ada.txt)"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(["bash", "-c", line], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "") and "loads (wrong), then refused" in done.stdout
 
 
 def test_two_texts_of_one_student_are_taken_together(tmp_path: Path) -> None:

@@ -531,3 +531,11 @@ def test_a_file_of_answers_that_is_too_large_is_set_aside_unread(blank, capsys):
         file.truncate(book._LARGEST + 1)
     assert book.recall() == book.Progress() and "was damaged" in capsys.readouterr().out
     assert blank.with_name("progress.json.damaged").stat().st_size == book._LARGEST + 1
+
+
+@pytest.mark.parametrize("ask", [kt.predict, kt.exercise])
+@pytest.mark.parametrize("name", ["", "x", "qqqq" * 25_000, None])
+def test_an_unknown_name_is_answered_with_a_few_of_those_that_are_there(ask, name) -> None:
+    with pytest.raises(kt.KlpteachError, match=r"; there are (\S+, ){5}\S+ and \d+ more\.$") as told:
+        ask(name)
+    assert len(str(told.value)) < 400

@@ -76,6 +76,17 @@ def test_where_a_disk_cannot_reserve_room_the_file_is_written_all_the_same(
     assert (tmp_path / "file").read_bytes() == (tmp_path / "other").read_bytes() == b"abcd"
 
 
+@pytest.mark.parametrize("fault", [KeyboardInterrupt, OSError])
+def test_no_half_of_a_new_file_stays_whatever_ends_the_writing(fault: type[BaseException], tmp_path: Path) -> None:
+    def pieces() -> Iterator[bytes]:
+        yield bytes(1 << 20)
+        raise fault
+
+    with pytest.raises(fault):
+        write_file(tmp_path / "new", 1 << 21, pieces())
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_before_the_work_it_is_known_whether_a_file_can_be_written_there(tmp_path: Path) -> None:
     check_can_write(tmp_path / "here")
     with pytest.raises(FileNotFoundError, match="there is no folder"):
@@ -180,9 +191,10 @@ def test_a_list_of_symbols_has_a_limit_which_is_said(tmp_path: Path) -> None:
         read_symbols(path, ModuleFile.open(sample("nfsd_demo.ko")))
 
 
-def test_bytes_without_letters_are_no_utf_16() -> None:
-    for encoding in ("utf-16-le", "utf-16-be", "utf-8"):
-        assert encoding_of("livepatch: transition".encode(encoding)) == encoding
+def test_an_encoding_without_its_mark_is_seen_by_its_zeros_and_bytes_without_letters_have_none() -> None:
+    for encoding in ("utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be", "utf-8"):
+        for text in ("livepatch: transition", "ends", "\u52a0\u8f7d livepatch: transition"):
+            assert encoding_of(text.encode(encoding)) == encoding
     assert encoding_of(bytes(100)) == encoding_of(bytes(range(8)) * 9) == "utf-8"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import quopri
 import textwrap
 from collections.abc import Callable, Sequence
 
@@ -59,6 +60,11 @@ def soft(width: int, indent: str = "", first: str = "") -> Callable[[str], str]:
 
 def quoted_printable(text: str) -> str:
     return hard(75)(text).replace("\n", "=\n").replace("=\n[", "\n[")
+
+
+def as_mail(text: str) -> str:
+    """Quoted-printable as Python's library makes it."""
+    return quopri.encodestring(text.encode()).decode()
 
 
 def typographic(text: str) -> str:
@@ -142,6 +148,8 @@ STYLES: dict[str, Style] = {
     "Markdown, escaped": lambda lines: "\n".join(line.replace("_", "\\_") for line in lines),
     "Markdown, table": around("| ", " |"),
     "HTML": of_dmesg(lambda text: "\n".join("&gt; " + html.escape(line) for line in text.splitlines())),
+    "HTML, twice": of_dmesg(lambda text: html.escape(html.escape(text))),
+    "HTML, three times": of_dmesg(lambda text: html.escape(html.escape(html.escape(text)))),
     "HTML, tags": around("<p><code>", "</code><br/></p>"),
     "HTML, &nbsp;": lambda lines: "\n".join(line.replace(" ", "&nbsp;") for line in lines),
     "HTML, numbers": lambda lines: "\n".join(html.escape(line).replace("&#x27;", "&#39;") for line in lines),
@@ -170,10 +178,18 @@ STYLES: dict[str, Style] = {
     "zero-width": lambda lines: "\n".join("\u200b" + line.replace("_", "_\u200b") for line in lines),
     "typographic quotes": lambda lines: typographic("\n".join(lines)),
     "typographic quotes and dash": lambda lines: typographic("\n".join(lines)).replace("(-", "(\u2212"),
+    "full-width signs": lambda lines: "\n".join(lines).translate({ord(sign): ord(sign) + 0xFEE0 for sign in ":,'()_"}),
+    "full-width letters": lambda lines: "\n".join(
+        line.translate({code: code + 0xFEE0 for code in range(33, 127)}) for line in lines
+    ),
     "byte order mark": lambda lines: b"\xef\xbb\xbf" + "\n".join(lines).encode(),
     "UTF-16": lambda lines: "\r\n".join(lines).encode("utf-16"),
     "UTF-16 big-endian": lambda lines: "\n".join(lines).encode("utf-16-be"),
     "UTF-16 little-endian": lambda lines: "\n".join(lines).encode("utf-16-le"),
+    "UTF-32": lambda lines: "\r\n".join(lines).encode("utf-32"),
+    "UTF-32 big-endian": lambda lines: "\n".join(lines).encode("utf-32-be"),
+    "UTF-32 little-endian": lambda lines: "\n".join(lines).encode("utf-32-le"),
+    "UTF-32 big-endian with its mark": lambda lines: b"\x00\x00\xfe\xff" + "\n".join(lines).encode("utf-32-be"),
     "Latin-1 around": lambda lines: "\n".join("Zuf\xe4llig: " + line for line in lines).encode("latin-1"),
     "zeros between": lambda lines: "\x00\n".join(lines).encode(),
     "wrapped at 72": of_dmesg(soft(72)),
@@ -189,6 +205,12 @@ STYLES: dict[str, Style] = {
         "\n".join(f"Nov 26 11:12:13 myhost kernel: [   {CLOCK}] {x}" for x in lines)
     ),
     "quoted-printable": of_dmesg(quoted_printable),
+    "quoted-printable, typographic quotes": lambda lines: as_mail(typographic("\n".join(lines))),
+    "quoted-printable, CRLF": lambda lines: as_mail(dmesg(lines)).replace("\n", "\r\n"),
+    "quoted-printable, short lines behind their header": lambda lines: (
+        "Content-Transfer-Encoding: quoted-printable\n\n"
+        + as_mail("a =\n" + dmesg(lines)).replace("x86/modules", "x86=\n/modules")
+    ),
     "loc with 0x": lambda lines: "\n".join(line.replace("loc ", "loc 0x") for line in lines),
     "val with 0x": lambda lines: "\n".join(line.replace("val ", "val 0x") for line in lines),
 }

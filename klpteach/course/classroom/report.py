@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,6 +18,8 @@ from glob import glob
 from pathlib import Path
 
 from ...errors import KlpteachError, printable
+from ...files.json_text import from_json
+from ...files.on_disk import encoding_of, open_to_read
 from ...views.shown import escape
 from ...views.table import LEFT, Cell, Row, Table
 from ..notebooks import Notebook, notebooks
@@ -26,7 +27,6 @@ from ..progress import Attempt, Progress, from_text
 from ..question import Question
 from ..sheet import progress_rows
 
-_TEXT = re.compile(r"klp1\.[\w\s-]++\.(?:\s*+[0-9a-f]){8}")
 _LONGEST = 16 << 20  # bytes of a file; progress.py makes no text that is longer
 _SHOWN, _LETTERS = 20, 60  # how many items of a cell, and of how many letters
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet would run a cell that begins so
@@ -114,26 +114,18 @@ def _student(name: str, file: Path) -> Student:
 
 
 def _read(file: Path) -> Progress:
-    with file.open("rb") as stream:
+    with open_to_read(file) as stream:
         raw = stream.read(_LONGEST + 1)
     if len(raw) > _LONGEST:
         raise KlpteachError(f"This is longer than any progress text: more than {_LONGEST >> 20} MB.")
-    text = raw.decode(
-        "utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig", "replace"
-    )  # PowerShell's > is UTF-16
-    if text.lstrip().startswith("{"):
-        return _from_json(text)
-    found = [match[0] for match in _TEXT.finditer(text)]
-    progress = from_text(found[0] if found else text)
-    for more in found[1:]:
-        progress.merge(from_text(more))
-    return progress
+    text = raw.decode(encoding_of(raw), "replace").removeprefix("\ufeff")  # PowerShell's > is UTF-16
+    return _from_json(text) if text.lstrip().startswith("{") else from_text(text)
 
 
 def _from_json(text: str) -> Progress:
     try:
-        return Progress.from_json(json.loads(text))
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return Progress.from_json(from_json(text))
+    except (ValueError, TypeError, KeyError, AttributeError):
         raise KlpteachError("This is no progress.json: it is damaged, or something else.") from None
 
 

@@ -15,7 +15,7 @@ from typing import BinaryIO
 
 from ...errors import KlpteachError, printable
 from .case import Case, Modules
-from .pasted import Binary, blocks, clean, unquoted, without_soft_breaks
+from .pasted import Binary, blocks, clean, decoded, is_quoted_printable, unquoted
 from .row import Found, Row, lower, packed
 from .table import OURS, ROWS, hints, rows_with
 
@@ -224,17 +224,17 @@ def _messages(windows: Iterable[Window]) -> Iterator[Found]:
 
 def _windows(source: str | bytes | BinaryIO, binary: Binary) -> Iterator[Window]:
     """The lines that hold a hint, and those before them, each with its followers."""
-    number, rest, small = 1, "", isinstance(source, (str, bytes)) and len(source) <= _SMALL
-    stream = blocks(source, binary)
-    block = next(stream, None)
+    number, rest, stream = 1, "", blocks(source, binary)
+    block, following = next(stream, None), next(stream, None)
+    small = block is not None and following is None and len(block) <= _SMALL
+    mail = block is not None and is_quoted_printable(block, small)
     while block is not None:
-        following = next(stream, None)
-        text = without_soft_breaks(block) if small else rest + block
+        text = rest + (decoded(block) if mail else block)
         lines = text.splitlines()
-        keep = min(_AHEAD, len(lines) - 1) if following is not None else 0
+        keep = min(_AHEAD, max(0, len(lines) - 1)) if following is not None else 0
         if sum(map(len, lines[len(lines) - keep :])) > 20_000:
             keep = 0
-        rest = "" if not keep else "\n".join(lines[-keep:]) + ("\n" if text[-1] in "\r\n" else "")
+        rest = "" if not keep else "\n".join(lines[-keep:]) + ("\n" if text.endswith(("\r", "\n")) else "")
         done = len(lines) - keep
         wanted = _hinted([clean(line) for line in lines], True) if small else _hinted(lines, False)
         for at in sorted({max(0, at - back) for at in wanted for back in (0, 1)}):
@@ -242,7 +242,7 @@ def _windows(source: str | bytes | BinaryIO, binary: Binary) -> Iterator[Window]
                 found = frozenset(hint for near in range(at, at + 1 + _AHEAD) for hint in wanted.get(near, ()))
                 yield Window(number + at, lines[at : at + 1 + _AHEAD], rows_with(found))
         number += done
-        block = following
+        block, following = following, next(stream, None)
 
 
 def _hinted(lines: list[str], over_ends: bool) -> dict[int, list[str]]:

@@ -25,6 +25,9 @@ _PLAIN = str.maketrans(
         **dict.fromkeys("\u2018\u2019\u201a\u201b\u2032\u02bc", "'"),
         **dict.fromkeys("\u201c\u201d\u201e\u2033\u00ab\u00bb", '"'),
         **dict.fromkeys("\u2010\u2011\u2012\u2013\u2212", "-"),
+        **{
+            chr(code + 0xFEE0): chr(code) for code in range(0x21, 0x7F)
+        },  # full-width, as Chinese and Japanese type them
     }
 )
 _ESC = r"(?:\x1b|\^\[|#033|\\x1b|\\033|\\u001b|\\e)"  # as it is, or as cat -v, rsyslog and JSON write it
@@ -33,7 +36,8 @@ _COLOUR = re.compile(rf"{_ESC}\[[0-9;:?]{{0,40}}[A-Za-z]|\x1b\][^\x07\x1b]{{0,30
 _ESCAPED = re.compile(r"\\(?:[nrt]|x0[9ad]|u00(?:0[9ad]|a0)|$)|#01[125]|\^M$")  # JSON, kmsg, rsyslog
 _UNICODE = re.compile(r"\\u(00[2-7][0-9a-f])", re.IGNORECASE)
 _MARKDOWN = re.compile(r"\\([_*\[\]<>#`'\"-])")
-_SOFT_BREAK = re.compile(r"[^\n]{72,76}=\r?$", re.MULTILINE)
+_SOFT_BREAK = re.compile(r"^[^\n]{66,76}=\r?$", re.MULTILINE)  # an escape of nine signs is not broken
+_HEADER = re.compile(r"^[ >|]{0,60}Content-Transfer-Encoding: {0,9}quoted-printable", re.IGNORECASE | re.MULTILINE)
 _LIBKMOD = re.compile(
     r"(?:\.\./)?libkmod/[\w.-]{1,60}:\d{1,6},? \w{1,60}(?:\(\))?:? "
 )  # the place in its source, in debug builds and Debian's
@@ -83,8 +87,7 @@ def clean(raw: str) -> str:
     >>> clean("> \\x1b[33mlivepatch: \\x1b[0msymbol \\u2018nfsd_open\\u2019\\u00a0not&nbsp;found")
     "> livepatch: symbol 'nfsd_open' not found"
     """
-    if "&" in raw:
-        raw = html.unescape(raw)
+    raw = unescaped(raw)
     if not raw.isascii():
         raw = raw.translate(_PLAIN)
     if any(sign in raw for sign in _ESCAPES):
@@ -98,19 +101,41 @@ def clean(raw: str) -> str:
     return " ".join(raw.replace("\x00", " ").split())
 
 
+def unescaped(text: str) -> str:
+    """A text without HTML's entities, up to three times: what one page shows, another has escaped again.
+
+    >>> unescaped("&amp;#x27;nfsd&amp;#x27;")
+    "'nfsd'"
+    """
+    for _ in range(3):
+        before = text
+        if "&" not in text or (text := html.unescape(text)) == before:
+            break
+    return text
+
+
 def unquoted(text: str) -> str:
     """A cleaned line without what mail programs put before a continuation."""
     return _QUOTE.sub("", text)
 
 
-def without_soft_breaks(text: str) -> str:
-    """A mail's raw text (quoted-printable) with its lines whole; any other text as it is.
+def is_quoted_printable(text: str, small: bool) -> bool:
+    """Whether a text is raw mail: its header says so, or its signs, or its line ends; a long log may have one that looks so.
 
-    >>> without_soft_breaks("x" * 75 + "=\\nlivepatch: =3D")[75:]
+    >>> is_quoted_printable("symbol =E2=80=98nfsd_open=E2=80=99 not found", small=True)
+    True
+    """
+    if "=E2=80=" in text or _HEADER.search(text):
+        return True
+    return _SOFT_BREAK.search(text) is not None and (small or "=3D" in text)
+
+
+def decoded(text: str) -> str:
+    """Quoted-printable text with its lines whole.
+
+    >>> decoded("live=\\npatch: =3D")
     'livepatch: ='
     """
-    if not _SOFT_BREAK.search(text):
-        return text
     return quopri.decodestring(text.encode("utf-8", "replace")).decode("utf-8", "replace")
 
 
