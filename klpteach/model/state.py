@@ -8,10 +8,12 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..errors import ScenarioError
+from ..files.arguments import check_fields, checked_methods
 from ..files.module_file import ModuleFile
 from ..files.samples import INIT_ERRNO, open_ko, plain_name
 from . import messages
@@ -40,6 +42,9 @@ class Machine:
     not_installed: frozenset[str] = frozenset()
     blacklist: frozenset[str] = frozenset()
 
+    def __post_init__(self) -> None:
+        check_fields(self)
+
 
 @dataclass
 class Commands:
@@ -53,6 +58,7 @@ class Commands:
     parameter: Callable[[str, str, str], None]  # module, parameter, value
 
 
+@checked_methods(ScenarioError)
 @dataclass(eq=False)
 class State:
     """One running kernel: its modules and livepatches, and what a story says about it."""
@@ -138,20 +144,20 @@ class State:
             return ENODEV
         return self.init_errno.get(f"{file.filename} {params}", self.init_errno.get(file.filename, 0))
 
-    def free_regions(self, regions: Iterable[Region]) -> None:
+    def free_regions(self, regions: Collection[Region]) -> None:
         for region in regions:
             self.memory.free(region)
 
     def open_file(self, file: str | os.PathLike[str]) -> ModuleFile:
         """A module file by path, or by its name in the ko folder (NAME+DEFECT.ko, too)."""
         name = str(file)
-        if Path(file).name == name and ("+" in name or (self.ko / name).exists()):
+        if Path(file).name == name and ("+" in name or os.path.exists(self.ko / name)):
             return open_ko(self.ko, name)
         return ModuleFile.open(file)
 
     def find_file(self, name: str) -> ModuleFile | None:
         """The file of a module, by its name, in the ko folder; None where there is none. - and _ are the same in files' names."""
-        if (self.ko / f"{name}.ko").exists():
+        if os.path.exists(self.ko / f"{name}.ko"):  # Path.exists() raises for a name that is too long
             return self.open_file(f"{name}.ko")
         files = sorted((path.name for path in self.ko.glob("*.ko*")), reverse=True)
         names = {module_name(file.partition(".ko")[0]): file for file in files}
@@ -185,7 +191,7 @@ class State:
 
     def invented(self, name: str) -> int:
         """An address in the kernel's text for a symbol whose real one is not known; the same name, the same address."""
-        digest = int.from_bytes(hashlib.sha256(name.encode()).digest()[:3], "little")
+        digest = int.from_bytes(hashlib.sha256(name.encode(errors="backslashreplace")).digest()[:3], "little")
         return self.arch.kernel_text + (digest & (self.arch.kernel_size - 1) & ~0xF)
 
     def object_symbols(self, objname: str | None, name: str) -> Iterator[int]:
