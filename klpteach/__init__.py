@@ -2,7 +2,7 @@
 
 The rooms, from the ground up; each imports only what stands below it (tests/test_floors.py):
 
-    errors, version <- files <- model <- scenarios, reading, fleet <- discussion, vm <- views <- course <- site <- cli, __init__
+    errors, version <- arguments <- files <- model <- scenarios, reading, fleet <- discussion, vm <- views <- course <- site <- cli, __init__
 
 files (a module on disk) and model (the kernel in memory) are the library; model/__init__.py says what to read first.
 Importing this package imports nothing else: each name below is fetched from its module when it is first used (PEP 562).

@@ -17,6 +17,7 @@ MODULES = {
 # From the ground up; rooms of one floor do not know each other. The package's docstring shows the same list.
 FLOORS = (
     ("errors", "version"),
+    ("arguments",),
     ("files",),
     ("model",),
     ("scenarios", "reading", "fleet"),

@@ -120,11 +120,20 @@ def draw(recording: kt.Recording) -> None:
         shown(compare_html(history, history, step))
         svg = map_pane(history, step)
         ET.fromstring(svg[svg.index("<svg") : svg.rindex("</svg>") + 6])
+    explorers = (
+        lambda: kt.explore(recording=recording),
+        lambda: kt.explore(recording=recording, compare=recording),
+        lambda: kt.explore(recording=kt.simulate("reload"), compare=recording),
+    )
     if len(recording):
         outcome_of(recording, history)
         story(recording)
-    for view in (kt.explore(recording=recording), kt.explore(recording=recording, compare=recording)):
-        shown(repr(view)), shown(view.to_html())
+        for view in (explorer() for explorer in explorers):
+            shown(repr(view)), shown(view.to_html())
+    else:
+        for explorer in explorers:
+            with pytest.raises(RecordingError, match="has no steps"):
+                explorer()
     for drawing in (lambda: reuse(recording, history), lambda: life(recording, history=history)):
         try:
             figure = drawing()
@@ -175,6 +184,12 @@ def test_a_damaged_recording_gives_one_clear_line_or_is_drawn_by_every_view(batc
             raise AssertionError(f"seed {seed}: {type(error).__name__}: {error}") from error
         assert time.process_time() - start < 20, f"seed {seed} took too long"
     assert drawn, "all are refused, so this shows little"
+
+
+def test_a_recording_without_steps_is_read_saved_and_replayed(tmp_path: Path) -> None:
+    path = tmp_path / "empty.json"
+    path.write_text(json.dumps({**ORIGINALS[0], "steps": []}))
+    assert use(path) and kt.replay(kt.Recording.load(path))[1] == []
 
 
 def with_step(**changed: Any) -> dict[str, Any]:

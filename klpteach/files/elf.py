@@ -6,6 +6,7 @@ arrays over the file's own bytes. The checks are those of the kernel, in its ord
 
 from __future__ import annotations
 
+import operator
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -14,7 +15,7 @@ import numpy as np
 from elftools.construct import ConstructError
 from elftools.elf.structs import ELFStructs
 
-from ..errors import ModuleFormatError, of_type, printable
+from ..errors import ModuleFormatError, of_type, printable, quoted
 from . import elf_h
 from .compressed import unpack
 from .elf_h import (
@@ -56,7 +57,7 @@ class ElfFile:
     """
 
     def __init__(self, data: bytes, filename: str = "module.ko") -> None:
-        self.filename = filename
+        self.filename = of_type(filename, str, "the name that errors tell", ModuleFormatError)
         given = of_type(data, bytes, "the bytes of a file; a path goes to ModuleFile.open()", ModuleFormatError)
         self.data = unpack(given, filename)
         self._check_header()
@@ -128,7 +129,10 @@ class ElfFile:
 
     def section_index(self, name: str) -> int | None:
         """Index of the first SHF_ALLOC section of that name, or None (kernel: find_sec())."""
-        return self._alloc_sections.get(name)
+        try:
+            return self._alloc_sections.get(name)
+        except TypeError:  # unhashable
+            raise self.no_section(name) from None
 
     @cached_property
     def _alloc_sections(self) -> dict[str, int]:
@@ -142,19 +146,28 @@ class ElfFile:
 
     def section_bytes(self, index: int) -> bytes:
         """The file's bytes of a section; none for SHT_NOBITS, which takes memory but no room in the file."""
-        return self.bytes_at(index, 0, self.extents[index][2])
+        try:
+            return self.bytes_at(index, 0, self.extents[index][2])
+        except (IndexError, TypeError):
+            raise self.no_section(index) from None
 
     def bytes_at(self, index: int, start: int, length: int) -> bytes:
         """Some bytes of a section; fewer where it ends before, none where start lies outside."""
-        kind, offset, size = self.extents[index]
-        if kind in (SHT_NOBITS, SHT_NULL) or not 0 <= start < size:
-            return b""
-        return self.data[offset + start : offset + min(start + length, size)]
+        try:
+            kind, offset, size = self.extents[index]
+            if kind in (SHT_NOBITS, SHT_NULL) or not 0 <= start < size:
+                return b""
+            return self.data[offset + start : offset + min(start + length, size)]
+        except (IndexError, TypeError, ValueError):  # the last of an array
+            raise self.no_section(index, start, length) from None
 
     def rela(self, index: int) -> Array:
         """The entries of a SHT_RELA section, shape (n,), dtype RELA, in file order."""
-        _, offset, size = self.extents[index]
-        return self._table(RELA, size, offset)
+        try:
+            _, offset, size = self.extents[index]
+            return self._table(RELA, size, offset)
+        except (IndexError, TypeError, ValueError):  # not in the file: SHT_NOBITS
+            raise self.no_section(index) from None
 
     def _table(self, dtype: np.dtype[Any], size: int, offset: int) -> Array:
         """The entries of a table of the file. A little-endian one is the file's own bytes, a big-endian one a copy."""
@@ -176,7 +189,10 @@ class ElfFile:
 
     def type_name(self, number: int) -> str:
         """The psABI's name of a relocation type; the bare number where there is none."""
-        return type_names(self.machine).get(number, str(number))
+        try:
+            return type_names(self.machine).get(number) or quoted(operator.index(number))
+        except TypeError:  # no number
+            return quoted(number)
 
     def __deepcopy__(self, memo: object) -> Self:
         return self  # it never changes: copies of a kernel share it
@@ -191,6 +207,11 @@ class ElfFile:
         """The error for what is wrong with this file; kernel: the line that the kernel would print."""
         says = f'say "{kernel}" and refuse with ENOEXEC' if kernel else "not check this"
         return ModuleFormatError(f"{self.filename}: {what}. The kernel would {says}. {hint}".rstrip())
+
+    def no_section(self, *asked: object) -> ModuleFormatError:
+        """The error for a section that is not there, or for an argument that is no number."""
+        there_are = f"its sections have the numbers 0 to {len(self.shdrs) - 1}"
+        return ModuleFormatError(f"{self.filename}: nothing at {', '.join(map(quoted, asked))}; {there_are}.")
 
     def over(self, what: str, limit: str, kernel: str = "The kernel has no such limit.") -> ModuleFormatError:
         """The error for a file that klpteach does not read because of its size; kernel: which limit a real kernel has."""

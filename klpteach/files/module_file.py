@@ -6,11 +6,12 @@ import os
 from functools import cached_property, lru_cache
 from pathlib import Path
 
+from ..arguments import checked
 from ..errors import ModuleFormatError
 from . import tables
 from .elf import ElfFile
 from .klp_patch import read_klp_patch
-from .on_disk import NoRegularFile, TooLarge, read_regular, why_not
+from .on_disk import NoRegularFile, TooLarge, named, read_regular, why_not
 
 MAX_FILE = 256 << 20  # with all its debug sections
 _LARGE = 1 << 20
@@ -39,6 +40,7 @@ class ModuleFile(ElfFile):
     relocations = property(tables.relocations)
 
     @classmethod
+    @checked(ModuleFormatError)
     def open(cls, path: str | os.PathLike[str]) -> ModuleFile:
         """Read and check a module file. Errors: ModuleFormatError, also where the file cannot be read."""
         path = Path(path)
@@ -48,7 +50,7 @@ class ModuleFile(ElfFile):
             raise
         except (OSError, ValueError) as error:
             advice = _ADVICE.get(type(error), "Is the path right?")
-            raise ModuleFormatError(f"{path.name or path}: {why_not(error)}. {advice}") from None
+            raise ModuleFormatError(f"{named(path)}: {why_not(error)}. {advice}") from None
 
     @property
     def is_signed(self) -> bool:

@@ -15,7 +15,7 @@ from errno import EDQUOT, EFBIG, EISDIR, ENOENT, ENOSPC, ENXIO
 from pathlib import Path
 from typing import BinaryIO
 
-from ..errors import KlpteachError
+from ..errors import KlpteachError, one_line
 
 _KINDS = {stat.S_IFIFO: "a pipe", stat.S_IFDIR: "a directory", stat.S_IFSOCK: "a socket"}
 DRAFT = ".klpteach-"  # how the name of a draft's folder begins
@@ -103,6 +103,15 @@ def encoding_of(data: bytes) -> str:
     if len(head) > 7 and even.count(0) > len(even) * 0.6 > odd.count(0):
         return "utf-16-be"
     return "utf-8"
+
+
+def named(path: Path) -> str:
+    """A file as an error names it, shortened where no file can have such a name.
+
+    >>> len(named(Path("x" * 5000)))
+    255
+    """
+    return one_line(path.name or str(path), 255)  # NAME_MAX
 
 
 # -- what is written ------------------------------------------------------------------------------------------------------

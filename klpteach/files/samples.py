@@ -124,7 +124,7 @@ def open_ko(folder: Path, filename: str) -> ModuleFile:
     >>> open_ko(ko_dir(), "livepatch_nfsd_demo+symbol-missing.ko").filename
     'livepatch_nfsd_demo+symbol-missing.ko'
     """
-    if plain_name(filename) == filename or (folder / filename).exists():
+    if plain_name(filename) == filename or os.path.exists(folder / filename):
         return ModuleFile.open(folder / filename)
     return _corrupted(folder / plain_name(filename), filename.removesuffix(".ko").partition("+")[2], filename)
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from operator import add
 from typing import NamedTuple
 
+from ..arguments import check_fields
+from ..errors import ScenarioError
 from ..model.errno import ENODEV
 from ..model.kernel import Kernel
 from ..model.layout import ONE_BLOCK, SEPARATE
@@ -31,6 +33,13 @@ class Cast:
     hotfix: str = "livepatch_stacked"
     damage: str = "offset-off-by-8"
     places: int = 2
+
+    def __post_init__(self) -> None:
+        check_fields(self, ScenarioError)
+        if not 1 <= len(self.targets) <= 7 or not 1 <= self.places <= 100:  # a machine's masks have 8 bits, with a sign
+            raise ScenarioError(
+                f"{len(self.targets)} targets at {self.places} places: 1 to 7 at 1 to 100 can be played."
+            )
 
     def bit(self, target: str) -> int:
         """The target's bit in the masks of Condition."""

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from typing import Annotated
 
-from ..errors import ScenarioError
+from ..arguments import check_fields, checked
+from ..errors import ScenarioError, one_line, quoted
 from ..model import arch
 from ..model.policy import available, behaviour
 from .events import Cast
 
 Mix = tuple[str, ...]
 MONTH = 30.0  # days
+MOST = 10**9  # machine-days: some 10 GB, and a day's work
 CAST = Cast()
 LEFT_OUT: Mapping[str, str] = {
     "races": "Events follow each other. What can go wrong between two of them, the trouble of split-per-object, is not here.",
@@ -51,6 +54,9 @@ class Customer:
     hotfixes: float = 0.1
     takes_editions: bool = True
 
+    def __post_init__(self) -> None:
+        check_fields(self, ScenarioError)
+
 
 CUSTOMERS: tuple[Customer, ...] = (
     Customer("file servers", 0.25, ("nfsd_demo", "lockd_demo"), reloads=0.3, failed_loads=0.05),
@@ -59,6 +65,9 @@ CUSTOMERS: tuple[Customer, ...] = (
     Customer("lock servers", 0.10, ("lockd_demo",), reloads=0.1),
     Customer("no lock hardware", 0.05, ("nfsd_demo",), missing=frozenset(("lockd_demo",)), reloads=0.1),
 )
+
+
+_COUNTS = ("machines", "days", "edition_days", "rollout_days", "care_days")
 
 
 @dataclass(frozen=True)
@@ -81,7 +90,7 @@ class Fleet:
 
     machines: int = 10_000
     days: int = 365
-    seed: int = 2019
+    seed: Annotated[int, range(1 << 63)] = 2019
     arch: str = "x86_64"
     release: str = "6.1"
     mixes: tuple[Mix, ...] = ()
@@ -95,9 +104,13 @@ class Fleet:
     cast: Cast = CAST
 
     def __post_init__(self) -> None:
-        for name in ("machines", "days", "edition_days", "rollout_days", "care_days"):
-            if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
-                raise ScenarioError(f"{name} is {getattr(self, name)!r}: a whole number from 1 is needed.")
+        for name in _COUNTS:
+            value = getattr(self, name)
+            if type(value) is bool or not isinstance(value, int) or not 1 <= value <= MOST:
+                raise ScenarioError(f"{name} is {quoted(value)}: a whole number from 1 is needed, to {MOST:,} at most.")
+        if self.machines * self.days > MOST:
+            raise ScenarioError(f"{self.machines:,} machines for {self.days:,} days: {MOST:,} machine-days at most.")
+        check_fields(self, ScenarioError)
         for name in ("damaged", "moved", "crash"):
             _check_part(name, getattr(self, name))
         for customer in self.customers:
@@ -110,6 +123,7 @@ class Fleet:
             behaviour(self.release, mix, self.arch)  # PolicyError now, not when a year has passed
 
 
+@checked(ScenarioError)
 def default_mixes(arch: str = "x86_64") -> tuple[Mix, ...]:
     """The release as it is, then every proposal of the architecture alone."""
     return ((), *((name,) for name in available(arch, readings=False)))
@@ -121,17 +135,20 @@ def _check_part(name: str, value: float) -> None:
 
 
 def _check_customer(customer: Customer, cast: Cast) -> None:
-    _check_part(f"share of {customer.name}", customer.share)
+    who = one_line(customer.name, 80)
+    _check_part(f"share of {who}", customer.share)
     for name in ("reloads", "failed_loads", "visits", "reboots", "hotfixes"):
         if not 0 <= getattr(customer, name) <= MONTH:
-            raise ScenarioError(f"{name} of {customer.name} is {getattr(customer, name)}: 0 to 30 in 30 days.")
-    if customer.visit_days < 1:
-        raise ScenarioError(f"visit_days of {customer.name} is {customer.visit_days}: at least 1 day.")
+            raise ScenarioError(f"{name} of {who} is {getattr(customer, name)}: 0 to 30 in 30 days.")
+    if not 1 <= customer.visit_days <= MOST:
+        raise ScenarioError(f"visit_days of {who} is {customer.visit_days}: at least 1 day.")
     named = {*customer.uses, *customer.on_demand, *customer.missing}
     if unknown := named - set(cast.targets):
-        raise ScenarioError(f"{customer.name} names {', '.join(sorted(unknown))}; there are {', '.join(cast.targets)}.")
+        raise ScenarioError(
+            f"{who} names {one_line(', '.join(sorted(unknown)), 200)}; there are {', '.join(cast.targets)}."
+        )
     if absent := customer.missing & {*customer.uses, *customer.on_demand}:
-        raise ScenarioError(f"{customer.name} uses {', '.join(sorted(absent))}, whose hardware it does not have.")
+        raise ScenarioError(f"{who} uses {', '.join(sorted(absent))}, whose hardware it does not have.")
 
 
 @dataclass(frozen=True)
@@ -179,6 +196,7 @@ class Tally:
         return float(getattr(self, what)) / self.machines
 
 
+@checked(ScenarioError)
 def assumptions(fleet: Fleet | None = None) -> Mapping[str, object]:
     """Everything that the fleet assumes: parameter -> value, customers' own as "customer: parameter"."""
     fleet = fleet or Fleet()

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from ..arguments import checked
+from ..errors import ScenarioError
 from .days import calendar
 from .fleet import Fleet, Tally
 from .walk import Walk
 
-Progress = Callable[[int, int], object]  # days simulated so far, days in all
 
-
-def run_fleet(fleet: Fleet | None = None, progress: Progress | None = None) -> list[Tally]:
+@checked(ScenarioError)
+def run_fleet(fleet: Fleet | None = None, progress: Callable[[int, int], object] | None = None) -> list[Tally]:
     """Let the fleet live through its days once under each mix: the same customers, the same events on the same days.
 
     progress is called with (days done, days in all). Errors: PolicyError, ScenarioError.

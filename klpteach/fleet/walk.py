@@ -81,7 +81,7 @@ class Walk:
         self.saw_refusal: Array = np.zeros(fleet.machines, bool)
         self.saw_unpatched: Array = np.zeros(fleet.machines, bool)
         self.place = self._place(np.arange(fleet.machines))  # place[machine]: (state, wanted, edition) in one number
-        self.present: Array = np.bincount(self.place)  # machines by place
+        self.present: Array = np.bincount(self.place, minlength=3 << len(self.cast.targets))  # machines by place
         self.days_in: Array = np.zeros_like(self.present)  # machine-days by place
         self._marks: Array = np.zeros(fleet.machines, bool)
         self.touched: list[Array] = []  # machines to which something has happened since settle()

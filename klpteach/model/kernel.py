@@ -11,8 +11,11 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
+from typing import Annotated
 
-from ..errors import ScenarioError, of_type
+from ..arguments import Address, Errno, checked, checked_methods
+from ..arguments import folder as folder_of
+from ..errors import ScenarioError, of_type, quoted
 from ..files.klp import sites, zero_sites
 from ..files.module_file import ModuleFile
 from ..files.samples import exports as exports_of
@@ -34,12 +37,14 @@ from .state import Commands, Machine, State
 from .step import Command, Step, module_name
 
 FILL = "fill"  # the kind of a mapping that no module has
+_WORD = re.compile("(0x)?[0-9a-fA-F]{1,16}")  # 8 bytes
 _SITE = re.compile(r"(?P<module>[^:]+):(?P<section>.+)\+0x(?P<offset>[0-9a-f]+)$")
 _ENABLED = re.compile(r"/sys/kernel/livepatch/([^/]+)/(enabled|force)$")
 _PARAMETER = re.compile(r"/sys/module/([^/]+)/parameters/([^/]+)$")
 Open = Callable[[Path, str], ModuleFile]
 
 
+@checked_methods(ScenarioError, but=["run", "step"])
 class Kernel(State):
     """A model of one running kernel, with its modules and livepatches.
 
@@ -57,12 +62,13 @@ class Kernel(State):
     (0, -8)
     """
 
+    @checked(ScenarioError, but=("arch", "release", "proposals", "machine"))
     def __init__(
         self, arch: str = "x86_64", release: str = "6.1", proposals: Iterable[str] = (), *,
         ko: str | os.PathLike[str] | None = None, title: str = "", scenario: str = "interactive",
         machine: Machine = Machine(),  # noqa: B008 (frozen)
-        rules: Behaviour | None = None, exports: Mapping[str, int] | None = None,
-        vmlinux: Mapping[str, int] | None = None, init_errno: Mapping[str, int] | None = None,
+        rules: Behaviour | None = None, exports: Mapping[str, Address] | None = None,
+        vmlinux: Mapping[str, Address] | None = None, init_errno: Mapping[str, Errno] | None = None,
         open_file: Open | None = None, records_state: bool = True, cpu: Arch | None = None,
     ) -> None:  # fmt: skip
         proposals = names_of(proposals)
@@ -72,7 +78,7 @@ class Kernel(State):
         block = cpu.text_block if rules.text_in_blocks else 0
         start = rules.modules_start or cpu.modules_start
         memory = AddressSpace(start, cpu.modules_end, cpu.page, block, cpu.modules_far)
-        folder = Path(ko) if ko else ko_dir(arch, release)
+        folder = folder_of(ko, "ko", ScenarioError) if ko else ko_dir(arch, release)
         super().__init__(cpu, rules, folder, memory, machine)
         self.module_sig = "MODULE_SIG" in cpu.config
         listed = exports_of(folder)
@@ -187,7 +193,9 @@ class Kernel(State):
         return any(site.key in missing and pmod.is_code(site.section) for site in wanted)
 
     def poke(self, site: str, value: str) -> Step:
-        """A foreign write of a number of 8 bytes to "MODULE:SECTION+0xOFF"; value is hex."""
+        """A foreign write of a number of 8 bytes to "MODULE:SECTION+0xOFF"; value is hex. Errors: ScenarioError."""
+        if not _WORD.fullmatch(value):
+            raise ScenarioError(f"poke: {quoted(value)} is no number of 8 bytes in hex; try 'ffffffff'.")
 
         def write() -> None:
             klp_mutex_lock(self)  # the module that writes is loaded first
@@ -201,7 +209,7 @@ class Kernel(State):
 
         return self.step(f"poke {site} {value}", write)
 
-    def fill(self, count: int) -> Step:
+    def fill(self, count: Annotated[int, range(10_000)]) -> Step:
         """Take address space, `count` pages each with a guard page behind, so that the next module lands elsewhere.
 
         0 gives everything back. On ppc64le vmalloc() takes from the area where modules live; elsewhere nothing happens.
@@ -239,7 +247,9 @@ class Kernel(State):
             case ("fill", count, "") if re.fullmatch("[0-9]{1,4}", count):
                 return self.fill(int(count))
         there_are = "insmod FILE.ko, rmmod NAME, modprobe NAME, echo 0 > /sys/kernel/livepatch/NAME/enabled, cat PATH"
-        raise ScenarioError(f"unknown command {line!r}; there are {there_are}, poke MODULE:SECTION+0xOFF HEX, fill N.")
+        raise ScenarioError(
+            f"unknown command {quoted(line)}; there are {there_are}, poke MODULE:SECTION+0xOFF HEX, fill N."
+        )
 
     # -- steps --------------------------------------------------------------------------------------------------------
 
@@ -278,6 +288,7 @@ class Kernel(State):
     def open_file(self, file: str | os.PathLike[str]) -> ModuleFile:
         """A module file by path, or by its name in the ko folder; the recording keeps its sha256."""
         opened = self._open(self.ko, str(file)) if self._open else super().open_file(file)
+        opened = of_type(opened, ModuleFile, f"one from open_file() for {quoted(str(file))}", ScenarioError)
         self.recording.files[opened.filename] = hashlib.sha256(opened.data).hexdigest()
         return opened
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from operator import index
+from typing import Any
 
 import numpy as np
 
-from ..errors import KlpteachError, LoadRefused
+from ..arguments import Address, checked
+from ..errors import KlpteachError, LoadRefused, quoted
 from ..files.klp import parse_symbol, section_object
 from ..files.module_file import ModuleFile
 from . import arch
@@ -17,9 +21,10 @@ from .memory import page_align
 from .policy import Behaviour, behaviour
 
 
+@checked(but=["release"])
 def load_image(
-    module_file: ModuleFile, base: int | Bases, resolve: Resolve, release: str = "6.1",
-    init_base: int | None = None, percpu_base: int | None = None,
+    module_file: ModuleFile, base: Address | Mapping[str, Address], resolve: Callable[[str], int | None], release: str = "6.1",
+    init_base: Address | None = None, percpu_base: Address | None = None,
 ) -> Image:  # fmt: skip
     """The module as the kernel would have it in memory before its init runs: laid out, symbols resolved, relocated.
 
@@ -28,13 +33,14 @@ def load_image(
     for unknown. Livepatch relocations of modules stay unwritten, those of vmlinux go through resolve too. ppc64le: resolve
     is asked for ftrace_caller and ftrace_regs_caller as well; where it says None, that stub is not made.
     Errors: LoadRefused with the errno and the lines printed (errno 0: the kernel oopses); KlpteachError for a base that
-    no kernel would give.
+    no kernel would give, or where resolve gives what is no address.
 
     >>> from klpteach.files.samples import sample
     >>> image = load_image(ModuleFile.open(sample("nfsd_demo.ko")), 0xffffffffc0201000, lambda name: 0xffffffff81000000)
     >>> hex(image.sections[".text"][0])
     '0xffffffffc0201000'
     """
+    resolve = _with_addresses(resolve)
     rules, lines = behaviour(release, arch=module_file.arch), list[str]()
     try:
         me = laid_out(module_file, base, rules, lambda line: lines.append(line.render()), init_base, percpu_base)
@@ -80,14 +86,32 @@ def _write_vmlinux(me: Loading, relsec: int, resolve: Resolve) -> None:
     me.image.arch.apply_relocate_add(me, relsec)
 
 
+def _with_addresses(resolve: Callable[[str], Any]) -> Resolve:
+    """A reader's function, held to what it is asked for. Errors: KlpteachError."""
+
+    def resolved(name: str) -> int | None:
+        found = resolve(name)
+        if found is None:
+            return None
+        with suppress(TypeError):
+            if 0 <= (address := index(found)) < 1 << 64:
+                return address
+        raise KlpteachError(
+            f"resolve({quoted(name)}) gives {quoted(found)}: an address has 64 bits, and None is unknown."
+        )
+
+    return resolved
+
+
 def _bases(layout: Layout, base: int | Bases, init_base: int | None) -> dict[str, int]:
     """An address for every region: the given ones, the rest behind them with a guard page between. Errors: KlpteachError."""
-    given = dict(base) if isinstance(base, Mapping) else {next(iter(layout.sizes)): base}
+    wanted = base if isinstance(base, Mapping) else {next(iter(layout.sizes)): base}
+    given = {region: int(address) for region, address in wanted.items()}  # numpy's would overflow
     if init_base is not None:
-        given.setdefault("init" if "init" in layout.sizes else "init_text", init_base)
+        given.setdefault("init" if "init" in layout.sizes else "init_text", int(init_base))
     for region in given:
         if region not in layout.sizes:
-            raise KlpteachError(f"there is no region {region!r} on this release, only {', '.join(layout.sizes)}.")
+            raise KlpteachError(f"there is no region {quoted(region)} on this release, only {', '.join(layout.sizes)}.")
     if not given:
         raise KlpteachError(f"base: no address. Try: one of {', '.join(layout.sizes)}")
     free = max(given[r] + page_align(layout.sizes[r], layout.page) for r in given)

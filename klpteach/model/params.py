@@ -63,7 +63,10 @@ def kstrtoint(kind: str, value: str) -> int:
     if found is None or (found[1] and (not signed or "+" in value)):
         raise Refused(EINVAL)
     digits = found[2]
-    number = int(digits, 16 if digits[1:2] in ("x", "X") else 8 if digits[0] == "0" else 10)
+    base = 16 if digits[1:2] in ("x", "X") else 8 if digits[0] == "0" else 10
+    if base == 10 and len(digits) > 20:  # no type holds it, and from 4,301 digits on Python does not read it
+        raise Refused(ERANGE)
+    number = int(digits, base)
     number = -number if found[1] else number
     limit = 1 << (_BITS[kind] - signed)
     if not (-limit if signed else 0) <= number < limit:

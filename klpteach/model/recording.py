@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import overload
 
-from ..errors import KlpteachError, RecordingError, printable, quoted
+from ..arguments import check_fields, checked
+from ..errors import KlpteachError, RecordingError, one_line, printable, quoted
 from ..files.json_text import from_json
-from ..files.on_disk import read_regular, why_not, write_file
+from ..files.on_disk import named, read_regular, why_not, write_file
 from .compare import Difference, compare_steps
 from .schema import HEAD
 from .step import Step, hexa
@@ -44,6 +45,9 @@ class Recording:
     vmlinux: dict[str, int] = field(default_factory=dict)
     steps: list[Step] = field(default_factory=list)
 
+    def __post_init__(self) -> None:
+        check_fields(self, RecordingError)
+
     def __repr__(self) -> str:
         kernel = printable(f"{self.source}, {self.arch} {self.release}", keep="")
         return f"<Recording {quoted(self.scenario)} ({kernel}): steps {len(self)}>"
@@ -70,23 +74,30 @@ class Recording:
         """major.minor of the kernel: "6.1" for 6.1.0-56-amd64."""
         return ".".join(self.kernel.get("release", "6.1").split("-")[0].split("+")[0].split(".")[:2])
 
+    @checked(RecordingError)
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write as JSON, one line a step. Errors: OSError."""
+        """Write as JSON, one line a step. Errors: OSError, RecordingError for what no file can be called."""
         head = {"schema": SCHEMA} | {key: getattr(self, key) for key in _HEAD}
         if self.vmlinux:
             head["vmlinux"] = {name: hexa(address) for name, address in self.vmlinux.items()}
         steps = ",\n  ".join(json.dumps(step.to_json()) for step in self.steps)
         text = json.dumps(head)[:-1] + ', "steps": [\n  ' + steps + "\n]}\n"
-        write_file(path, len(text), [text.encode("ascii")])
+        try:
+            write_file(path, len(text), [text.encode("ascii")])
+        except ValueError as error:  # a NUL, or half a surrogate
+            raise RecordingError(f"path={quoted(os.fspath(path))} is no file's name ({error}).") from None
 
     @classmethod
+    @checked(RecordingError)
     def load(cls, path: str | os.PathLike[str]) -> Recording:
         """Read a recording. Errors: RecordingError, one line that says which key or step is wrong."""
         return cls.parse(_read(Path(path)), Path(path).name)
 
     @classmethod
-    def parse(cls, text: bytes, name: str) -> Recording:
-        """The recording whose JSON these bytes are. Errors: RecordingError, one line that begins with the name."""
+    @checked(RecordingError)
+    def parse(cls, text: bytes | str, name: str) -> Recording:
+        """The recording whose JSON this is. Errors: RecordingError, one line that begins with the name."""
+        name = one_line(name, 255)
         try:
             raw = from_json(text)
         except KlpteachError as error:
@@ -110,6 +121,7 @@ class Recording:
                 said = f"{where}has no 'command'"  # the one key that a step must have
             raise RecordingError(f"{name}: {said}.") from None
 
+    @checked(RecordingError)
     def compare(self, other: Recording) -> list[Difference]:
         """Every difference between two recordings of the same commands, in order of steps; hashed pointers aside."""
         found = []
@@ -125,4 +137,4 @@ def _read(path: Path) -> bytes:
     try:
         return read_regular(path, MAX_BYTES)
     except (OSError, ValueError) as error:
-        raise RecordingError(f"{path.name or path}: {why_not(error)}.") from None
+        raise RecordingError(f"{named(path)}: {why_not(error)}.") from None

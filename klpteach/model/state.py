@@ -8,10 +8,12 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..arguments import check_fields, checked
+from ..errors import ScenarioError
 from ..files.module_file import ModuleFile
 from ..files.samples import INIT_ERRNO, open_ko, plain_name
 from . import messages
@@ -39,6 +41,9 @@ class Machine:
     without_hardware: frozenset[str] = frozenset()
     not_installed: frozenset[str] = frozenset()
     blacklist: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
 
 @dataclass
@@ -138,20 +143,22 @@ class State:
             return ENODEV
         return self.init_errno.get(f"{file.filename} {params}", self.init_errno.get(file.filename, 0))
 
-    def free_regions(self, regions: Iterable[Region]) -> None:
+    def free_regions(self, regions: Collection[Region]) -> None:
         for region in regions:
             self.memory.free(region)
 
+    @checked(ScenarioError)
     def open_file(self, file: str | os.PathLike[str]) -> ModuleFile:
         """A module file by path, or by its name in the ko folder (NAME+DEFECT.ko, too)."""
         name = str(file)
-        if Path(file).name == name and ("+" in name or (self.ko / name).exists()):
+        if Path(file).name == name and ("+" in name or os.path.exists(self.ko / name)):
             return open_ko(self.ko, name)
         return ModuleFile.open(file)
 
+    @checked(ScenarioError)
     def find_file(self, name: str) -> ModuleFile | None:
         """The file of a module, by its name, in the ko folder; None where there is none. - and _ are the same in files' names."""
-        if (self.ko / f"{name}.ko").exists():
+        if os.path.exists(self.ko / f"{name}.ko"):  # Path.exists() raises for a name that is too long
             return self.open_file(f"{name}.ko")
         files = sorted((path.name for path in self.ko.glob("*.ko*")), reverse=True)
         names = {module_name(file.partition(".ko")[0]): file for file in files}
@@ -185,7 +192,7 @@ class State:
 
     def invented(self, name: str) -> int:
         """An address in the kernel's text for a symbol whose real one is not known; the same name, the same address."""
-        digest = int.from_bytes(hashlib.sha256(name.encode()).digest()[:3], "little")
+        digest = int.from_bytes(hashlib.sha256(name.encode(errors="backslashreplace")).digest()[:3], "little")
         return self.arch.kernel_text + (digest & (self.arch.kernel_size - 1) & ~0xF)
 
     def object_symbol(self, objname: str | None, name: str, sympos: int) -> tuple[int, int]:

@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, NamedTuple
 
-from ..errors import RecordingError, printable, quoted
+from ..arguments import checked
+from ..errors import RecordingError, one_line, printable, quoted
 from .params import kstrtobool
 from .schema import STEP
 
@@ -111,14 +112,16 @@ class Step:
     def refused(self) -> bool:
         return (self.errno is not None and self.errno < 0) or bool(self.exit)
 
+    @checked(RecordingError)
     def bytes_at(self, site: str) -> bytes:
         """The bytes at a site ("MODULE:SECTION+0xOFF"). Errors: RecordingError for a site that was not looked at."""
         sites = self.sites or {}
         if site not in sites:
             some = ", ".join(sorted(sites)[:4])
-            raise RecordingError(f"{self.command}: no site {site} in this step; there are {some} …")
+            raise RecordingError(f"{self.command}: no site {one_line(site, 255)} in this step; there are {some} …")
         return sites[site]
 
+    @checked(RecordingError)
     def module(self, name: str) -> dict[str, Any] | None:
         """The row of a module, None where it is not loaded (or nobody looked)."""
         return next((row for row in self.modules or () if row["name"] == name), None)

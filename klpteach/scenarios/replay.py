@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ..arguments import checked, folder
 from ..errors import RecordingError, of_type
 from ..files.klp import parse_symbol
 from ..files.module_file import ModuleFile
@@ -37,6 +38,7 @@ from ..model.step import Step
 _LOOKS = re.compile(r"(cat|busybox|lsmod|modinfo|stk|vmi|fill|modprobe -r|uname|ls|dmesg)\b")
 
 
+@checked(RecordingError, but=["recording"])
 def replay(recording: Recording, ko: str | os.PathLike[str] | None = None) -> tuple[Recording, list[Difference]]:
     """Run every command of a recording in the model: the model's recording, and the differences.
 
@@ -45,6 +47,8 @@ def replay(recording: Recording, ko: str | os.PathLike[str] | None = None) -> tu
     Errors: RecordingError where a module file is missing, PolicyError for an unknown release.
     """
     recording = of_type(recording, Recording, FROM, RecordingError)
+    if ko:
+        folder(ko, "ko", RecordingError)
     player = _Player(recording, ko_dir_with(recording.files, recording.arch, recording.release, ko))
     theirs = Recording(recording.scenario, kernel=recording.kernel)
     for number, step in enumerate(recording.steps):
@@ -202,7 +206,7 @@ class _Player:
         """A recorder looks at the sites of the file NAME.ko, also when a mutant of that name is loaded."""
         path = self.kernel.ko / f"{module.name}.ko"
         if module.name not in self.files:
-            self.files[module.name] = ModuleFile.open(path) if path.exists() else module.file
+            self.files[module.name] = ModuleFile.open(path) if os.path.exists(path) else module.file
         return self.files[module.name]
 
     def _placement(self, theirs: Step) -> Mapping[str, Mapping[str, int]]:
@@ -235,9 +239,9 @@ class _Player:
         """The file of a module that came along: NAME.ko, or the part of a livepatch NAME__OBJECT."""
         whole, _, label = name.partition("__")
         own, of_parts = (self.kernel.ko / f"{one}.ko" for one in (name, whole))
-        if own.exists():
+        if os.path.exists(own):
             return ModuleFile.open(own)
-        return split_per_object(ModuleFile.open(of_parts)).get(label) if of_parts.exists() else None
+        return split_per_object(ModuleFile.open(of_parts)).get(label) if os.path.exists(of_parts) else None
 
     def _before(self, name: str, told: Mapping[str, Mapping[str, int]]) -> dict[str, int]:
         """Where a module was at its last load; where the recording says "new" ({}), an address where no module was before."""

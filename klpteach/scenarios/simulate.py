@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from ..arguments import checked
 from ..errors import PolicyError, ScenarioError, one_of
 from ..files.klp import sites
 from ..files.module_file import ModuleFile
@@ -15,6 +16,7 @@ from ..model.image import Arch
 from ..model.kernel import Kernel
 from ..model.policy import RELEASES, Behaviour
 from ..model.recording import Recording
+from ..model.step import Command
 from .course import AFTER_THE_FIX, SCENARIOS
 from .evidence import evidence
 from .plt import PLT_STORIES
@@ -51,7 +53,7 @@ def stories(arch: str = "x86_64", release: str | None = None) -> Mapping[str, Sc
 
 def has_files(story: Scenario, folder: Path) -> bool:
     """Whether all module files that a story loads are in a folder."""
-    return all((folder / plain_name(name)).exists() for name in story.files)
+    return all(os.path.exists(folder / plain_name(name)) for name in story.files)
 
 
 def get(name: str, arch: str = "x86_64") -> Scenario:
@@ -60,6 +62,7 @@ def get(name: str, arch: str = "x86_64") -> Scenario:
     return known[one_of(name, known, "story", ScenarioError)]
 
 
+@checked(ScenarioError, but=("scenario", "release", "proposals", "arch"))
 def simulate(
     scenario: str | Scenario, release: str = "6.1", proposals: Iterable[str] = (), arch: str = "x86_64", *,
     ko: str | os.PathLike[str] | None = None, quietly: bool = False, rules: Behaviour | None = None,
@@ -103,7 +106,7 @@ def commands_for(story: Scenario, folder: Path) -> list[str]:
 def _with_site(command: str, folder: Path) -> str:
     if "{site}" not in command:
         return command
-    module = command.split()[1].partition(":")[0]
+    module = Command.parse(command).what.partition(":")[0]
     site = next(sites(ModuleFile.open(folder / f"{module}.ko")), None)
     if site is None:
         raise ScenarioError(f"{command}: {module} has no livepatch relocation site.")

@@ -12,7 +12,7 @@ from typing import Any
 
 import ipywidgets as w
 
-from ...errors import KlpteachError, PolicyError, ScenarioError, one_of, quoted, whole
+from ...errors import KlpteachError, PolicyError, RecordingError, ScenarioError, one_of, quoted, whole
 from ...model import policy
 from ...model.arch import ARCHITECTURES
 from ...model.recording import Recording
@@ -44,7 +44,7 @@ def explore(story: str | Recording = "reload", release: str = "6.1", proposals: 
     compare: a second kernel beside it, at the same step: (release, proposals), or beside a recording another recording.
     recording: show this one (real or the model's) instead; then there is only the step to choose. history: the same,
     with module files that are not the course's own. A recording may stand in the story's place, too. step: where it opens,
-    the first is 1. Errors: ScenarioError, PolicyError.
+    the first is 1. Errors: ScenarioError, PolicyError; RecordingError for a recording without steps.
     """
     named, shown = ("reload", story) if isinstance(story, Recording) else (story, recording)
     _check_kinds(recording=(shown, Recording), history=(history, History))
@@ -60,6 +60,15 @@ def _check_kinds(**given: tuple[object, type]) -> None:
     for name, (value, kind) in given.items():
         if not isinstance(value, kind | None):
             raise ScenarioError(f"{name}={quoted(value)} is no {kind.__name__}.")
+
+
+def _check_steps(*shown: History | None) -> None:
+    """A recording without steps can be replayed, but there is nothing to draw. Errors: RecordingError."""
+    for history in shown:
+        if history is not None and not len(history.recording):
+            raise RecordingError(
+                f"{quoted(history.recording.scenario)} has no steps, so nothing to show: is it the right recording?"
+            )
 
 
 def _beside(compare: object) -> Compare | None:
@@ -90,6 +99,7 @@ class Explorer(Shown):
             self.other = History(compare)
         elif compare:
             self.other = run(story, compare[0], tuple(compare[1]), arch)
+        _check_steps(self.history, self.other)
         self.picture = w.HTML(layout=w.Layout(height="auto", margin="0", width="100%"))
         self._build(story, release, proposals, arch, compare)
         self._draw()
