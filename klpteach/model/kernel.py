@@ -218,8 +218,8 @@ class Kernel(State):
         def take() -> None:
             if not count:
                 self.free_regions([region for region in self.memory if region.kind == FILL])
-            for _ in range(count if self.arch.shares_vmalloc else 0):
-                self.memory.alloc(self.arch.page, "vmalloc", FILL)
+            elif self.arch.shares_vmalloc:
+                self.memory.fill(count, "vmalloc", FILL)
 
         return self.step(f"fill {count}", take)
 

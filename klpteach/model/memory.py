@@ -78,6 +78,22 @@ class AddressSpace:
         insort(self.regions, region, key=lambda r: r.start)
         return region
 
+    def fill(self, count: int, owner: str, kind: str) -> None:
+        """Map so many pages, each in the lowest hole, as that many calls of alloc() would; nobody looks at their bytes.
+
+        Errors: Refused(-ENOMEM) where there is room for fewer; those stay.
+        """
+        found, hole, page = list[Region](), page_align(self.start, self.page), self.page
+        for first, end in [*self._taken(), (self.end + page, self.end + page)]:
+            last = min(first - page, self.end) - page  # where a page may begin at most
+            while len(found) < count and hole <= last:
+                found.append(Region(hole, page, owner, kind, np.zeros(0, "u1")))
+                hole += 2 * page
+            hole = max(hole, page_align(end + page, page))
+        self.regions = sorted([*self.regions, *found], key=lambda r: r.start)
+        if len(found) < count:
+            raise Refused(ENOMEM)
+
     def is_mapped(self, address: int) -> bool:
         return any(region.start <= address < region.end for region in self.regions)
 

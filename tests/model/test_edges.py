@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from klpteach import Kernel, ModuleFile
 from klpteach.files.elf_h import SHF_EXECINSTR, SHF_WRITE
@@ -355,3 +357,26 @@ def test_rmmod_says_what_the_kernel_answered() -> None:
     assert kmod.rmmod(Step("", errno=0), "m") == (0, "")
     busy = "rmmod: ERROR: could not remove module m: Device or resource busy\n"
     assert kmod.rmmod(Step("", errno=EBUSY), "m") == (1, busy)
+
+
+@given(st.lists(st.tuples(st.integers(0, 60), st.integers(1, 4)), max_size=8), st.integers(0, 40))
+def test_many_pages_at_once_lie_where_one_after_the_other_would(taken: list[tuple[int, int]], count: int) -> None:
+    spaces = [AddressSpace(0x10000, 0x10000 + 64 * 0x1000) for _ in range(2)]
+    refused = [False, False]
+    for space in spaces:
+        for page, size in taken:
+            at = 0x10000 + page * 0x1000
+            if at + size * 0x1000 <= space.end and not any(at < r.end and r.start < at + size * 0x1000 for r in space):
+                space.alloc(size * 0x1000, "m", "core", at=at)
+    try:
+        spaces[0].fill(count, "vmalloc", "fill")
+    except Refused:
+        refused[0] = True
+    for _ in range(count):
+        try:
+            spaces[1].alloc(0x1000, "vmalloc", "fill")
+        except Refused:
+            refused[1] = True
+            break
+    assert refused[0] == refused[1]
+    assert [(r.start, r.size, r.kind) for r in spaces[0]] == [(r.start, r.size, r.kind) for r in spaces[1]]

@@ -7,15 +7,18 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from s390x_transcripts import Transcript
 
-from klpteach import Kernel, ModuleFile
+from klpteach import Kernel, LoadRefused, ModuleFile, load_image
 from klpteach.files.elf_h import EM_S390
 from klpteach.files.klp import parse_symbol
 from klpteach.files.relocation_types import HOWTO_S390X
 from klpteach.files.write import tiny_module
+from klpteach.model.arch import s390x_rela
 from klpteach.model.arch.got import slots_of
-from klpteach.model.arch.s390x import Entry, called
+from klpteach.model.arch.s390x_rela import Entry, called
 from klpteach.model.livepatch.relocs import old_slots
 from klpteach.model.recording import Recording
 from klpteach.reading.verdict import verdict
@@ -171,3 +174,51 @@ RECORDINGS = sorted((ROOT / "data" / "recordings" / "s390x").glob("*.json"))
 def test_a_recording_of_a_real_kernel_replays_without_a_difference(path: Path) -> None:
     found = [str(difference) for difference in replay(Recording.load(path))[1]]
     assert [line for line in found if not (path.stem.startswith("catalogue") and OF_ANOTHER_FILE in line)] == []
+
+
+# -- many at once -----------------------------------------------------------------------------------------------------------
+
+KINDS = [kind for kind, howto in HOWTO_S390X.items() if howto.width]
+FEW_OUTSIDE = {f"f{n}": 0x100000 + 0x1000 * n for n in range(4)} | {"far": 0x3FF7FF02000 + (1 << 33)}
+
+
+@st.composite
+def many_entries(draw: st.DrawFn) -> ModuleFile:
+    """70 to 90 entries of mostly one kind, each at a place of its own, against symbols of its own and of the kernel."""
+    usual = draw(st.sampled_from(KINDS))
+    kinds = draw(st.lists(st.sampled_from([usual] * 12 + KINDS), min_size=70, max_size=90))
+    symbols = ["own", *FEW_OUTSIDE]
+    entries = [
+        (".data", 8 * n, kind, draw(st.sampled_from(symbols)), draw(st.sampled_from([0, 2, 4, -8, 1 << 20])))
+        for n, kind in enumerate(kinds)
+    ]
+    bodies = {".text": bytes(16), ".data": bytes([0xA5]) * 8 * len(kinds)}
+    named = [("own", ".text", 8), *((name, None, 0) for name in FEW_OUTSIDE)]
+    return ModuleFile(tiny_module("t", bodies, named, entries, machine=EM_S390), "t.ko")
+
+
+@settings(max_examples=150, deadline=None)
+@given(many_entries(), st.sampled_from(["6.1", "6.12"]))
+def test_many_at_once_and_one_by_one_are_the_same(file: ModuleFile, release: str) -> None:
+    results = []
+    for vector_from in (s390x_rela.VECTOR_FROM, 1 << 40):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(s390x_rela, "VECTOR_FROM", vector_from)
+            try:
+                image = load_image(file, 0x3FF7FF02000, FEW_OUTSIDE.get, release)
+                results.append(
+                    [*(region.tobytes() for region in image.memory.values()), sorted(slots_of(image).filled)]
+                )
+            except LoadRefused as refused:
+                results.append([str(refused)])
+    assert results[0] == results[1]
+
+
+def test_a_long_section_that_cannot_fail_never_meets_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("klpteach.model.arch.s390x.apply_rela", lambda *_: pytest.fail("the loop was asked"))
+    entries = [(".data", 8 * n, (20, 22, 26)[n % 3], f"f{n % 4}", 0) for n in range(90)]
+    named = [(name, None, 0) for name in FEW_OUTSIDE]
+    made = tiny_module("t", {".text": bytes(16), ".data": bytes(720)}, named, entries, machine=EM_S390)
+    image = load_image(ModuleFile(made, "t.ko"), 0x3FF7FF02000, FEW_OUTSIDE.get, "6.1")
+    at = [int.from_bytes(image.sections[".data"][1][8 * n : 8 * n + 8], "big") for n in range(1, 90, 3)]
+    assert at == [FEW_OUTSIDE[f"f{n % 4}"] for n in range(1, 90, 3)]

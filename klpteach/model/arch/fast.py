@@ -24,9 +24,9 @@ _LOCAL = np.array([reloc.local_entry_offset(other) for other in range(256)], "u8
 Field = tuple[reloc.Howto, Array, Array]  # a type, the offsets where it is used, the values that go there
 
 
-def view(memory: Array, start: int, width: int) -> Array:
-    """Every position from `start` as an unaligned little-endian number: view[offset] is the `width` bytes from there."""
-    return np.ndarray((max(len(memory) - start - width + 1, 0),), f"<u{width}", memory, start, (1,))
+def view(memory: Array, start: int, width: int, order: str = "<") -> Array:
+    """Every position from `start` as an unaligned number, little-endian unless ">": view[offset] is the `width` bytes from there."""
+    return np.ndarray((max(len(memory) - start - width + 1, 0),), f"{order}u{width}", memory, start, (1,))
 
 
 def independent(offset: Array, width: Array) -> bool:
@@ -147,10 +147,13 @@ class _NewStubs:
         funcdata = table.funcdata[: table.slots]
         free = next(iter(np.flatnonzero(funcdata == 0).tolist()), table.slots)
         self.used: int = table.used if self.counting else free
-        known = {address: slot for slot, address in reversed(list(enumerate(funcdata[: self.used].tolist())))}
-        new = [at for at in np.argsort(first).tolist() if int(unique[at]) not in known]
-        known |= {int(unique[at]): self.used + number for number, at in enumerate(new)}
-        slots = np.array([known[address] for address in unique.tolist()], "u8")
+        there, slot_of = np.unique(funcdata[: self.used], return_index=True)  # of two slots with an address the first
+        known = np.isin(unique, there)
+        in_order = np.argsort(first)
+        new = in_order[~known[in_order]]
+        slots = np.zeros(len(unique), "u8")
+        slots[known] = slot_of[there.searchsorted(unique[known])]
+        slots[new] = self.used + np.arange(len(new))
         self.addr = unique[new]
         self.mprofile = _mprofile(section.file)[symbols[first[new]]]
         self.address: Array = np.uint64(table.address) + slots[inverse] * np.uint64(STUB_SIZE)

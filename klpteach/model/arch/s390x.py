@@ -2,34 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Sequence
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
 from ...files.elf_h import EM_S390
 from ...files.module_file import ModuleFile
-from ...files.relocation_types import HOWTO_S390X, MASK64, Howto
+from ...files.relocation_types import HOWTO_S390X
 from .. import messages
-from ..errno import ENOEXEC, Refused
 from ..image import Arch, Array, Image, Label, Loading, Log
 from ..policy import Behaviour
-from .got import GOT_SLOT, GOT_TYPES, PLT_TYPES, Slots, frob, shown, slots_of, table_of
-
-REFUSED_SILENTLY = (9, 10, 11, 12)  # R_390_COPY, GLOB_DAT, JMP_SLOT, RELATIVE: for modules linked with -shared
-# A call that reaches its function goes there, else to the PLT. 16 bits shifted by 1 reach 0x1fffe at most: for PLT16DBL the test
-# asks for too much. So a function that lies between 64 KiB and 2 MiB above counts as reachable, and then does not fit.
-IN_REACH = {18: (0xFFFF, 0x1FFFFE), 20: (0xFFFFFFFF, 0x1FFFFFFFE)}  # PLT16DBL, PLT32DBL: val - loc + first < second
-
-
-class Entry(NamedTuple):
-    """One entry of a relocation section: its type, symbol and addend, and its place as address and bytes."""
-
-    type: int
-    howto: Howto
-    symbol: int
-    addend: int
-    loc: int
-    there: memoryview
+from .got import GOT_SLOT, GOT_TYPES, PLT_TYPES, frob, shown, slots_of, table_of
+from .s390x_rela import IN_REACH, apply_at_once, apply_rela, branch, entries_of
 
 
 class S390x(Arch):
@@ -55,6 +39,8 @@ class S390x(Arch):
         """Errors: Refused(-ENOEXEC) at the first entry that does not fit or is of no known type."""
         # memcpy() while the module is unformed, s390_kernel_write() later, which writes into read-only memory too.
         slots, again = slots_of(me.image), me.rules.slots == "always" and me.image.formed
+        if apply_at_once(me, relsec, slots, again):
+            return
         for entry in entries_of(me, relsec):
             if entry.howto.width:
                 apply_rela(me, entry, slots, again)
@@ -96,7 +82,7 @@ class S390x(Arch):
             target = int(file.shdrs["info"][section])
             for offset, kind, symbol, addend in file.rela(section).tolist():
                 there = image.bytes_of(target)[offset : offset + HOWTO_S390X[kind].width].tobytes()
-                direct = kind in IN_REACH and there == _branch(
+                direct = kind in IN_REACH and there == branch(
                     kind, image.address[target] + offset, image.symbols.item(symbol) + addend
                 )
                 if kind in self.slot_types and not direct:
@@ -109,47 +95,3 @@ class S390x(Arch):
         """The slots of the GOT and the PLT, and which of them count as filled."""
         slots = slots_of(image)
         return frozenset(slots.filled), slots.memory[: slots.table.size].tobytes()
-
-
-def entries_of(me: Loading, relsec: int) -> Iterator[Entry]:
-    """The entries of a relocation section. Errors: Refused at a type that the kernel does not know."""
-    image = me.image
-    target = int(image.file.shdrs["info"][relsec])
-    place, memory = image.address[target], image.bytes_of(target).data
-    for offset, kind, symbol, addend in image.file.rela(relsec).tolist():
-        howto = HOWTO_S390X.get(kind)
-        if howto is None:
-            raise Refused(ENOEXEC) if kind in REFUSED_SILENTLY else me.refuse(messages.UNKNOWN_RELOCATION, type=kind)
-        yield Entry(kind, howto, symbol, addend, place + offset, memory[offset : offset + howto.width])
-
-
-def apply_rela(me: Loading, entry: Entry, slots: Slots, again: bool) -> None:
-    """Compute, test, write. Errors: Refused(-ENOEXEC) where the value does not fit; a slot is written before that."""
-    howto, S = entry.howto, me.image.symbols.item(entry.symbol)
-    first = howto.formula.split()[0]
-    if "G" in howto.formula.split():
-        S = slots.got(entry.symbol, S, again)
-    elif first == "L":
-        S = called(entry, S, slots.plt(entry.symbol, S, again))
-    elif first == "GOT":
-        S = 0
-    value = howto.sum(S, entry.addend, entry.loc, slots.address)
-    if howto.fits and not howto.fits(value):
-        name = me.file.symbol_names[entry.symbol]
-        raise me.refuse(messages.RELOCATION_ERROR, name=name, type=entry.type, val=value)
-    there = int.from_bytes(entry.there, "big")
-    entry.there[:] = howto.stored(there, howto.bits(value)).to_bytes(howto.width, "big")
-
-
-def _branch(kind: int, place: int, to: int) -> bytes:
-    """The field of a call that goes straight to an address and an addend."""
-    howto = HOWTO_S390X[kind]
-    return howto.stored(0, howto.bits((to - place) & MASK64)).to_bytes(howto.width, "big")
-
-
-def called(entry: Entry, function: int, plt: int) -> int:
-    """Where a call goes: to the function where it is in reach, else to its entry of the PLT."""
-    if entry.type not in IN_REACH:
-        return plt
-    below, reach = IN_REACH[entry.type]
-    return function if (function - entry.loc + below) & MASK64 < reach else plt
