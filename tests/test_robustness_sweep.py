@@ -198,12 +198,14 @@ def test_a_fleet_to_which_nothing_happens_lives_its_year() -> None:
 
 def test_numbers_without_bounds_are_bounded() -> None:
     for field in ("machines", "days", "edition_days", "rollout_days", "care_days"):
-        with pytest.raises(kt.KlpteachError, match="1,000,000,000"):
+        with pytest.raises(kt.KlpteachError, match="1,000,000 at most" if field == "machines" else "36,500 at most"):
             Fleet(**{field: 10**12})
-    with pytest.raises(kt.KlpteachError, match="machine-days at most"):
-        Fleet(machines=10**6, days=10**6)
+    with pytest.raises(kt.KlpteachError, match="100,000,000 machine-days at most"):
+        Fleet(machines=10**6, days=101)
+    with pytest.raises(kt.KlpteachError, match="101 mixes of proposals: 100 at most"):
+        Fleet(machines=1, days=1, mixes=((),) * 101)
     for days in (float("inf"), float("nan")):
-        with pytest.raises(kt.KlpteachError, match="at least 1 day"):
+        with pytest.raises(kt.KlpteachError, match="1 to 36,500 days"):
             Fleet(customers=(kt.Customer("x", 1.0, visits=1.0, visit_days=days),))
 
 

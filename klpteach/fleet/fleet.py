@@ -18,7 +18,8 @@ from .events import Cast
 
 Mix = tuple[str, ...]
 MONTH = 30.0  # days
-MOST = 10**9  # machine-days: some 10 GB, and a day's work
+YEARS = 36_500  # days: a hundred of them
+MOST_MACHINES, MOST_MIXES, MOST_MACHINE_DAYS = 10**6, 100, 10**8  # a mix takes some 5 s and 200 MB then
 CAST = Cast()
 LEFT_OUT: Mapping[str, str] = {
     "races": "Events follow each other. What can go wrong between two of them, the trouble of split-per-object, is not here.",
@@ -106,10 +107,12 @@ class Fleet:
     def __post_init__(self) -> None:
         for name in _COUNTS:
             value = getattr(self, name)
-            if type(value) is bool or not isinstance(value, int) or not 1 <= value <= MOST:
-                raise ScenarioError(f"{name} is {quoted(value)}: a whole number from 1 is needed, to {MOST:,} at most.")
-        if self.machines * self.days > MOST:
-            raise ScenarioError(f"{self.machines:,} machines for {self.days:,} days: {MOST:,} machine-days at most.")
+            most = MOST_MACHINES if name == "machines" else YEARS
+            if type(value) is bool or not isinstance(value, int) or not 1 <= value <= most:
+                raise ScenarioError(f"{name} is {quoted(value)}: a whole number from 1 is needed, to {most:,} at most.")
+        if self.machines * self.days > MOST_MACHINE_DAYS:
+            what = f"{self.machines:,} machines for {self.days:,} days"
+            raise ScenarioError(f"{what}: {MOST_MACHINE_DAYS:,} machine-days at most.")
         check_fields(self, ScenarioError)
         for name in ("damaged", "moved", "crash"):
             _check_part(name, getattr(self, name))
@@ -118,6 +121,8 @@ class Fleet:
         if not self.customers or abs(sum(c.share for c in self.customers) - 1) > 1e-6:
             raise ScenarioError("the customers' shares must add up to 1: the whole fleet.")
         object.__setattr__(self, "mixes", tuple(tuple(mix) for mix in self.mixes or default_mixes(self.arch)))
+        if len(self.mixes) > MOST_MIXES:
+            raise ScenarioError(f"{len(self.mixes):,} mixes of proposals: {MOST_MIXES} at most are compared.")
         arch.of(self.arch)
         for mix in self.mixes:
             behaviour(self.release, mix, self.arch)  # PolicyError now, not when a year has passed
@@ -135,13 +140,13 @@ def _check_part(name: str, value: float) -> None:
 
 
 def _check_customer(customer: Customer, cast: Cast) -> None:
-    who = one_line(customer.name, 80)
+    who = one_line(customer.name, 80) or "a customer without a name"
     _check_part(f"share of {who}", customer.share)
     for name in ("reloads", "failed_loads", "visits", "reboots", "hotfixes"):
         if not 0 <= getattr(customer, name) <= MONTH:
             raise ScenarioError(f"{name} of {who} is {getattr(customer, name)}: 0 to 30 in 30 days.")
-    if not 1 <= customer.visit_days <= MOST:
-        raise ScenarioError(f"visit_days of {who} is {customer.visit_days}: at least 1 day.")
+    if not 1 <= customer.visit_days <= YEARS:
+        raise ScenarioError(f"visit_days of {who} is {customer.visit_days}: 1 to {YEARS:,} days.")
     named = {*customer.uses, *customer.on_demand, *customer.missing}
     if unknown := named - set(cast.targets):
         raise ScenarioError(

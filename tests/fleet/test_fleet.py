@@ -262,7 +262,7 @@ def test_every_proposal_is_compared_in_one_reading_unless_you_choose():
         ({"customers": (Customer("x", 1.0, ("nfsd",)),)}, "names nfsd; there are nfsd_demo, lockd_demo"),
         ({"customers": (Customer("x", 1.0, ("nfsd_demo",), missing=frozenset(("nfsd_demo",))),)}, "does not have"),
         ({"customers": (Customer("x", 1.0, reloads=31),)}, "0 to 30"),
-        ({"customers": (Customer("x", 1.0, visit_days=0.5),)}, "at least 1 day"),
+        ({"customers": (Customer("x", 1.0, visit_days=0.5),)}, "1 to 36,500 days"),
     ],
 )
 def test_a_parameter_that_makes_no_sense_is_told_in_one_line(wrong, says):
