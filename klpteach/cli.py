@@ -119,6 +119,9 @@ def say(*lines: str) -> None:
     print(*(printable(line, keep="\xa0") for line in lines), sep="\n")
 
 
+FIRST_RELEASE = "default: 6.1, or the first of an architecture that came to livepatch later"
+
+
 def _parser() -> argparse.ArgumentParser:
     from .course.classroom.commands import add_parsers
     from .version import __version__
@@ -146,14 +149,14 @@ def _parser() -> argparse.ArgumentParser:
     add("--base", required=True, type=str, metavar="HEX", help=base)
     symbols = 'addresses of undefined symbols: /proc/kallsyms, System.map, or JSON {"name": "0xaddress", …}'
     add("--symbols", required=True, metavar="FILE", help=symbols)
-    add("--release", type=str)
+    add("--release", type=str, help=FIRST_RELEASE)
     add("--out", required=True, metavar="IMAGE")
     add("--json", action="store_true")
 
     add = verb(simulate, "run a story in the model, print what the kernel says and a verdict").add_argument
     add("scenario")
     add("--arch", default="x86_64")
-    add("--release", type=str, help="default: 6.1, or the first of an architecture that came to livepatch later")
+    add("--release", type=str, help=FIRST_RELEASE)
     add("--proposal", action="append", default=[], metavar="P")
     add("--out", metavar="REC.json")
     add("--json", action="store_true")

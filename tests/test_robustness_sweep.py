@@ -20,6 +20,7 @@ from klpteach.fleet import Fleet, assumptions, default_mixes
 from klpteach.fleet.events import Cast
 from klpteach.model.step import Step
 from klpteach.reading.history import History
+from klpteach.scenarios.scenario import Scenario
 from klpteach.views.explorer.explorer import Explorer
 from klpteach.views.figures.life import life
 from klpteach.views.figures.reuse import reuse
@@ -333,3 +334,19 @@ def test_a_recording_without_steps_is_replayed_and_is_not_drawn() -> None:
             draw()
     for other in (lambda: reuse(empty), lambda: life(empty), lambda: kt.outcome_of(empty)):
         asked(other)
+
+
+@pytest.mark.parametrize("bad", [0, "x", None, [1], [None], (5,), {"a": 1}, Strange()])
+def test_a_story_a_table_and_a_count_of_ones_own_are_looked_at_first(bad: Any) -> None:
+    calls: list[Callable[[], Any]] = [
+        lambda: Scenario("x", "t", "q", bad), lambda: Scenario("x", "t", "q", ("boot",), init_errno=bad),
+        lambda: Scenario("x", "t", "q", ("boot",), vmlinux=bad), lambda: Scenario(bad, "t", "q", ("boot",)),
+        lambda: kt.consequences_grid(rows=bad), lambda: kt.consequences_picture(rows=bad),
+        lambda: kt.outcome_of(RECORDED, history=bad), lambda: kt.progress(forget=bad),
+        lambda: kt.run_fleet(Fleet(machines=2, days=2, mixes=((),)))[0].per_machine(bad),
+    ]  # fmt: skip
+    for call in calls:
+        try:
+            call()
+        except kt.KlpteachError as error:
+            assert str(error).isprintable() and len(str(error)) < 900

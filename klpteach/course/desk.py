@@ -6,6 +6,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from ..arguments import checked
 from ..views.reply import Reply
 from . import progress as book
 from .exercise import Exercise
@@ -110,6 +111,7 @@ def worked(name: str, seed: int = 1) -> Sheet:
     return worked_sheet(f"Worked answer: {_title(found, seed)}", problem)
 
 
+@checked(but=["text"])
 def progress(text: str | None = None, *, forget: bool = False) -> Sheet:
     """Show what is answered, notebook by notebook, and a short text to copy out. With such a text: take it in.
 

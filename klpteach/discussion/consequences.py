@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, fields
 from functools import lru_cache
 from itertools import product
 
+from ..arguments import checked
 from ..errors import one_of
 from ..files.samples import ko_dir
 from ..model.policy import PROPOSALS, possible
@@ -160,6 +161,7 @@ def to_csv(rows: Iterable[Consequence]) -> str:
     return out.getvalue()
 
 
+@checked(but=["arch", "release"])
 def of_kernel(arch: str, release: str, rows: Rows | None = None) -> list[Consequence]:
     """The cells of one kernel. rows: default data/consequences.csv. Errors: KlpteachError for one that the rows are not of."""
     all_rows = read_consequences() if rows is None else rows

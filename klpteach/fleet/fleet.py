@@ -197,8 +197,12 @@ class Tally:
         return " + ".join(self.proposals) or "as it is"
 
     def per_machine(self, what: str) -> float:
-        """A count divided by the number of machines."""
-        return float(getattr(self, what)) / self.machines
+        """A count divided by the number of machines. Errors: ScenarioError for what is none."""
+        count = vars(self).get(what) if isinstance(what, str) else None
+        if not isinstance(count, int | float):
+            known = ", ".join(name for name, value in vars(self).items() if isinstance(value, int | float))
+            raise ScenarioError(f"no count {quoted(what)}; there are {known}.")
+        return float(count) / self.machines
 
 
 @checked(ScenarioError)

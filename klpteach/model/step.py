@@ -96,7 +96,7 @@ class Step:
         ended = (
             "oops" if self.oops else self.label or (f"errno {self.errno}" if self.exit is None else f"exit {self.exit}")
         )
-        return f"<Step {quoted(self.command)}: {printable(ended, keep='')}, lines {len(self.dmesg)}>"
+        return f"<Step {quoted(self.command)}: {printable(str(ended), keep='')}, lines {len(self.dmesg)}>"
 
     @property
     def did(self) -> Command:

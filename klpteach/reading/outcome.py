@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
+from ..arguments import checked
 from ..errors import RecordingError, of_type
 from ..files import klp
 from ..files.module_file import ModuleFile
@@ -57,8 +58,9 @@ class Outcome:
     step: int = 0
 
 
+@checked(RecordingError, but=["recording"])
 def outcome_of(recording: Recording, history: History | None = None) -> Outcome:
-    """Read what a story came to.
+    """Read what a story came to. Errors: RecordingError for what is no recording, or no History.
 
     >>> from klpteach.scenarios.simulate import simulate
     >>> outcome_of(simulate("reload", "6.1")).kind, outcome_of(simulate("reload", "6.12")).kind

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from ..arguments import check_fields
+from ..errors import ScenarioError
 from ..model.state import Machine
 from ..model.step import Command
 
@@ -14,7 +16,7 @@ class Scenario:
     """A story: its name, a title, what it asks, and the commands; a leading ~ means: do not look after this one.
 
     init_errno: what each module's own init() returns, 0 unless named. vmlinux: which symbols of the kernel itself the
-    livepatches look up.
+    livepatches look up. Errors: ScenarioError.
     """
 
     name: str
@@ -24,6 +26,9 @@ class Scenario:
     init_errno: Mapping[str, int] = field(default_factory=dict)
     machine: Machine = field(default_factory=Machine)
     vmlinux: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_fields(self, ScenarioError)
 
     @property
     def files(self) -> list[str]:

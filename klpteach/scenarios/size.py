@@ -18,7 +18,7 @@ MOST: dict[str, int] = {
     "functions to patch": 10_000,  # some hundreds
     "livepatch relocations": 10_000,  # some thousands
     "undefined symbols": 5_000,  # amdgpu has 2,000
-    "relocations": 150_000,  # of what stays in memory; nfsd has 20,000 to 30,000, and only amdgpu more than this
+    "relocations": 220_000,  # of what stays in memory; nfsd has 20,000 to 30,000, amdgpu 217,000 on ppc64le
 }
 MOST_ON: dict[str, dict[str, int]] = {"x86_64": {"relocations": 500_000}}  # ten loads there, a hundred on ppc64le
 

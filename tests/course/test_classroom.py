@@ -314,3 +314,9 @@ def test_the_teachers_page_names_files_and_commands_that_are_there() -> None:
     for name in re.findall(r'kt\.(?:exercise|worked)\("([\w-]+)"', text):
         assert kt.exercise(name, 7)
     assert set(re.findall(r"^klpteach (\S+)", text, re.M)) == {"progress"} and "binder/zero-to-jupyterhub.yaml" in text
+
+
+def test_a_text_that_cannot_be_read_counts_as_unknown_and_not_as_nothing(tmp_path: Path) -> None:
+    rows = as_rows(class_csv(read_class(hand_in(tmp_path, ada=to_text(ADA), bob="garbage"))))
+    counts = [[row[head] for head in ("predicted", "right at first", "solved")] for row in rows]
+    assert counts == [["2", "1", "1"], ["?", "?", "?"]] and rows[1]["refused"]

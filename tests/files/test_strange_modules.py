@@ -15,12 +15,13 @@ import time
 from pathlib import Path
 
 import pytest
+from conftest import KO
 from strange_modules import KINDS, NO_FILES, livepatch, sympos_bomb
 
-from klpteach import ModuleFile, ModuleFormatError
-from klpteach.files.write import ElfImage
-from klpteach.scenarios.reload import stand_in
-from klpteach.scenarios.size import MOST
+from klpteach import KlpteachError, ModuleFile, ModuleFormatError
+from klpteach.files.write import ElfImage, Rela, Section, Symbol
+from klpteach.scenarios.reload import stand_in, survives
+from klpteach.scenarios.size import MOST, MOST_ON
 
 SHARED = Path(__file__).parents[3] / "shared" / "strangers"
 STRANGERS = sorted(SHARED.glob("*.ko*")) if SHARED.is_dir() else []
@@ -175,3 +176,37 @@ def test_a_position_of_four_billion_does_not_make_as_many_symbols() -> None:
 def test_overlapping_arrays_of_functions_are_refused() -> None:
     with pytest.raises(ModuleFormatError, match="overlap"):
         _ = ModuleFile(KINDS["objects with overlapping arrays of functions"](), "x.ko").klp
+
+
+CALLS = {"x86_64-6.12": 4, "ppc64le-6.12": 10, "s390x-6.12": 20, "arm64-7.3": 283}  # PLT32, REL24, PLT32DBL, CALL26
+
+
+def many_calls(kernel: str, calls: int, functions: int) -> ModuleFile:
+    """nfsd_demo with so many calls more, to so many functions of the kernel."""
+    image = ElfImage.parse((KO / kernel / "nfsd_demo.ko").read_bytes())
+    text = next(number for number, section in enumerate(image.sections) if section.name == ".text")
+    start, first = len(image.sections[text].body), len(image.symbols)
+    image.sections[text].body += bytes(8 * calls)
+    image.symbols += [Symbol(f"function{n}", 16) for n in range(functions)]
+    more = Section(".rela.text2", 4, 0x40, 0, image.sections.index(image.symtab), text, 8, 24)
+    image.sections.append(more)
+    image.set_relocations(more, [Rela(start + 8 * n, first + n % functions, CALLS[kernel]) for n in range(calls)])
+    return ModuleFile(image.to_bytes(), "nfsd_demo.ko")
+
+
+@pytest.mark.parametrize("kernel", CALLS)
+@pytest.mark.parametrize("functions", [1, 4_000])
+def test_a_target_with_as_many_calls_as_are_played_takes_seconds(kernel: str, functions: int) -> None:
+    livepatch = ModuleFile.open(KO / kernel / "livepatch_nfsd_demo.ko")
+    target = many_calls(kernel, MOST["relocations"] - 1_000, functions)
+    begun = time.process_time()
+    assert survives(livepatch, {"nfsd_demo": target})
+    assert time.process_time() - begun < SECONDS
+
+
+@pytest.mark.parametrize("kernel", CALLS)
+def test_a_target_with_more_is_counted_before_the_work(kernel: str) -> None:
+    livepatch = ModuleFile.open(KO / kernel / "livepatch_nfsd_demo.ko")
+    most = MOST_ON.get(livepatch.arch, MOST)["relocations"]
+    with pytest.raises(KlpteachError, match=f"relocations, klpteach plays {most} at most"):
+        survives(livepatch, {"nfsd_demo": many_calls(kernel, most, 1)})

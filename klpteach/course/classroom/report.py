@@ -76,6 +76,8 @@ def class_csv(students: Sequence[Student]) -> str:
     for student in students:
         row = list(progress_rows(course, student.progress))
         sums = [str(sum(counts)) for counts in zip(*((r.predicted, r.right, r.solved) for r in row), strict=True)]
+        if student.refused:  # nobody knows, which is not 0
+            sums = ["?"] * len(sums)
         cells = (
             student.name,
             *sums,
