@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from html import escape
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import ipywidgets as w
 
@@ -24,6 +24,7 @@ from .two import two_html
 Kernels = Mapping[str, tuple[str, Iterable[str]]]  # what the audience reads -> release and proposals
 
 
+@runtime_checkable
 class Drawn(Protocol):
     """Anything that has HTML for a notebook: a Picture, a table."""
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import ipywidgets as w
 
+from ...arguments import checked_methods
 from ...views.explorer.explorer import Explorer
 from ..nb06b.machines import endings
 from ..notebooks import find_question
@@ -23,6 +24,7 @@ from .stage import stage_style
 CUTS = (20, 40)
 
 
+@checked_methods()
 class Talk:
     """The slides in order. A cell makes a slide and shows it; run again, it takes its own place again.
 
