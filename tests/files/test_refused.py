@@ -161,3 +161,30 @@ def test_a_draft_may_be_made_in_a_folder_that_is_there_and_in_one_that_is_not(tm
 def test_seven_bytes_are_too_few_for_a_guess_at_their_encoding() -> None:
     assert [encoding_of("abcd".encode("utf-16-be")[:length]) for length in (7, 8)] == ["utf-8", "utf-16-be"]
     assert [encoding_of("abcd".encode("utf-16-le")[:length]) for length in (7, 8)] == ["utf-8", "utf-16-le"]
+
+
+def test_functions_that_two_objects_of_klp_build_share_are_refused() -> None:
+    sections = {".text": bytes(16), ".init.klp_objects": struct.pack("<56xII", 1, 0) * 2, ".init.klp_funcs": bytes(24)}
+    shared = [(".init.klp_objects", 64 * n + 8, strange.POINTER, "funcs", 0) for n in range(2)]
+    made = tiny_module("t", sections, [("funcs", ".init.klp_funcs", 0)], shared, {"livepatch": "Y"})
+    with pytest.raises(ModuleFormatError, match="arrays of functions or objects overlap"):
+        assert ModuleFile(made, "t.ko").klp
+
+
+@pytest.mark.parametrize("missing", [0, 1])
+def test_a_section_may_end_with_the_file(missing: int) -> None:
+    data = bytearray(tiny_module("t", {".text": bytes(16)}))
+    headers = struct.unpack_from("<Q", data, 40)[0]
+    struct.pack_into("<QQ", data, headers + 64 + 24, len(data), 16)  # .text, moved behind everything
+    data += bytes(16 - missing)
+    if missing:
+        with pytest.raises(ModuleFormatError, match=rf"ends at {len(data) + 1:#x}, the file at {len(data):#x}"):
+            ModuleFile(bytes(data), "t.ko")
+    else:
+        assert ModuleFile(bytes(data), "t.ko").section_bytes(1) == bytes(16)
+
+
+def test_a_list_in_which_every_address_is_hidden_says_who_may_see_them(tmp_path: Path) -> None:
+    (tmp_path / "kallsyms").write_text("0000000000000000 T one\n0000000000000000 t two\n")
+    with pytest.raises(KlpteachError, match="kptr_restrict"):
+        read_symbols(tmp_path / "kallsyms", ModuleFile.open(sample("nfsd_demo.ko")))

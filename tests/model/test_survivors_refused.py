@@ -7,6 +7,7 @@ import struct
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from test_edges import LP
 from test_ppc64le import BASE, BL, OUTSIDE, outside
@@ -20,12 +21,13 @@ from klpteach.files.elf_h import SHN_ABS, STB_WEAK, SYM
 from klpteach.files.relocation_types import NOP
 from klpteach.files.samples import sample
 from klpteach.files.write import ElfImage, Symbol, tiny_module
-from klpteach.model import arch, messages
+from klpteach.model import arch, kmod, messages
+from klpteach.model.arch import fast
 from klpteach.model.errno import EACCES, EINVAL, EIO, ENODEV, ENOENT, ENOEXEC, Refused
 from klpteach.model.klp_structs import KlpFunc, KlpObject, KlpPatch
 from klpteach.model.livepatch.core import klp_add_nops
 from klpteach.model.loader import form_module
-from klpteach.model.policy import behaviour, default_release
+from klpteach.model.policy import behaviour, default_release, names_of
 from klpteach.model.step import Step
 
 STB_GLOBAL = 1  # gABI
@@ -385,3 +387,34 @@ def test_since_6_13_a_string_table_must_begin_with_a_nul() -> None:
         kernel = Kernel(release=release)
         kernel.known = frozenset({"t.ko"})
         assert kernel.insmod(ModuleFile(bytes(body), "t.ko")).errno == errno, release
+
+
+@pytest.mark.parametrize(("missing", "more"), [(1, ""), (4, ""), (9, "; 6 lines more")])
+def test_of_many_lines_that_the_kernel_would_print_three_are_shown(missing: int, more: str) -> None:
+    wants = ModuleFile(tiny_module("t", {".text": bytes(16)}, [(f"s{n}", None, 0) for n in range(missing)]), "t.ko")
+    with pytest.raises(LoadRefused) as refused:
+        load_image(wants, 0xFFFFFFFFC0200000, lambda name: None)
+    lines = [f"t: Unknown symbol s{n} (err -2)" for n in range(missing)]
+    assert list(refused.value.dmesg) == lines
+    assert str(refused.value).endswith("and print: " + "; ".join(lines if not more else lines[:3]) + more)
+
+
+def test_more_proposals_than_there_are_are_refused() -> None:
+    with pytest.raises(PolicyError, match="more proposals than there are"):
+        names_of(["clear-checked"] * 100)
+
+
+def test_rmmod_asks_sysfs_before_the_kernel() -> None:
+    kernel = Kernel()
+    for name in ("nfsd_demo", "livepatch_nfsd_demo"):
+        kernel.insmod(f"{name}.ko")
+    told = {name: kmod.rmmod_objection(kernel, name) for name in ("nobody", "nfsd_demo", LP)}
+    assert told == {
+        "nobody": "rmmod: ERROR: Module nobody is not currently loaded\n",
+        "nfsd_demo": None,
+        LP: f"rmmod: ERROR: Module {LP} is in use\n",
+    }
+
+
+def test_memory_that_is_shorter_than_a_field_has_no_place_for_one() -> None:
+    assert [len(fast.view(np.zeros(length, "u1"), 0, 4)) for length in (0, 3, 4, 5)] == [0, 0, 1, 2]
