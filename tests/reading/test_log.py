@@ -399,3 +399,9 @@ def test_the_list_of_modules_ends_where_another_message_begins_and_is_bounded():
     assert first.line == "Modules linked in: nfsd lp(K)"
     [only] = explain("Modules linked in:" + " x" * 5000, NO_KO)
     assert len(only.line) < 1000
+
+
+def test_lines_that_no_kernel_prints_are_read_up_to_a_number_of_characters() -> None:
+    log = read(("livepatch: " + "a" * 4_989 + "\n") * 1_000)
+    assert re.match(r"Only 30\d lines were looked at; from line 30\d on nothing was read\.", log.notes[0])
+    assert read("livepatch: symbol 'x' not found in symbol table " * 20_000, most=10**6).notes == []  # 1 MB in one line

@@ -21,6 +21,7 @@ from .table import OURS, ROWS, hints, rows_with
 
 MOST = 1000  # messages that are explained
 _PLACES = 10_000  # lines that may hold a message: as many are looked at, in a second or two
+_CHARACTERS = 1_500_000  # of these lines: those of a kernel have some hundred each, and each is read for many rows
 _SMALL = 1 << 18  # characters: such a text is looked at line by line, without hints
 _AHEAD = 4  # lines: as many more as a message may be wrapped into
 _TAIL = 700  # characters of a line that may be the beginning of a wrapped message
@@ -74,16 +75,28 @@ def read(source: str | bytes | BinaryIO, ko: str | os.PathLike[str] | None = Non
     _no_device(source)
     binary = Binary()
     windows = _windows(source, binary)
-    log = list(itertools.islice(_messages(itertools.islice(windows, _PLACES)), most))
+    looked = list[int]()
+    log = list(itertools.islice(_messages(_affordable(windows, looked)), most))
     notes = []
     if left := next(windows, None):
-        said = f"the first {most} messages are explained" if len(log) == most else f"{_PLACES} lines were looked at"
+        said = f"the first {most} messages are explained" if len(log) == most else f"{len(looked)} lines were looked at"
         notes.append(
             f"Only {said}; from line {left.number} on nothing was read. Try fewer lines, or grep for one module."
         )
     if binary.size:
         notes.append(f"{binary.size} bytes are no text and were not read.")
     return Log(list(_explanations(log, Modules(ko))), notes)
+
+
+def _affordable(windows: Iterator[Window], looked: list[int]) -> Iterator[Window]:
+    """As many lines as take seconds; looked: their numbers."""
+    room = _CHARACTERS
+    for window in itertools.islice(windows, _PLACES):
+        looked.append(window.number)
+        yield window
+        room -= len(window.raw[0])
+        if room < 0:
+            return
 
 
 def _no_device(source: str | bytes | BinaryIO) -> None:
