@@ -22,7 +22,7 @@ from ..model.loader import calls_klp_enable_patch
 from ..model.policy import RELEASES
 from ..model.step import Step
 from .checks import Check, checks, identity, is_unmarked, made_by
-from .reload import FEW, Outcome, Wanted, built_for, of_distribution, survives
+from .reload import Outcome, Wanted, built_for, of_distribution, plays_apart, survives
 from .size import is_module_name
 
 NO_MEMORY_PROTECTION = (
@@ -161,7 +161,8 @@ class Inspection:
         return [obj.name for obj in objects if obj.name and not is_module_name(obj.name)]
 
     def _together(self) -> Iterator[Check]:
-        if (many := len({outcome.target for outcome in self.outcomes})) > FEW:
+        if self.outcomes and not plays_apart(self.file):
+            many = len({outcome.target for outcome in self.outcomes})
             says = f"all {many} targets go and come together here: of one whose neighbour is refused the errno may be another"
             yield Check(None, self.file.name, says)
 
@@ -181,8 +182,8 @@ class Inspection:
         """What should be known of a row of the releases; "" for most."""
         if self._of_later_kernels(outcome):
             return NO_MEMORY_PROTECTION
-        if self.file.machine == EM_PPC64 and outcome.kind == "works" and len(self.own) > FEW:
-            return f"with more than {FEW} targets the moves that its stubs bear are not counted"
+        if self.file.machine == EM_PPC64 and outcome.kind == "works" and not plays_apart(self.file):
+            return "with so many targets the moves that its stubs bear are not counted"
         return ""
 
     def _of_later_kernels(self, outcome: Outcome) -> bool:

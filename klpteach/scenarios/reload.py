@@ -28,10 +28,11 @@ from ..model.livepatch.relocs import old_slots
 from ..model.policy import RELEASES, releases
 from ..model.recording import Recording
 from ..model.step import Step
-from .size import check_size, is_module_name
+from .size import check_size, counts, is_module_name
 
 MANY = 40  # moves
 FEW = 16  # targets for each of which a kernel of its own is started; more share one
+APART = 40_000  # livepatch relocations times targets: as many are looked at in such kernels
 NAMESAKES = 4096  # symbols that a stand-in has beyond one of each name; no module has so many
 # The first version that a release of the model stands for. 5.8: vmlinux early. 6.4: memory in several pieces. 6.19: messages that
 # name section and entry.
@@ -199,7 +200,7 @@ def survives(
     """For every release and every module the livepatch patches: load it, load the livepatch, remove it, load it again.
 
     targets: module name -> file, where it is at hand; what they depend on is loaded first where that is given, too. Every
-    target gets a kernel of its own, where only it goes and comes. Of more than FEW all go and come together: on x86_64 each
+    target gets a kernel of its own, where only it goes and comes, unless they are many (plays_apart): on x86_64 each then
     waits for relocations of its own, so that tells the same; on ppc64le moves are not counted then. wanted: where the
     livepatch has been read already.
     Errors: KlpteachError for a file that is no livepatch.
@@ -210,10 +211,9 @@ def survives(
             "Try: give it as the target of a livepatch."
         )
     wanted, given = wanted or Wanted(livepatch), targets or {}
-    for target in given.values():
-        check_size(target)
+    check_size(livepatch, *given.values())
     names, files = [name for name in klp_target_names(livepatch) if is_module_name(name)], wanted.files(given)
-    apart, big = len(names) <= FEW, livepatch.memory_size > 8 << 20
+    apart, big = plays_apart(livepatch), livepatch.memory_size > 8 << 20
     groups = [[name] for name in names] if apart else [names]
     found = []
     for release in releases(livepatch.arch):
@@ -226,6 +226,13 @@ def survives(
                 gc.collect()
     order = {name: number for number, name in enumerate(names)}
     return sorted(found, key=lambda outcome: order[outcome.target])
+
+
+def plays_apart(livepatch: ModuleFile) -> bool:
+    """Whether each target has a kernel of its own: of many, or of a large livepatch, all go and come together."""
+    names = [name for name in klp_target_names(livepatch) if is_module_name(name)]
+    little = len(names) == 1 or len(names) * counts(livepatch)["livepatch relocations"] <= APART
+    return len(names) <= FEW and little
 
 
 def story(livepatch: ModuleFile, target: str, targets: Mapping[str, ModuleFile], release: str) -> Recording:
@@ -350,8 +357,9 @@ def _with_stand_ins(outcome: Outcome, wanted: Wanted, given: Mapping[str, Module
 
 def _with_moves(outcome: Outcome, play: _Play) -> Outcome:
     """Go on with the story in a kernel of its own: reload elsewhere until it is refused, or oopses, or MANY succeeded."""
-    if outcome.failed:
-        return outcome
+    calls = play.kernel.arch.call_types
+    if outcome.failed or not any(site.type in calls for site in play.wanted.sites.get(outcome.target, ())):
+        return outcome  # without a call no stub is ever made, and any number of moves succeeds
     play.reload()
     for done in range(MANY):
         play.kernel.rmmod(outcome.target)

@@ -32,21 +32,32 @@ def is_module_name(name: str) -> bool:
     return not re.search(r"\.ko$|[-,/]", name)
 
 
-def check_size(file: ModuleFile) -> None:
-    """Errors: KlpteachError, before the work, for a module of which more would have to be played than MOST."""
-    counts = {
+def counts(file: ModuleFile) -> dict[str, int]:
+    """How many of what costs time a module has."""
+    return {
         "objects to patch": sum(map(is_module_name, klp_target_names(file))),
         "functions to patch": sum(len(obj.funcs) for obj in file.klp.objects) if file.klp else 0,
         "livepatch relocations": count_sites(file),
         "undefined symbols": int((file.symtab["shndx"] == SHN_UNDEF).sum()),
         "relocations": _relocations(file),
     }
-    limits = MOST | MOST_ON.get(file.arch, {})
-    for what, number in counts.items():
-        if number > limits[what]:
-            raise KlpteachError(
-                f"{file.filename}: {number} {what}, klpteach plays {limits[what]} at most. The kernel has no such limit."
-            )
+
+
+def check_size(file: ModuleFile, *targets: ModuleFile) -> None:
+    """Errors: KlpteachError, before the work, for modules of which more would have to be played than MOST.
+
+    targets: what is played with it; all relocations together have the limit of one module.
+    """
+    limits, together = MOST | MOST_ON.get(file.arch, {}), 0
+    for one in (file, *targets):
+        for what, number in counts(one).items():
+            if number > limits[what]:
+                most = f"klpteach plays {limits[what]} at most. The kernel has no such limit."
+                raise KlpteachError(f"{one.filename}: {number} {what}, {most}")
+        together += counts(one)["relocations"]
+    if together > limits["relocations"]:
+        most = f"klpteach plays {limits['relocations']} at most. Try fewer targets at a time."
+        raise KlpteachError(f"{file.filename} and its targets: {together} relocations, {most}")
 
 
 def _relocations(file: ModuleFile) -> int:

@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 from oracle import Unavailable, debian_modules
+from strange_modules import many_objects
 
 from klpteach.cli import main
-from klpteach.errors import ModuleFormatError
+from klpteach.errors import KlpteachError, ModuleFormatError
 from klpteach.files.elf_h import (
     MODULE_NAME_LEN,
     SHF_ALLOC,
@@ -40,7 +41,8 @@ from klpteach.scenarios import reload as reloading
 from klpteach.scenarios.checks import Check, checks, made_by
 from klpteach.scenarios.inspection import Inspection, leftovers
 from klpteach.scenarios.recorded import evidence
-from klpteach.scenarios.reload import Outcome, Wanted, built_for, survives
+from klpteach.scenarios.reload import Outcome, Wanted, built_for, plays_apart, survives
+from klpteach.scenarios.size import MOST_ON, check_size, counts
 from klpteach.views.yours.modules import Brought
 
 FIELD = ROOT.parent / "shared" / "field"
@@ -662,3 +664,35 @@ def test_a_newline_in_a_name_is_spelled_out_wherever_it_is_drawn(capsys, tmp_pat
     told += step.lines
     assert sum("all is well" in text for text in told) >= 6
     assert not any(line.startswith("\u2713 all is well") for text in told for line in text.split("\n"))
+
+
+def test_few_targets_of_a_large_livepatch_share_a_kernel_and_it_is_said() -> None:
+    small, large = (ModuleFile(many_objects(16, sites), "strange.ko") for sites in (10, 600))
+    for livepatch, apart in ((small, True), (large, False)):
+        assert plays_apart(livepatch) is apart
+        found = inspected(livepatch)
+        assert any("all 16 targets go and come together" in check.says for check in found.checks) is not apart
+        kinds = {(outcome.release, outcome.kind) for outcome in found.outcomes}
+        assert ("6.1", "refused") in kinds and ("6.12", "works") in kinds and len(kinds) == 5
+
+
+def test_on_ppc64le_a_livepatch_that_calls_nothing_late_bears_any_number_of_moves() -> None:
+    image = ElfImage.parse(sample("livepatch_nfsd_demo.ko", arch="ppc64le", release="6.12").read_bytes())
+    with_calls = survives(ModuleFile(image.to_bytes(), "livepatch_nfsd_demo.ko"))
+    for section in image.sections:
+        if section.name.startswith(".klp.rela."):
+            image.set_relocations(section, [entry for entry in image.relocations(section) if entry.type != 10])
+    without = survives(ModuleFile(image.to_bytes(), "livepatch_nfsd_demo.ko"))
+    moves = [{o.release: o.moves for o in outcomes if o.kind == "works"} for outcomes in (with_calls, without)]
+    assert moves[0]["6.12"] == 1 and set(moves[1].values()) == {None}
+
+
+def test_all_targets_together_have_as_many_relocations_as_one_may() -> None:
+    livepatch, target = opened("livepatch_five"), opened("nfsd_demo")
+    most = MOST_ON["x86_64"]["relocations"]
+    check_size(livepatch, *[target] * 3)
+    each = counts(target)["relocations"]
+    with pytest.raises(
+        KlpteachError, match=r"livepatch_five\.ko and its targets: \d+ relocations, .* Try fewer targets"
+    ):
+        check_size(livepatch, *[target] * (most // each + 1))
