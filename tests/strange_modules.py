@@ -48,6 +48,7 @@ def livepatch(
     }  # fmt: skip
     symbols = [(f"at{section}", section, 0) for section in sections]
     symbols += [("__this_module", ".gnu.linkonce.this_module", 0)]
+    symbols += [("klp_enable_patch", None, 0)]  # type: ignore[list-item]  # else nothing of it is in force
     wanted = list(dict.fromkeys(f".klp.sym.{obj}.{rest}" for obj, rest in sites))
     symbols += [(name, None, 0) for name in [*wanted, *(f"u{n}" for n in range(undefined))]]  # type: ignore[list-item]
     relocations = [(".data", 0, POINTER, "__this_module", 0), (".data", 8, POINTER, "at.data.objs", 0)]
