@@ -20,6 +20,7 @@ from .row import Found
 _NEAR = 6  # messages: as far as the lines of one load reach
 _SHOWN = 4  # relocations that are named
 _FILES = 32  # of a folder that are looked at for one message
+_OPENED = 400  # of a folder, to see what they are
 
 
 class Modules:
@@ -43,7 +44,9 @@ class Modules:
         """Files of the module of that name."""
         if self.folder is None:
             return [file for file in self._samples(module) if _same(file.name, module)]
-        return self._read(path for path, name, _ in self._files if _same(name, module))
+        by_name = self._read(path for path in self._paths if _same(path.name.partition(".ko")[0], module))
+        found = [file for file in by_name if _same(file.name, module)]
+        return found or self._read(path for path, name, _ in self._files if _same(name, module))
 
     def livepatches(self) -> list[ModuleFile]:
         """The livepatches in the reader's own folder."""
@@ -61,9 +64,17 @@ class Modules:
         return [file for file in found if file]
 
     @cached_property
+    def _paths(self) -> list[Path]:
+        return _paths(Path(self.folder or ""))
+
+    @cached_property
     def _files(self) -> list[tuple[Path, str, bool]]:
-        """Path, module name and whether it is a livepatch: a folder may hold more than fits into memory."""
-        read = ((path, _readable(path)) for path in _paths(Path(self.folder or "")))
+        """Path, module name and whether it is a livepatch: a folder may hold more than fits into memory.
+
+        Of a folder with all modules of a kernel so many are opened, those first that are called a patch.
+        """
+        first = sorted(self._paths, key=lambda path: ("patch" not in path.name, path))[:_OPENED]
+        read = ((path, _readable(path)) for path in first)
         return [(path, file.name, file.is_livepatch) for path, file in read if file]
 
     def _samples(self, module: str) -> list[ModuleFile]:
