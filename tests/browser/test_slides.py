@@ -52,8 +52,14 @@ def page(browser: Any, built: Path) -> Iterator[Any]:
         yield page
 
 
+def drawn(page: Any) -> None:
+    """Wait until the page has been drawn twice: a key that is pressed while the window changes its size may be lost."""
+    page.evaluate("() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+
+
 @pytest.fixture
 def first(page: Any) -> Any:
+    drawn(page)
     page.keyboard.press("Home")
     page.wait_for_function(f"() => {SHOWN}.matches('.klp-title')")
     return page
