@@ -37,6 +37,15 @@ def section_object(name: str) -> str | None:
     return match[1] if match and len(match[1].encode()) < MODULE_NAME_LEN else None
 
 
+def is_module_name(name: str) -> bool:
+    """Whether a module can have that name; the kernel compares it with an object's (kpatch and people write NAME.ko).
+
+    >>> is_module_name("sctp"), is_module_name("sctp.ko"), is_module_name("nfs-layout")
+    (True, False, False)
+    """
+    return not re.search(r"\.ko$|[-,/]", name)
+
+
 def parse_symbol(name: str, ksym_name_len: int = 512) -> KlpSymbol | None:
     """Object, name and position of a livepatch symbol, None where the kernel finds the name incorrectly formatted.
 

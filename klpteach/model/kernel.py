@@ -128,20 +128,20 @@ class Kernel(State):
         return self.step(f"wait {name}", lambda: self.commands.wait(name))
 
     def echo(self, value: int | str, path: str) -> Step:
-        """Write to /sys/kernel/livepatch/PATCH/enabled (or force), or to a module's parameter."""
+        """Write to /sys/kernel/livepatch/PATCH/enabled (or force), to a module's parameter, or to kernel.ftrace_enabled."""
         return self.step(f"echo {value} > {path}", lambda: self._store(str(value), str(path)))
 
     def _store(self, value: str, path: str) -> None:
         if found := _PARAMETER.match(path):
             self.commands.parameter(found[1], found[2], value)
             return
-        found = _ENABLED.match(path)
-        on = kstrtobool(value)
-        if path == sysfs.FTRACE_ENABLED and on is not None:
-            sysfs.ftrace_enable_sysctl(self, on)
+        if path == sysfs.FTRACE_ENABLED:
+            sysfs.ftrace_enable_sysctl(self, value)
             return
+        found = _ENABLED.match(path)
         if not found:
             sysfs.write(self, path)
+        on = kstrtobool(value)
         if on is None:
             raise Refused(EINVAL if self.klp.find(found[1]) else ENOENT)
         if found[2] == "force":

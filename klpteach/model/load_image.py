@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..arguments import Address, checked
-from ..errors import KlpteachError, LoadRefused, quoted
+from ..errors import KlpteachError, LoadRefused, quoted, some
 from ..files.klp import parse_symbol, section_object
 from ..files.module_file import ModuleFile
 from . import arch
@@ -52,14 +52,8 @@ def load_image(
     except Oops as oops:
         raise LoadRefused(f"{module_file.filename}: the kernel would oops: {oops}", 0, lines) from None
     except Refused as refused:
-        what = f"the kernel would refuse it ({refused.errno}) and print: {_said(lines)}"
+        what = f"the kernel would refuse it ({refused.errno}) and print: {some(lines, between='; ') or 'nothing'}"
         raise LoadRefused(f"{module_file.filename}: {what}", refused.errno, lines) from None
-
-
-def _said(lines: list[str]) -> str:
-    """The first lines, and how many more there are."""
-    more = [f"{len(lines) - 3} lines more"] if len(lines) > 4 else []
-    return "; ".join([*(lines[:3] if more else lines), *more]) or "nothing"
 
 
 def laid_out(

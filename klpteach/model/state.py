@@ -91,7 +91,7 @@ class State:
     module_sig: bool = False  # CONFIG_MODULE_SIG: what is not signed taints
     dynamic_debug: bool = False
     hash_pointers: bool = True
-    ftrace_enabled: bool = True
+    ftrace_enabled: int = 1  # as it was written; any but 0 is on
     dmesg: list[tuple[int | None, str]] = field(default_factory=list)  # of the command that runs
     printed_once: set[messages.Message] = field(default_factory=set)
 

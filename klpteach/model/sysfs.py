@@ -8,9 +8,10 @@ from __future__ import annotations
 from typing import NoReturn
 
 from . import messages
-from .errno import EACCES, EBUSY, EIO, ENOENT, EOPNOTSUPP, Refused
+from .errno import EACCES, EBUSY, EINVAL, EIO, ENOENT, EOPNOTSUPP, Refused
 from .klp_structs import KlpPatch
 from .module import COMING, GOING, LIVE, Module
+from .params import kstrtoint
 from .state import State
 
 FTRACE_ENABLED = "/proc/sys/kernel/ftrace_enabled"
@@ -23,7 +24,7 @@ def read(kernel: State, path: str) -> str | None:
     """
     match path.strip("/").split("/"):
         case ["proc", "sys", "kernel", "ftrace_enabled"]:
-            return f"{int(kernel.ftrace_enabled)}\n"
+            return f"{kernel.ftrace_enabled}\n"
         case ["sys", "kernel", "livepatch", name, *rest] if (patch := kernel.klp.find(name)) is not None:
             return _of_patch(kernel, patch, rest)
         case ["sys", "module", name, attribute] if mod := kernel.find_module(name):
@@ -71,17 +72,22 @@ def _of_module(mod: Module, attribute: str) -> str:
     return f"{known[attribute]}\n"
 
 
-def ftrace_enable_sysctl(kernel: State, value: bool) -> None:
-    """A write to kernel.ftrace_enabled. Errors: Refused(-EBUSY) while a livepatch is in force, -EOPNOTSUPP on 7.3.
+def ftrace_enable_sysctl(kernel: State, value: str) -> None:
+    """A write to kernel.ftrace_enabled: a number. Errors: Refused(-EINVAL) for none, -EBUSY while a livepatch is in force, -EOPNOTSUPP on 7.3.
 
     Simplified: up to 5.4, which is 5.3 here, livepatches were no obstacle and lay idle meanwhile.
     """
-    if value or not kernel.ftrace_enabled:
-        kernel.ftrace_enabled = value
+    try:
+        number = kstrtoint("int", value)
+    except Refused:
+        raise Refused(EINVAL) from None
+    if number or not kernel.ftrace_enabled:
+        kernel.ftrace_enabled = number
         return
+    kernel.ftrace_enabled = 1  # what is refused leaves it on
     if not kernel.rules.ftrace_switch:
         kernel.log_once(messages.FTRACE_DEPRECATED())
         raise Refused(EOPNOTSUPP)
     if kernel.klp.func_stacks:
         raise Refused(EBUSY)
-    kernel.ftrace_enabled = False
+    kernel.ftrace_enabled = 0

@@ -13,7 +13,7 @@ from typing import Any
 
 from ..errors import KlpteachError, printable
 from ..files.elf_h import EM_PPC64
-from ..files.klp import Site
+from ..files.klp import Site, is_module_name
 from ..files.klp_patch import BY_NAMES
 from ..files.module_file import ModuleFile
 from ..model import messages
@@ -23,7 +23,6 @@ from ..model.policy import RELEASES
 from ..model.step import Step
 from .checks import Check, checks, identity, is_unmarked, made_by
 from .reload import Outcome, Wanted, built_for, of_distribution, plays_apart, survives
-from .size import is_module_name
 
 NO_MEMORY_PROTECTION = (
     "5.3 as released leaves a module's read-only data writable on ppc64le (up to 5.13): there it is loaded"

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from ..errors import KlpteachError
 from ..files.elf_h import EM_PPC64, EM_S390
-from ..files.klp import Site, parse_symbol, waiting_sites, zero_sites
+from ..files.klp import Site, count_sites, is_module_name, parse_symbol, waiting_sites, zero_sites
 from ..files.module_file import ModuleFile
 from ..files.relocation_types import POINTER_TYPE
 from ..files.write import tiny_module
@@ -28,7 +28,7 @@ from ..model.livepatch.relocs import old_slots
 from ..model.policy import RELEASES, releases
 from ..model.recording import Recording
 from ..model.step import Step
-from .size import check_size, counts, is_module_name
+from .size import check_size
 
 MANY = 40  # moves
 FEW = 16  # targets for each of which a kernel of its own is started; more share one
@@ -212,7 +212,7 @@ def survives(
         )
     wanted, given = wanted or Wanted(livepatch), targets or {}
     check_size(livepatch, *given.values())
-    names, files = [name for name in klp_target_names(livepatch) if is_module_name(name)], wanted.files(given)
+    names, files = _targets(livepatch), wanted.files(given)
     apart, big = plays_apart(livepatch), livepatch.memory_size > 8 << 20
     groups = [[name] for name in names] if apart else [names]
     found = []
@@ -230,9 +230,13 @@ def survives(
 
 def plays_apart(livepatch: ModuleFile) -> bool:
     """Whether each target has a kernel of its own: of many, or of a large livepatch, all go and come together."""
-    names = [name for name in klp_target_names(livepatch) if is_module_name(name)]
-    little = len(names) == 1 or len(names) * counts(livepatch)["livepatch relocations"] <= APART
-    return len(names) <= FEW and little
+    targets = len(_targets(livepatch))
+    return targets <= FEW and (targets == 1 or targets * count_sites(livepatch) <= APART)
+
+
+def _targets(livepatch: ModuleFile) -> list[str]:
+    """The modules that it patches, but for names that no module can have."""
+    return [name for name in klp_target_names(livepatch) if is_module_name(name)]
 
 
 def story(livepatch: ModuleFile, target: str, targets: Mapping[str, ModuleFile], release: str) -> Recording:

@@ -5,11 +5,9 @@ The limits are a few times what real livepatches and drivers have; the kernel ha
 
 from __future__ import annotations
 
-import re
-
 from ..errors import KlpteachError
 from ..files.elf_h import RELA, SHF_ALLOC, SHN_UNDEF
-from ..files.klp import count_sites
+from ..files.klp import count_sites, is_module_name
 from ..files.module_file import ModuleFile
 from ..model.livepatch.core import klp_target_names
 
@@ -21,15 +19,6 @@ MOST: dict[str, int] = {
     "relocations": 220_000,  # of what stays in memory; nfsd has 20,000 to 30,000, amdgpu 217,000 on ppc64le
 }
 MOST_ON: dict[str, dict[str, int]] = {"x86_64": {"relocations": 500_000}}  # ten loads there, a hundred on ppc64le
-
-
-def is_module_name(name: str) -> bool:
-    """Whether a module can have that name; the kernel compares it with an object's (kpatch and people write NAME.ko).
-
-    >>> is_module_name("sctp"), is_module_name("sctp.ko"), is_module_name("nfs-layout")
-    (True, False, False)
-    """
-    return not re.search(r"\.ko$|[-,/]", name)
 
 
 def counts(file: ModuleFile) -> dict[str, int]:
@@ -48,13 +37,14 @@ def check_size(file: ModuleFile, *targets: ModuleFile) -> None:
 
     targets: what is played with it; all relocations together have the limit of one module.
     """
-    limits, together = MOST | MOST_ON.get(file.arch, {}), 0
-    for one in (file, *targets):
-        for what, number in counts(one).items():
+    limits = MOST | MOST_ON.get(file.arch, {})
+    counted = [(one.filename, counts(one)) for one in (file, *targets)]
+    for name, found in counted:
+        for what, number in found.items():
             if number > limits[what]:
                 most = f"klpteach plays {limits[what]} at most. The kernel has no such limit."
-                raise KlpteachError(f"{one.filename}: {number} {what}, {most}")
-        together += counts(one)["relocations"]
+                raise KlpteachError(f"{name}: {number} {what}, {most}")
+    together = sum(found["relocations"] for _, found in counted)
     if together > limits["relocations"]:
         most = f"klpteach plays {limits['relocations']} at most. Try fewer targets at a time."
         raise KlpteachError(f"{file.filename} and its targets: {together} relocations, {most}")

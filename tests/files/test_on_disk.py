@@ -13,18 +13,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from elftools.elf.constants import SH_FLAGS
-from elftools.elf.enums import ENUM_E_MACHINE, ENUM_E_TYPE, ENUM_SH_TYPE_BASE, ENUM_ST_INFO_BIND, ENUM_ST_SHNDX
 
 from klpteach import ModuleFile
 from klpteach.errors import KlpteachError, ModuleFormatError
-from klpteach.files import elf, elf_h
+from klpteach.files import elf
 from klpteach.files.compressed import unpack
 from klpteach.files.on_disk import check_can_write, encoding_of, write_file
-from klpteach.files.relocation_types import HOWTO, type_widths
 from klpteach.files.samples import sample
-from klpteach.files.symbol_list import MAX_LIST, number, read_symbols
-from klpteach.files.write import ElfImage, Rela, tiny_module
+from klpteach.files.symbol_list import MAX_LIST, read_symbols
+from klpteach.files.write import ElfImage, tiny_module
 
 TEXT_POINTER = (".text", 0, 1, "f", 0)  # R_X86_64_64
 
@@ -143,44 +140,7 @@ def test_a_section_may_be_aligned_to_the_largest_page_and_no_further() -> None:
                 ElfImage.parse(image.to_bytes())
 
 
-def test_a_relocation_without_an_addend_has_none() -> None:
-    assert Rela(8, 1, 2) == Rela(8, 1, 2, 0)
-
-
 # -- words --------------------------------------------------------------------------------------------------------------------
-
-
-def test_the_numbers_of_the_elf_specification_are_those_of_pyelftools() -> None:
-    ours = {
-        name: value
-        for name, value in vars(elf_h).items()
-        if name.startswith(("SHT_", "SHF_", "SHN_", "STB_", "ET_", "EM_"))
-    }
-    theirs = {
-        **vars(SH_FLAGS),
-        **ENUM_E_MACHINE,
-        **ENUM_E_TYPE,
-        **ENUM_SH_TYPE_BASE,
-        **ENUM_ST_INFO_BIND,
-        **ENUM_ST_SHNDX,
-    }
-    of_livepatch = {
-        "SHF_RELA_LIVEPATCH": 0x00100000,
-        "SHF_RO_AFTER_INIT": 0x00200000,
-        "SHN_LIVEPATCH": 0xFF20,
-    }  # linux/elf.h
-    assert ours == {name: (theirs | of_livepatch)[name] for name in ours} and len(ours) > 18
-
-
-@pytest.mark.parametrize("value", ["", "zz", "0x", "1" * 17, -1, 1 << 64, 1.0, None, b"10", True])
-def test_what_is_no_address_is_refused_with_its_name(value: object) -> None:
-    with pytest.raises(KlpteachError, match=r"^--base: .* is no 64-bit address in hex\.$"):
-        number(value, "--base")
-
-
-def test_an_address_is_a_number_or_its_hexadecimal_digits() -> None:
-    assert number(16, "it") == number("10", "it") == number("0x10", "it") == 16
-    assert number((1 << 64) - 1, "it") == number("f" * 16, "it")
 
 
 def test_a_list_of_symbols_has_a_limit_which_is_said(tmp_path: Path) -> None:
@@ -196,17 +156,6 @@ def test_an_encoding_without_its_mark_is_seen_by_its_zeros_and_bytes_without_let
         for text in ("livepatch: transition", "ends", "\u52a0\u8f7d livepatch: transition"):
             assert encoding_of(text.encode(encoding)) == encoding
     assert encoding_of(bytes(100)) == encoding_of(bytes(range(8)) * 9) == "utf-8"
-
-
-@pytest.mark.parametrize("machine", HOWTO)
-def test_every_type_that_the_kernel_knows_has_its_width_in_the_table_and_the_last_entry_is_nobodys(
-    machine: int,
-) -> None:
-    widths = type_widths(machine, -1)
-    assert {kind: howto.width for kind, howto in HOWTO[machine].items()} == {
-        kind: width for kind, width in enumerate(widths.tolist()) if width != -1
-    }
-    assert len(widths) >= 256 and widths[-1] == -1
 
 
 def test_a_name_without_an_address_is_told_as_far_as_it_is_read(tmp_path: Path) -> None:

@@ -9,14 +9,11 @@ from pathlib import Path
 
 import pytest
 import strange_modules as strange
-from elftools.elf.enums import ENUM_E_MACHINE
 
 from klpteach import ModuleFile
 from klpteach.errors import KlpteachError, ModuleFormatError
 from klpteach.files.compressed import MAX_BYTES, unpack
-from klpteach.files.elf_h import EM_X86_64, machine_name
 from klpteach.files.on_disk import copy_file, draft_in, encoding_of, write_file
-from klpteach.files.relocation_types import HOWTO
 from klpteach.files.samples import sample
 from klpteach.files.symbol_list import read_symbols
 from klpteach.files.write import tiny_module
@@ -93,30 +90,6 @@ def test_folders_are_made_for_a_copy(tmp_path: Path) -> None:
     (tmp_path / "from").write_bytes(b"x")
     copy_file(tmp_path / "from", tmp_path / "new" / "folder" / "to")
     assert (tmp_path / "new" / "folder" / "to").read_bytes() == b"x"
-
-
-def test_every_machine_that_is_refused_is_named_as_pyelftools_names_it() -> None:
-    spelled = {
-        "i386": "386",
-        "m68k": "68k",
-        "powerpc": "ppc",
-        "sparc64": "sparcv9",
-        "ia64": "ia_64",
-        "arc": "arc_compact2",
-        "s390x": "s390",
-    }
-    known = {
-        value: name.removeprefix("EM_").lower() for name, value in ENUM_E_MACHINE.items() if isinstance(value, int)
-    }
-    named = {value: machine_name(value) for value in known}
-    told = {value: name.partition(" ")[0] for value, name in named.items() if not name.startswith("machine ")}
-    assert {value: spelled.get(name, name) for value, name in told.items()} == {value: known[value] for value in told}
-    assert len(told) == 18
-
-
-def test_what_is_counted_from_its_own_place_is_relative() -> None:
-    relative = {kind for kind, howto in HOWTO[EM_X86_64].items() if howto.relative}
-    assert relative == {2, 4, 24}  # PC32, PLT32, PC64
 
 
 @pytest.mark.parametrize(

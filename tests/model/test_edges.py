@@ -21,6 +21,7 @@ from klpteach.model.memory import AddressSpace
 from klpteach.model.params import kstrtobool, param_set
 from klpteach.model.policy import no_livepatch
 from klpteach.model.step import Step
+from klpteach.model.sysfs import FTRACE_ENABLED
 from klpteach.reading.verdict import verdict
 
 LP = "livepatch_nfsd_demo"
@@ -380,3 +381,14 @@ def test_many_pages_at_once_lie_where_one_after_the_other_would(taken: list[tupl
             break
     assert refused[0] == refused[1]
     assert [(r.start, r.size, r.kind) for r in spaces[0]] == [(r.start, r.size, r.kind) for r in spaces[1]]
+
+
+@pytest.mark.parametrize("release", ["6.1", "6.12", "7.3"])
+def test_ftrace_enabled_is_a_number_as_the_real_kernels_answered(release: str) -> None:
+    """Asked of Debian's three kernels under QEMU, one write and one read after the other; any number but 0 is on."""
+    kernel = Kernel(release=release)
+    answers = {"x": -22, "y": -22, "2": 0, "on": -22, "-1": 0, "1": 0, "0": 0 if release < "7" else -95}
+    shown = {"x": "1", "y": "1", "2": "2", "on": "2", "-1": "-1", "1": "1", "0": "0" if release < "7" else "1"}
+    for value, errno_of_write in answers.items():
+        assert kernel.echo(value, FTRACE_ENABLED).errno == errno_of_write, value
+        assert kernel.cat(FTRACE_ENABLED).out == f"{shown[value]}\n", value

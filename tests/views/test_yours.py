@@ -11,13 +11,16 @@ from markup import check_markup
 from oracle import Unavailable, debian_modules
 
 import klpteach as kt
+from klpteach.files.samples import sample
 from klpteach.files.write import tiny_module
-from klpteach.model.policy import RELEASES
+from klpteach.model.arch import ARCHITECTURES
+from klpteach.model.policy import RELEASES, default_release, releases
 from klpteach.model.recording import Recording
 from klpteach.scenarios.reload import survives
 from klpteach.views.real import recorded
 from klpteach.views.yours import dmesg as bringlog
 from klpteach.views.yours import modules as bringown
+from klpteach.views.yours.not_a_livepatch import Ordinary
 from klpteach.views.yours.upload import BringWidget
 
 PATCH, TARGET = kt.sample("livepatch_nfsd_demo.ko"), kt.sample("nfsd_demo.ko")
@@ -341,3 +344,13 @@ def test_without_a_kernel_the_recording_is_shown_and_the_reason_said(monkeypatch
 def test_a_story_that_nobody_recorded_names_the_kernels_that_have_one():
     with pytest.raises(kt.KlpteachError, match=r"6\.1, 6\.12"):
         kt.try_real("reload", "5.3")
+
+
+@pytest.mark.parametrize("arch", ARCHITECTURES)
+def test_a_module_of_any_architecture_that_is_no_livepatch_is_reloaded_on_the_releases_that_there_are(
+    arch: str,
+) -> None:
+    mine = kt.bring(sample("nfsd_demo.ko", arch, default_release(arch)))
+    assert isinstance(mine, Ordinary) and list(mine.reloads) == releases(arch)
+    assert set(map(tuple, mine.reloads.values())) == {(0, 0, 0)}
+    assert mine.to_html().count("works") == len(releases(arch))

@@ -11,7 +11,7 @@ from ...errors import printable
 from ...files.module_file import ModuleFile
 from ...model.errno import errno_name
 from ...model.kernel import Kernel
-from ...model.policy import RELEASES
+from ...model.policy import releases
 from ...reading.steps import count
 from ...scenarios.size import check_size
 from ..shown import Shown, escape
@@ -57,7 +57,7 @@ class Ordinary(Shown):
     @cached_property
     def reloads(self) -> dict[str, list[int | None]]:
         """Release -> errno of insmod, rmmod, insmod in the model, with no livepatch about."""
-        return {release: self._reload(release) for release in RELEASES}
+        return {release: self._reload(release) for release in releases(self.file.arch)}
 
     def _reload(self, release: str) -> list[int | None]:
         kernel = Kernel(self.file.arch, release)
