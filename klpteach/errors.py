@@ -69,6 +69,10 @@ class KlpteachError(ValueError):
     def __init__(self, message: object = "") -> None:
         super().__init__(one_line(str(message)))
 
+    def _render_traceback_(self) -> list[str]:
+        """What a notebook shows of it (IPython asks): the line. The way through this package is not the reader's."""
+        return [f"{type(self).__name__}: {self}"]
+
 
 class ModuleFormatError(KlpteachError):
     """A file is not a kernel module that can be loaded. The only exception that reading a module file raises.

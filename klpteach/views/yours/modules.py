@@ -21,6 +21,7 @@ from ...reading.steps import count
 from ...scenarios.checks import Check
 from ...scenarios.inspection import Inspection
 from ...scenarios.reload import Outcome, story
+from ...scenarios.size import check_size
 from ..shown import Shown, escape
 from ..table import LEFT, Table
 
@@ -77,10 +78,18 @@ def _named(file: ModuleFile) -> ModuleFile:
 
 @dataclass(repr=False)
 class Brought(Shown):
-    """A livepatch and its targets: the verdict, `checks`, `outcomes` by release, tables, and explore() for the whole story."""
+    """A livepatch and its targets: the verdict, `checks`, `outcomes` by release, tables, and explore() for the whole story.
+
+    Errors: KlpteachError for files that are larger than what is played.
+    """
 
     livepatch: ModuleFile
     targets: Mapping[str, ModuleFile] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_size(
+            self.livepatch, *self.targets.values()
+        )  # now, and not when it is shown: a notebook asks in three ways
 
     @cached_property
     def inspection(self) -> Inspection:
